@@ -1,0 +1,54 @@
+"""Data: a data set by name or folder, its check, and reproducible batches of it."""
+
+import difflib
+import os
+from collections.abc import Callable
+
+from kseg.data import augment
+from kseg.data.camvid import camvid
+from kseg.data.check import Report, check
+from kseg.data.dataset import Dataset
+from kseg.data.folder import FolderDataset
+from kseg.data.loader import evaluation_loader, loader
+from kseg.data.nuclei import nuclei
+from kseg.data.streets import streets
+
+DATASETS: dict[str, Callable[..., Dataset]] = {"camvid": camvid, "nuclei": nuclei, "streets": streets}
+
+__all__ = [
+    "DATASETS", "Dataset", "FolderDataset", "Report", "augment", "camvid", "check", "evaluation_loader", "load",
+    "loader", "nuclei", "streets",
+]  # fmt: skip
+
+
+def load(name: str, split: str, *, root: str | os.PathLike[str] | None = None, **options) -> Dataset:
+    """Opens one split of a data set by name.
+
+    Args:
+        name: `"camvid"`, `"nuclei"` or `"streets"`.
+        split: `"train"`, `"val"` or `"test"`.
+        root: The folder of the data; `None` looks into the environment variable `KSEG_DATA`. `streets` needs none.
+        **options: Options of the data set's own function, such as `memory_limit`.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: If there is no data set or no split of that name.
+
+    Example:
+        >>> from kseg import data
+        >>> data.load("streets", "val").classes[:4]
+        ('sky', 'building', 'road', 'pavement')
+    """
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.4)
+        hint = f" did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"unknown data set {name!r};{hint} there are {', '.join(DATASETS)}, and FolderDataset for your own"
+        )
+    if split not in ("train", "val", "test"):
+        raise ValueError(f"{name}: unknown split {split!r}; there are train, val, test")
+    if root is not None and name != "streets":  # streets is drawn: it has no folder
+        options["root"] = root
+    return DATASETS[name](split, **options)

@@ -1,0 +1,196 @@
+"""Augmentation: image and label map together, by a name that a recipe can bear.
+
+Scaling and cropping are done here in one step that touches only the pixels which the crop needs; albumentations does
+the
+rest. A label map is only ever sampled by nearest neighbour and padded with the ignored class, so no label is invented.
+"""
+
+import difflib
+import importlib.metadata
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+PADDING = 114  # grey, near the mean of natural images, so that padding is near zero once an encoder has normalised it
+INSTALL = 'pip install "kseg[train]"'
+
+Augmentation = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What one name in `PIPELINES` stands for.
+
+    Args:
+        scale: The least and the greatest scale, drawn uniformly.
+        quarter_turns: Whether images are turned by a multiple of 90 degrees.
+        transforms: Takes the module `albumentations` and returns transforms. Those that move pixels must fill masks
+            with 255.
+    """
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    quarter_turns: bool = False
+    transforms: Callable[[Any], list] = lambda albumentations: []
+
+
+PIPELINES: dict[str, Pipeline] = {
+    "none": Pipeline(),
+    "flip": Pipeline(transforms=lambda A: [A.HorizontalFlip(p=0.5)]),
+    "street": Pipeline(
+        scale=(0.5, 2.0),
+        transforms=lambda A: [
+            A.HorizontalFlip(p=0.5),
+            A.ColorJitter(brightness=(0.7, 1.3), contrast=(0.7, 1.3), saturation=(0.7, 1.3), hue=(-0.1, 0.1), p=1.0),
+        ],
+    ),
+    "microscope": Pipeline(
+        scale=(0.75, 1.5),
+        quarter_turns=True,
+        transforms=lambda A: [
+            A.HorizontalFlip(p=0.5),
+            A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=1.0),
+        ],
+    ),
+}
+
+
+def pipeline(
+    name: str,
+    *,
+    crop: tuple[int, int] | None = None,
+    scale: tuple[float, float] | None = None,
+    ignore_class: int = 255,
+) -> Augmentation:
+    """Builds an augmentation: a function of image, label and seed, the same result for the same three.
+
+    Args:
+        name: A name in `PIPELINES`: `"none"` (only the crop), `"flip"`, `"street"` (scale, flip, colours),
+            `"microscope"` (scale, turns and flips, brightness).
+        crop: Height and width of what comes out, cut at random; `None` keeps the size of each image.
+        scale: The least and the greatest scale; `None` takes the pipeline's own.
+        ignore_class: The label of pixels outside the image.
+
+    Returns:
+        A function `(image, label, seed) -> (image, label)` from and to uint8 arrays `(H, W, C)` and `(H, W)`. Threads
+        may share it.
+
+    Raises:
+        ValueError: If there is no pipeline of that name or an option makes no sense.
+        ImportError: If albumentations is missing, or is its successor albumentationsx.
+
+    Reference:
+        Buslaev et al.: Albumentations, https://doi.org/10.3390/info11020125
+
+    Example:
+        >>> augmentation = pipeline("street", crop=(24, 32))
+        >>> image, label = augmentation(np.zeros((48, 64, 3), "uint8"), np.zeros((48, 64), "uint8"), 7)
+        >>> image.shape, label.shape
+        ((24, 32, 3), (24, 32))
+    """
+    if name not in PIPELINES:
+        near = difflib.get_close_matches(name, PIPELINES, n=1)
+        hint = f" did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown augmentation {name!r};{hint} there are {', '.join(PIPELINES)}")
+    chosen = PIPELINES[name]
+    low, high = chosen.scale if scale is None else scale
+    if not 0 < low <= high:
+        raise ValueError(f"scale must be (least, greatest), both above 0, got {scale}")
+    if crop is not None and (len(crop) != 2 or min(crop) < 1):
+        raise ValueError(f"crop must be (height, width), both above 0, got {crop}")
+    albumentations = _albumentations()
+    of_thread = threading.local()
+
+    def augment(image: np.ndarray, label: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        if image.shape[:2] != label.shape:
+            raise ValueError(f"an image of {image.shape[:2]} cannot go with a label of {label.shape}")
+        rng = np.random.default_rng(seed)
+        size = image.shape[:2] if crop is None else crop
+        if chosen.quarter_turns:
+            turns = int(rng.integers(4))
+            image, label = np.rot90(image, turns), np.rot90(label, turns)
+        image, label = scaled_crop(
+            image, label, rng, scale=float(rng.uniform(low, high)), size=size, ignore_class=ignore_class
+        )
+        # A Compose holds its generators: shared by threads it would not be reproducible, and building one takes long.
+        if not hasattr(of_thread, "compose"):
+            of_thread.compose = albumentations.Compose(chosen.transforms(albumentations))
+        of_thread.compose.set_random_seed(int(rng.integers(2**31)))
+        result = of_thread.compose(image=image, mask=label)
+        return np.ascontiguousarray(result["image"]), np.ascontiguousarray(result["mask"])
+
+    return augment
+
+
+def scaled_crop(
+    image: np.ndarray,
+    label: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    scale: float,
+    size: tuple[int, int],
+    ignore_class: int = 255,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts `size` at random out of the image scaled by `scale`, resizing only the part of the image that is seen.
+
+    Args:
+        image: uint8 `(H, W, C)`.
+        label: uint8 `(H, W)`.
+        rng: Draws the place.
+        scale: Size of the scaled image over that of the image.
+        size: Height and width of the result.
+        ignore_class: Label of the padding, where the scaled image is smaller than `size`.
+
+    Returns:
+        The image, uint8 `size + (C,)`, and the label, uint8 `size`.
+    """
+    spans = [_span(length, out, scale, rng) for length, out in zip(image.shape[:2], size, strict=True)]
+    (source_y, target_y, rows), (source_x, target_x, columns) = spans
+    new_image = np.full((*size, image.shape[2]), PADDING, image.dtype)
+    new_label = np.full(size, ignore_class, label.dtype)
+    new_image[target_y, target_x] = _resize(image[source_y, source_x], len(rows), len(columns))
+    new_label[target_y, target_x] = label.take(rows, axis=0).take(columns, axis=1)
+    return new_image, new_label
+
+
+def _span(length: int, out: int, scale: float, rng: np.random.Generator) -> tuple[slice, slice, np.ndarray]:
+    """Along one axis: the stretch of the image to take, where it lands, and the nearest source of each pixel."""
+    taken = min(length, max(1, round(out / scale)))
+    seen = out if taken < length else min(out, max(1, round(length * scale)))
+    start, offset = int(rng.integers(length - taken + 1)), int(rng.integers(out - seen + 1))
+    nearest = start + ((np.arange(seen) + 0.5) * (taken / seen)).astype(np.intp)  # centres of pixels
+    return slice(start, start + taken), slice(offset, offset + seen), nearest
+
+
+def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    if image.shape[:2] == (height, width):
+        return image
+    import cv2
+
+    smaller = height * width < image.shape[0] * image.shape[1]
+    resized = cv2.resize(
+        np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    )
+    return resized.reshape(height, width, image.shape[2])  # cv2 drops a single channel
+
+
+def _albumentations() -> Any:
+    """Imports albumentations, and nothing else that bears its name."""
+    try:
+        importlib.metadata.distribution("albumentationsx")
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    else:
+        raise ImportError(
+            "albumentationsx (AGPL) is installed and takes the place of albumentations (MIT): "
+            f"pip uninstall albumentationsx, then {INSTALL}"
+        )
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network at import
+    try:
+        import albumentations
+    except ImportError as error:
+        raise ImportError(f"augmentation needs albumentations: {INSTALL} ({error})") from error
+    return albumentations

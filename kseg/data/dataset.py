@@ -1,0 +1,123 @@
+"""What a data set is: images and label maps by index, class names, a palette and an ignore value."""
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from kseg.data.masks import IGNORE
+from kseg.visualize import default_palette
+
+MEMORY_LIMIT = 2 * 2**30  # bytes of decoded images that one data set may keep
+
+Color = tuple[int, int, int]
+
+
+class Dataset:
+    """One split of a data set: `dataset[i]` is the i-th `(image, label)` pair.
+
+    A data set of your own overrides `__len__`, `identifier` and `read`. Pairs that were read once are kept in memory
+    until `memory_limit` is reached; what comes later is read anew each time. Threads may share a data set.
+
+    Args:
+        name: What the data set is called in tables and messages.
+        classes: Class names; the position of a name is its class id in label maps.
+        palette: One `(red, green, blue)` colour per class, 0 to 255. `None` chooses distinct colours.
+        memory_limit: Bytes of decoded pairs to keep in memory; 0 keeps none.
+
+    Raises:
+        ValueError: If there are fewer than two or more than 255 classes, or the palette does not have one colour per
+            class.
+
+    Example:
+        >>> from kseg import data
+        >>> image, label = data.load("streets", "val")[0]
+        >>> image.shape, image.dtype, label.shape, label.dtype
+        ((128, 160, 3), dtype('uint8'), (128, 160), dtype('uint8'))
+    """
+
+    ignore_class = IGNORE
+
+    def __init__(
+        self,
+        name: str,
+        classes: Sequence[str],
+        palette: Sequence[Sequence[int]] | None = None,
+        *,
+        memory_limit: int = MEMORY_LIMIT,
+    ) -> None:
+        self.name = name
+        self.classes = tuple(classes)
+        if isinstance(classes, str) or not 2 <= len(self.classes) <= IGNORE:
+            raise ValueError(
+                f"{name}: classes must be 2 to {IGNORE} names, the background included, e.g. "
+                f'["background", "nucleus"]; got {classes!r}'
+            )
+        self.palette: tuple[Color, ...] = _checked_palette(name, palette, len(self.classes))
+        self.memory_limit = memory_limit
+        self._forget()
+
+    @property
+    def num_classes(self) -> int:
+        """Channels a model needs: the number of classes, or 1 (a sigmoid) where there are two."""
+        return 1 if len(self.classes) == 2 else len(self.classes)
+
+    def __len__(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__} does not say how many images it has")
+
+    def identifier(self, index: int) -> str:
+        """Returns a name for the image that is unique in its split, such as the stem of its file."""
+        return f"{index:06d}"
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Reads or draws one pair; called without any lock, by several threads at a time."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to read an image")
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Returns the height and the width of one image, decoding as little as it can."""
+        height, width = self[index][0].shape[:2]
+        return height, width
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the image, uint8 `(H, W, C)`, and the label, uint8 `(H, W)` with 255 where it is to be ignored."""
+        index = range(len(self))[index]  # negative indices and IndexError as in a list
+        pair = self._kept.get(index)
+        if pair is None:
+            pair = self._keep(index, self.read(index))
+        return pair[0].copy(), pair[1].copy()
+
+    def _keep(self, index: int, pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        size = pair[0].nbytes + pair[1].nbytes
+        with self._lock:
+            if index not in self._kept and self._kept_bytes + size <= self.memory_limit:
+                self._kept[index] = pair
+                self._kept_bytes += size
+        return pair
+
+    def _forget(self) -> None:
+        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._kept_bytes = 0
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict:
+        # A lock cannot be sent to another process, and the images need not be.
+        return {key: value for key, value in self.__dict__.items() if not key.startswith(("_lock", "_kept"))}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {len(self)} images, {len(self.classes)} classes>"
+
+
+def _checked_palette(name: str, palette: Sequence[Sequence[int]] | None, count: int) -> tuple[Color, ...]:
+    if palette is None:
+        return default_palette(count)
+    colors = [tuple(int(value) for value in color) for color in palette]
+    if len(colors) != count:
+        raise ValueError(f"{name}: the palette has {len(colors)} colours for {count} classes")
+    for color in colors:
+        if len(color) != 3 or min(color) < 0 or max(color) > 255:
+            raise ValueError(f"{name}: a palette colour is (red, green, blue) from 0 to 255, got {color}")
+    return tuple((red, green, blue) for red, green, blue in colors)

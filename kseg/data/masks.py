@@ -1,0 +1,151 @@
+"""Mask files to label maps: ids, palette PNGs and RGB colours."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+STRAY, IGNORE = -1, 255
+
+
+class MaskReader:
+    """Reads mask files as label maps, uint8 `(H, W)` with 255 where the label is to be ignored.
+
+    Masks with one channel and palette PNGs hold one value a pixel; RGB masks are decoded by the palette. Alpha is
+    dropped.
+
+    Args:
+        classes: Class names in the order of their ids.
+        palette: The colour of each class in RGB masks, or `None`.
+        ignore: Values (or colours) to be ignored, besides 255.
+        values: The value of each class where that is not 0, 1, 2, ...
+
+    Raises:
+        ValueError: If a value stands for two things.
+
+    Example:
+        >>> reader = MaskReader(["background", "cell"], values=[0, 255])
+        >>> reader.decode(np.array([[0, 255]], "uint8"), "mask").tolist()
+        [[0, 1]]
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        palette: Sequence[Sequence[int]] | None = None,
+        *,
+        ignore: int | Sequence[int | Sequence[int]] = (),
+        values: Sequence[int] | None = None,
+    ) -> None:
+        self.classes, self.palette = tuple(classes), palette
+        ignore = (ignore,) if isinstance(ignore, int) else ignore
+        self.binary_by_default = len(self.classes) == 2 and values is None and IGNORE not in ignore
+        values = range(len(self.classes)) if values is None else values
+        if len(values) != len(self.classes):
+            raise ValueError(f"values names {len(values)} mask values for {len(self.classes)} classes")
+        ignored = [int(value) for value in ignore if isinstance(value, int)]
+        colors = [tuple(value) for value in ignore if not isinstance(value, int)]
+        self.of_value = _table(values, ignored, "mask value")
+        self.of_color = _table(
+            [_code(color) for color in palette or ()], [_code(color) for color in colors], "palette colour"
+        )
+        self.of_value.setdefault(IGNORE, IGNORE)
+
+    def read(self, path: Path) -> np.ndarray:
+        """Reads one mask file as a label map."""
+        return self.decode(self.raw(path), path)
+
+    def raw(self, path: Path) -> np.ndarray:
+        """Reads the pixels of a mask as they stand: `(H, W)` values or `(H, W, 3)` colours."""
+        try:
+            with Image.open(path) as mask:
+                if mask.mode in ("L", "P", "1"):
+                    return np.array(mask).astype(np.uint8)
+                if mask.mode in ("LA", "PA"):
+                    return np.array(mask)[..., 0]
+                if mask.mode in ("RGB", "RGBA"):
+                    return np.array(mask)[..., :3]
+                mode = mask.mode
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            raise ValueError(f"{path}: not a mask that can be read ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{path}: masks have 8 bits a channel, this one has mode {mode!r}: convert it to 8 bits")
+
+    def decode(self, raw: np.ndarray, path: Path | str) -> np.ndarray:
+        """Turns raw mask pixels into a label map; an error names `path`."""
+        label, strays = self.translate(raw, path)
+        if self.looks_black_and_white(raw):
+            raise ValueError(
+                f"{path}: this mask holds 0 and 255 but no 1, and 255 means ignore; "
+                "for black and white masks give values=[0, 255], for void give ignore=[255]"
+            )
+        if strays:
+            raise ValueError(
+                f"{path}: {_listing(strays)} outside the {len(self.classes)} classes; "
+                "correct the mask, add it to classes, or to ignore"
+            )
+        return label
+
+    def looks_black_and_white(self, raw: np.ndarray) -> bool:
+        """Whether a mask of two classes seems to mean 255 where it should say 1."""
+        return self.binary_by_default and raw.ndim == 2 and bool((raw == IGNORE).any()) and not (raw == 1).any()
+
+    def translate(self, raw: np.ndarray, path: Path | str) -> tuple[np.ndarray, dict[str, int]]:
+        """Returns the label map, strays ignored, and how many pixels of each stray value or colour there are."""
+        if raw.ndim == 3 and self.palette is None:
+            if (raw != raw[..., :1]).any():
+                raise ValueError(
+                    f"{path}: this mask is in colours and no palette is given; "
+                    "give palette=, one (red, green, blue) per class"
+                )
+            raw = raw[..., 0]
+        if raw.ndim == 2:
+            present = np.flatnonzero(np.bincount(raw.reshape(-1), minlength=256))
+            table, codes, named = self.of_value, raw, _value_name
+        else:
+            codes = raw.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+            present = _present_codes(codes)
+            table, named = self.of_color, _color_name
+        targets = np.array([table.get(int(code), STRAY) for code in present])
+        strays = {named(code): int((codes == code).sum()) for code in present[targets == STRAY]}
+        targets = np.where(targets == STRAY, IGNORE, targets).astype(np.uint8)
+        if raw.ndim == 2:
+            lookup = np.zeros(256, np.uint8)
+            lookup[present] = targets
+            return lookup[raw], strays
+        return targets[np.searchsorted(present, codes)], strays
+
+
+def _present_codes(codes: np.ndarray) -> np.ndarray:
+    # Runs of one colour are long, so that dropping repeats first makes the sort short.
+    flat = codes.reshape(-1)
+    changes = np.concatenate([[True], flat[1:] != flat[:-1]])
+    return np.unique(flat[changes])
+
+
+def _table(codes: Sequence[int], ignored: Sequence[int], noun: str) -> dict[int, int]:
+    table: dict[int, int] = {}
+    for code, target in [*zip(codes, range(len(codes)), strict=True), *((code, IGNORE) for code in ignored)]:
+        if table.setdefault(int(code), target) != target:
+            name = str(code) if noun == "mask value" else _color_name(code)
+            raise ValueError(f"{noun} {name} stands for two things: check classes, palette, values and ignore")
+    return table
+
+
+def _code(color: Sequence[int]) -> int:
+    red, green, blue = (int(value) for value in color)
+    return red << 16 | green << 8 | blue
+
+
+def _value_name(code: int) -> str:
+    return str(code)
+
+
+def _color_name(code: int) -> str:
+    return f"({code >> 16 & 255}, {code >> 8 & 255}, {code & 255})"
+
+
+def _listing(strays: dict[str, int], most: int = 5) -> str:
+    shown = ", ".join(f"{value} ({count} pixels)" for value, count in list(strays.items())[:most])
+    more = f" and {len(strays) - most} more" if len(strays) > most else ""
+    return f"mask values {shown}{more} are"

@@ -1,0 +1,195 @@
+"""The families of keras.applications as encoders, by one table of where each stride ends.
+
+A network is built as Keras builds it, ImageNet weights included, and then rebuilt with the same weights and
+four changes:
+
+- normalisation becomes its first layer;
+- padding spelled out for even sizes (`ZeroPadding2D` by 0 and 1, then a `valid` convolution) becomes `same`, which is
+  right for every size;
+- strides beyond the output stride become dilation;
+- auto-numbered layers get names that are the same in every build.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from kseg.encoders.atrous import dilate, multi_grid_factors
+from kseg.encoders.channels import adapt_kernel, normalization
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class LayerScale(keras.layers.Layer):
+    """ConvNeXt's factor for each channel. Keras's own is private and numbers its weight through the whole process.
+
+    Example:
+        >>> layer = LayerScale(name="scaled")
+        >>> layer.build((None, 7, 7, 5))
+        >>> [(weight.path, weight.shape) for weight in layer.weights]
+        [('scaled/scale', (5,))]
+    """
+
+    def build(self, input_shape: tuple) -> None:
+        self.scale = self.add_weight(
+            shape=input_shape[-1:], initializer=keras.initializers.Constant(1e-6), name="scale"
+        )
+
+    def call(self, x: Any) -> Any:
+        return x * self.scale
+
+
+SIDE = 224
+"""The size at which a network is first built: every stride up to 32 divides it."""
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Constants of `(image - mean) / deviation` for red, green, blue on the scale 0 to 255.
+
+    `bgr` tells that the network was trained on blue, green, red: its first kernel is reversed, the images stay RGB.
+    """
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+    bgr: bool = False
+
+
+CAFFE = Normalization((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), bgr=True)
+IMAGENET = Normalization((0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255))
+TO_ONE = Normalization((127.5,) * 3, (127.5,) * 3)  # to -1 ... 1
+TO_ONE_128 = Normalization((128.0,) * 3, (128.0,) * 3)
+
+# The layers that take the feature of each stride in; None is the network's own output.
+VGG = ("block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1", None)
+RESNET = ("pool1_pad", "conv3_block1_1_conv", "conv4_block1_1_conv", "conv5_block1_1_conv", None)
+MOBILENET_V2 = ("block_1_expand", "block_3_expand", "block_6_expand", "block_13_expand", "Conv_1")
+MOBILENET_V3_SMALL = (
+    "expanded_conv_depthwise_pad",
+    "expanded_conv_1_expand",
+    "expanded_conv_3_expand",
+    "expanded_conv_8_expand",
+    None,
+)
+MOBILENET_V3_LARGE = (
+    "expanded_conv_1_expand",
+    "expanded_conv_3_expand",
+    "expanded_conv_6_expand",
+    "expanded_conv_12_expand",
+    None,
+)
+EFFICIENTNET = ("block2a_expand_conv", "block3a_expand_conv", "block4a_expand_conv", "block6a_expand_conv", "top_conv")
+DENSENET = ("zero_padding2d_1", "pool2_conv", "pool3_conv", "pool4_conv", None)
+CONVNEXT = ("{name}_downsampling_block_0", "{name}_downsampling_block_1", "{name}_downsampling_block_2", None)
+
+
+def build(
+    network: Callable[..., keras.Model],
+    ends: Sequence[str | None],
+    constants: Normalization,
+    *,
+    input_shape: tuple[int | None, int | None, int],
+    weights: str | None,
+    output_stride: int,
+    multi_grid: Sequence[int] = (),
+) -> keras.Model:
+    """Builds an encoder from a network of keras.applications.
+
+    Args:
+        network: Its builder, e.g. `keras.applications.ResNet50`.
+        ends: For each stride, finest first, the layer that takes its feature in.
+        constants: The normalisation that the network's weights expect.
+        input_shape: Height, width and channels of the image, 0 to 255; None where the size varies.
+        weights: `"imagenet"`, or None for random weights.
+        output_stride: Strides beyond it become dilation.
+        multi_grid: Factors on the dilation of the last spatial convolutions.
+
+    Returns:
+        A functional model named `encoder` whose output is the list of features, finest first, one a stride.
+
+    Example:
+        >>> options = {"input_shape": (65, 97, 1), "weights": None, "output_stride": 16}
+        >>> encoder = build(keras.applications.MobileNetV2, MOBILENET_V2, TO_ONE, **options)
+        >>> [tuple(feature.shape[1:]) for feature in encoder.outputs]
+        [(33, 49, 16), (17, 25, 24), (9, 13, 32), (5, 7, 320)]
+    """
+    # Built at a size of its own: with unknown sizes Keras warns, with small ones it refuses.
+    source = network(include_top=False, weights=weights, input_shape=(SIDE, SIDE, 3))
+    names = _stable_names(source)
+    by_name = {name: operation for operation, name in names.items()}
+    features = [by_name[end.format(name=source.name)].input if end else source.output for end in ends]
+    features = [x for x in features[:-1] if SIDE // x.shape[1] < output_stride] + features[-1:]
+    trunk = keras.Model(source.input, features, name="encoder")
+
+    image = keras.Input(input_shape, name="image")
+    normalize = normalization(constants.mean, constants.deviation, channels=input_shape[-1])
+    factors = multi_grid_factors(trunk, multi_grid)
+    uneven = {id(layer.output) for layer in trunk.layers if _pads_unevenly(layer)}
+    copies: list[tuple[Any, Any]] = []
+
+    def copy(operation: Any) -> Any:
+        name = names[operation]
+        if not isinstance(operation, keras.layers.Layer):
+            return operation.__class__.from_config({**operation.get_config(), "name": name})
+        if _drops(operation):
+            return operation
+        if operation.__class__.__name__ == "LayerScale":
+            layer = LayerScale(name=name, dtype=operation.dtype_policy)
+            copies.append((operation, layer))
+            return layer
+        changes = {"padding": "same"} if id(operation.input) in uneven else {}
+        factor = factors.get(operation.name, 1)
+        layer = dilate(operation, _stride(operation), output_stride, factor, name=name, **changes)
+        copies.append((operation, layer))
+        return layer
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if _drops(operation):
+            return args[0]
+        if args[0] is image:
+            args = (normalize(image), *args[1:])
+        return operation(*args, **kwargs)
+
+    encoder = keras.models.clone_model(trunk, input_tensors=image, clone_function=copy, call_function=call)
+    if weights:
+        _copy_weights(copies, input_shape[-1], constants.bgr)
+    return encoder
+
+
+def _drops(operation: Any) -> bool:
+    preprocessing = (keras.layers.Rescaling, keras.layers.Normalization)
+    return isinstance(operation, preprocessing) or _pads_unevenly(operation)
+
+
+def _pads_unevenly(operation: Any) -> bool:
+    return isinstance(operation, keras.layers.ZeroPadding2D) and any(a != b for a, b in operation.padding)
+
+
+def _stride(layer: keras.layers.Layer) -> int:
+    """The stride at which a layer works. Padding before it makes the size uneven: hence the nearest power of two."""
+    tensor = layer.input[0] if isinstance(layer.input, list) else layer.input
+    return 2 ** round(np.log2(SIDE / tensor.shape[1])) if len(tensor.shape) == 4 else SIDE
+
+
+def _copy_weights(copies: Sequence[tuple[Any, Any]], channels: int, bgr: bool) -> None:
+    first, *others = [pair for old, new in copies for pair in zip(old.weights, new.weights, strict=True)]
+    kernel = keras.ops.convert_to_numpy(first[0])
+    first[1].assign(adapt_kernel(kernel[:, :, ::-1] if bgr else kernel, channels))
+    for old, new in others:
+        new.assign(old.value)
+
+
+def _stable_names(model: keras.Model) -> dict[Any, str]:
+    """Renames what Keras numbered through the whole process (`add_17`) by a count within the model."""
+    names: dict[Any, str] = {}
+    counts: dict[str, int] = {}
+    for operation in model.operations:
+        prefix = re.sub(r"_\d+$", "", operation.name)
+        names[operation] = operation.name
+        if prefix.replace("_", "") == operation.__class__.__name__.lower():
+            count = counts[prefix] = counts.get(prefix, -1) + 1
+            names[operation] = f"{prefix}_{count}" if count else prefix
+    return names

@@ -1,0 +1,120 @@
+"""Strides traded for dilation: the layers of a classification network, rebuilt for a finer output stride.
+
+A convolution or pooling that would go beyond the output stride loses its stride, and all layers after it are dilated by
+what was lost, so that the weights, unchanged, meet the same pixels. The coarse features are then found again at every
+k-th position of the fine ones, away from borders, unless something (the global mean of squeeze-and-excitation) looks
+at the whole image.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+SPATIAL = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class AtrousPooling2D(keras.layers.Layer):
+    """Pooling over 2 x 2 pixels that lie `rate` apart, with stride 1; what lies beyond the border counts as 0.
+
+    Args:
+        mode: `"max"` or `"average"`.
+        rate: Distance of the pixels.
+        **kwargs: As for every layer: `name`, `dtype`.
+
+    Input and output: `(N, H, W, C)`.
+
+    Example:
+        >>> image = ops.reshape(ops.arange(9.0), (1, 3, 3, 1))
+        >>> ops.convert_to_numpy(AtrousPooling2D("max", 1)(image))[0, :, :, 0].astype(int).tolist()
+        [[4, 5, 5], [7, 8, 8], [7, 8, 8]]
+    """
+
+    def __init__(self, mode: str, rate: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if mode not in ("max", "average"):
+            raise ValueError(f"mode must be 'max' or 'average', got {mode!r}")
+        self.mode = mode
+        self.rate = rate
+
+    def call(self, image: Any) -> Any:
+        padded = ops.pad(image, ((0, 0), (0, self.rate), (0, self.rate), (0, 0)))
+        near, far = slice(None, -self.rate), slice(self.rate, None)
+        combine = ops.maximum if self.mode == "max" else (lambda a, b: (a + b) / 2)
+        rows = combine(padded[:, near], padded[:, far])
+        return combine(rows[:, :, near], rows[:, :, far])
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "mode": self.mode, "rate": self.rate}
+
+
+def dilate(
+    layer: keras.layers.Layer, stride: int, output_stride: int, factor: int = 1, **changes: Any
+) -> keras.layers.Layer:
+    """Copies a layer, without its weights, for a network that must not go beyond an output stride.
+
+    Args:
+        layer: Any layer. Convolutions and 2 x 2 pooling change; a Sequential is changed inside.
+        stride: The stride, with respect to the image, at which the layer works in the original network.
+        output_stride: The greatest stride of the new network.
+        factor: Multiplies the dilation rate, for multi-grid.
+        **changes: More to change in the layer's config, e.g. its name.
+
+    Returns:
+        A new layer.
+
+    Raises:
+        ValueError: A pooling of another size would have to be dilated.
+
+    Example:
+        >>> layer = dilate(keras.layers.Conv2D(8, 3, strides=2, padding="same", name="a"), stride=32, output_stride=16)
+        >>> layer.name, layer.strides, layer.dilation_rate
+        ('a', (1, 1), (2, 2))
+    """
+    if isinstance(layer, keras.Sequential):
+        return keras.Sequential([dilate(inner, stride, output_stride) for inner in layer.layers], **changes)
+    config = {**layer.get_config(), **changes}
+    if not isinstance(layer, SPATIAL + POOLING):
+        return layer.__class__.from_config(config)
+    steps = layer.strides[0]
+    rate = max(1, stride // output_stride)
+    too_far = steps > 1 and stride * steps > output_stride
+    if isinstance(layer, SPATIAL):
+        if too_far:
+            config.update(strides=1, padding="same")
+        if layer.kernel_size[0] > 1:
+            config["dilation_rate"] = rate * factor
+    elif too_far or rate > 1:
+        if tuple(layer.pool_size) != (2, 2):
+            raise ValueError(f"pooling layer {layer.name!r} of size {layer.pool_size} cannot be dilated")
+        mode = "max" if isinstance(layer, keras.layers.MaxPooling2D) else "average"
+        return AtrousPooling2D(mode, rate, name=config["name"], dtype=layer.dtype_policy)
+    return layer.__class__.from_config(config)
+
+
+def multi_grid_factors(network: keras.Model, multi_grid: Sequence[int]) -> dict[str, int]:
+    """Gives the last spatial convolutions of a network their multi-grid factors.
+
+    Args:
+        network: A functional model.
+        multi_grid: Factors, e.g. (1, 2, 4): the last one is for the last convolution with a kernel wider than 1.
+
+    Returns:
+        Layer name -> factor; empty without multi-grid.
+
+    Reference:
+        Chen, Papandreou, Schroff, Adam: Rethinking Atrous Convolution for Semantic Image Segmentation, 2017,
+        section 3.2.1, https://arxiv.org/abs/1706.05587
+
+    Example:
+        >>> multi_grid_factors(keras.Sequential([keras.layers.Conv2D(1, 3, name=name) for name in "abc"]), (1, 2))
+        {'c': 2, 'b': 1}
+    """
+    wide = [layer.name for layer in network.layers if isinstance(layer, SPATIAL) and layer.kernel_size[0] > 1]
+    return dict(zip(reversed(wide), reversed(multi_grid), strict=False))

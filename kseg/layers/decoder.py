@@ -1,0 +1,218 @@
+"""From features back to the image's size: U-Net's block, FCN's fusion of scores, and the head of every model."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kseg.layers.convolution import ConvNormAct
+from kseg.layers.resize import Resize
+from kseg.layers.transpose import TransposeUpsampling2D
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class UNetBlock(keras.layers.Layer):
+    """Enlarge by copying pixels, concatenate the skip, convolve twice (3x3): one step up U-Net's right side.
+
+    Args:
+        filters: number of channels of both convolutions.
+        normalization: False leaves batch normalisation out.
+        activation: after each convolution.
+
+    Call arguments:
+        x: `(N, H, W, C)`, the coarser features.
+        skip: `(N, H', W', C')`, the encoder's finer features, any size; without it x doubles its size.
+
+    Returns:
+        `(N, H', W', filters)`.
+
+    Reference:
+        Ronneberger et al., U-Net, https://arxiv.org/abs/1505.04597; this variant, for pretrained encoders, pads its
+        convolutions and enlarges without learning.
+
+    Example:
+        >>> import numpy as np
+        >>> x, skip = np.zeros((1, 3, 4, 8), "float32"), np.zeros((1, 5, 7, 2), "float32")
+        >>> tuple(UNetBlock(4)(x, skip).shape)
+        (1, 5, 7, 4)
+    """
+
+    def __init__(self, filters: int, *, normalization: bool = True, activation: Any = "relu", **kwargs: Any):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.normalization = normalization
+        self.activation = keras.activations.get(activation)
+        self.enlarge = Resize(factor=2, interpolation="nearest", dtype=self.dtype_policy, name="enlarge")
+        self.match = Resize(interpolation="nearest", dtype=self.dtype_policy, name="match")
+        self.convs = [
+            ConvNormAct(
+                filters, normalization=normalization, activation=activation, dtype=self.dtype_policy, name=f"conv{i}"
+            )
+            for i in (1, 2)
+        ]
+
+    def build(self, x_shape, skip_shape=None):
+        channels = x_shape[-1] + (0 if skip_shape is None else skip_shape[-1])
+        self.convs[0].build((None, None, None, channels))
+        self.convs[1].build((None, None, None, self.filters))
+
+    def call(self, x, skip=None, training=None):
+        x = self.enlarge(x) if skip is None else ops.concatenate([self.match(x, like=skip), skip], axis=-1)
+        for conv in self.convs:
+            x = conv(x, training=training)
+        return x
+
+    def compute_output_shape(self, x_shape, skip_shape=None):
+        shape = self.enlarge.compute_output_shape(x_shape) if skip_shape is None else skip_shape
+        return (*shape[:-1], self.filters)
+
+    def get_config(self):
+        return super().get_config() | {
+            "filters": self.filters,
+            "normalization": self.normalization,
+            "activation": keras.activations.serialize(self.activation),
+        }
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class ScoreFusion(keras.layers.Layer):
+    """Add a finer layer's scores to coarser ones, as FCN-16s and FCN-8s do.
+
+    The coarse scores are enlarged twice, so that their pixel i covers the skip's pixels 2i and 2i + 1 whatever way odd
+    sizes were rounded, and cut to the skip's size. The border's scores are continued by one pixel first, so nothing
+    darkens there. The skip's scores start at zero: the net starts as the coarser one.
+
+    Args:
+        num_classes: number of channels of the scores.
+        learnable: True enlarges by a transposed convolution that starts bilinear, False stays bilinear.
+
+    Call arguments:
+        coarse: `(N, H, W, num_classes)`, scores.
+        skip: `(N, H', W', C)`, features, where H is half of H', rounded down or up, and W likewise.
+
+    Returns:
+        `(N, H', W', num_classes)`, scores.
+
+    Raises:
+        ValueError: when the sizes or the number of channels do not fit.
+
+    Reference:
+        Long et al., Fully Convolutional Networks for Semantic Segmentation, https://arxiv.org/abs/1411.4038
+
+    Example:
+        >>> import numpy as np
+        >>> coarse, skip = np.zeros((1, 3, 4, 2), "float32"), np.zeros((1, 5, 8, 16), "float32")
+        >>> tuple(ScoreFusion(num_classes=2)(coarse, skip).shape)
+        (1, 5, 8, 2)
+    """
+
+    def __init__(self, num_classes: int, *, learnable: bool = True, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.learnable = learnable
+        self.score = keras.layers.Conv2D(
+            num_classes,
+            1,
+            kernel_initializer="zeros",
+            data_format="channels_last",
+            dtype=self.dtype_policy,
+            name="score",
+        )
+        self.enlarge = (
+            TransposeUpsampling2D(num_classes, dtype=self.dtype_policy, name="enlarge")
+            if learnable
+            else Resize(factor=2, dtype=self.dtype_policy, name="enlarge")
+        )
+
+    def build(self, coarse_shape, skip_shape):
+        self._check(coarse_shape, skip_shape)
+        self.score.build(skip_shape)
+        self.enlarge.build(coarse_shape)
+
+    def call(self, coarse, skip):
+        self._check(coarse.shape, skip.shape)
+        height, width = ops.shape(skip)[1:3]
+        coarse = ops.concatenate([coarse[:, :1], coarse, coarse[:, -1:]], axis=1)
+        coarse = ops.concatenate([coarse[:, :, :1], coarse, coarse[:, :, -1:]], axis=2)
+        return self.enlarge(coarse)[:, 2 : height + 2, 2 : width + 2] + self.score(skip)
+
+    def compute_output_shape(self, coarse_shape, skip_shape):
+        return (*skip_shape[:-1], self.num_classes)
+
+    def get_config(self):
+        return super().get_config() | {"num_classes": self.num_classes, "learnable": self.learnable}
+
+    def _check(self, coarse, skip):
+        if coarse[-1] != self.num_classes:
+            raise ValueError(f"{self.name}: expected {self.num_classes} channels of coarse scores, got {coarse[-1]}")
+        for small, large in zip(coarse[1:3], skip[1:3], strict=True):
+            if isinstance(small, int) and isinstance(large, int) and abs(2 * small - large) > 1:
+                raise ValueError(
+                    f"{self.name}: the coarse scores must be half the skip's size, got {tuple(coarse[1:3])} and "
+                    f"{tuple(skip[1:3])}"
+                )
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class SegmentationHead(keras.layers.Layer):
+    """Features to scores of the classes, at the image's size.
+
+    Computes in float32 whatever the dtype policy: losses on float16 logits overflow. The scores are enlarged before the
+    activation, so that probabilities still sum to one and boundaries are sharp.
+
+    Args:
+        num_classes: number of output channels; 1 for binary segmentation.
+        kernel_size: of the convolution.
+        activation: None for logits, "softmax" or "sigmoid" for probabilities.
+
+    Call arguments:
+        x: `(N, H, W, C)`, features.
+        like: optional, a tensor `(N, H', W', ...)`, usually the image, whose size the output takes.
+
+    Returns:
+        float32 `(N, H', W', num_classes)`: logits, or probabilities in 0 to 1.
+
+    Example:
+        >>> import numpy as np
+        >>> features, image = np.zeros((1, 3, 4, 8), "float32"), np.zeros((1, 21, 30, 3), "uint8")
+        >>> tuple(SegmentationHead(num_classes=5)(features, like=image).shape)
+        (1, 21, 30, 5)
+    """
+
+    def __init__(self, num_classes: int, *, kernel_size: int = 1, activation: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        if activation not in (None, "softmax", "sigmoid"):
+            raise ValueError(f'SegmentationHead: activation is None, "softmax" or "sigmoid", got {activation!r}')
+        if activation == "softmax" and num_classes == 1:
+            raise ValueError("SegmentationHead: softmax over one class is always 1: use sigmoid, or two classes")
+        self.num_classes = num_classes
+        self.kernel_size = kernel_size
+        self.activation = activation
+        self.conv = keras.layers.Conv2D(
+            num_classes, kernel_size, padding="same", data_format="channels_last", dtype="float32", name="conv"
+        )
+        self.resize = Resize(dtype="float32", name="resize")
+
+    def build(self, x_shape, like_shape=None):
+        self.conv.build(x_shape)
+
+    def call(self, x, like=None):
+        x = self.conv(x)
+        if like is not None:
+            x = self.resize(x, like=like)
+        return x if self.activation is None else keras.activations.get(self.activation)(x)
+
+    def compute_output_shape(self, x_shape, like_shape=None):
+        size = (x_shape if like_shape is None else like_shape)[1:3]
+        return (x_shape[0], *size, self.num_classes)
+
+    def compute_output_spec(self, x, like=None):
+        shape = self.compute_output_shape(x.shape, None if like is None else like.shape)
+        return keras.KerasTensor(shape, dtype="float32")
+
+    def get_config(self):
+        return super().get_config() | {
+            "num_classes": self.num_classes,
+            "kernel_size": self.kernel_size,
+            "activation": self.activation,
+        }

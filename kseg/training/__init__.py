@@ -1,0 +1,9 @@
+"""Training: a validated recipe, one run from it, and the scores of what came out."""
+
+from kseg.training.evaluation import evaluate
+from kseg.training.optimizer import SGD, AdamW, PolynomialDecay
+from kseg.training.progress import Reporter
+from kseg.training.recipe import Recipe
+from kseg.training.run import train
+
+__all__ = ["SGD", "AdamW", "PolynomialDecay", "Recipe", "Reporter", "evaluate", "train"]

@@ -1,0 +1,97 @@
+"""Scores of a model on a whole split, at full size."""
+
+import os
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from kseg import data, metrics, zoo
+from kseg.training.progress import Reporter
+
+
+def evaluate(
+    model: keras.Model | str | os.PathLike,
+    dataset: data.Dataset,
+    *,
+    batch_size: int = 8,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Scores a model on every image of a data set, unaugmented and at full size.
+
+    Args:
+        model: A model, or a weight file by kseg.
+        dataset: The images and labels, e.g. `kseg.data.load("camvid", "test")`.
+        batch_size: Images a step; changes no score.
+        reporter: Shows how far it has come.
+
+    Returns:
+        `miou`, `pixel_accuracy`, `mean_accuracy` and `frequency_weighted_iou` (0 to 1) from one confusion matrix over
+        all pixels; `iou`, by class name, None for a class that neither occurs nor is predicted; `confusion_matrix`,
+        rows true, columns predicted; `images` and `seconds`. JSON types only.
+
+    Raises:
+        FileNotFoundError: The weight file is not there.
+        ValueError: The model's classes contradict the data set's, or the data set is empty.
+
+    Example:
+        >>> image = keras.Input((None, None, 3))
+        >>> model = keras.Model(image, keras.layers.Conv2D(8, 1)(image))
+        >>> scores = evaluate(model, data.load("streets", "val", count=3, size=(16, 16)), batch_size=2)
+        >>> scores["images"], sum(map(sum, scores["confusion_matrix"])) <= 3 * 16 * 16
+        (3, True)
+    """
+    start = time.perf_counter()
+    if not isinstance(model, keras.Model):
+        model = zoo.load(model)
+    _check(model, dataset)
+    scores = metrics.SegmentationScores(
+        dataset.num_classes, ignore_class=dataset.ignore_class, from_logits=gives_logits(model)
+    )
+    reporter = reporter or Reporter(quiet=True)
+    with reporter.task("evaluating", len(dataset)) as advance:
+        for images, labels in data.evaluation_loader(dataset, batch_size=batch_size):
+            count = len(images)
+            images, labels = _filled(np.asarray(images), np.asarray(labels), batch_size, dataset.ignore_class)
+            scores.update_state(labels, model.predict_on_batch(images))
+            advance(count)
+    matrix = scores.confusion_matrix()
+    result = metrics.scores(matrix)
+    ious = [None if np.isnan(iou) else float(iou) for iou in result["iou"]]
+    return {
+        **{name: float(value) for name, value in result.items() if np.ndim(value) == 0},
+        "iou": dict(zip(dataset.classes, ious, strict=True)),
+        "confusion_matrix": matrix.tolist(),
+        "images": len(dataset),
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+
+
+def gives_logits(model: keras.Model) -> bool:
+    """Returns whether a model ends without an activation, so that its outputs are logits."""
+    activation = getattr(model.layers[-1], "activation", None)
+    return keras.activations.get(activation) == keras.activations.linear
+
+
+def _check(model: keras.Model, dataset: data.Dataset) -> None:
+    if len(dataset) == 0:
+        raise ValueError(f"{dataset.name} has no images")
+    channels = model.output_shape[-1]
+    if channels != dataset.num_classes:
+        raise ValueError(
+            f"the model has num_classes={channels}, {dataset.name} needs {dataset.num_classes} "
+            f"({', '.join(dataset.classes)})"
+        )
+    classes = getattr(model, "classes", None)
+    if classes and tuple(classes) != tuple(dataset.classes):
+        raise ValueError(
+            f"the model's classes are {', '.join(classes)}; those of {dataset.name} are {', '.join(dataset.classes)}"
+        )
+
+
+def _filled(images: np.ndarray, labels: np.ndarray, size: int, ignore_class: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fills a short batch with ignored images: a batch of another size would be compiled anew."""
+    missing = [(0, size - len(images))]
+    images = np.pad(images, missing + [(0, 0)] * (images.ndim - 1))
+    return images, np.pad(labels, missing + [(0, 0)] * (labels.ndim - 1), constant_values=ignore_class)

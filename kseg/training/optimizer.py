@@ -1,0 +1,154 @@
+"""AdamW and SGD whose learning rate and weight decay take a factor for each variable; the polynomial schedule."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """`learning_rate * (1 - step / steps) ** power`, after a linear warm-up that multiplies it.
+
+    Args:
+        learning_rate: The rate at step 0, were there no warm-up.
+        steps: Steps until the rate is 0.
+        power: The exponent; 0 keeps the rate constant.
+        warmup_steps: Step k (from 0) of these has the share (k + 1) / (warmup_steps + 1) of the rate.
+
+    Reference:
+        The "poly" policy of Chen et al.: DeepLab, 2016, https://arxiv.org/abs/1606.00915
+
+    Example:
+        >>> schedule = PolynomialDecay(1.0, steps=4, power=1.0, warmup_steps=1)
+        >>> [round(float(schedule(step)), 3) for step in range(5)]
+        [0.5, 0.75, 0.5, 0.25, 0.0]
+    """
+
+    def __init__(self, learning_rate: float, steps: int, *, power: float = 0.9, warmup_steps: int = 0):
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.power = power
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        rest = ops.maximum(1.0 - step / float(self.steps), 0.0)
+        rise = ops.minimum((step + 1.0) / (self.warmup_steps + 1.0), 1.0)
+        return self.learning_rate * rise * ops.power(rest, self.power)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "learning_rate": self.learning_rate,
+            "steps": self.steps,
+            "power": self.power,
+            "warmup_steps": self.warmup_steps,
+        }
+
+
+class _Factors:
+    """What both optimizers share: one factor a variable, in the order of the variables they are built with.
+
+    Keras decays weights outside `update_step`, where no factor reaches: the decay is therefore kept from it.
+    """
+
+    def _remember(self, factors: Sequence[float] | None, weight_decay: float, decay_norm: bool) -> None:
+        self.factors = None if factors is None else tuple(float(factor) for factor in factors)
+        self.decay = float(weight_decay)
+        self.decay_norm = decay_norm
+
+    def build(self, variables) -> None:
+        if self.factors is not None and len(self.factors) != len(variables):
+            raise ValueError(
+                f"{len(self.factors)} factors for {len(variables)} trainable variables: compute them after freezing"
+            )
+        super().build(variables)  # type: ignore[misc]
+
+    def _rate(self, variable, learning_rate):
+        # The variable's place is its identity: inside a step TensorFlow hands over its own variables, without a path.
+        factor = 1.0 if self.factors is None else self.factors[self._get_variable_index(variable)]  # type: ignore[attr-defined]
+        return ops.cast(learning_rate, variable.dtype) * factor
+
+    def _decays(self, variable) -> bool:
+        return self.decay > 0 and (self.decay_norm or len(variable.shape) > 1)
+
+    def get_config(self) -> dict[str, Any]:
+        factors = None if self.factors is None else list(self.factors)
+        own = {"factors": factors, "weight_decay": self.decay, "decay_norm": self.decay_norm}
+        return super().get_config() | own  # type: ignore[misc]
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class AdamW(_Factors, keras.optimizers.Adam):
+    """Adam with decoupled weight decay, both scaled by a factor for each variable.
+
+    `variable -= rate * weight_decay * variable`, then Adam's step with the same rate, the learning rate times the
+    variable's factor.
+
+    Args:
+        learning_rate: A float or a schedule.
+        weight_decay: The decay's share of the rate.
+        factors: One float a trainable variable, in the order of `model.trainable_variables` (`factors_of` makes them);
+            None is 1 for all.
+        decay_norm: Whether biases and the scales and shifts of normalisation (variables of one axis) decay too.
+        **options: Those of `keras.optimizers.Adam`.
+
+    Reference:
+        Loshchilov, Hutter: Decoupled Weight Decay Regularization, 2019, https://arxiv.org/abs/1711.05101
+    """
+
+    def __init__(self, learning_rate=1e-3, *, weight_decay=1e-2, factors=None, decay_norm=False, **options):
+        super().__init__(learning_rate, **options)
+        self._remember(factors, weight_decay, decay_norm)
+
+    def update_step(self, gradient, variable, learning_rate):
+        rate = self._rate(variable, learning_rate)
+        if self._decays(variable):
+            self.assign_sub(variable, ops.multiply(variable, rate * self.decay))
+        super().update_step(gradient, variable, rate)
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class SGD(_Factors, keras.optimizers.SGD):
+    """Gradient descent with momentum; a factor for each variable scales the learning rate.
+
+    Weight decay is the classic one of the papers that use SGD: `weight_decay * variable` is added to the gradient.
+
+    Args:
+        learning_rate: A float or a schedule.
+        weight_decay: The decay's coefficient.
+        factors: As in `AdamW`.
+        decay_norm: As in `AdamW`.
+        **options: Those of `keras.optimizers.SGD`, e.g. `momentum`.
+    """
+
+    def __init__(self, learning_rate=1e-2, *, weight_decay=0.0, factors=None, decay_norm=False, **options):
+        super().__init__(learning_rate, **options)
+        self._remember(factors, weight_decay, decay_norm)
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self._decays(variable):
+            gradient = ops.cast(gradient, variable.dtype) + ops.multiply(variable, self.decay)
+        super().update_step(gradient, variable, self._rate(variable, learning_rate))
+
+
+def factors_of(model: keras.Model, part: keras.layers.Layer, factor: float) -> list[float]:
+    """Learning-rate factors that single out a part of a model.
+
+    Args:
+        model: The model.
+        part: A layer or sub-model of it, e.g. `model.get_layer("encoder")`.
+        factor: The factor of that part's variables; all others have 1.
+
+    Returns:
+        One factor for each of `model.trainable_variables`, in that order.
+
+    Example:
+        >>> image = keras.Input((8, 8, 3))
+        >>> first, second = keras.layers.Conv2D(2, 1), keras.layers.Conv2D(2, 1)
+        >>> factors_of(keras.Model(image, second(first(image))), first, 0.1)
+        [0.1, 0.1, 1.0, 1.0]
+    """
+    inside = {id(variable) for variable in part.trainable_variables}
+    return [factor if id(variable) in inside else 1.0 for variable in model.trainable_variables]

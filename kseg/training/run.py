@@ -1,0 +1,318 @@
+"""`train`: one run from a recipe to a folder, resumable at any epoch."""
+
+import contextlib
+import importlib.util
+import json
+import math
+import os
+import pathlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from kseg import data, pretrained, visualize
+from kseg.training import checkpoint, preparation
+from kseg.training.evaluation import evaluate, gives_logits
+from kseg.training.folder import BEST, CANDIDATE, CHECKPOINT, RunFolder, versions
+from kseg.training.progress import Reporter
+from kseg.training.recipe import Recipe
+
+SAMPLES = 4
+"""Images in `predictions.png`."""
+
+
+def train(
+    recipe: Recipe,
+    run_folder: str | os.PathLike,
+    *,
+    data_root: str | os.PathLike | None = None,
+    progress: bool = True,
+    minutes: float | None = None,
+) -> dict[str, Any]:
+    """Trains a model, or goes on where a run in that folder stopped; a finished run is returned as it is.
+
+    After each epoch `checkpoint.safetensors` holds every variable (weights, random seeds, optimizer, averaged weights)
+    and the run can be killed at any moment: started again, it reaches the weights that an unbroken run reaches, bit for
+    bit if the recipe is `deterministic` and the number of threads is the same.
+
+    The folder also gets `recipe.json`, `versions.json`, `log.csv` (a row an epoch), `best.safetensors` (the weights,
+    for `kseg.zoo.load`), and at the end `confusion.csv` and `predictions.png` of validation images and `result.json`.
+
+    Args:
+        recipe: What to do.
+        run_folder: Where to do it; made if it is not there.
+        data_root: Where data sets lie; None reads the environment variable `KSEG_DATA`.
+        progress: Whether to show how far it has come.
+        minutes: Stop after the last epoch that fits into so many minutes; the same call goes on later.
+
+    Returns:
+        `finished`, `epochs` (done), `epoch` (whose weights are kept, from 1), `scores` (on the validation split, as
+        `evaluate` returns them), `parameters`, `seconds`, `recipe` (its hash), `weights` and the versions.
+
+    Raises:
+        FileNotFoundError: The data or the weights are not there.
+        ValueError: The recipe contradicts itself, the data or the run in the folder; or the loss is no number any more.
+        OSError: The folder cannot be written; the last checkpoint stays.
+    """
+    folder = RunFolder(run_folder, recipe)
+    if (result := folder.result()) is not None:
+        return result
+    reporter = Reporter(quiet=not progress)
+    with _settings(recipe):
+        return _Run(recipe, folder, data_root, reporter).train(minutes)
+
+
+@contextlib.contextmanager
+def _settings(recipe: Recipe) -> Iterator[None]:
+    """Seeds, precision and determinism; what other code could notice is put back."""
+    policy = keras.config.dtype_policy()
+    keras.utils.set_random_seed(recipe.seed)
+    keras.config.set_dtype_policy(recipe.precision)
+    backend = keras.backend.backend()
+    if recipe.deterministic and backend == "tensorflow":
+        import tensorflow
+
+        tensorflow.config.experimental.enable_op_determinism()  # for the rest of the process: it cannot be undone
+    elif recipe.deterministic and backend == "torch":
+        import torch
+
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it PyTorch refuses to multiply on a GPU
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+        if recipe.deterministic and backend == "torch":
+            torch.use_deterministic_algorithms(False)
+
+
+class _Run:
+    """A run's parts and how far it has come."""
+
+    def __init__(self, recipe: Recipe, folder: RunFolder, data_root: str | os.PathLike | None, reporter: Reporter):
+        self.recipe = recipe
+        self.folder = folder
+        self.reporter = reporter
+        self.train_split, self.val_split = preparation.datasets(recipe, data_root)
+        self.arguments = preparation.arguments(recipe, self.train_split)
+        self.model = preparation.model(recipe, self.arguments)
+        self.steps = preparation.steps_per_epoch(recipe, self.train_split)
+        loss = preparation.loss(recipe, self.train_split, self.model)
+        self.schedule = preparation.schedule(recipe, self.steps)
+        optimizer = preparation.optimizer(recipe, self.model, self.schedule)
+        self.model.compile(optimizer=optimizer, loss=loss)
+        self.rows: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {"epoch": 0, "scores": {}}
+        self.seconds = 0.0
+
+    def train(self, minutes: float | None) -> dict[str, Any]:
+        self._resume()
+        if len(self.rows) < self.recipe.epochs:
+            first = len(self.rows)
+            self.model.fit(
+                preparation.batches(self.recipe, self.train_split, first * self.steps),
+                initial_epoch=first,
+                epochs=self.recipe.epochs,
+                steps_per_epoch=self.steps,
+                callbacks=[_Epochs(self, minutes), *self._tensorboard()],
+                shuffle=False,  # the loader has shuffled
+                verbose=0,
+            )
+        if len(self.rows) < self.recipe.epochs:
+            return self._result(finished=False)
+        return self._finish()
+
+    def _resume(self) -> None:
+        path, candidate = self.folder.path / CHECKPOINT, self.folder.path / CANDIDATE
+        if path.is_file():
+            state = checkpoint.restore(self.model, path)
+            self.rows, self.best, self.seconds = state["rows"], state["best"], state["seconds"]
+            self.reporter.line(f"resuming {self.folder.path} after epoch {len(self.rows)} of {self.recipe.epochs}")
+        if candidate.is_file():  # killed between the candidate and the checkpoint, or before the renaming
+            if pretrained.describe(candidate)["epoch"] == self.best["epoch"]:
+                os.replace(candidate, self.folder.path / BEST)
+            else:
+                candidate.unlink()
+
+    def _tensorboard(self) -> list[keras.callbacks.Callback]:
+        if not self.recipe.tensorboard:
+            return []
+        for package in ("tensorflow", "tensorboard"):
+            if importlib.util.find_spec(package) is None:
+                raise ModuleNotFoundError(
+                    f"tensorboard = true needs {package}, whatever the backend: pip install tensorflow tensorboard"
+                )
+        return [keras.callbacks.TensorBoard(self.folder.path / "tensorboard", write_graph=False)]
+
+    def close_epoch(self, epoch: int, logs: dict[str, Any], seconds: float) -> None:
+        """Validates if it is due, then writes candidate, checkpoint and log in an order that survives a kill anywhere.
+
+        Args:
+            epoch: From 0.
+            logs: Keras's; the validation scores are added.
+            seconds: Training time of the epoch.
+        """
+        start = time.perf_counter()
+        if not math.isfinite(logs["loss"]):
+            raise ValueError(
+                f"the loss is {logs['loss']} in epoch {epoch + 1}: lower the learning rate, or lengthen the warm-up"
+            )
+        selection, last = self.recipe.selection, epoch + 1 == self.recipe.epochs
+        row: dict[str, Any] = {"epoch": epoch + 1, "step": (epoch + 1) * self.steps, "loss": logs["loss"]}
+        row["learning_rate"] = float(self.schedule(row["step"]))
+        kept = False
+        if last or (selection.every and (epoch + 1) % selection.every == 0):
+            with self._averaged():
+                scores = self._validate()
+                kept = self._is_better(scores) if selection.every else last
+                if kept:
+                    self.best = {"epoch": epoch + 1, "scores": scores}
+                    self._save(CANDIDATE)
+            means = {f"val_{name}": scores[name] for name in _means(scores)}
+            logs |= means
+            row |= means | {f"val_iou_{name}": value for name, value in scores.get("iou", {}).items()}
+        row["seconds"] = round(seconds + time.perf_counter() - start, 3)
+        self.seconds += row["seconds"]
+        self.rows.append(row)
+        progress = {"rows": self.rows, "best": self.best, "seconds": self.seconds}
+        checkpoint.save(self.model, self.folder.path / CHECKPOINT, progress)
+        if kept:
+            os.replace(self.folder.path / CANDIDATE, self.folder.path / BEST)
+        self.folder.write_table("log.csv", self.rows)
+        shown = [f"epoch {epoch + 1}/{self.recipe.epochs}", f"loss {row['loss']:.4f}"]
+        if "val_miou" in row:
+            shown.append(f"val miou {row['val_miou']:.4f}")
+        shown.append(f"{row['seconds']:.1f} s")
+        self.reporter.line("  ".join(shown + ["best"] * (kept and selection.every > 0)))
+
+    def _validate(self) -> dict[str, Any]:
+        if self.val_split is None:
+            return {}
+        return evaluate(self.model, self.val_split, batch_size=self.recipe.data.batch_size, reporter=self.reporter)
+
+    def _is_better(self, scores: dict[str, Any]) -> bool:
+        metric = self.recipe.selection.metric
+        return self.best["epoch"] == 0 or scores[metric] > self.best["scores"][metric]
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Puts the averaged weights in the place of the model's, if there are any, and takes them out again."""
+        if self.recipe.optimizer.ema is None:
+            yield
+            return
+        variables = self.model.trainable_variables
+
+        def values() -> list[np.ndarray]:
+            return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+        def assign(arrays: list[np.ndarray]) -> None:
+            for variable, array in zip(variables, arrays, strict=True):
+                variable.assign(array)
+
+        raw = values()
+        self.model.optimizer.finalize_variable_values(variables)
+        assign(values())  # copies: on JAX the optimizer's own arrays would be handed over, and deleted with the next step
+        try:
+            yield
+        finally:
+            assign(raw)
+
+    def _save(self, name: str) -> pathlib.Path:
+        return pretrained.save(
+            self.model,
+            self.folder.path / name,
+            builder=self.recipe.model.builder,
+            arguments=self.arguments,
+            classes=self.train_split.classes,
+            palette=self.train_split.palette,
+            dataset=self.train_split.name,
+            recipe=self.recipe.hash(),
+            epoch=self.best["epoch"],
+            scores=self.best["scores"],
+        )
+
+    def _finish(self) -> dict[str, Any]:
+        pretrained.load(self.model, self.folder.path / BEST)
+        matrix = self.best["scores"].get("confusion_matrix", [])
+        if matrix:
+            classes = self.train_split.classes
+            columns = ("true \\ predicted", *classes)
+            rows = [(name, *row) for name, row in zip(classes, matrix, strict=True)]
+            self.folder.write_table("confusion.csv", [dict(zip(columns, row, strict=True)) for row in rows])
+        self.folder.write_picture("predictions.png", self._picture(self.val_split or self.train_split))
+        result = self._result(finished=True)
+        self.folder.write("result.json", json.dumps(result, indent=2))
+        self.reporter.line(f"finished: {self.folder.path / BEST} holds epoch {self.best['epoch']}")
+        return result
+
+    def _picture(self, split: data.Dataset) -> np.ndarray:
+        palette, rows = split.palette, []
+        for place in np.unique(np.linspace(0, len(split) - 1, SAMPLES).astype(int)):
+            image, label = split[int(place)]
+            predicted = _classes(self.model.predict_on_batch(image[None])[0], gives_logits(self.model))
+            rows.append([image, visualize.colorize(label, palette), visualize.colorize(predicted, palette)])
+        return visualize.grid(rows, titles=["image", "label", "prediction"])
+
+    def _result(self, *, finished: bool) -> dict[str, Any]:
+        return {
+            "finished": finished,
+            "epochs": len(self.rows),
+            "epoch": self.best["epoch"],
+            "scores": self.best["scores"],
+            "parameters": self.model.count_params(),
+            "seconds": round(self.seconds, 3),
+            "recipe": self.recipe.hash(),
+            "weights": BEST,
+            **versions(),
+        }
+
+
+class _Epochs(keras.callbacks.Callback):
+    """Shows the steps, closes each epoch, and stops when the next one would not fit into the time."""
+
+    def __init__(self, run: _Run, minutes: float | None):
+        super().__init__()
+        self.run = run
+        self.until = math.inf if minutes is None else time.perf_counter() + 60 * minutes
+        self.bar = contextlib.ExitStack()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.epoch = epoch
+        self.start = self.shown = time.perf_counter()
+        name = f"epoch {epoch + 1}/{self.run.recipe.epochs}"
+        self.advance = self.bar.enter_context(self.run.reporter.task(name, self.run.steps))
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if batch == 0 and keras.backend.backend() == "torch":
+            # Dropout draws from PyTorch's own generator there, not from the layer's seed in the checkpoint; and each
+            # new iterator over the data draws once. From here on an epoch depends on the seed and its number alone.
+            import torch
+
+            torch.manual_seed(int(np.random.SeedSequence([self.run.recipe.seed, self.epoch]).generate_state(1)[0]))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.advance()
+        if (now := time.perf_counter()) > self.shown + 1:  # reading the loss waits for the step: not each time
+            self.shown = now
+            self.advance(0, note=f"loss {float(logs['loss']):.4f}")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.bar.close()
+        self.run.close_epoch(epoch, logs, time.perf_counter() - self.start)
+        now = time.perf_counter()
+        if now + (now - self.start) > self.until:
+            self.model.stop_training = True
+
+
+def _classes(output: np.ndarray, logits: bool) -> np.ndarray:
+    """Scores `(H, W, C)` of one image to class ids `(H, W)`."""
+    if output.shape[-1] == 1:
+        return (output[..., 0] > (0.0 if logits else 0.5)).astype("uint8")
+    return output.argmax(-1).astype("uint8")
+
+
+def _means(scores: dict[str, Any]) -> list[str]:
+    return [name for name, value in scores.items() if isinstance(value, float) and name != "seconds"]

@@ -1,0 +1,135 @@
+"""FCN-32s, 16s and 8s: scores at stride 32, refined by the scores of finer features, by sum."""
+
+import os
+from collections.abc import Sequence
+
+import keras
+
+from kseg import encoders, pretrained
+from kseg.layers import ConvNormAct, Resize, ScoreFusion, SegmentationHead
+
+
+def fcn32(
+    num_classes: int | None = None,
+    *,
+    encoder: encoders.EncoderLike = "vgg16",
+    encoder_weights: str | None = "imagenet",
+    dropout: float = 0.5,
+    activation: str | None = None,
+    weights: str | os.PathLike | None = None,
+    input_shape: Sequence[int | None] = (None, None, 3),
+) -> keras.Model:
+    """Builds FCN-32s: the scores of stride 32, upsampled at once.
+
+    On VGG the classifier's fc6 and fc7 become convolutions, 7x7 and 1x1, 4096 wide, each with dropout; with ImageNet
+    weights they start from the classifier's. Any other encoder gets a lighter classifier: 3x3, BatchNorm, ReLU, dropout.
+
+    Args:
+        num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
+        encoder: A name in `kseg.encoders.ENCODERS`, a `keras.Model`, or a function `image -> {stride: feature}`.
+        encoder_weights: `"imagenet"`, a file, or None for random ones. Not read when `weights` is given.
+        dropout: Dropped share of the classifier's features.
+        activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
+        weights: A file of trained weights.
+        input_shape: Height, width and channels of the image; None where it varies.
+
+    Returns:
+        A model from images `(N, H, W, C)`, 0 to 255, to float32 logits `(N, H, W, num_classes)`.
+
+    Raises:
+        ValueError: An unknown encoder, or a `num_classes` that contradicts `weights`.
+
+    Reference:
+        Shelhamer, Long, Darrell: Fully Convolutional Networks for Semantic Segmentation, 2016,
+        https://arxiv.org/abs/1605.06211
+
+    Example:
+        >>> model = fcn32(3, encoder="efficientnet_lite0", encoder_weights=None, input_shape=(64, 65, 3))
+        >>> model.output_shape
+        (None, 64, 65, 3)
+    """
+    return _fcn("fcn32", (), num_classes, encoder, encoder_weights, dropout, activation, weights, input_shape)
+
+
+def fcn16(
+    num_classes: int | None = None,
+    *,
+    encoder: encoders.EncoderLike = "vgg16",
+    encoder_weights: str | None = "imagenet",
+    dropout: float = 0.5,
+    activation: str | None = None,
+    weights: str | os.PathLike | None = None,
+    input_shape: Sequence[int | None] = (None, None, 3),
+) -> keras.Model:
+    """Builds FCN-16s: FCN-32s with the scores of stride 16 added before the last upsampling.
+
+    Arguments, result, errors and reference are those of `fcn32`.
+
+    Example:
+        >>> model = fcn16(3, encoder="efficientnet_lite0", encoder_weights=None, input_shape=(64, 65, 3))
+        >>> model.get_layer("fuse_16").output.shape
+        (None, 4, 5, 3)
+    """
+    return _fcn("fcn16", (16,), num_classes, encoder, encoder_weights, dropout, activation, weights, input_shape)
+
+
+def fcn8(
+    num_classes: int | None = None,
+    *,
+    encoder: encoders.EncoderLike = "vgg16",
+    encoder_weights: str | None = "imagenet",
+    dropout: float = 0.5,
+    activation: str | None = None,
+    weights: str | os.PathLike | None = None,
+    input_shape: Sequence[int | None] = (None, None, 3),
+) -> keras.Model:
+    """Builds FCN-8s: FCN-16s with the scores of stride 8 added as well.
+
+    Arguments, result, errors and reference are those of `fcn32`.
+
+    Example:
+        >>> model = fcn8(3, encoder="efficientnet_lite0", encoder_weights=None, input_shape=(64, 65, 3))
+        >>> model.get_layer("fuse_8").output.shape
+        (None, 8, 9, 3)
+    """
+    return _fcn("fcn8", (16, 8), num_classes, encoder, encoder_weights, dropout, activation, weights, input_shape)
+
+
+def _fcn(name, skips, num_classes, encoder, encoder_weights, dropout, activation, weights, input_shape) -> keras.Model:
+    num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
+    image = keras.Input(input_shape, name="image")
+    features = encoders.extract(image, encoder, weights=encoder_weights)
+    convolutionalised = encoder in ("vgg16", "vgg19")
+    classify = _vgg_classifier if convolutionalised else _light_classifier
+    scores = SegmentationHead(num_classes, name="score_32")(classify(features[32], dropout))
+    for stride in skips:
+        scores = ScoreFusion(num_classes, name=f"fuse_{stride}")(scores, features[stride])
+    # Half-pixel bilinear is the paper's fixed kernel of the last upsampling, without its dark border.
+    logits = Resize(dtype="float32", name="upsample")(scores, like=image)
+    output = keras.layers.Activation(activation, dtype="float32", name="activation")(logits) if activation else logits
+    model = keras.Model(image, output, name=name)
+    if convolutionalised and encoder_weights == "imagenet":
+        _load_vgg_classifier(model, encoder)
+    return pretrained.load(model, weights)
+
+
+def _vgg_classifier(x: keras.KerasTensor, dropout: float) -> keras.KerasTensor:
+    for name, kernel_size in (("fc6", 7), ("fc7", 1)):
+        x = keras.layers.Conv2D(4096, kernel_size, padding="same", activation="relu", name=name)(x)
+        x = keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    return x
+
+
+def _light_classifier(x: keras.KerasTensor, dropout: float) -> keras.KerasTensor:
+    x = ConvNormAct(x.shape[-1] // 4, name="classifier")(x)  # a quarter of the channels, as in torchvision
+    return keras.layers.Dropout(dropout, name="classifier_dropout")(x)
+
+
+def _load_vgg_classifier(model: keras.Model, encoder: str) -> None:
+    """Turns the ImageNet classifier's dense fc1 and fc2 into the kernels of fc6 and fc7."""
+    families = {"vgg16": keras.applications.VGG16, "vgg19": keras.applications.VGG19}
+    classifier = families[encoder](weights="imagenet", include_top=True)
+    for dense, convolution in (("fc1", "fc6"), ("fc2", "fc7")):
+        kernel, bias = classifier.get_layer(dense).get_weights()
+        convolution = model.get_layer(convolution)
+        convolution.set_weights([kernel.reshape(convolution.kernel.shape), bias])

@@ -1,0 +1,51 @@
+"""`python -m tests`: style and types once, then the whole suite on TensorFlow, JAX and PyTorch, one run each.
+
+A backend that is missing fails. Arguments go on to pytest: `python -m tests -k resize`. `BACKENDS=jax` runs one alone.
+"""
+
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).parents[1]
+BACKENDS = os.environ.get("BACKENDS", "tensorflow,jax,torch").split(",")
+STYLE = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
+
+
+def _run(title: str, command: list[str], **environment: str) -> bool:
+    print(f"== {title}", flush=True)
+    start = time.perf_counter()
+    passed = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=os.environ | environment).returncode == 0
+    print(f"== {title}: {'passed' if passed else 'FAILED'} in {time.perf_counter() - start:.0f} s", flush=True)
+    return passed
+
+
+def main() -> int:
+    results = {command[0] + " " + command[1] if command[1:] else command[0]: _run(" ".join(command), command)
+               for command in STYLE}
+    for backend in BACKENDS:
+        if importlib.util.find_spec(backend) is None:
+            print(f"== {backend} is not installed: pip install -e '.[test]'")
+            results[backend] = False
+            continue
+        # One thread each: two workers on two cores are faster than one worker with two threads.
+        results[backend] = _run(
+            backend,
+            ["pytest", "-q", "-n", "auto", "--dist", "worksteal", "--durations", "10", *sys.argv[1:]],
+            KERAS_BACKEND=backend,
+            OMP_NUM_THREADS="1",
+            TF_CPP_MIN_LOG_LEVEL="2",
+            NO_ALBUMENTATIONS_UPDATE="1",
+        )
+    failed = [name for name, passed in results.items() if not passed]
+    print(f"{len(results) - len(failed)} passed, {len(failed)} failed")
+    if failed:
+        print("failed:", ", ".join(failed))
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

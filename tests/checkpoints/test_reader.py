@@ -1,0 +1,203 @@
+"""The reader against PyTorch itself, and against files that should not be read."""
+
+import collections
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kseg.checkpoints import reader
+from kseg.encoders.efficientnet_lite import weight_file
+
+
+def save(content: Any, path: Path) -> Path:
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    return path
+
+
+class Evil:
+    """Pickles as a call of `open(path, "w")`: a file appears where it is run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return open, (str(self.path), "w")
+
+
+class Storage:
+    def __init__(self, count: int, key: str = "0") -> None:
+        self.reference = ("storage", torch.FloatStorage, key, "cpu", count, None)
+
+
+class Tensor:
+    """Pickles as PyTorch's tensors do, whatever the numbers."""
+
+    def __init__(self, storage: Storage, offset: int, shape: tuple, strides: tuple) -> None:
+        self.arguments = (storage, offset, shape, strides, False, collections.OrderedDict())
+
+    def __reduce__(self) -> tuple:
+        return torch._utils._rebuild_tensor_v2, self.arguments
+
+
+def write(path: Path, content: Any, *, keys: Any = ("0",), numbers: int = 4, protocol: int = 2) -> Path:
+    """Writes a file in the legacy format with one storage of the numbers 0, 1, ..."""
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, thing: Any) -> Any:
+            return thing.reference if isinstance(thing, Storage) else None
+
+    buffer = io.BytesIO()
+    for part in (reader.MAGIC, reader.PROTOCOL, {"little_endian": True}, content, list(keys)):
+        Pickler(buffer, protocol).dump(part)
+    buffer.write(numbers.to_bytes(8, "little") + np.arange(numbers, dtype="<f4").tobytes())
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ValueError) as error:
+        reader.read(path)
+    message = str(error.value)
+    assert path.name in message and "\n" not in message
+    return message
+
+
+def test_the_imagenet_weights_are_what_pytorch_reads():
+    path = weight_file("efficientnet_lite0")
+    expected = torch.load(path, weights_only=True)
+    found = reader.read(path)
+    assert list(found) == list(expected)
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(found[name], tensor.numpy(), strict=True)
+
+
+NUMBERS = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_every_number_type_keeps_its_values(dtype, tmp_path):
+    tensor = torch.arange(-3, 9).reshape(3, 4).to(getattr(torch, dtype))
+    found = reader.read(save({"a": tensor}, tmp_path / "weights.pth"))
+    np.testing.assert_array_equal(found["a"], tensor.numpy(), strict=True)
+
+
+def test_bfloat16_arrives_as_float32(tmp_path):
+    tensor = torch.linspace(-5, 5, 7).bfloat16()
+    found = reader.read(save({"a": tensor}, tmp_path / "weights.pth"))
+    np.testing.assert_array_equal(found["a"], tensor.float().numpy(), strict=True)
+
+
+def test_views_scalars_parameters_and_nested_containers_are_read(tmp_path):
+    whole = torch.arange(24.0).reshape(4, 6)
+    content = {
+        "state": collections.OrderedDict(whole=whole, turned=whole.T, part=whole[1::2, 2:5]),
+        "list": [torch.tensor(7), torch.nn.Parameter(torch.ones(2)), torch.zeros(0, 3)],
+        "epoch": 3,
+        "name": "a",
+    }
+    found = reader.read(save(content, tmp_path / "weights.pth"))
+    assert list(found) == ["state.whole", "state.turned", "state.part", "list.0", "list.1", "list.2"]
+    np.testing.assert_array_equal(found["state.turned"], whole.numpy().T)
+    np.testing.assert_array_equal(found["state.part"], whole.numpy()[1::2, 2:5])
+    assert found["list.0"] == 7 and found["list.1"].tolist() == [1, 1] and found["list.2"].shape == (0, 3)
+
+
+def test_arrays_can_be_written_to(tmp_path):
+    found = reader.read(save({"a": torch.zeros(2)}, tmp_path / "weights.pth"))
+    found["a"][0] = 1
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+def test_a_call_is_refused_and_does_not_run(protocol, tmp_path):
+    mark = tmp_path / "mark"
+    refusal(write(tmp_path / "weights.pth", {"a": Evil(mark)}, protocol=protocol))
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_a_call_is_refused_in_each_of_the_five_pickles(place, tmp_path):
+    mark = tmp_path / "mark"
+    parts = [reader.MAGIC, reader.PROTOCOL, {"little_endian": True}, {}, []]
+    parts[place] = [parts[place], Evil(mark)]
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"".join(pickle.dumps(part, 2) for part in parts))
+    refusal(path)
+    assert not mark.exists()
+
+
+def test_nothing_before_the_refused_call_runs_either(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(reader._Tensor, "__init__", lambda self, *arguments: made.append(arguments))
+    tensor = Tensor(Storage(4), 0, (4,), (1,))
+    assert "open" in refusal(write(tmp_path / "weights.pth", [tensor, Evil(tmp_path / "mark")]))
+    assert not made
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(b"ios\nsystem\n(S'true'\no.", id="instance of a class"),
+        pytest.param(b"\x82\x01.", id="extension registry"),
+        pytest.param(b"ctorch._utils\n_rebuild_parameter\n}S'a'\nNsb.", id="attributes of a function"),
+        pytest.param(b"ccollections\nOrderedDict\n}S'a'\nNsb.", id="attributes of a class"),
+        pytest.param(b"cbuiltins\neval\n(S'1'\ntR.", id="eval"),
+        pytest.param(b"ctorch\nload\n.", id="another name of an allowed module"),
+        pytest.param(b"r\xff\xff\xff\x7f.", id="memo beyond the file"),
+    ],
+)
+def test_hand_written_programs_are_refused(program, tmp_path):
+    parts = [pickle.dumps(part, 2) for part in (reader.MAGIC, reader.PROTOCOL, {"little_endian": True})]
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"".join([*parts, program, pickle.dumps([], 2)]))
+    refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("offset", "shape", "strides"),
+    [
+        (0, (5,), (1,)),
+        (4, (1,), (1,)),
+        (0, (2, 2), (3, 1)),
+        (0, (10**12,), (0,)),
+        (-1, (2,), (1,)),
+        (0, (2,), (-1,)),
+        (0, (2,), ()),
+    ],
+)
+def test_a_tensor_outside_its_storage_is_refused(offset, shape, strides, tmp_path):
+    refusal(write(tmp_path / "weights.pth", {"a": Tensor(Storage(4), offset, shape, strides)}))
+
+
+def test_a_storage_declared_larger_than_it_is_is_refused(tmp_path):
+    content = {"a": Tensor(Storage(9), 0, (9,), (1,)), "b": Tensor(Storage(4), 0, (4,), (1,))}
+    refusal(write(tmp_path / "weights.pth", content))
+    refusal(write(tmp_path / "weights.pth", {"a": Tensor(Storage(10**15), 0, (4,), (1,))}, numbers=4))
+
+
+def test_a_storage_without_a_tensor_or_a_tensor_without_storage_is_refused(tmp_path):
+    tensor = Tensor(Storage(4), 0, (4,), (1,))
+    refusal(write(tmp_path / "weights.pth", {"a": tensor}, keys=["1"]))
+    refusal(write(tmp_path / "weights.pth", {"a": tensor}, keys=[]))
+
+
+def test_every_truncation_is_reported(tmp_path):
+    content = save({"a": torch.arange(9.0), "b": torch.ones(2, 2)}, tmp_path / "whole.pth").read_bytes()
+    path = tmp_path / "cut.pth"
+    for length in range(0, len(content), 7):
+        path.write_bytes(content[:length])
+        refusal(path)
+
+
+def test_another_format_is_named(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"a": torch.zeros(1)}, path)
+    assert "zip" in refusal(path)
+    path.write_bytes(pickle.dumps(42))
+    assert "wrong magic number" in refusal(path)
+    path.write_bytes(b"\x89PNG not a checkpoint")
+    assert "wrong magic number" in refusal(path)

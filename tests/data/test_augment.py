@@ -1,0 +1,185 @@
+import importlib.metadata
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from kseg.data import augment
+
+NAMES = list(augment.PIPELINES)
+
+
+def scene(rng, height=40, width=56, channels=3):
+    """An image of two greys and its label of two classes, in blocks."""
+    label = rng.integers(0, 2, (-(-height // 8), -(-width // 8))).repeat(8, 0).repeat(8, 1)[:height, :width]
+    image = np.where(label == 1, 210, 40)[..., None].repeat(channels, -1)
+    return image.astype(np.uint8), label.astype(np.uint8)
+
+
+@pytest.mark.parametrize("crop", [None, (24, 32), (33, 17), (90, 100)])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_augmentation_invents_a_label(name, crop):
+    augmentation = augment.pipeline(name, crop=crop)
+    rng = np.random.default_rng(0)
+    for seed in range(40):
+        known = rng.choice(255, 4, replace=False)
+        label = rng.choice(known, (41, 57)).astype(np.uint8)
+        image = rng.integers(0, 256, (41, 57, 3), np.uint8)
+        new_image, new_label = augmentation(image, label, seed)
+        assert set(np.unique(new_label)) <= {*known, 255}
+        assert new_image.shape == (*(crop or (41, 57)), 3)
+        assert new_label.shape == new_image.shape[:2]
+        assert (new_image.dtype, new_label.dtype) == (np.uint8, np.uint8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_image_and_label_move_together(name):
+    augmentation = augment.pipeline(name, crop=(32, 48))
+    rng = np.random.default_rng(1)
+    for seed in range(30):
+        image, label = augmentation(*scene(rng), seed)
+        gray, valid = image.mean(-1), label != 255
+        if not {0, 1} <= set(np.unique(label)):
+            continue
+        middle = (gray[label == 0].mean() + gray[label == 1].mean()) / 2
+        agree = (gray > middle) == (label == 1)
+        assert agree[valid].mean() > 0.93, seed  # all but the blurred borders of the blocks
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_padding_is_labelled_with_the_ignored_class(name):
+    _, label = augment.pipeline(name, crop=(100, 100), scale=(1, 1), ignore_class=99)(
+        *scene(np.random.default_rng(2)), 0
+    )
+    assert (label == 99).sum() == 100 * 100 - 40 * 56
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_channel_is_enough(name):
+    image, _ = augment.pipeline(name, crop=(24, 24))(*scene(np.random.default_rng(3), channels=1), 5)
+    assert image.shape == (24, 24, 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_seed_decides_whatever_came_before(name):
+    pair = scene(np.random.default_rng(4))
+    augmentation = augment.pipeline(name, crop=(24, 32))
+    expected = [augmentation(*pair, seed) for seed in range(20)]
+    other = augment.pipeline(name, crop=(24, 32))
+    for seed in reversed(range(20)):
+        for one, same in zip(expected[seed], other(*pair, seed), strict=True):
+            assert (one == same).all()
+    if name != "none" or augment.PIPELINES[name].scale != (1.0, 1.0):
+        assert len({image.tobytes() for image, _ in expected}) > 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_threads_do_not_change_the_result(name):
+    pair = scene(np.random.default_rng(5))
+    augmentation = augment.pipeline(name, crop=(24, 32))
+    expected = [augmentation(*pair, seed)[0].tobytes() for seed in range(60)]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(lambda seed: augmentation(*pair, seed)[0].tobytes(), range(60))) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_pair_that_goes_in_stays_as_it_is(name):
+    pair = scene(np.random.default_rng(6))
+    before = [array.copy() for array in pair]
+    for array in pair:
+        array.setflags(write=False)
+    for seed in range(5):
+        for array in augment.pipeline(name)(*pair, seed):
+            array[:] = 1
+    assert all((one == other).all() for one, other in zip(pair, before, strict=True))
+
+
+def test_doubling_repeats_labels_and_halving_averages_the_image():
+    rng = np.random.default_rng(7)
+    image, label = rng.integers(0, 256, (6, 8, 3), np.uint8), rng.integers(0, 9, (6, 8), np.uint8)
+    _, doubled = augment.scaled_crop(image, label, rng, scale=2.0, size=(12, 16))
+    assert (doubled == label.repeat(2, 0).repeat(2, 1)).all()
+    halved, _ = augment.scaled_crop(image, label, rng, scale=0.5, size=(3, 4))
+    expected = image.reshape(3, 2, 4, 2, 3).mean((1, 3))
+    assert np.abs(halved - expected).max() <= 0.5
+
+
+def test_every_place_of_a_crop_is_drawn():
+    image = np.arange(6, dtype=np.uint8).reshape(1, 6, 1)
+    augmentation = augment.pipeline("none", crop=(1, 4))
+    assert {int(augmentation(image, image[..., 0], seed)[0][0, 0, 0]) for seed in range(60)} == {0, 1, 2}
+
+
+def test_scales_are_drawn_from_the_whole_range():
+    label = np.tile(np.arange(100, dtype=np.uint8), (100, 1))
+    augmentation = augment.pipeline("none", crop=(50, 50), scale=(0.5, 2.0))
+    spans = [int(np.ptp(augmentation(label[..., None], label, seed)[1][0])) + 1 for seed in range(300)]
+    scales = 50 / np.array(spans)
+    assert scales.min() < 0.55 and scales.max() > 1.9
+    assert abs(scales.mean() - 1.25) < 0.1  # uniform in [0.5, 2]
+
+
+def test_street_changes_colours_and_flips():
+    image, label = scene(np.random.default_rng(8))
+    image[..., 0] //= 2
+    results = [augment.pipeline("street", scale=(1, 1))(image, label, seed) for seed in range(12)]
+    assert len({tuple(new.reshape(-1, 3).mean(0).round()) for new, _ in results}) == 12
+    flipped = [bool((new == label[:, ::-1]).all()) for _, new in results]
+    assert set(flipped) == {True, False}
+
+
+def test_microscope_turns_a_square_in_all_eight_ways():
+    label = np.arange(9, dtype=np.uint8).reshape(3, 3)
+    augmentation = augment.pipeline("microscope", scale=(1, 1))
+    results = {augmentation(label[..., None].repeat(3, -1), label, seed)[1].tobytes() for seed in range(100)}
+    assert len(results) == 8
+
+
+def test_a_street_crop_of_camvid_takes_a_few_milliseconds():
+    rng = np.random.default_rng(9)
+    image, label = rng.integers(0, 256, (360, 480, 3), np.uint8), rng.integers(0, 11, (360, 480), np.uint8)
+    augmentation = augment.pipeline("street", crop=(240, 320))
+    augmentation(image, label, 0)
+    seconds = []
+    for seed in range(20):
+        start = time.thread_time()
+        augmentation(image, label, seed)
+        seconds.append(time.thread_time() - start)
+    assert np.quantile(seconds, 0.25) < 0.005, "about 1.2 ms where nothing else runs"
+
+
+def test_users_may_name_a_pipeline_of_their_own(monkeypatch):
+    upside_down = augment.Pipeline(transforms=lambda albumentations: [albumentations.VerticalFlip(p=1.0)])
+    monkeypatch.setitem(augment.PIPELINES, "upside_down", upside_down)
+    image, label = scene(np.random.default_rng(10))
+    assert (augment.pipeline("upside_down")(image, label, 0)[1] == label[::-1]).all()
+
+
+def test_an_unknown_name_is_answered_with_a_near_match():
+    with pytest.raises(ValueError, match="unknown augmentation 'streets'; did you mean 'street'"):
+        augment.pipeline("streets")
+
+
+@pytest.mark.parametrize("options", [{"scale": (2.0, 0.5)}, {"scale": (0, 1)}, {"crop": (0, 10)}, {"crop": (5,)}])
+def test_options_that_make_no_sense_are_refused(options):
+    with pytest.raises(ValueError, match="must be"):
+        augment.pipeline("street", **options)
+
+
+def test_a_label_of_another_size_is_refused():
+    with pytest.raises(ValueError, match="cannot go with a label"):
+        augment.pipeline("flip")(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8), 0)
+
+
+def test_the_successor_under_another_licence_is_refused(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: name)
+    with pytest.raises(ImportError, match=r"albumentationsx \(AGPL\) is installed"):
+        augment.pipeline("flip")
+
+
+def test_a_missing_albumentations_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "albumentations", None)
+    with pytest.raises(ImportError, match=r'augmentation needs albumentations: pip install "kseg\[train\]"'):
+        augment.pipeline("flip")

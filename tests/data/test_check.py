@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from kseg import data
+from tests.data.folders import ids, write, write_pair
+
+CLASSES = ("sky", "road", "car")
+
+
+@pytest.fixture
+def root(tmp_path):
+    for stem in ("a", "b", "c"):
+        write_pair(tmp_path, stem, ids([0, 1, 2], [2, 1, 255]))
+    return tmp_path
+
+
+def report(root, classes=CLASSES, **options):
+    return data.check(data.FolderDataset(root, classes=classes, **options))
+
+
+def only_problem(root, **options):
+    (problem,) = report(root, **options).problems
+    return problem
+
+
+def test_a_sound_folder_is_ok(root):
+    found = report(root)
+    assert found.ok
+    assert found.images == 3
+    assert found.pixels == (3, 6, 6)
+    assert found.occurrences == (3, 3, 3)
+    assert str(found).endswith("ok")
+
+
+def test_every_image_without_mask_is_counted(root):
+    (root / "masks" / "b.png").unlink()
+    (root / "masks" / "c.png").unlink()
+    assert only_problem(root).startswith("2 without a mask of the same name")
+    assert only_problem(root).endswith("b.png, c.png")
+
+
+def test_a_mask_without_image_is_named(root):
+    (root / "images" / "b.png").unlink()
+    assert only_problem(root).endswith("without an image: b.png")
+
+
+def test_a_listed_image_that_is_missing_is_named(root):
+    (root / "train.txt").write_text("a\nghost\n")
+    assert "listed in train.txt but not in" in only_problem(root, split="train")
+    assert only_problem(root, split="train").endswith("ghost")
+
+
+def test_sizes_that_differ_are_named(root):
+    write(root / "masks" / "b.png", ids([0, 1]))
+    assert "b.png: the mask is (1, 2) but its image b.png is (2, 3)" in only_problem(root)
+
+
+def test_stray_ids_are_counted_with_their_files(root):
+    write(root / "masks" / "a.png", ids([7, 7, 7], [0, 0, 9]))
+    write(root / "masks" / "c.png", ids([7, 0, 0], [0, 0, 0]))
+    seven, nine = report(root).problems
+    assert seven.startswith("mask value 7 is none of the 3 classes: 4 pixels in 2 masks (a.png, c.png)")
+    assert nine.startswith("mask value 9 is none of the 3 classes: 1 pixels in 1 masks (a.png)")
+    assert report(root, ignore=(7, 9)).ok
+
+
+def test_files_that_cannot_be_read_are_named(root):
+    (root / "images" / "a.png").write_text("no image")
+    (root / "masks" / "c.png").write_text("no mask")
+    first, second = report(root).problems
+    assert "images" in first and "a.png" in first
+    assert "masks" in second and "c.png" in second
+
+
+def test_colour_masks_without_palette_are_explained(root):
+    write(root / "masks" / "a.png", np.array([[[255, 0, 0]] * 3] * 2, np.uint8))
+    assert "a.png: this mask is in colours and no palette is given" in only_problem(root)
+
+
+def test_colour_and_palette_masks_are_noted(root):
+    palette = [(0, 0, 0), (255, 0, 0), (0, 255, 0)]
+    write(root / "masks" / "a.png", np.array([[[255, 0, 0]] * 3] * 2, np.uint8))
+    indexed = Image.new("P", (3, 2))
+    indexed.putpalette([0, 0, 0, 9, 9, 9])
+    write(root / "masks" / "b.png", indexed)
+    found = report(root, palette=palette)
+    assert found.ok
+    assert any(note.startswith("1 masks are RGB") for note in found.notes)
+    assert any(note.startswith("1 masks are palette PNGs") for note in found.notes)
+
+
+def test_black_and_white_masks_are_explained(root):
+    for stem in ("a", "b", "c"):
+        write(root / "masks" / f"{stem}.png", ids([0, 255, 255], [0, 0, 0]))
+    assert "for black and white masks give values = [0, 255]" in only_problem(root, classes=("background", "cell"))
+    assert report(root, classes=("background", "cell"), values=(0, 255)).ok
+
+
+def test_masks_saved_as_jpeg_are_explained(root):
+    (root / "masks" / "a.png").unlink()
+    noise = np.random.default_rng(0).integers(0, 3, (2, 3), np.uint8) * 90
+    write(root / "masks" / "a.jpg", noise)
+    assert report(root).problems[-1] == "masks saved as JPEG cannot keep class ids, save them as PNG: a.jpg"
+
+
+def test_two_files_of_one_stem_are_named(root):
+    write(root / "images" / "a.jpg", np.zeros((2, 3, 3), np.uint8))
+    assert "sharing their name with another file of another type: a.png" in only_problem(root)
+
+
+def test_an_empty_folder_is_a_problem(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    assert only_problem(tmp_path).startswith("there are no images in")
+
+
+def test_classes_that_never_occur_are_noted(root):
+    found = report(root, classes=(*CLASSES, "tram"))
+    assert found.ok
+    assert found.notes == ("classes that never occur: tram",)
+
+
+def test_any_data_set_can_be_checked():
+    class Wrong(data.Dataset):
+        def __len__(self):
+            return 2
+
+        def read(self, index):
+            return np.zeros((4, 4, 3), np.uint8), np.full((4, 4 + index), 5, np.uint8)
+
+    stray, size = sorted(data.check(Wrong("wrong", CLASSES)).problems, reverse=True)[::-1]
+    assert stray == "000001: the label is (4, 5) but the image is (4, 4)"
+    assert size.startswith("mask value 5 is none of the 3 classes: 36 pixels in 2 masks")

@@ -1,0 +1,183 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kseg import data
+from tests.data.folders import ids, write, write_pair
+
+CLASSES = ("sky", "road", "car")
+
+
+class Counting(data.Dataset):
+    """Ten images that hold their index and remember how often they were read."""
+
+    def __init__(self, **options):
+        super().__init__("counting", CLASSES, **options)
+        self.reads = [0] * 10
+
+    def __len__(self):
+        return len(self.reads)
+
+    def read(self, index):
+        self.reads[index] += 1
+        return np.full((4, 5, 3), index, np.uint8), np.full((4, 5), index % 3, np.uint8)
+
+
+def folder(tmp_path, *stems, **options):
+    for stem in stems:
+        write_pair(tmp_path, stem, ids([0, 1, 2], [2, 1, 0]))
+    return data.FolderDataset(tmp_path, classes=CLASSES, **options)
+
+
+def test_images_are_read_once_while_they_fit():
+    dataset = Counting(memory_limit=10 * 80)
+    for _ in range(3):
+        assert [dataset[index][0][0, 0, 0] for index in range(10)] == list(range(10))
+    assert dataset.reads == [1] * 10
+
+
+def test_images_that_do_not_fit_are_read_again():
+    dataset = Counting(memory_limit=4 * 80)
+    for _ in range(3):
+        assert [dataset[index][0][0, 0, 0] for index in range(10)] == list(range(10))
+    assert dataset.reads == [1] * 4 + [3] * 6
+
+
+def test_the_memory_limit_holds_under_threads():
+    dataset = Counting(memory_limit=4 * 80)
+    with ThreadPoolExecutor(8) as pool:
+        values = list(pool.map(lambda index: int(dataset[index][0][0, 0, 0]), list(range(10)) * 50))
+    assert values == list(range(10)) * 50
+    assert sum(reads <= 8 for reads in dataset.reads) == 4  # at most once a thread, then kept
+
+
+def test_writing_into_a_pair_leaves_the_data_set_as_it_was():
+    dataset = Counting()
+    dataset[3][0][:] = 77
+    assert dataset[3][0].max() == 3
+
+
+def test_a_data_set_can_be_sent_to_another_process():
+    dataset = Counting()
+    dataset[1]
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert (copy[1][0] == dataset[1][0]).all()
+
+
+def test_indices_behave_as_in_a_list():
+    dataset = Counting()
+    assert dataset[-1][0][0, 0, 0] == 9
+    with pytest.raises(IndexError):
+        dataset[10]
+
+
+def test_two_classes_need_one_channel():
+    assert data.Dataset("cells", ("background", "cell")).num_classes == 1
+    assert data.Dataset("roads", CLASSES).num_classes == 3
+
+
+@pytest.mark.parametrize("classes", [(), ("cell",), "cell", ["c"] * 256])
+def test_too_few_or_too_many_classes_are_refused(classes):
+    with pytest.raises(ValueError, match="classes must be 2 to 255 names"):
+        data.Dataset("cells", classes)
+
+
+def test_a_palette_has_one_colour_per_class():
+    with pytest.raises(ValueError, match="the palette has 2 colours for 3 classes"):
+        data.Dataset("roads", CLASSES, [(0, 0, 0), (1, 1, 1)])
+    with pytest.raises(ValueError, match=r"from 0 to 255, got \(0, 0, 256\)"):
+        data.Dataset("roads", CLASSES, [(0, 0, 0), (1, 1, 1), (0, 0, 256)])
+    assert len(set(data.Dataset("roads", [str(i) for i in range(255)]).palette)) == 255
+
+
+def test_images_meet_the_masks_of_their_stem(tmp_path):
+    dataset = folder(tmp_path, "b", "a", "c.d")
+    assert [dataset.identifier(index) for index in range(3)] == ["a", "b", "c.d"]
+    image, label = dataset[0]
+    assert (image.shape, image.dtype, label.dtype) == ((2, 3, 3), np.uint8, np.uint8)
+    assert label.tolist() == [[0, 1, 2], [2, 1, 0]]
+    assert dataset.size(0) == (2, 3)
+
+
+@pytest.mark.parametrize("line", ["{}", "images/{}.png", "/far/away/{}.png /far/away/{}_mask.png", "  {}.png  "])
+def test_a_list_names_a_split_by_stem_or_path(tmp_path, line):
+    write(tmp_path / "images" / "with space.png", np.zeros((2, 3, 3), np.uint8))
+    write(tmp_path / "masks" / "with space.png", ids([0, 1, 2], [2, 1, 0]))
+    (tmp_path / "val.txt").write_text("\n".join(line.format(stem, stem) for stem in ("c", "a")) + "\n\nwith space\n")
+    dataset = folder(tmp_path, "a", "b", "c", split="val")
+    assert [dataset.identifier(index) for index in range(len(dataset))] == ["c", "a", "with space"]
+
+
+def test_subfolders_are_splits(tmp_path):
+    for split, stem in (("train", "a"), ("train", "b"), ("val", "c")):
+        write_pair(tmp_path, stem, ids([0, 1]), f"images/{split}", f"masks/{split}")
+    splits = [data.FolderDataset(tmp_path, split, classes=CLASSES) for split in ("train", "val")]
+    assert [len(dataset) for dataset in splits] == [2, 1]
+    assert splits[1][0][1].tolist() == [[0, 1]]
+
+
+def test_other_layouts_are_spelt_out(tmp_path):
+    write_pair(tmp_path, "a", ids([0, 1]), "val/img", "val/seg")
+    dataset = data.FolderDataset(tmp_path, "val", classes=CLASSES, images="{split}/img", masks="{split}/seg")
+    assert len(dataset) == 1
+
+
+def test_an_unknown_split_names_those_there_are(tmp_path):
+    (tmp_path / "train.txt").write_text("a\n")
+    with pytest.raises(FileNotFoundError, match=r"'vall' has neither a list .*; splits found: train"):
+        folder(tmp_path, "a", split="vall")
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*images; if it has another name, say images="):
+        data.FolderDataset(tmp_path, classes=CLASSES)
+
+
+def test_an_image_without_mask_is_named(tmp_path):
+    dataset = folder(tmp_path, "a")
+    (tmp_path / "masks" / "a.png").unlink()
+    with pytest.raises(ValueError, match=r"a\.png: no mask of this name"):
+        folder(tmp_path)[0]
+    assert len(dataset) == 1
+
+
+def test_a_listed_image_that_is_missing_is_named(tmp_path):
+    (tmp_path / "train.txt").write_text("a\nghost\n")
+    with pytest.raises(ValueError, match=r"train\.txt lists 'ghost'"):
+        folder(tmp_path, "a", split="train")[0]
+
+
+def test_a_mask_of_another_size_is_named(tmp_path):
+    dataset = folder(tmp_path, "a")
+    write(tmp_path / "masks" / "a.png", ids([0, 1]))
+    with pytest.raises(ValueError, match=r"a\.png: the mask is 1x2 but its image a\.png is 2x3"):
+        dataset[0]
+
+
+def test_images_of_any_common_kind_become_rgb(tmp_path):
+    dataset = folder(tmp_path, "a")
+    for mode in ("1", "L", "P", "RGB", "RGBA", "LA"):
+        write(tmp_path / "images" / "a.png", Image.new(mode, (3, 2)))
+        assert dataset.read(0)[0].shape == (2, 3, 3)
+
+
+def test_images_can_be_read_as_grayscale(tmp_path):
+    assert folder(tmp_path, "a", channels=1)[0][0].shape == (2, 3, 1)
+
+
+@pytest.mark.parametrize("content", ["sixteen bits", "text", "cut short"])
+def test_an_image_that_cannot_be_read_is_named(tmp_path, content):
+    dataset = folder(tmp_path, "a")
+    path = tmp_path / "images" / "a.png"
+    if content == "sixteen bits":
+        write(path, np.zeros((2, 3), np.uint16))
+    elif content == "text":
+        path.write_text("hello")
+    else:
+        write(path, np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+        path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(ValueError, match=r"images.a\.png: "):
+        dataset[0]

@@ -1,0 +1,90 @@
+"""The data sets by name: streets always, those on disk where `KSEG_DATA` is set."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from kseg import data
+from kseg.data.download import folder_sha256
+
+SIZES = {"streets": (240, 40, 60), "camvid": (367, 101, 233), "nuclei": (447, 75, 142)}
+HERE = [*(["camvid", "nuclei"] if os.environ.get("KSEG_DATA") else []), "streets"]
+SPLITS = ("train", "val", "test")
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_splits_have_their_published_sizes_and_share_no_image(name):
+    splits = [data.load(name, split) for split in SPLITS]
+    assert tuple(len(dataset) for dataset in splits) == SIZES[name]
+    names = [dataset.identifier(index) for dataset in splits for index in range(len(dataset))]
+    assert len(set(names)) == sum(SIZES[name])
+
+
+@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("split", SPLITS)
+def test_pairs_keep_the_contract(name, split):
+    dataset = data.load(name, split)
+    for index in range(0, len(dataset), len(dataset) // 4):
+        image, label = dataset[index]
+        assert (image.dtype, label.dtype) == (np.uint8, np.uint8)
+        assert image.shape == (*label.shape, 3)
+        assert label.shape == dataset.size(index)
+        assert set(np.unique(label)) <= {*range(len(dataset.classes)), 255}
+        assert image.std() > 5
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_a_check_finds_nothing_to_mend(name):
+    report = data.check(data.load(name, "val"))
+    assert report.ok, report
+    assert all(report.occurrences)
+
+
+@pytest.mark.parametrize("name", [name for name in HERE if name == "camvid"])
+def test_camvid_on_disk_is_the_one_that_would_be_downloaded(name):
+    source = sys.modules["kseg.data.camvid"]
+    assert folder_sha256(data.load(name, "val").root) == source.SHA256
+
+
+@pytest.mark.parametrize("name", [name for name in HERE if name == "camvid"])
+def test_camvid_has_its_known_share_of_void(name):
+    dataset = data.load(name, "val")
+    labels = np.stack([dataset[index][1] for index in range(len(dataset))])
+    assert labels.shape == (101, 360, 480)
+    assert round(float((labels == 255).mean()), 3) == 0.017
+
+
+@pytest.mark.parametrize("name", [name for name in HERE if name == "nuclei"])
+def test_nuclei_need_one_channel(name):
+    assert data.load(name, "test").num_classes == 1
+
+
+def test_an_unknown_data_set_is_answered_with_a_near_match():
+    with pytest.raises(ValueError, match="unknown data set 'camvit'; did you mean 'camvid'"):
+        data.load("camvit", "train")
+
+
+@pytest.mark.parametrize("name", ["camvid", "streets"])
+def test_an_unknown_split_names_those_there_are(name):
+    with pytest.raises(ValueError, match="unknown split 'valid'; there are train, val, test"):
+        data.load(name, "valid")
+
+
+def test_a_misspelt_option_raises():
+    with pytest.raises(TypeError, match="sise"):
+        data.load("streets", "train", sise=(64, 64))
+
+
+@pytest.mark.parametrize("name", ["camvid", "nuclei"])
+def test_a_root_without_the_data_is_named(name, tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"(?i){name}: there is no {tmp_path}"):
+        data.load(name, "train", root=tmp_path)
+
+
+def test_nuclei_that_are_nowhere_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("KSEG_DATA", str(tmp_path))
+    monkeypatch.setenv("KSEG_HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="set KSEG_DATA"):
+        data.load("nuclei", "train")

@@ -1,0 +1,166 @@
+import itertools
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import data
+from tests.data.folders import ids, write_pair
+
+
+class Numbered(data.Dataset):
+    """Images that hold their index."""
+
+    def __init__(self, count=7):
+        super().__init__("numbered", ("one", "two", "three"))
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def read(self, index):
+        return np.full((4, 6, 3), index, np.uint8), np.full((4, 6), index % 3, np.uint8)
+
+
+def noise(image, label, seed):
+    """An augmentation that shows its seed."""
+    return image + np.random.default_rng(seed).integers(0, 100, image.shape, np.uint8), label
+
+
+def indices(batches, count):
+    return [image[0, 0, 0] for images, _ in itertools.islice(iter(batches), count) for image in images]
+
+
+def equal(one, other):
+    return all((first == second).all() for first, second in zip(one, other, strict=True))
+
+
+def test_batches_keep_the_contract():
+    images, labels = next(iter(data.loader(data.streets("val"), batch_size=4)))
+    assert (images.shape, images.dtype) == ((4, 128, 160, 3), np.uint8)
+    assert (labels.shape, labels.dtype) == ((4, 128, 160), np.uint8)
+
+
+def test_images_keep_their_labels():
+    for images, labels in itertools.islice(iter(data.loader(Numbered(), batch_size=3)), 10):
+        assert (images[:, 0, 0, 0] % 3 == labels[:, 0, 0]).all()
+
+
+def test_every_epoch_holds_every_image_in_a_new_order():
+    order = np.reshape(indices(data.loader(Numbered(), batch_size=5, seed=3), 7), (5, 7))
+    assert (np.sort(order) == np.arange(7)).all()
+    assert len({tuple(epoch) for epoch in order}) == 5
+
+
+def test_the_seed_decides_the_order():
+    one, same, other = (indices(data.loader(Numbered(), batch_size=7, seed=seed), 3) for seed in (1, 1, 2))
+    assert one == same != other
+
+
+def test_without_shuffling_images_come_in_order():
+    assert indices(data.loader(Numbered(), batch_size=7, shuffle=False), 2) == [*range(7), *range(7)]
+
+
+def test_a_loader_rebuilt_at_a_step_goes_on_as_the_unbroken_one():
+    options = {"batch_size": 3, "seed": 5, "augment": noise}
+    unbroken = list(itertools.islice(iter(data.loader(Numbered(), **options)), 12))
+    for step in (1, 2, 5, 9):
+        rebuilt = itertools.islice(iter(data.loader(Numbered(), start_step=step, **options)), 12 - step)
+        for expected, found in zip(unbroken[step:], rebuilt, strict=True):
+            assert equal(expected, found)
+
+
+def test_the_number_of_threads_changes_nothing():
+    augment = data.augment.pipeline("street", crop=(32, 48))
+    dataset = data.streets("val", count=9)
+    runs = [
+        list(itertools.islice(iter(data.loader(dataset, batch_size=4, augment=augment, num_threads=threads)), 6))
+        for threads in (0, 1, 5)
+    ]
+    for other in runs[1:]:
+        assert all(equal(one, two) for one, two in zip(runs[0], other, strict=True))
+
+
+def test_augmentation_depends_on_seed_epoch_and_index_alone():
+    def by_index(**options):
+        seen: dict = {}
+        for images, _ in itertools.islice(
+            iter(data.loader(Numbered(), augment=noise, **options)), 21 // options["batch_size"]
+        ):
+            for image in images:
+                seen.setdefault(image.tobytes(), 0)
+        return set(seen)
+
+    in_threes = by_index(batch_size=3, seed=1)
+    assert len(in_threes) == 21  # three epochs, every time another noise
+    assert in_threes == by_index(batch_size=1, seed=1) == by_index(batch_size=7, seed=1, shuffle=False)
+    assert in_threes.isdisjoint(by_index(batch_size=3, seed=2))
+
+
+def test_finite_epochs_end_with_a_short_batch():
+    batches = list(data.loader(Numbered(), batch_size=4, epochs=2))
+    assert [len(images) for images, _ in batches] == [4, 4, 4, 2]
+
+
+def test_evaluation_sees_every_image_once_in_order():
+    batches = list(data.evaluation_loader(Numbered(), batch_size=3))
+    assert [image[0, 0, 0] for images, _ in batches for image in images] == list(range(7))
+    assert [len(images) for images, _ in batches] == [3, 3, 1]
+
+
+def test_evaluation_batches_hold_one_size_each(tmp_path):
+    for stem, width in zip("abcdef", (4, 4, 4, 6, 6, 4), strict=True):
+        write_pair(tmp_path, stem, ids([0] * width, [1] * width))
+    dataset = data.FolderDataset(tmp_path, classes=("a", "b", "c"))
+    shapes = [images.shape for images, _ in data.evaluation_loader(dataset, batch_size=2)]
+    assert shapes == [(2, 2, 4, 3), (1, 2, 4, 3), (2, 2, 6, 3), (1, 2, 4, 3)]
+
+
+def test_images_of_different_sizes_ask_for_a_crop(tmp_path):
+    for stem, width in zip("ab", (4, 6), strict=True):
+        write_pair(tmp_path, stem, ids([0] * width))
+    dataset = data.FolderDataset(tmp_path, classes=("a", "b", "c"))
+    with pytest.raises(ValueError, match="give the augmentation a crop"):
+        next(iter(data.loader(dataset, batch_size=2)))
+    cropped = data.loader(dataset, batch_size=2, augment=data.augment.pipeline("flip", crop=(2, 5)))
+    assert next(iter(cropped))[0].shape == (2, 2, 5, 3)
+
+
+def test_an_empty_data_set_is_refused():
+    for make in (data.loader, data.evaluation_loader):
+        with pytest.raises(ValueError, match="numbered: there are no images"):
+            make(Numbered(0), batch_size=2)
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"batch_size": 1, "seed": -1}, {"batch_size": 1, "start_step": -1}]
+)
+def test_options_that_make_no_sense_are_refused(options):
+    with pytest.raises(ValueError, match="must be"):
+        data.loader(Numbered(), **options)
+
+
+def test_an_error_while_reading_reaches_the_caller(tmp_path):
+    write_pair(tmp_path, "a", ids([0, 9]))
+    dataset = data.FolderDataset(tmp_path, classes=("a", "b", "c"))
+    with pytest.raises(ValueError, match=r"a\.png: mask values 9"):
+        next(iter(data.loader(dataset, batch_size=1)))
+
+
+def test_a_missing_grain_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    with pytest.raises(ImportError, match=r'loading batches needs grain: pip install "kseg\[train\]"'):
+        data.loader(Numbered(), batch_size=1)
+
+
+def test_fit_goes_through_the_stream_batch_by_batch():
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(1, 1, kernel_initializer="ones")(image))
+    model.compile(keras.optimizers.SGD(0.0), lambda label, output: keras.ops.mean(output) / 3)  # the loss is the index
+    batches = data.loader(Numbered(), batch_size=2, seed=4)
+    history = model.fit(batches, steps_per_epoch=3, epochs=4, shuffle=False, verbose=0)
+    expected = np.reshape(indices(batches, 12), (4, 6)).mean(axis=1)
+    np.testing.assert_allclose(history.history["loss"], expected, rtol=1e-5)
+    mean = model.evaluate(data.evaluation_loader(Numbered(8), batch_size=2), steps=4, verbose=0)
+    np.testing.assert_allclose(mean, 3.5, rtol=1e-5)

@@ -1,0 +1,104 @@
+"""The rebuilt networks against keras.applications itself, with weights that stand for ImageNet's."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import encoders
+
+nets = keras.applications
+
+# Encoder -> its network, its own preprocessing, and the layers whose outputs the features are, by Keras's names.
+NETWORKS = {
+    "vgg16": (nets.VGG16, nets.vgg16, [f"block{block}_pool" for block in range(1, 6)]),
+    "resnet50": (
+        nets.ResNet50,
+        nets.resnet,
+        ["conv1_relu", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"],
+    ),
+    "mobilenet_v2": (
+        nets.MobileNetV2,
+        nets.mobilenet_v2,
+        ["expanded_conv_project_BN", "block_2_add", "block_5_add", "block_12_add", "block_16_project_BN"],
+    ),
+    "mobilenet_v3_small": (
+        nets.MobileNetV3Small,
+        nets.mobilenet_v3,
+        [None, "expanded_conv_project_bn", "expanded_conv_2_add", "expanded_conv_7_add", None],
+    ),
+    "efficientnet_b0": (
+        nets.EfficientNetB0,
+        nets.efficientnet,
+        ["block1a_project_bn", "block2b_add", "block3b_add", "block5c_add", "block7a_project_bn"],
+    ),
+    "efficientnet_v2_b0": (
+        nets.EfficientNetV2B0,
+        nets.efficientnet_v2,
+        ["block1a_project_activation", "block2b_add", "block3b_add", "block5e_add", "block6h_add"],
+    ),
+    "densenet121": (nets.DenseNet121, nets.densenet, ["conv1_relu", "pool2_relu", "pool3_relu", "pool4_relu", "relu"]),
+    "convnext_tiny": (nets.ConvNeXtTiny, nets.convnext, [None, None, None, None]),
+}
+
+
+def randomize(model: keras.Model) -> None:
+    """Weights of a trained net's kind: statistics that are not 0 and 1, scales that let every branch be heard."""
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization) and layer.weights:
+            # EfficientNet, whose file holds deviations where variances belong.
+            for weight, value in zip(layer.weights, ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 0), strict=True):
+                weight.assign(np.reshape(value, weight.shape))
+    for variable in model.weights:
+        if variable.path.endswith(("gamma", "moving_variance")) or "layer_scale" in variable.path:
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+        elif variable.path.endswith(("beta", "bias", "moving_mean")):
+            variable.assign(rng.normal(0, 0.1, variable.shape))
+
+
+@pytest.fixture
+def served(monkeypatch, tmp_path):
+    """Serves a file of one's own wherever Keras would download ImageNet weights."""
+
+    def serve(network) -> None:
+        model = network(include_top=False, weights=None, input_shape=(67, 67, 3))
+        randomize(model)
+        model.save_weights(tmp_path / "served.weights.h5")
+        downloads = sys.modules[keras.utils.get_file.__module__]
+        monkeypatch.setattr(downloads, "get_file", lambda *_, **__: str(tmp_path / "served.weights.h5"))
+
+    return serve
+
+
+# On the way, 67 is halved to 34, 17, 9, 5 and 3: the originals, built for this size, pad odd and even ones as they
+# should; the encoders do not know the size beforehand. (MobileNets warn of weights for this size: they are served some.)
+@pytest.mark.filterwarnings("ignore:`input_shape` is undefined or non-square:UserWarning")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_features_are_those_of_the_original_with_its_own_preprocessing(name, served):
+    network, module, layers = NETWORKS[name]
+    served(network)
+    original = network(include_top=False, weights="imagenet", input_shape=(67, 67, 3))
+    named = [position for position, layer in enumerate(layers) if layer]
+    outputs = [original.get_layer(layers[position]).output for position in named]
+    if layers[-1] is None:
+        named, outputs = [*named, -1], [*outputs, original.output]
+    pixels = np.random.default_rng(1).uniform(0, 255, (1, 67, 67, 3)).astype("float32")
+    expected = keras.Model(original.input, outputs).predict(module.preprocess_input(pixels.copy()), verbose=0)
+
+    image = keras.Input((None, None, 3))
+    features = list(encoders.extract(image, name).values())
+    found = keras.Model(image, [features[position] for position in named]).predict(pixels, verbose=0)
+    for feature, reference in zip(found, expected, strict=True):
+        np.testing.assert_allclose(feature, reference, atol=2e-4 * np.abs(reference).max())
+
+
+def test_one_channel_gets_the_sum_of_the_rgb_kernels(served):
+    served(nets.VGG16)
+    gray, rgb = (
+        encoders.ENCODERS["vgg16"].build(input_shape=(None, None, channels), weights="imagenet", output_stride=32)
+        for channels in (1, 3)
+    )
+    kernels = [keras.ops.convert_to_numpy(model.get_layer("block1_conv1").kernel) for model in (gray, rgb)]
+    np.testing.assert_allclose(kernels[0][:, :, 0], kernels[1].sum(axis=2), rtol=1e-6)

@@ -1,0 +1,108 @@
+"""Strides traded for dilation."""
+
+import keras
+import numpy as np
+import pytest
+
+from kseg.encoders import ENCODERS
+from kseg.encoders.atrous import AtrousPooling2D
+
+
+def randomized(model: keras.Model) -> keras.Model:
+    """Gives normalisation layers statistics and scales that are not 0 and 1, and kernels that keep the signal alive."""
+    rng = np.random.default_rng(0)
+    for variable in model.weights:
+        if variable.path.endswith(("gamma", "scale", "moving_variance")):
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+        elif variable.path.endswith(("beta", "bias", "moving_mean")):
+            variable.assign(rng.normal(0, 0.1, variable.shape))
+    return model
+
+
+def build(name: str, shape: tuple, output_stride: int = 32, multi_grid: tuple = ()) -> keras.Model:
+    return ENCODERS[name].build(input_shape=shape, weights=None, output_stride=output_stride, multi_grid=multi_grid)
+
+
+def last_features(name: str, size: tuple[int, int], output_stride: int) -> tuple[np.ndarray, np.ndarray]:
+    """The deepest feature of the strided and of the dilated network with the same weights."""
+    image = np.random.default_rng(1).uniform(0, 255, (1, *size, 3)).astype("float32")
+    strided = randomized(build(name, (*size, 3)))
+    dilated = build(name, (*size, 3), output_stride)
+    for fine, coarse in zip(dilated.weights, strided.weights, strict=True):
+        fine.assign(coarse.value)
+    return strided.predict(image, verbose=0)[-1], dilated.predict(image, verbose=0)[-1]
+
+
+# The offset is where the first strided feature lies among the fine ones: `same` pads odd sizes evenly, even ones on the
+# far side. These sizes lose no row to rounding, so that the equality holds up to the border.
+@pytest.mark.parametrize(
+    ("name", "size", "output_stride", "offset"),
+    [
+        ("efficientnet_lite0", (65, 97), 8, 0),
+        ("efficientnet_lite0", (65, 97), 16, 0),
+        ("efficientnet_lite0", (64, 96), 8, 3),
+        ("mobilenet_v2", (65, 97), 8, 0),
+        ("mobilenet_v2", (64, 96), 16, 1),
+        ("resnet50", (65, 97), 8, 0),
+        ("vgg16", (64, 96), 8, 0),
+        ("vgg16", (64, 96), 16, 0),
+        ("densenet121", (64, 96), 8, 0),
+        ("convnext_tiny", (64, 96), 8, 1),
+    ],
+)
+def test_the_strided_features_are_found_in_the_dilated_ones(name, size, output_stride, offset):
+    assert ENCODERS[name].exact
+    strided, dilated = last_features(name, size, output_stride)
+    step = 32 // output_stride
+    assert dilated.shape[1:3] == tuple(ENCODERS[name].sizes(side)[output_stride] for side in size)
+    found = dilated[:, offset::step, offset::step][:, : strided.shape[1], : strided.shape[2]]
+    assert np.abs(strided).max() > 1e-3
+    np.testing.assert_allclose(found, strided, atol=1e-4 * np.abs(strided).max())
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v3_small"])
+def test_squeeze_and_excitation_makes_it_an_approximation(name):
+    assert not ENCODERS[name].exact
+    strided, dilated = last_features(name, (65, 97), 16)
+    scale = np.abs(strided).max()
+    assert 1e-6 * scale < np.abs(dilated[:, ::2, ::2] - strided).max() < 0.2 * scale
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("resnet50", ["conv5_block1_2_conv", "conv5_block2_2_conv", "conv5_block3_2_conv"]),
+        ("efficientnet_lite0", ["block13_depthwise_conv", "block14_depthwise_conv", "block15_depthwise_conv"]),
+    ],
+)
+def test_multi_grid_multiplies_the_rates_of_the_last_blocks(name, layers):
+    model = build(name, (None, None, 3), 16, (1, 2, 4))
+    assert [model.get_layer(layer).dilation_rate[0] for layer in layers] == [2, 4, 8]
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.parametrize("rate", [1, 2])
+def test_atrous_pooling_pools_what_lies_a_rate_apart(mode, rate):
+    image = np.random.default_rng(0).uniform(0, 1, (2, 5, 6, 3)).astype("float32")
+    padded = np.pad(image, ((0, 0), (0, rate), (0, rate), (0, 0)))
+    expected = np.empty_like(image)
+    for i in range(5):
+        for j in range(6):
+            window = padded[:, i : i + rate + 1 : rate, j : j + rate + 1 : rate]
+            expected[:, i, j] = window.max((1, 2)) if mode == "max" else window.mean((1, 2))
+    found = keras.ops.convert_to_numpy(AtrousPooling2D(mode, rate)(image))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_atrous_pooling_survives_saving(tmp_path):
+    image = keras.Input((None, None, 2))
+    model = keras.Model(image, AtrousPooling2D("average", 2, name="pool")(image))
+    model.save(tmp_path / "model.keras")
+    pixels = np.random.default_rng(0).normal(size=(1, 4, 5, 2)).astype("float32")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(pixels, verbose=0), model.predict(pixels, verbose=0))
+
+
+def test_an_unknown_pooling_mode_is_refused():
+    with pytest.raises(ValueError, match="median"):
+        AtrousPooling2D("median", 1)

@@ -1,0 +1,39 @@
+"""Other channel counts than RGB keep the scale of the activations."""
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import encoders
+
+
+def features(name: str, image: np.ndarray, weights: str | None = "imagenet") -> list[np.ndarray]:
+    inputs = keras.Input(image.shape[1:])
+    model = keras.Model(inputs, list(encoders.extract(inputs, name, weights=weights).values()))
+    return model.predict(image, verbose=0)
+
+
+def test_a_gray_image_gives_the_features_of_the_same_image_in_rgb():
+    gray = np.random.default_rng(0).uniform(0, 255, (1, 65, 64, 1)).astype("float32")
+    for one, three in zip(
+        features("efficientnet_lite0", gray), features("efficientnet_lite0", gray.repeat(3, -1)), strict=True
+    ):
+        np.testing.assert_allclose(one, three, atol=1e-4)
+
+
+@pytest.mark.parametrize("repeats", [2, 3])
+def test_rgb_repeated_gives_the_features_of_rgb(repeats):
+    image = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
+    repeated = np.tile(image, (1, 1, 1, repeats))
+    for many, three in zip(
+        features("efficientnet_lite0", repeated), features("efficientnet_lite0", image), strict=True
+    ):
+        np.testing.assert_allclose(many, three, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_any_channel_count_keeps_the_scale_of_the_activations(channels):
+    # A picture, not noise: with channels alike the kernels' signs do not cancel differently.
+    gray = np.linspace(0, 255, 64 * 64).reshape(1, 64, 64, 1).astype("float32")
+    many, three = (features("efficientnet_lite0", gray.repeat(count, -1))[0] for count in (channels, 3))
+    assert 0.5 < many.std() / three.std() < 2

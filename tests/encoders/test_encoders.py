@@ -1,0 +1,162 @@
+"""The contract of every encoder, and what `extract` makes of names, models and functions."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import encoders, pretrained
+from kseg.encoders import ENCODERS
+
+SMALLEST = (
+    "efficientnet_lite0",
+    "vgg16",
+    "resnet50",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "efficientnet_b0",
+    "efficientnet_v2_b0",
+    "densenet121",
+    "convnext_tiny",
+)
+
+
+def shapes(features: dict) -> dict:
+    return {stride: tuple(feature.shape[1:]) for stride, feature in features.items()}
+
+
+@pytest.fixture
+def without_memory():
+    """Lets models be built whose weights would take gigabytes: they never get values."""
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+    keras.utils.clear_session()  # forgets the variables that wait for values
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_strides_channels_and_sizes_are_those_of_the_table(name, without_memory):
+    known = ENCODERS[name]
+    image = keras.Input((65, 97, 3))
+    features = encoders.extract(image, name, weights=None)
+    assert list(features) == sorted(features) == list(known.strides)
+    heights, widths = known.sizes(65), known.sizes(97)
+    assert shapes(features) == {
+        stride: (heights[stride], widths[stride], channels)
+        for stride, channels in zip(known.strides, known.channels, strict=True)
+    }
+    layers = keras.Model(image, list(features.values())).get_layer("encoder").layers
+    assert [layers[0].name, layers[1].name] == ["image", "normalization"]
+    assert not any(isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization) for layer in layers[2:])
+
+
+def test_images_of_unknown_size_give_features_of_the_size_of_the_table():
+    image = keras.Input((None, None, 3))
+    features = encoders.extract(image, "efficientnet_lite0", weights=None)
+    known = ENCODERS["efficientnet_lite0"]
+    assert [feature.shape[1:] for feature in features.values()] == [(None, None, width) for width in known.channels]
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 67, 45, 3), "uint8")
+    found = [feature.shape[1:3] for feature in keras.Model(image, list(features.values())).predict(pixels, verbose=0)]
+    assert found == list(zip(known.sizes(67).values(), known.sizes(45).values(), strict=True))
+
+
+@pytest.mark.parametrize(("name", "output_stride"), [*zip(SMALLEST, itertools.cycle([8, 16]))])
+def test_the_output_stride_caps_the_strides_and_keeps_the_deepest_feature(name, output_stride, without_memory):
+    features = encoders.extract(keras.Input((65, 97, 3)), name, weights=None, output_stride=output_stride)
+    known = ENCODERS[name]
+    assert list(features) == [stride for stride in known.strides if stride <= output_stride]
+    deepest = (known.sizes(65)[output_stride], known.sizes(97)[output_stride], known.channels[-1])
+    assert shapes(features)[output_stride] == deepest
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny"])
+def test_two_builds_have_the_same_weight_paths(name, without_memory):
+    first, second = (
+        pretrained.weight_keys(ENCODERS[name].build(input_shape=(64, 64, 3), weights=None, output_stride=32))
+        for _ in range(2)
+    )
+    assert list(first) == list(second) and first
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v2"])
+def test_whole_numbers_and_floats_give_the_same_features(name):
+    image = keras.Input((32, 32, 3))
+    model = keras.Model(image, list(encoders.extract(image, name, weights=None).values()))
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), "uint8")
+    for whole, real in zip(
+        model.predict(pixels, verbose=0), model.predict(pixels.astype("float32"), verbose=0), strict=True
+    ):
+        np.testing.assert_array_equal(whole, real)
+
+
+def test_mixed_precision_normalises_in_float32():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        features = encoders.extract(keras.Input((32, 32, 3)), "mobilenet_v2", weights=None)
+        encoder = ENCODERS["efficientnet_lite0"].build(input_shape=(32, 32, 3), weights=None, output_stride=32)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert encoder.get_layer("normalization").compute_dtype == "float32"
+    assert {feature.dtype for feature in [*features.values(), *encoder.outputs]} == {"bfloat16"}
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".safetensors"])
+def test_encoder_weights_are_read_from_a_file(suffix, tmp_path):
+    image = keras.Input((32, 32, 3))
+    encoder = ENCODERS["efficientnet_lite0"].build(input_shape=(None, None, 3), weights=None, output_stride=32)
+    path = tmp_path / f"encoder{suffix}"
+    if suffix == ".safetensors":
+        pretrained.save(encoder, path, builder="encoder", arguments={})
+    else:
+        encoder.save_weights(path)
+    model = keras.Model(image, list(encoders.extract(image, "efficientnet_lite0", weights=path).values()))
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(model.predict(pixels, verbose=0)[-1], encoder.predict(pixels, verbose=0)[-1], atol=1e-6)
+
+
+def own_model(size: int | None) -> keras.Model:
+    image = keras.Input((size, size, 3))
+    fine = keras.layers.Conv2D(4, 3, strides=4, padding="same", name="fine")(image)
+    coarse = keras.layers.Conv2D(5, 3, strides=2, padding="same", name="coarse")(fine)
+    return keras.Model(image, [coarse, fine], name="mine")
+
+
+@pytest.mark.parametrize("size", [32, None])
+def test_a_model_of_ones_own_is_an_encoder(size):
+    image = keras.Input((size, size, 3))
+    features = encoders.extract(image, own_model(size))
+    assert {stride: feature.shape[-1] for stride, feature in features.items()} == {4: 4, 8: 5}
+    assert keras.Model(image, list(features.values())).get_layer("encoder").get_layer("mine")
+
+
+def test_a_function_is_an_encoder():
+    def coarse_first(image):
+        feature = keras.layers.Conv2D(4, 3, strides=4, padding="same", name="fine")(image)
+        return {8: keras.layers.MaxPooling2D(2, name="pool")(feature), 4: feature}
+
+    image = keras.Input((33, 32, 3))
+    features = encoders.extract(image, coarse_first, output_stride=8)
+    assert shapes(features) == {4: (9, 8, 4), 8: (4, 4, 4)}
+    assert keras.Model(image, list(features.values())).get_layer("encoder").get_layer("fine")
+
+
+def one_line_error(*arguments, **options) -> str:
+    with pytest.raises(ValueError) as error:
+        encoders.extract(keras.Input((32, 32, 3)), *arguments, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_an_unknown_encoder_is_answered_with_near_matches():
+    assert "resnet50" in one_line_error("resnet5O")
+    assert "efficientnet_lite0" in one_line_error("zzz")
+
+
+def test_what_cannot_be_done_is_said_in_one_line():
+    assert "output_stride" in one_line_error("vgg16", output_stride=4)
+    assert "ends at stride 8" in one_line_error(lambda image: {8: image, 32: image}, output_stride=16).replace(
+        "32", "8"
+    )
+    assert "multi_grid" in one_line_error(own_model(None), multi_grid=(1, 2))
+    assert "imagnet" in one_line_error("vgg16", weights="imagnet")
+    assert "{stride: feature}" in one_line_error(lambda image: [image])

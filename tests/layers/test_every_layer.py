@@ -1,0 +1,148 @@
+"""What every layer of the package promises, tried on all of them."""
+
+import functools
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import layers
+from kseg.layers import (
+    ASPP,
+    BedOfNailsUnpooling2D,
+    ConvNormAct,
+    MaxPoolingWithArgmax2D,
+    MaxUnpooling2D,
+    NearestUnpooling2D,
+    Resize,
+    ScoreFusion,
+    SegmentationHead,
+    TransposeUpsampling2D,
+    UNetBlock,
+)
+
+
+def unpool(x, **options):
+    pooled, argmax = MaxPoolingWithArgmax2D(padding="ceil", **options)(x)
+    return MaxUnpooling2D(**options)(pooled, argmax, like=x)
+
+
+def halve(x):
+    return keras.layers.MaxPooling2D(2, padding="same")(x)
+
+
+# Each takes features (N, H, W, 3) and, by name, the layer's dtype policy.
+USES = {
+    "resize to a size": lambda x, **o: Resize((4, 9), align_corners=True, **o)(x),
+    "resize by a factor": lambda x, **o: Resize(factor=(1.5, 2), interpolation="nearest", **o)(x),
+    "resize like another": lambda x, **o: Resize(**o)(halve(x), like=x),
+    "nearest unpooling": lambda x, **o: NearestUnpooling2D(3, **o)(x),
+    "bed of nails": lambda x, **o: BedOfNailsUnpooling2D(3, **o)(x),
+    "max unpooling": unpool,
+    "transposed": lambda x, **o: TransposeUpsampling2D(3, 4, use_bias=True, **o)(x),
+    "transposed from noise": lambda x, **o: TransposeUpsampling2D(
+        2, 3, kernel_size=3, kernel_initializer="he_normal", **o
+    )(x),
+    "convolution": lambda x, **o: ConvNormAct(2, strides=2, activation="silu", **o)(x),
+    "bare convolution": lambda x, **o: ConvNormAct(2, normalization=False, dilation_rate=2, activation=None, **o)(x),
+    "aspp": lambda x, **o: ASPP(2, rates=(1, 2), dropout=0.2, seed=1, **o)(x),
+    "unet block": lambda x, **o: UNetBlock(2, activation="elu", **o)(halve(x), x),
+    "last unet block": lambda x, **o: UNetBlock(2, normalization=False, **o)(x),
+    "learnt fusion": lambda x, **o: ScoreFusion(3, **o)(halve(x), x),
+    "fixed fusion": lambda x, **o: ScoreFusion(3, learnable=False, **o)(halve(x), x),
+    "head": lambda x, **o: SegmentationHead(2, kernel_size=3, activation="softmax", **o)(halve(x), like=x),
+    "head at its own size": lambda x, **o: SegmentationHead(1, **o)(x),
+}
+every_use = pytest.mark.parametrize("use", USES.values(), ids=[name.replace(" ", "-") for name in USES])
+
+
+@functools.cache  # building takes longer than testing
+def model_of(use, **options):
+    image = keras.Input((None, None, 3), name="image")
+    return keras.Model(image, use(image, **options))
+
+
+def images(*size):
+    return np.random.default_rng(9).normal(size=(2, *size, 3)).astype("float32")
+
+
+def own_layers(model):
+    return [layer for layer in model.layers if type(layer).__module__.startswith("kseg.")]
+
+
+def test_the_list_of_uses_is_complete():
+    exported = {n for n in layers.__all__ if inspect.isclass(c := getattr(layers, n)) and issubclass(c, keras.Layer)}
+    assert {type(layer).__name__ for use in USES.values() for layer in own_layers(model_of(use))} == exported
+
+
+@every_use
+def test_the_symbolic_shape_tells_the_truth(use):
+    model, x = model_of(use), images(5, 7)
+    y = model(x)
+    assert keras.ops.ndim(y) == 4
+    for told, got in zip(model.output_shape, y.shape, strict=True):
+        assert told in (None, got)
+    known = use(keras.KerasTensor((2, 5, 7, 3)))
+    assert tuple(known.shape) == tuple(y.shape)
+    assert known.dtype == keras.backend.standardize_dtype(y.dtype)
+
+
+@every_use
+def test_a_saved_model_comes_back_the_same(use, tmp_path):
+    model, x = model_of(use), images(5, 7)
+    before = keras.ops.convert_to_numpy(model(x))
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(restored(x)), before)
+    assert [w.path for w in restored.weights] == [w.path for w in model.weights]
+
+
+@every_use
+def test_the_config_says_all(use):
+    for layer in own_layers(model_of(use)):
+        config = layer.get_config()
+        named = {n for n, p in inspect.signature(type(layer)).parameters.items() if p.kind is not p.VAR_KEYWORD}
+        assert named <= set(config)
+        assert type(layer).from_config(config).get_config() == config
+
+
+def test_training_works_on_images_of_unknown_size():
+    # All uses at once, for speed. Two sizes in one epoch: TensorFlow then traces the step for sizes it does not know.
+    image = keras.Input((None, None, 3))
+    features = keras.layers.Conv2D(3, 1, name="stem")(image)
+    model = keras.Model(image, [use(features) for use in USES.values()])
+    model.compile("sgd", ["mse"] * len(USES))
+    before = [[w.copy() for w in layer.get_weights()] for layer in model.layers]
+    batches = []
+    for x in (images(5, 7), images(6, 4)):
+        batches.append((x, tuple(np.ones(shape, "float32") for shape in model.compute_output_shape(x.shape))))
+    history = model.fit((batch for batch in batches), steps_per_epoch=2, verbose=0, shuffle=False)
+    assert np.isfinite(history.history["loss"]).all()
+    for layer, old in zip(model.layers, before, strict=True):
+        new = layer.get_weights()
+        assert all(np.isfinite(w).all() for w in new), layer.name
+        assert not old or any((a != b).any() for a, b in zip(old, new, strict=True)), layer.name
+
+
+@every_use
+def test_mixed_precision_computes_in_half_and_keeps_full_weights(use):
+    x, exact = images(5, 7), model_of(use)
+    mixed = model_of(use, dtype="mixed_float16")
+    mixed.set_weights(exact.get_weights())
+    y = mixed(x)
+    head = any(isinstance(layer, SegmentationHead) for layer in own_layers(mixed))
+    assert keras.backend.standardize_dtype(y.dtype) == mixed.output.dtype == ("float32" if head else "float16")
+    assert {w.dtype for w in mixed.trainable_weights} <= {"float32"}
+    difference = keras.ops.convert_to_numpy(y).astype("float32") - keras.ops.convert_to_numpy(exact(x))
+    assert np.abs(difference).max() < 0.03
+
+
+@every_use
+def test_weights_are_named_alike_every_time(use):
+    def paths(model):
+        return [w.path.split("/", 1)[1] for layer in own_layers(model) for w in layer.weights]
+
+    first, second = paths(model_of(use)), paths(model_of.__wrapped__(use))
+    assert first == second
+    assert len(set(first)) == len(first)

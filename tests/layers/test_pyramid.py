@@ -1,0 +1,45 @@
+import keras
+import numpy as np
+import pytest
+
+from kseg.layers import ASPP
+from tests.reference.convolution import batch_norm, conv2d
+
+
+def test_it_equals_the_reference():
+    x = np.random.default_rng(8).normal(size=(1, 5, 6, 3)).astype("float32")
+    layer = ASPP(2, rates=(1, 3))
+    layer.build(x.shape)
+
+    def branch(part, features, rate=1):
+        kernel, *norm = part.get_weights()
+        return np.maximum(batch_norm(conv2d(features, kernel, rate=rate), *norm), 0)
+
+    maps = [branch(part, x[0], rate) for part, rate in zip(layer.branches, (1, 1, 3), strict=True)]
+    mean = branch(layer.image, x[0].mean((0, 1), keepdims=True))
+    truth = branch(layer.project, np.concatenate([*maps, np.broadcast_to(mean, maps[0].shape)], axis=-1))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x))[0], truth, atol=1e-5)
+
+
+def test_its_weights_are_counted_as_in_the_paper():
+    layer = ASPP()
+    layer.build((None, None, None, 64))
+    kernels = 2 * 64 * 256 + 3 * 9 * 64 * 256 + 5 * 256 * 256  # 1x1 and image pooling, three rates, projection
+    assert sum(int(np.prod(w.shape)) for w in layer.trainable_weights) == kernels + 6 * 2 * 256
+
+
+def test_dropout_acts_while_training_only():
+    layer, x = ASPP(4, rates=(1,), dropout=0.5), np.ones((1, 16, 16, 3), "float32")
+    assert (keras.ops.convert_to_numpy(layer(x, training=True)) == 0).mean() > 0.2
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(x)), keras.ops.convert_to_numpy(layer(x)))
+
+
+def test_the_mean_of_a_large_map_stays_within_float16():
+    layer = ASPP(2, rates=(1,), dtype="mixed_float16")
+    y = layer(np.full((1, 64, 64, 2), 100.0, "float32"))  # the sum is 409,600; float16 ends at 65,504
+    assert np.isfinite(keras.ops.convert_to_numpy(y)).all()
+
+
+def test_a_rate_given_twice_is_refused():
+    with pytest.raises(ValueError, match="only once"):
+        ASPP(rates=(6, 6))

@@ -1,0 +1,121 @@
+import keras
+import numpy as np
+import pytest
+
+from kseg.layers import Resize
+from tests.layers.tracing import at_unknown_size, gradient
+from tests.reference import resize as reference
+
+TARGETS = [(1, 1), (3, 4), (10, 14), (9, 20)]
+
+
+def image(height=5, width=7, channels=2, dtype="float32"):
+    return (np.random.default_rng(0).normal(size=(2, height, width, channels)) * 50 + 100).astype(dtype)
+
+
+def expected(images, interpolation, height, width, align_corners):
+    function = getattr(reference, interpolation)
+    return np.stack([function(x, height, width, align_corners) for x in images])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_resizing_equals_the_reference_at_known_and_unknown_size(interpolation, align_corners, target):
+    x = image() / 100
+    layer = Resize(target, interpolation=interpolation, align_corners=align_corners)
+    truth = expected(x, interpolation, *target, align_corners)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x)), truth, atol=1e-5)
+    np.testing.assert_allclose(at_unknown_size(layer, x), truth, atol=1e-5)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_positions_in_a_large_image_stay_exact(interpolation):
+    x = image(2, 1501, 1) / 100
+    layer = Resize((3, 2003), interpolation=interpolation)
+    truth = expected(x, interpolation, 3, 2003, False)
+    # Some backends count positions in float32: a ten-thousandth of a pixel at column 2000.
+    np.testing.assert_allclose(at_unknown_size(layer, x), truth, atol=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("factor", "size"),
+    [(2, (10, 14)), (0.5, (2, 3)), (1 / 3, (1, 2)), (1.5, (7, 10)), ((3, 1), (15, 7)), (0.1, (1, 1))],
+)
+def test_a_factor_rounds_the_size_down(factor, size):
+    x = image(10, 14) if factor == 0.1 else image()
+    layer = Resize(factor=factor)
+    assert tuple(layer(x).shape[1:3]) == size
+    assert layer.compute_output_shape(x.shape)[1:3] == size
+    assert at_unknown_size(layer, x).shape[1:3] == size
+
+
+def test_like_gives_the_size_even_when_unknown():
+    x, like = image(), image(4, 9, 1)
+    layer = Resize()
+    truth = expected(x, "bilinear", 4, 9, False)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x, like=like)), truth, rtol=1e-5)
+    np.testing.assert_allclose(at_unknown_size(lambda x, like: layer(x, like=like), x, like), truth, rtol=1e-5)
+
+
+def test_unknown_sizes_stay_unknown_in_the_symbolic_shape():
+    x, like = keras.Input((None, 8, 3)), keras.Input((6, None, 1))
+    assert Resize(factor=2)(x).shape == (None, None, 16, 3)
+    assert Resize((4, 5))(x).shape == (None, 4, 5, 3)
+    assert Resize()(x, like=like).shape == (None, 6, None, 3)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_the_dtype_stays(interpolation, dtype):
+    layer = Resize((6, 9), interpolation=interpolation, dtype=dtype if "float" in dtype else None)
+    x = keras.ops.cast(image(), dtype)
+    y = layer(x)
+    assert keras.backend.standardize_dtype(y.dtype) == dtype
+    assert layer(keras.KerasTensor(x.shape, dtype)).dtype == dtype
+    x, y = (keras.ops.convert_to_numpy(keras.ops.cast(t, "float32")) for t in (x, y))
+    tolerance = {"float32": 1e-3, "float16": 0.1, "bfloat16": 1.0}.get(dtype, 0.5 + 1e-3)
+    np.testing.assert_allclose(y, expected(x, interpolation, 6, 9, False), atol=tolerance)
+
+
+def test_nearest_invents_no_label():
+    labels = np.array([0, 3, 255], "uint8")[np.random.default_rng(1).integers(0, 3, (1, 11, 13, 1))]
+    y = keras.ops.convert_to_numpy(Resize((29, 7), interpolation="nearest")(labels))
+    assert set(np.unique(y)) <= {0, 3, 255}
+
+
+def test_the_own_size_is_returned_untouched():
+    x = image()
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(Resize()(x, like=x)), x)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_the_gradient_is_the_adjoint(interpolation, align_corners):
+    # The layer is linear: <resize(x), y> = <x, gradient of <resize(.), y>> for every x.
+    layer = Resize((9, 4), interpolation=interpolation, align_corners=align_corners)
+    x, y = image() / 100, np.random.default_rng(2).normal(size=(2, 9, 4, 2)).astype("float32")
+    slope = gradient(lambda x, y: layer(x) * y, x, y)
+    truth = expected(x, interpolation, 9, 4, align_corners)
+    np.testing.assert_allclose((slope * x).sum(), (truth * y).sum(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"size": 4, "factor": 2}, "size or factor"),
+        ({"size": (0, 4)}, "positive"),
+        ({"factor": -1}, "positive"),
+        ({"interpolation": "bicubic"}, "bilinear"),
+    ],
+)
+def test_contradicting_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Resize(**arguments)
+
+
+def test_exactly_one_source_of_the_size_is_needed():
+    with pytest.raises(ValueError, match="exactly one"):
+        Resize()(image())
+    with pytest.raises(ValueError, match="exactly one"):
+        Resize(factor=2)(image(), like=image())

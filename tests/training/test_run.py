@@ -1,0 +1,212 @@
+import csv
+import importlib.util
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from kseg import data, zoo
+from kseg.training import Recipe, evaluate, preparation, run, train
+from tests.training import tiny
+
+
+def table(path):
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def log(folder):
+    columns, *rows = table(folder / "log.csv")
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+@pytest.fixture(autouse=True)
+def builder(monkeypatch):
+    monkeypatch.setitem(zoo.BUILDERS, "tiny", tiny.tiny)
+
+
+def recipe(**sections):
+    return Recipe.from_dict(tiny.content(**sections))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run with class weights and averaged weights: its folder and result."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(zoo.BUILDERS, "tiny", tiny.tiny)
+        loss = {"class_weights": "median", "class_weights_power": 0.5}
+        result = train(recipe(loss=loss, optimizer={"ema": 0.5}), folder, progress=False)
+    return folder, result
+
+
+def test_a_run_folder_holds_what_it_promises(finished):
+    folder, result = finished
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "recipe.json", "versions.json", "log.csv", "checkpoint.safetensors", "best.safetensors", "confusion.csv",
+        "predictions.png", "result.json",
+    }  # fmt: skip
+    assert json.loads((folder / "result.json").read_text()) == result
+    assert result["finished"] and result["epochs"] == 3
+    assert json.loads((folder / "versions.json").read_text())["backend"] == keras.backend.backend()
+    with Image.open(folder / "predictions.png") as picture:
+        assert picture.mode == "RGB"
+
+
+def test_the_log_has_a_row_for_each_epoch(finished):
+    rows = log(finished[0])
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert [row["step"] for row in rows] == ["2", "4", "6"]
+    assert float(rows[-1]["learning_rate"]) == 0.0
+    assert all(np.isfinite(float(row["loss"])) for row in rows)
+    assert max(float(row["val_miou"]) for row in rows) == finished[1]["scores"]["miou"]
+
+
+def test_the_best_weights_rebuild_the_model_and_its_scores(finished):
+    folder, result = finished
+    model = zoo.load(folder / "best.safetensors")
+    split = data.load("streets", "val", size=(48, 48), count=10)
+    assert (model.classes, model.palette) == (split.classes, split.palette)
+    again = evaluate(model, split, batch_size=3)
+    assert again["confusion_matrix"] == result["scores"]["confusion_matrix"]
+    rows = table(folder / "confusion.csv")
+    assert rows[0][1:] == list(split.classes)
+    assert [[int(cell) for cell in row[1:]] for row in rows[1:]] == again["confusion_matrix"]
+
+
+def test_another_recipe_in_the_folder_is_refused_in_one_line(finished):
+    with pytest.raises(ValueError, match="holds a run of another recipe") as caught:
+        train(recipe(optimizer={"learning_rate": 0.5}), finished[0])
+    assert "\n" not in str(caught.value)
+
+
+def test_another_backend_in_the_folder_is_refused(finished, tmp_path):
+    folder, _ = finished
+    (tmp_path / "recipe.json").write_text((folder / "recipe.json").read_text())
+    (tmp_path / "versions.json").write_text('{"backend": "abacus"}')
+    same = Recipe.from_dict(json.loads((folder / "recipe.json").read_text()))
+    with pytest.raises(ValueError, match=r"holds a run on abacus, this is .*KERAS_BACKEND=abacus"):
+        train(same, tmp_path)
+
+
+def test_time_that_is_up_stops_after_an_epoch_and_the_same_call_goes_on(tmp_path):
+    stopped = train(recipe(), tmp_path, progress=False, minutes=0)
+    assert (stopped["finished"], stopped["epochs"]) == (False, 1)
+    assert not (tmp_path / "result.json").exists()
+    assert train(recipe(), tmp_path, progress=False)["epochs"] == 3
+
+
+def test_a_factor_of_zero_freezes_weights_and_statistics_of_the_encoder(tmp_path):
+    keras.utils.set_random_seed(0)
+    start = tiny.tiny(8)
+    train(recipe(optimizer={"encoder_factor": 0.0, "ema": 0.5}, epochs=1), tmp_path, progress=False)
+    model = zoo.load(tmp_path / "best.safetensors")
+    for old, new in zip(start.get_layer("encoder").weights, model.get_layer("encoder").weights, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(old), keras.ops.convert_to_numpy(new))
+    old, new = (net.get_layer("decode").get_weights()[0] for net in (start, model))
+    assert np.abs(old - new).max() > 0
+
+
+def test_no_selection_keeps_the_last_epoch(tmp_path):
+    result = train(recipe(selection={"every": 0}, epochs=2), tmp_path, progress=False)
+    assert result["epoch"] == 2
+    rows = log(tmp_path)
+    assert [bool(row["val_miou"]) for row in rows] == [False, True]
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_and_is_put_back(tmp_path, precision):
+    result = train(recipe(precision=precision, epochs=1, data={"augment": "none"}), tmp_path, progress=False)
+    assert np.isfinite(result["scores"]["miou"])
+    assert keras.config.dtype_policy().name == "float32"
+    assert zoo.load(tmp_path / "best.safetensors").compute_dtype == "float32"
+
+
+def test_sgd_trains_with_a_model_of_probabilities(tmp_path):
+    sections = {
+        "model": {"options": {"activation": "softmax"}},
+        "loss": {"options": {"from_logits": False}},
+        "optimizer": {"name": "sgd", "global_clipnorm": 1.0},
+        "epochs": 1,
+    }
+    assert train(recipe(**sections), tmp_path, progress=False)["finished"]
+
+
+def test_a_package_that_tensorboard_lacks_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda package: None if package == "tensorboard" else True)
+    with pytest.raises(ModuleNotFoundError, match="needs tensorboard, .*: pip install tensorflow tensorboard"):
+        train(recipe(tensorboard=True), tmp_path, progress=False)
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_own_data_train_from_a_folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for place, split in enumerate(["train", "train", "val"]):
+        for kind, shape, high in (("images", (40, 44, 3), 256), ("masks", (40, 44), 2)):
+            (tmp_path / "own" / kind).mkdir(parents=True, exist_ok=True)
+            array = rng.integers(0, high, shape).astype("uint8")
+            Image.fromarray(array).save(tmp_path / "own" / kind / f"{place}.png")
+        with (tmp_path / "own" / f"{split}.txt").open("a") as file:
+            file.write(f"{place}\n")
+    content = tiny.content(epochs=1)
+    content["data"] = {"folder": "own", "classes": ["background", "cell"], "batch_size": 2, "crop": [32, 32]}
+    content["data"]["augment"] = "microscope"
+    result = train(Recipe.from_dict(content), tmp_path / "run", data_root=tmp_path, progress=False)
+    assert list(result["scores"]["iou"]) == ["background", "cell"]
+    assert zoo.load(tmp_path / "run" / "best.safetensors").output_shape[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"model": {"options": {"activation": "softmax"}}}, "the model ends in probabilities, the loss expects logits"),
+        ({"loss": {"options": {"from_logits": False}}}, "the model ends in logits, the loss expects probabilities"),
+        ({"model": {"options": {"num_classes": 3}}}, "num_classes = 3, but streets has 8"),
+        ({"model": {"options": {"activatoin": "softmax"}}}, "no option 'activatoin': did you mean activation"),
+        ({"model": {"builder": "tinny"}}, "unknown builder 'tinny': did you mean tiny"),
+        ({"loss": {"name": "cross_entropi"}}, "unknown loss 'cross_entropi': did you mean cross_entropy"),
+        ({"loss": {"class_weights": [1.0, 2.0]}}, "2 class_weights for the 8 classes of streets"),
+        ({"data": {"name": "streats"}}, "streets"),
+        ({"data": {"options": {"cuont": 3}}}, "[data] options: streets has no option 'cuont': did you mean count"),
+        ({"data": {"augment": "streat"}}, "street"),
+    ],
+)
+def test_contradictions_are_refused_before_training(tmp_path, sections, message):
+    with pytest.raises(ValueError) as caught:
+        train(recipe(**sections), tmp_path, progress=False)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_leaves_no_checkpoint(tmp_path, monkeypatch):
+    def broken(*arguments):
+        loss = keras.losses.MeanSquaredError()
+        loss.call = lambda y_true, y_pred: keras.ops.mean(y_pred) * float("nan")
+        return loss
+
+    monkeypatch.setattr(preparation, "loss", broken)
+    with pytest.raises(ValueError, match="the loss is nan in epoch 1: lower the learning rate"):
+        train(recipe(), tmp_path, progress=False)
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    train(recipe(), tmp_path, progress=False, minutes=0)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run.checkpoint, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(recipe(), tmp_path, progress=False)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_steps_are_images_by_batch_size_rounded():
+    split = data.load("streets", "train", count=10)
+    steps = [preparation.steps_per_epoch(recipe(data={"batch_size": size}), split) for size in (3, 4, 8, 100)]
+    assert steps == [3, 2, 1, 1]

@@ -1,0 +1,52 @@
+"""A builder that trains in seconds and has all that makes resuming hard: a nested encoder, BatchNorm, dropout."""
+
+import keras
+
+from kseg import pretrained, zoo
+from kseg.layers import SegmentationHead
+
+
+def tiny(
+    num_classes=None,
+    *,
+    encoder="small",
+    encoder_weights=None,
+    activation=None,
+    weights=None,
+    input_shape=(None, None, 3),
+):
+    num_classes, _ = pretrained.resolve(weights, num_classes, encoder_weights)
+    pixels = keras.Input(input_shape, name="pixels")
+    x = keras.layers.Rescaling(1 / 127.5, -1.0, name="rescale")(pixels)
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="conv")(x)
+    x = keras.layers.BatchNormalization(momentum=0.9, name="norm")(x)
+    x = keras.layers.Activation("relu", name="relu")(x)
+    image = keras.Input(input_shape, name="image")
+    x = keras.Model(pixels, x, name="encoder")(image)
+    x = keras.layers.Conv2D(16, 3, padding="same", activation="relu", name="decode")(x)
+    x = keras.layers.Dropout(0.2, name="dropout")(x)
+    logits = SegmentationHead(num_classes, activation=activation, name="head")(x, like=image)
+    return pretrained.load(keras.Model(image, logits, name="tiny"), weights)
+
+
+def register() -> None:
+    """Puts `tiny` among the builders, for this process."""
+    zoo.BUILDERS["tiny"] = tiny
+
+
+def content(**sections):
+    """A recipe as a dict: three short epochs of `tiny` on `streets`; sections are merged into it."""
+    recipe = {
+        "epochs": 3,
+        "data": {
+            "name": "streets",
+            "batch_size": 4,
+            "crop": [32, 32],
+            "options": {"size": [48, 48], "count": 10, "memory_limit": 10**7},
+        },
+        "model": {"builder": "tiny", "encoder": "small", "encoder_weights": "none"},
+        "optimizer": {"learning_rate": 0.01, "encoder_factor": 0.5},
+    }
+    for name, section in sections.items():
+        recipe[name] = {**recipe.get(name, {}), **section} if isinstance(section, dict) else section
+    return recipe
