@@ -1,7 +1,6 @@
 """`python -m benchmarks quickstart | run SUITE | table`."""
 
 import pathlib
-import re
 import sys
 from typing import Annotated
 
@@ -25,7 +24,9 @@ DataRoot = Annotated[str | None, typer.Option(help="Folder of the data sets; KSE
 
 
 @app.command()
-def quickstart(out: Annotated[pathlib.Path, typer.Option(help="Where runs and results go.")] = ROOT / "runs/quickstart"):
+def quickstart(
+    out: Annotated[pathlib.Path, typer.Option(help="Where runs and results go.")] = ROOT / "runs/quickstart",
+):
     """Train five small models on drawn street scenes, with nothing to download: a table, a CSV and a picture."""
     pictures = {}
     for name, recipe in suite.recipes("quickstart").items():
@@ -71,13 +72,15 @@ def table():
         if begin not in text:
             raise ValueError(f"README.md has no line {begin.strip()!r} for {path.name}: add it and its end")
         content = leaderboard.markdown(leaderboard.read(path))
-        text = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _, c=content: begin + c + end, text, flags=re.S)
+        before, rest = text.split(begin)
+        text = before + begin + content + rest[rest.index(end) :]
     pretrained.write_aside(readme, text.encode())
 
 
 def _benchmark(name: str, recipe: Recipe, out: pathlib.Path, board: pathlib.Path, data_root, minutes):
     """Trains, tests and records one model; returns it, or None if the time was up first."""
     console.rule(name, align="left")
+    commit = leaderboard.current_commit()
     result = train(recipe, out / name, data_root=data_root, minutes=minutes)
     if not result["finished"]:
         console.print(f"{name}: stopped after epoch {result['epochs']} of {recipe.epochs}; the same command goes on")
@@ -86,7 +89,7 @@ def _benchmark(name: str, recipe: Recipe, out: pathlib.Path, board: pathlib.Path
     test = data.load(recipe.data.name, "test", root=data_root, **recipe.data.options)
     model = kseg.zoo.load(weights)
     scores = evaluate(model, test, batch_size=recipe.data.batch_size, reporter=Reporter())
-    leaderboard.add(board, leaderboard.row(recipe, result, scores, model, test, weights))
+    leaderboard.add(board, leaderboard.row(recipe, result, scores, model, test, weights, commit))
     console.print(f"{name}: test mIoU {scores['miou']:.4f}, pixel accuracy {scores['pixel_accuracy']:.4f}")
     return model
 

@@ -24,7 +24,13 @@ SCORES = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
 
 
 def row(
-    recipe: Recipe, result: dict[str, Any], scores: dict[str, Any], model: keras.Model, test: data.Dataset, weights: pathlib.Path
+    recipe: Recipe,
+    result: dict[str, Any],
+    scores: dict[str, Any],
+    model: keras.Model,
+    test: data.Dataset,
+    weights: pathlib.Path,
+    commit: str,
 ) -> dict[str, Any]:
     """Puts together what a leaderboard says of one run.
 
@@ -35,6 +41,7 @@ def row(
         model: The trained model.
         test: The test split.
         weights: The file of the trained weights.
+        commit: What `current_commit` said when the run was started.
 
     Returns:
         `{column: value}`.
@@ -48,7 +55,7 @@ def row(
         "split": "test",
         "size": "x".join(map(str, image.shape[:2])),
         "recipe": recipe.hash(),
-        "commit": _commit(),
+        "commit": commit,
         "seed": recipe.seed,
         "epochs": result["epochs"],
         "epoch": result["epoch"],
@@ -60,7 +67,9 @@ def row(
         "inference_ms": round(_inference_ms(model, image), 1),
         "device": device(),
         "backend": result["backend"],
-        "versions": " ".join(f"{name}={result[name]}" for name in ("kseg", "keras", result["backend"], "numpy", "python")),
+        "versions": " ".join(
+            f"{name}={result[name]}" for name in ("kseg", "keras", result["backend"], "numpy", "python")
+        ),
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
 
@@ -69,8 +78,8 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _commit() -> str:
-    """The checkout's commit, with a `+` where the working tree differs from it."""
+def current_commit() -> str:
+    """Returns the checkout's commit, with a `+` where the working tree differs from it; empty outside git."""
     git = ["git", "-C", str(LEADERBOARDS.parent)]
     try:
         commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)

@@ -41,5 +41,7 @@ def _merged(shared: dict[str, Any], differences: dict[str, Any]) -> dict[str, An
     """Tables are merged key by key, anything else is replaced."""
     result = dict(shared)
     for key, value in differences.items():
-        result[key] = _merged(result[key], value) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
+        result[key] = (
+            _merged(result[key], value) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
+        )
     return result

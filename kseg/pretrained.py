@@ -39,7 +39,7 @@ def weight_keys(model: keras.Model) -> dict[str, keras.Variable]:
     keys: dict[str, keras.Variable] = {}
     for path, variable in _walk(model):
         if path in keys:
-            raise ValueError(f"two variables of {model.name!r} have the path {path!r}: give their layers different names")
+            raise ValueError(f"two variables of {model.name!r} have the path {path!r}: name their layers differently")
         keys[path] = variable
     return keys
 
@@ -93,7 +93,7 @@ def save(
 
 
 def _stored(variable: keras.Variable, dtype: str | None) -> np.ndarray:
-    array = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+    array = np.asarray(keras.ops.convert_to_numpy(variable), order="C")
     return array.astype(dtype) if dtype and np.issubdtype(array.dtype, np.floating) else array
 
 

@@ -24,8 +24,10 @@ def _run(title: str, command: list[str], **environment: str) -> bool:
 
 
 def main() -> int:
-    results = {command[0] + " " + command[1] if command[1:] else command[0]: _run(" ".join(command), command)
-               for command in STYLE}
+    results = {
+        command[0] + " " + command[1] if command[1:] else command[0]: _run(" ".join(command), command)
+        for command in STYLE
+    }
     for backend in BACKENDS:
         if importlib.util.find_spec(backend) is None:
             print(f"== {backend} is not installed: pip install -e '.[test]'")

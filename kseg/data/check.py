@@ -94,6 +94,7 @@ class _Survey:
         self.kinds: Counter[str] = Counter()
         self.white: list[str] = []  # masks that look black and white
         self.lossy: list[str] = []
+        self.sure_of_void = isinstance(dataset, FolderDataset) and dataset.reader.void_is_255
 
     def partners(self, dataset: FolderDataset) -> None:
         missing = [image.name for image in dataset.images if dataset.mask_of[image] is None]
@@ -161,7 +162,7 @@ class _Survey:
             )
         if self.strays and self.lossy:
             self.problems.append(f"masks saved as JPEG cannot keep class ids, save them as PNG: {_some(self.lossy)}")
-        if self.white:
+        if self.white and (not self.sure_of_void or self.pixels[1] == 0):
             self.problems.append(
                 f"{len(self.white)} masks hold only 0 and 255, and 255 means ignore: {_some(self.white)}; "
                 "for black and white masks give values = [0, 255], for void give ignore = [255]"

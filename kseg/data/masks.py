@@ -40,7 +40,7 @@ class MaskReader:
     ) -> None:
         self.classes, self.palette = tuple(classes), palette
         ignore = (ignore,) if isinstance(ignore, int) else ignore
-        self.binary_by_default = len(self.classes) == 2 and values is None and IGNORE not in ignore
+        self.void_is_255 = IGNORE in ignore  # said, not assumed
         values = range(len(self.classes)) if values is None else values
         if len(values) != len(self.classes):
             raise ValueError(f"values names {len(values)} mask values for {len(self.classes)} classes")
@@ -74,7 +74,7 @@ class MaskReader:
     def decode(self, raw: np.ndarray, path: Path | str) -> np.ndarray:
         """Turns raw mask pixels into a label map; an error names `path`."""
         label, strays = self.translate(raw, path)
-        if self.looks_black_and_white(raw):
+        if not self.void_is_255 and self.looks_black_and_white(raw):
             raise ValueError(
                 f"{path}: this mask holds 0 and 255 but no 1, and 255 means ignore; "
                 "for black and white masks give values=[0, 255], for void give ignore=[255]"
@@ -88,7 +88,9 @@ class MaskReader:
 
     def looks_black_and_white(self, raw: np.ndarray) -> bool:
         """Whether a mask of two classes seems to mean 255 where it should say 1."""
-        return self.binary_by_default and raw.ndim == 2 and bool((raw == IGNORE).any()) and not (raw == 1).any()
+        if len(self.classes) != 2 or raw.ndim != 2 or self.of_value[IGNORE] != IGNORE:
+            return False
+        return bool((raw == IGNORE).any()) and not (raw == 1).any()
 
     def translate(self, raw: np.ndarray, path: Path | str) -> tuple[np.ndarray, dict[str, int]]:
         """Returns the label map, strays ignored, and how many pixels of each stray value or colour there are."""

@@ -179,7 +179,7 @@ def _copy_weights(copies: Sequence[tuple[Any, Any]], channels: int, bgr: bool) -
     kernel = keras.ops.convert_to_numpy(first[0])
     first[1].assign(adapt_kernel(kernel[:, :, ::-1] if bgr else kernel, channels))
     for old, new in others:
-        new.assign(old.value)
+        new.assign(keras.ops.convert_to_numpy(old))
 
 
 def _stable_names(model: keras.Model) -> dict[Any, str]:

@@ -38,8 +38,8 @@ def evaluate(
     Example:
         >>> image = keras.Input((None, None, 3))
         >>> model = keras.Model(image, keras.layers.Conv2D(8, 1)(image))
-        >>> scores = evaluate(model, data.load("streets", "val", count=3, size=(16, 16)), batch_size=2)
-        >>> scores["images"], sum(map(sum, scores["confusion_matrix"])) <= 3 * 16 * 16
+        >>> scores = evaluate(model, data.load("streets", "val", count=3, size=(32, 32)), batch_size=2)
+        >>> scores["images"], sum(map(sum, scores["confusion_matrix"])) <= 3 * 32 * 32
         (3, True)
     """
     start = time.perf_counter()

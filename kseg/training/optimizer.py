@@ -1,9 +1,11 @@
 """AdamW and SGD whose learning rate and weight decay take a factor for each variable; the polynomial schedule."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -152,3 +154,28 @@ def factors_of(model: keras.Model, part: keras.layers.Layer, factor: float) -> l
     """
     inside = {id(variable) for variable in part.trainable_variables}
     return [factor if id(variable) in inside else 1.0 for variable in model.trainable_variables]
+
+
+@contextlib.contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """Puts the optimizer's averaged weights in the place of a model's while the block runs, if it keeps any.
+
+    Args:
+        model: A compiled model.
+    """
+    variables = model.trainable_variables
+
+    def values() -> list[np.ndarray]:
+        return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+    def assign(arrays: list[np.ndarray]) -> None:
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+
+    raw = values()
+    model.optimizer.finalize_variable_values(variables)
+    assign(values())  # copies: on JAX the optimizer's own arrays are handed over, and the next step would delete them
+    try:
+        yield
+    finally:
+        assign(raw)

@@ -7,16 +7,16 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
 from kseg import data, pretrained, visualize
-from kseg.training import checkpoint, preparation
+from kseg.training import chance, checkpoint, preparation
 from kseg.training.evaluation import evaluate, gives_logits
 from kseg.training.folder import BEST, CANDIDATE, CHECKPOINT, RunFolder, versions
+from kseg.training.optimizer import averaged
 from kseg.training.progress import Reporter
 from kseg.training.recipe import Recipe
 
@@ -61,32 +61,8 @@ def train(
     if (result := folder.result()) is not None:
         return result
     reporter = Reporter(quiet=not progress)
-    with _settings(recipe):
+    with chance.settings(recipe):
         return _Run(recipe, folder, data_root, reporter).train(minutes)
-
-
-@contextlib.contextmanager
-def _settings(recipe: Recipe) -> Iterator[None]:
-    """Seeds, precision and determinism; what other code could notice is put back."""
-    policy = keras.config.dtype_policy()
-    keras.utils.set_random_seed(recipe.seed)
-    keras.config.set_dtype_policy(recipe.precision)
-    backend = keras.backend.backend()
-    if recipe.deterministic and backend == "tensorflow":
-        import tensorflow
-
-        tensorflow.config.experimental.enable_op_determinism()  # for the rest of the process: it cannot be undone
-    elif recipe.deterministic and backend == "torch":
-        import torch
-
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it PyTorch refuses to multiply on a GPU
-        torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(policy)
-        if recipe.deterministic and backend == "torch":
-            torch.use_deterministic_algorithms(False)
 
 
 class _Run:
@@ -165,7 +141,7 @@ class _Run:
         row["learning_rate"] = float(self.schedule(row["step"]))
         kept = False
         if last or (selection.every and (epoch + 1) % selection.every == 0):
-            with self._averaged():
+            with averaged(self.model):
                 scores = self._validate()
                 kept = self._is_better(scores) if selection.every else last
                 if kept:
@@ -196,29 +172,6 @@ class _Run:
     def _is_better(self, scores: dict[str, Any]) -> bool:
         metric = self.recipe.selection.metric
         return self.best["epoch"] == 0 or scores[metric] > self.best["scores"][metric]
-
-    @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """Puts the averaged weights in the place of the model's, if there are any, and takes them out again."""
-        if self.recipe.optimizer.ema is None:
-            yield
-            return
-        variables = self.model.trainable_variables
-
-        def values() -> list[np.ndarray]:
-            return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
-
-        def assign(arrays: list[np.ndarray]) -> None:
-            for variable, array in zip(variables, arrays, strict=True):
-                variable.assign(array)
-
-        raw = values()
-        self.model.optimizer.finalize_variable_values(variables)
-        assign(values())  # copies: on JAX the optimizer's own arrays would be handed over, and deleted with the next step
-        try:
-            yield
-        finally:
-            assign(raw)
 
     def _save(self, name: str) -> pathlib.Path:
         return pretrained.save(
@@ -286,12 +239,8 @@ class _Epochs(keras.callbacks.Callback):
         self.advance = self.bar.enter_context(self.run.reporter.task(name, self.run.steps))
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if batch == 0 and keras.backend.backend() == "torch":
-            # Dropout draws from PyTorch's own generator there, not from the layer's seed in the checkpoint; and each
-            # new iterator over the data draws once. From here on an epoch depends on the seed and its number alone.
-            import torch
-
-            torch.manual_seed(int(np.random.SeedSequence([self.run.recipe.seed, self.epoch]).generate_state(1)[0]))
+        if batch == 0:  # not at the epoch's begin: the iterator over the data, made after it, draws too
+            chance.begin_epoch(self.run.recipe, self.epoch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.advance()

@@ -22,7 +22,7 @@ def fcn32(
     """Builds FCN-32s: the scores of stride 32, upsampled at once.
 
     On VGG the classifier's fc6 and fc7 become convolutions, 7x7 and 1x1, 4096 wide, each with dropout; with ImageNet
-    weights they start from the classifier's. Any other encoder gets a lighter classifier: 3x3, BatchNorm, ReLU, dropout.
+    weights they start from the classifier's. Any other encoder gets a lighter one: 3x3, BatchNorm, ReLU, dropout.
 
     Args:
         num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.

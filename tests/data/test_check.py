@@ -94,7 +94,10 @@ def test_black_and_white_masks_are_explained(root):
     for stem in ("a", "b", "c"):
         write(root / "masks" / f"{stem}.png", ids([0, 255, 255], [0, 0, 0]))
     assert "for black and white masks give values = [0, 255]" in only_problem(root, classes=("background", "cell"))
+    assert not report(root, classes=("background", "cell"), ignore=255).ok  # nothing would be left to learn
     assert report(root, classes=("background", "cell"), values=(0, 255)).ok
+    write(root / "masks" / "a.png", ids([0, 1, 255], [0, 0, 0]))
+    assert report(root, classes=("background", "cell"), ignore=255).ok
 
 
 def test_masks_saved_as_jpeg_are_explained(root):

@@ -29,7 +29,7 @@ def last_features(name: str, size: tuple[int, int], output_stride: int) -> tuple
     strided = randomized(build(name, (*size, 3)))
     dilated = build(name, (*size, 3), output_stride)
     for fine, coarse in zip(dilated.weights, strided.weights, strict=True):
-        fine.assign(coarse.value)
+        fine.assign(keras.ops.convert_to_numpy(coarse))
     return strided.predict(image, verbose=0)[-1], dilated.predict(image, verbose=0)[-1]
 
 
@@ -39,7 +39,6 @@ def last_features(name: str, size: tuple[int, int], output_stride: int) -> tuple
     ("name", "size", "output_stride", "offset"),
     [
         ("efficientnet_lite0", (65, 97), 8, 0),
-        ("efficientnet_lite0", (65, 97), 16, 0),
         ("efficientnet_lite0", (64, 96), 8, 3),
         ("mobilenet_v2", (65, 97), 8, 0),
         ("mobilenet_v2", (64, 96), 16, 1),
@@ -60,10 +59,9 @@ def test_the_strided_features_are_found_in_the_dilated_ones(name, size, output_s
     np.testing.assert_allclose(found, strided, atol=1e-4 * np.abs(strided).max())
 
 
-@pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v3_small"])
-def test_squeeze_and_excitation_makes_it_an_approximation(name):
-    assert not ENCODERS[name].exact
-    strided, dilated = last_features(name, (65, 97), 16)
+def test_squeeze_and_excitation_makes_it_an_approximation():
+    assert not ENCODERS["mobilenet_v3_small"].exact
+    strided, dilated = last_features("mobilenet_v3_small", (65, 97), 16)
     scale = np.abs(strided).max()
     assert 1e-6 * scale < np.abs(dilated[:, ::2, ::2] - strided).max() < 0.2 * scale
 

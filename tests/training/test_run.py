@@ -137,7 +137,7 @@ def test_sgd_trains_with_a_model_of_probabilities(tmp_path):
 
 def test_a_package_that_tensorboard_lacks_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: None if package == "tensorboard" else True)
-    with pytest.raises(ModuleNotFoundError, match="needs tensorboard, .*: pip install tensorflow tensorboard"):
+    with pytest.raises(ModuleNotFoundError, match=r"needs tensorboard, .*: pip install tensorflow tensorboard"):
         train(recipe(tensorboard=True), tmp_path, progress=False)
     assert not (tmp_path / "checkpoint.safetensors").exists()
 

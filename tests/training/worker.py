@@ -1,6 +1,6 @@
 """Trains in a process of its own, and kills itself with SIGKILL where it is told to.
 
-python -m tests.training.worker RECIPE.json FOLDER[@step:N | @checkpoint:N | @renaming:N] ...
+python -m tests.training.worker RECIPE.json FOLDER[@checkpoint:N | @renaming:N] ...
 """
 
 import json
@@ -9,35 +9,29 @@ import pathlib
 import signal
 import sys
 
-from kseg.training import Recipe, checkpoint, run, train
+from kseg.training import Recipe, checkpoint, train
 from tests.training import tiny
 
 
-def die(*_, **__):
+def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def arm(point: str) -> None:
-    """Sets the trap: after a number of steps, before a checkpoint is written, or right after."""
-    kind, place = point.split(":")
-    left = int(place)
+    """Sets the trap: in place of the process's Nth checkpoint, or right after it."""
+    kind, left = point.split(":")[0], int(point.split(":")[1])
+    original = checkpoint.save
 
-    def counted(original):
-        def call(*arguments, **options):
-            nonlocal left
-            left -= 1
-            if left == 0:
-                if kind == "renaming":
-                    original(*arguments, **options)
-                die()
-            return original(*arguments, **options)
+    def save(*arguments):
+        nonlocal left
+        left -= 1
+        if left == 0 and kind == "checkpoint":
+            die()
+        original(*arguments)
+        if left == 0:
+            die()
 
-        return call
-
-    if kind == "step":
-        run._Epochs.on_train_batch_end = counted(run._Epochs.on_train_batch_end)
-    else:
-        checkpoint.save = counted(checkpoint.save)
+    checkpoint.save = save
 
 
 if __name__ == "__main__":

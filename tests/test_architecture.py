@@ -1,0 +1,76 @@
+"""The house rules that can be read off the tree."""
+
+import ast
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+ARROWS = {
+    "layers": set(),
+    "checkpoints": set(),
+    "losses": set(),
+    "metrics": set(),
+    "visualize": set(),
+    "pretrained": {"checkpoints"},
+    "encoders": {"layers", "checkpoints", "pretrained"},
+    "zoo": {"encoders", "layers", "pretrained"},
+    "data": {"visualize"},
+    "training": {"data", "zoo", "losses", "metrics", "pretrained", "visualize"},
+}
+
+
+def _imports(path):
+    """The parts of kseg that a file imports, e.g. {'layers', 'encoders'}."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "kseg":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("kseg."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("kseg.")}
+    return found
+
+
+def _part(path):
+    return path.relative_to(ROOT / "kseg").parts[0].removesuffix(".py")
+
+
+def _sources(part):
+    return [path for path in (ROOT / "kseg").rglob("*.py") if _part(path) == part]
+
+
+@pytest.mark.parametrize("part", ARROWS)
+def test_imports_go_one_way(part):
+    assert _sources(part)
+    for path in _sources(part):
+        assert _imports(path) <= ARROWS[part] | {part}, path
+
+
+def test_every_part_has_its_arrows_written_down():
+    parts = {_part(path) for path in (ROOT / "kseg").rglob("*.py")}
+    assert parts - {"__init__", "cli"} == ARROWS.keys()
+
+
+def test_nothing_private_of_keras_is_imported():
+    private = re.compile(r"keras\.src|tensorflow\.python")
+    paths = [*ROOT.glob("kseg/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]
+    assert not [path for path in paths if private.search(path.read_text())]
+
+
+def test_importing_kseg_adds_little_to_importing_keras():
+    code = "import time, keras; t = time.perf_counter(); import kseg; print(time.perf_counter() - t)"
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
+    # 0.3 s is the promise; a busy machine gets twice that.
+    assert min(float(run.stdout) for run in runs) < 0.6
+
+
+def test_a_missing_backend_is_named_with_its_cure():
+    code = "import sys; sys.modules['jax'] = None; import kseg"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"KERAS_BACKEND": "jax"})
+    assert "pip install 'kseg[jax]'" in run.stderr.splitlines()[-1]

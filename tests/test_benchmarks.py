@@ -1,0 +1,108 @@
+"""The harness: suites, leaderboards and their tables."""
+
+import pathlib
+import re
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import leaderboard, suite
+from benchmarks.__main__ import app
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+SUITE = """
+[recipe]
+epochs = 1
+[recipe.data]
+name = "streets"
+batch_size = 2
+options = { count = 4, size = [32, 32] }
+[recipe.model]
+encoder_weights = "none"
+[recipe.optimizer]
+learning_rate = 0.01
+
+[[models]]
+name = "one"
+model = { builder = "fcn32" }
+optimizer = { weight_decay = 0.0 }
+
+[[models]]
+name = "two"
+seed = 7
+model = { builder = "fcn16" }
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(SUITE)
+    return path
+
+
+def test_models_differ_where_the_suite_says_so(tiny):
+    one, two = suite.recipes(tiny).values()
+    assert (one.model.builder, two.model.builder) == ("fcn32", "fcn16")
+    assert (one.optimizer.learning_rate, one.optimizer.weight_decay) == (0.01, 0.0)
+    assert (two.optimizer.learning_rate, two.optimizer.weight_decay) == (0.01, 0.01)
+    assert (one.seed, two.seed) == (0, 7)
+    assert one.hash() != two.hash()
+
+
+@pytest.mark.parametrize("name", [path.stem for path in suite.SUITES.glob("*.toml")])
+def test_every_suite_is_valid(name):
+    assert suite.recipes(name)
+
+
+def test_an_unknown_suite_is_named_with_its_neighbours():
+    with pytest.raises(FileNotFoundError, match="no suite 'camvd': did you mean camvid"):
+        suite.recipes("camvd")
+
+
+def test_a_run_lands_in_the_leaderboard_once(tiny, tmp_path):
+    board = tmp_path / "board.csv"
+    command = ["run", str(tiny), "--only", "two", "--out", str(tmp_path / "runs"), "--board", str(board)]
+    for _ in range(2):  # the second finds the run finished
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+    rows = leaderboard.read(board)
+    assert len(rows) == 1
+    row = rows.iloc[0]
+    assert (row["model"], row["dataset"], row["split"], row["size"], row["seed"]) == (
+        "fcn16",
+        "streets",
+        "test",
+        "32x32",
+        7,
+    )
+    assert 0 <= row["miou"] <= 1 and row["parameters"] > 3e6
+    assert re.fullmatch("[0-9a-f]{64}", row["weights_sha256"])
+    assert row["recipe"] == suite.recipes(tiny)["two"].hash()
+    assert {"iou_sky", "iou_pedestrian"} <= set(rows.columns)
+
+
+def test_a_later_row_of_the_same_run_replaces_the_earlier(tmp_path):
+    board = tmp_path / "board.csv"
+    key = dict.fromkeys(leaderboard.KEY, "x")
+    for name, miou in (("a", 0.1), ("b", 0.2), ("a", 0.3)):
+        leaderboard.add(board, key | {"model": name, "miou": miou})
+    assert leaderboard.read(board)[["model", "miou"]].to_numpy().tolist() == [["b", 0.2], ["a", 0.3]]
+    assert [path.name for path in tmp_path.iterdir()] == ["board.csv"]
+
+
+def test_the_best_comes_first_in_a_table():
+    columns = ["model", "encoder", "miou", "pixel_accuracy", "parameters", "epochs", "seconds", "inference_ms", "size"]
+    values = [["a", "e", 0.51, 0.8, 1.5e6, 3, 60, 12.2, "2x3"], ["b", "e", 0.625, 0.9, 2e6, 3, 90, 15, "2x3"]]
+    rows = pd.DataFrame(values, columns=columns).assign(device="CPU", backend="jax")
+    lines = leaderboard.markdown(rows).splitlines()
+    assert lines[2].startswith("| b | e | 62.5 | 90.0 | 2.00 M | 3 | 1.5 min | 15 ms |")
+    assert lines[3].startswith("| a | e | 51.0 |")
+
+
+@pytest.mark.parametrize("board", sorted(leaderboard.LEADERBOARDS.glob("*.csv")), ids=lambda path: path.stem)
+def test_the_tables_of_the_readme_are_the_leaderboards(board):
+    text = (ROOT / "README.md").read_text()
+    assert f"<!-- leaderboard {board.stem} -->\n{leaderboard.markdown(leaderboard.read(board))}" in text

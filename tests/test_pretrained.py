@@ -1,0 +1,155 @@
+"""Self-describing weight files."""
+
+import errno
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from kseg import pretrained, zoo
+
+SMALL = {"encoder": "efficientnet_lite0", "filters": [8, 8, 8, 8, 8]}
+
+
+@pytest.fixture(scope="module")
+def unet():
+    return zoo.unet(3, encoder_weights=None, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def file(unet, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "unet.safetensors"
+    arguments = {"num_classes": 3, **SMALL}
+    palette = [(0, 0, 0), (255, 0, 0), (0, 255, 0)]
+    return pretrained.save(unet, path, builder="unet", arguments=arguments, classes="abc", palette=palette, epoch=4)
+
+
+def _retold(file, path, change):
+    """A copy of a weight file whose tensors were changed."""
+    tensors = safetensors.numpy.load_file(file)
+    change(tensors)
+    header = {pretrained.HEADER: json.dumps(pretrained.describe(file))}
+    safetensors.numpy.save_file(tensors, path, header)
+    return path
+
+
+def test_a_model_is_rebuilt_from_its_file_alone(unet, file):
+    image = np.random.default_rng(0).uniform(0, 255, (1, 33, 47, 3)).astype("float32")
+    rebuilt = zoo.load(file)
+    np.testing.assert_array_equal(rebuilt.predict_on_batch(image), unet.predict_on_batch(image))
+    assert rebuilt.classes == ("a", "b", "c")
+    assert rebuilt.palette[1] == (255, 0, 0)
+
+
+def test_the_header_tells_what_was_noted(file):
+    assert pretrained.describe(file)["epoch"] == 4
+
+
+def test_a_builder_takes_num_classes_from_the_file(file):
+    assert zoo.unet(weights=file, **SMALL).output_shape[-1] == 3
+
+
+def test_a_contradicting_num_classes_is_refused(file):
+    with pytest.raises(ValueError, match=r"num_classes=5, but .* was trained with 3: leave num_classes out"):
+        zoo.unet(5, weights=file, **SMALL)
+
+
+def test_num_classes_is_asked_for():
+    with pytest.raises(ValueError, match="num_classes is missing"):
+        zoo.unet()
+
+
+def test_no_encoder_weights_are_fetched_when_weights_are_given(file, monkeypatch):
+    asked = []
+    extract = zoo.unet.__globals__["encoders"].extract
+    monkeypatch.setattr(
+        "kseg.encoders.extract",
+        lambda *args, weights, **options: asked.append(weights) or extract(*args, weights=weights, **options),
+    )
+    zoo.unet(weights=file, **SMALL)
+    assert asked == [None]
+
+
+def test_missing_left_over_and_misshapen_tensors_are_listed(unet, file, tmp_path):
+    def change(tensors):
+        tensors["head/extra"] = tensors.pop("head/conv/bias")
+        tensors["head/conv/kernel"] = tensors["head/conv/kernel"][..., :2].copy()
+
+    before = [value.copy() for value in unet.get_weights()]
+    with pytest.raises(ValueError) as error:
+        pretrained.load(unet, _retold(file, tmp_path / "other.safetensors", change))
+    assert (
+        "missing head/conv/bias; left over head/extra; head/conv/kernel is (3, 3, 8, 2), expected (3, 3, 8, 3)"
+        in str(error.value)
+    )
+    for old, new in zip(before, unet.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_truncated_file_is_named(file, tmp_path):
+    short = tmp_path / "short.safetensors"
+    short.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r"short\.safetensors is not a whole safetensors file"):
+        zoo.load(short)
+
+
+def test_a_file_of_somebody_else_is_named(tmp_path):
+    safetensors.numpy.save_file({"w": np.zeros(1, "float32")}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="does not say which model"):
+        zoo.load(tmp_path / "other.safetensors")
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(FileNotFoundError, match=r"no weight file at nowhere\.safetensors"):
+        zoo.load("nowhere.safetensors")
+
+
+def test_keras_weight_files_work_too(unet, tmp_path):
+    path = str(tmp_path / "m.weights.h5")
+    unet.save_weights(path)
+    other = zoo.unet(3, weights=path, **SMALL)
+    for old, new in zip(unet.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    with pytest.raises(ValueError, match="does not say how many classes"):
+        zoo.unet(weights=path, **SMALL)
+
+
+def test_half_precision_halves_the_file(unet, file, tmp_path):
+    arguments = {"num_classes": 3, **SMALL}
+    half = pretrained.save(unet, tmp_path / "half.safetensors", builder="unet", arguments=arguments, dtype="float16")
+    assert half.stat().st_size < 0.55 * file.stat().st_size
+    assert zoo.load(half).weights[0].dtype == "float32"
+
+
+def test_a_full_disk_is_named_and_leaves_the_old_file(unet, tmp_path, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(b"old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match=r"cannot write .*m\.safetensors: No space left on device"):
+        pretrained.write_aside(path, b"new")
+    assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
+    assert path.read_bytes() == b"old"
+
+
+def test_two_variables_with_one_path_are_refused():
+    image = keras.Input((4, 4, 3))
+    inner = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(3, 1, name="c")], name="same")
+    model = keras.Model(image, inner(image))
+    assert list(pretrained.weight_keys(model)) == ["same/c/kernel", "same/c/bias"]
+
+    class Twice(keras.layers.Layer):
+        def build(self, shape):
+            self.one, self.two = (self.add_weight(name="w", shape=(1,)) for _ in range(2))
+
+        def call(self, x):
+            return x * self.one * self.two
+
+    with pytest.raises(ValueError, match=r"two variables of .* have the path 'twice/w'"):
+        pretrained.weight_keys(keras.Model(image, Twice(name="twice")(image)))

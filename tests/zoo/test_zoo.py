@@ -1,0 +1,178 @@
+"""What every builder promises: one test list over all of them."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import losses, metrics, pretrained, zoo
+
+LITE = {"encoder": "efficientnet_lite0", "encoder_weights": None}
+
+
+def _variables(model, *, without=()):
+    """Parameters, as papers count them: without BatchNorm's moving statistics, and without the layers named."""
+    return sum(
+        int(np.prod(variable.shape))
+        for variable in model.trainable_variables
+        if not any(name in variable.path for name in without)
+    )
+
+
+def _image(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (1, height, width, 3)).astype("uint8")
+
+
+@pytest.fixture(scope="module", params=zoo.BUILDERS)
+def model(request):
+    return zoo.build(request.param, 4, **LITE)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 97), (33, 40)])
+def test_logits_have_the_size_of_the_image(model, size):
+    logits = model.predict_on_batch(_image(*size))
+    assert logits.shape == (1, *size, 4)
+    assert logits.dtype == np.float32
+
+
+def test_the_model_is_plain_and_its_encoder_a_layer(model):
+    assert type(model) is keras.Model
+    assert isinstance(model.get_layer("encoder"), keras.Model)
+    assert model.name in zoo.BUILDERS
+
+
+@pytest.mark.parametrize("builder", zoo.BUILDERS)
+def test_weight_paths_are_the_same_in_every_build(builder, model):
+    # `model` was built before this one, so that Keras's own numbering of layers has moved on.
+    once, again = (list(pretrained.weight_keys(zoo.build(builder, 4, **LITE))) for _ in range(2))
+    assert once == again
+    assert once[0].startswith("encoder/")
+
+
+@pytest.mark.parametrize("builder", zoo.BUILDERS)
+def test_a_misspelt_option_raises(builder):
+    with pytest.raises(TypeError, match="encodr"):
+        zoo.BUILDERS[builder](2, encodr="vgg16")
+    assert not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(zoo.BUILDERS[builder]).parameters.values())
+
+
+def test_a_saved_model_loads_without_naming_custom_objects(model, tmp_path):
+    image = _image(40, 48)
+    expected = model.predict_on_batch(image)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.predict_on_batch(image), expected, atol=1e-5)
+    assert list(pretrained.weight_keys(loaded)) == list(pretrained.weight_keys(model))
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("builder", ["fcn8", "unet", "deeplabv3"])
+def test_logits_are_float32_under_mixed_precision(builder, policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        logits = zoo.build(builder, 3, **LITE).predict_on_batch(_image(64, 64))
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert logits.dtype == np.float32
+    assert np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize(("activation", "num_classes"), [("softmax", 3), ("sigmoid", 1)])
+@pytest.mark.parametrize("builder", ["fcn32", "unet", "deeplabv3"])
+def test_an_activation_gives_probabilities(builder, activation, num_classes):
+    output = zoo.build(builder, num_classes, activation=activation, **LITE).predict_on_batch(_image(32, 32))
+    assert 0 <= output.min() <= output.max() <= 1
+    if activation == "softmax":
+        np.testing.assert_allclose(output.sum(-1), 1, rtol=1e-5)
+
+
+def test_a_u_net_fits_evaluates_predicts_saves_and_loads(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3)).astype("uint8")
+    labels = (images[..., 0] > 127).astype("uint8")
+    labels[:, :2] = 255
+    model = zoo.unet(num_classes=2, encoder_weights=None, filters=(16, 16, 8, 8, 8))
+    model.compile("adam", losses.CrossEntropy(), metrics=[metrics.SegmentationScores(2)])
+    history = model.fit(images, labels, batch_size=2, epochs=2, validation_data=(images, labels), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert {"miou", "val_miou", "val_pixel_accuracy"} <= history.keys()
+    scores = model.evaluate(images, labels, return_dict=True, verbose=0)
+    assert 0 <= scores["miou"] <= 1
+    model.save(tmp_path / "unet.keras")
+    loaded = keras.saving.load_model(tmp_path / "unet.keras")
+    np.testing.assert_allclose(loaded.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-5)
+    again = loaded.evaluate(images, labels, return_dict=True, verbose=0)
+    assert again["miou"] == pytest.approx(scores["miou"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("builder", "count", "source"),
+    [
+        ("fcn32", 134_346_581, "FCN-32s on VGG16 with 21 classes, without deconvolutions"),
+        ("fcn16", 134_357_354, "FCN-16s, likewise"),
+        ("fcn8", 134_362_751, "FCN-8s, likewise"),
+    ],
+)
+def test_parameters_are_the_papers(builder, count, source):
+    model = zoo.build(builder, 21, encoder="vgg16", encoder_weights=None)
+    assert _variables(model, without=("enlarge",)) == count, source
+
+
+def test_fcn_starts_as_the_coarser_net():
+    """Skip scores start at zero, so FCN-8s is FCN-32s, but for upsampling in steps instead of at once."""
+    fine = zoo.fcn8(3, **LITE)
+    skips = [fine.get_layer(f"fuse_{stride}").score.kernel for stride in (16, 8)]
+    assert all(np.abs(keras.ops.convert_to_numpy(kernel)).max() == 0 for kernel in skips)
+
+
+def test_vgg_classifier_weights_become_convolutions(monkeypatch):
+    """fc6 and fc7 on a 7x7 feature, 'valid', are the dense layers they come from: the same kernels, reshaped."""
+    rng = np.random.default_rng(0)
+    x = keras.Input((2, 2, 3))
+    dense = keras.layers.Flatten()(x)
+    for name, units in (("fc1", 4), ("fc2", 5)):
+        dense = keras.layers.Dense(units, activation="relu", name=name)(dense)
+    classifier = keras.Model(x, dense)
+    y = keras.Input((2, 2, 3))
+    convolution = keras.layers.Conv2D(4, 2, activation="relu", name="fc6")(y)
+    convolutional = keras.Model(y, keras.layers.Conv2D(5, 1, activation="relu", name="fc7")(convolution))
+
+    def vgg16(weights, include_top):
+        assert weights == "imagenet" and include_top
+        return classifier
+
+    monkeypatch.setattr(keras.applications, "VGG16", vgg16)
+    zoo.fcn32.__globals__["_load_vgg_classifier"](convolutional, "vgg16")
+    feature = rng.normal(size=(3, 2, 2, 3)).astype("float32")
+    expected = classifier.predict_on_batch(feature)
+    np.testing.assert_allclose(convolutional.predict_on_batch(feature)[:, 0, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("output_stride", "rates"), [(16, (6, 12, 18)), (8, (12, 24, 36))])
+def test_deeplabv3_doubles_the_rates_at_stride_8(output_stride, rates):
+    model = zoo.deeplabv3(2, output_stride=output_stride, **LITE)
+    assert tuple(model.get_layer("aspp").rates) == rates
+    feature = model.get_layer("aspp").input
+    size = keras.Model(model.input, feature).predict_on_batch(_image(64, 80)).shape[1:3]
+    assert size == (64 // output_stride, 80 // output_stride)
+
+
+def test_deeplabv3_refuses_other_strides():
+    with pytest.raises(ValueError, match="output_stride must be 8 or 16, got 32"):
+        zoo.deeplabv3(2, output_stride=32)
+
+
+def test_an_unknown_builder_is_named_with_its_neighbours():
+    with pytest.raises(ValueError, match="unknown builder 'u_net': did you mean unet"):
+        zoo.build("u_net", 2)
+
+
+def test_an_unknown_encoder_is_named_with_its_neighbours():
+    with pytest.raises(ValueError, match="efficientnet_lite0"):
+        zoo.unet(2, encoder="efficientnet_lite")
+
+
+def test_gray_images_work():
+    model = zoo.unet(2, input_shape=(None, None, 1))
+    assert model.predict_on_batch(np.zeros((1, 32, 32, 1), "uint8")).shape == (1, 32, 32, 2)
