@@ -20,13 +20,13 @@ except ModuleNotFoundError as error:
     ) from None
 
 # Importing these registers their classes, so that keras.saving.load_model needs no custom objects.
-from kseg import layers, losses, metrics
+from kseg import encoders, layers, losses, metrics
 
 __version__ = "0.1.0"
 
-_ON_DEMAND = ("checkpoints", "data", "encoders", "pretrained", "training", "visualize", "zoo")
+_ON_DEMAND = ("checkpoints", "data", "pretrained", "training", "visualize", "zoo")
 
-__all__ = ["layers", "losses", "metrics", *_ON_DEMAND]
+__all__ = ["encoders", "layers", "losses", "metrics", *_ON_DEMAND]
 
 
 def __getattr__(name: str) -> object:

@@ -92,7 +92,7 @@ def evaluate(
     weights: Annotated[pathlib.Path, typer.Argument(help="A weight file by kseg, e.g. best.safetensors.")],
     data: Annotated[str, typer.Option(help="A data set's name, or a folder with images/ and masks/.")],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
-    ignore: Annotated[str, typer.Option(help="Mask values of a folder that count for nothing.")] = "255",
+    ignore: Annotated[str, typer.Option(help="Mask values of a folder that count for nothing, beside 255.")] = "",
     data_root: DataRoot = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 8,
 ) -> None:
@@ -126,7 +126,7 @@ def check_dataset(
     context: typer.Context,
     path: Annotated[pathlib.Path, typer.Argument(help="A folder with images/ and masks/.")],
     classes: Annotated[str, typer.Option(help="Class names in the order of their ids, with commas between.")],
-    ignore: Annotated[str, typer.Option(help="Mask values that count for nothing, with commas between.")] = "255",
+    ignore: Annotated[str, typer.Option(help="Mask values that count for nothing, beside 255, as 7,9.")] = "",
     split: Annotated[str | None, typer.Option(help="Only the images listed in SPLIT.txt or in a folder SPLIT.")] = None,
 ) -> None:
     """Look at every file of a data set of your own; exit code 1 if something is wrong."""

@@ -73,9 +73,12 @@ def pixel_cross_entropy(
             foreground = ops.cast(label, "float32")
             log_p = _log_probabilities(y_pred, from_logits)
             loss = -weight * (foreground * log_p[..., 1] + (1.0 - foreground) * log_p[..., 0])
-        else:
+        elif from_logits:
             # Fused on TensorFlow and PyTorch, where log_softmax and a one-hot copy of the labels would be held.
-            loss = weight * ops.sparse_categorical_crossentropy(label, y_pred, from_logits=from_logits)
+            loss = weight * ops.sparse_categorical_crossentropy(label, y_pred, from_logits=True)
+        else:
+            log_p = ops.take_along_axis(_log_probabilities(y_pred, from_logits), label[..., None], axis=-1)
+            loss = -weight * log_p[..., 0]
     if label_smoothing:
         spread = -ops.sum(weights / classes * _log_probabilities(y_pred, from_logits), axis=-1)
         loss = (1.0 - label_smoothing) * loss + label_smoothing * valid * spread

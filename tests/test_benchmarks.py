@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from benchmarks import leaderboard, suite
 from benchmarks.__main__ import app
 
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 SUITE = """

@@ -11,11 +11,13 @@ import safetensors.numpy
 
 from kseg import pretrained, zoo
 
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
 SMALL = {"encoder": "efficientnet_lite0", "filters": [8, 8, 8, 8, 8]}
 
 
 @pytest.fixture(scope="module")
-def unet():
+def unet(numpy_initializers):
     return zoo.unet(3, encoder_weights=None, **SMALL)
 
 

@@ -29,7 +29,7 @@ class LayerScale(keras.layers.Layer):
     Example:
         >>> layer = LayerScale(name="scaled")
         >>> layer.build((None, 7, 7, 5))
-        >>> [(weight.path, weight.shape) for weight in layer.weights]
+        >>> [(weight.path, tuple(weight.shape)) for weight in layer.weights]
         [('scaled/scale', (5,))]
     """
 
@@ -137,7 +137,7 @@ def build(
         if _drops(operation):
             return operation
         if operation.__class__.__name__ == "LayerScale":
-            layer = LayerScale(name=name, dtype=operation.dtype_policy)
+            layer = LayerScale(name=name, dtype=operation.get_config()["dtype"])
             copies.append((operation, layer))
             return layer
         changes = {"padding": "same"} if id(operation.input) in uneven else {}

@@ -51,7 +51,7 @@ def _dataset(recipe: Recipe, split: str, root: str | os.PathLike | None) -> data
         found = data.load(str(section.name), split, root=root, **section.options)
     else:
         _refuse_unknown("[data] options", section.options, data.FolderDataset)
-        options: dict[str, Any] = {"classes": section.classes, "palette": section.palette, "ignore": section.ignored()}
+        options: dict[str, Any] = {"classes": section.classes, "palette": section.palette, "ignore": section.ignore}
         found = data.FolderDataset(pathlib.Path(root or "", section.folder), split, **options, **section.options)
     if len(found) == 0:
         raise ValueError(f"{found.name} has no images in its {split} split")

@@ -34,7 +34,8 @@ class Data(Section):
     folder: str | None = None
     classes: tuple[str, ...] | None = None
     palette: tuple[tuple[int, int, int], ...] | None = None
-    ignore: int | tuple[int, ...] = 255
+    ignore: int | tuple[int, ...] = ()
+    """Mask values that count for nothing, beside 255."""
     batch_size: Positive = 8
     augment: str = "street"
     crop: tuple[Positive, Positive] | None = None
@@ -48,15 +49,11 @@ class Data(Section):
             raise ValueError("give either name (a data set of kseg) or folder (your own data)")
         if self.folder is not None and not self.classes:
             raise ValueError("folder needs classes, the names in the order of their ids")
-        if self.name is not None and (self.classes, self.palette, self.ignore) != (None, None, 255):
+        if self.name is not None and (self.classes, self.palette, self.ignore) != (None, None, ()):
             raise ValueError("classes, palette and ignore belong to folder; a named data set brings its own")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be (smallest, largest), both above 0, got {list(self.scale)}")
         return self
-
-    def ignored(self) -> tuple[int, ...]:
-        """Returns the mask values that `folder` ignores."""
-        return self.ignore if isinstance(self.ignore, tuple) else (self.ignore,)
 
 
 class Model(Section):

@@ -8,6 +8,8 @@ import pytest
 
 from kseg import encoders
 
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
 nets = keras.applications
 
 # Encoder -> its network, its own preprocessing, and the layers whose outputs the features are, by Keras's names.

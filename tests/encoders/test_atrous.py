@@ -7,6 +7,8 @@ import pytest
 from kseg.encoders import ENCODERS
 from kseg.encoders.atrous import AtrousPooling2D
 
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
 
 def randomized(model: keras.Model) -> keras.Model:
     """Gives normalisation layers statistics and scales that are not 0 and 1, and kernels that keep the signal alive."""

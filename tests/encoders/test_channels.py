@@ -6,6 +6,8 @@ import pytest
 
 from kseg import encoders
 
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
 
 def features(name: str, image: np.ndarray, weights: str | None = "imagenet") -> list[np.ndarray]:
     inputs = keras.Input(image.shape[1:])

@@ -8,6 +8,8 @@ from efficientnet_lite_pytorch import EfficientNet
 
 from kseg.encoders import efficientnet_lite as lite
 
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
 
 def reference_logits(name: str, image: np.ndarray) -> np.ndarray:
     # The reference pads for one square size, given beforehand; TensorFlow's Lite models normalise by 127 and 128.

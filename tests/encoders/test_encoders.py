@@ -9,6 +9,8 @@ import pytest
 from kseg import encoders, pretrained
 from kseg.encoders import ENCODERS
 
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
 SMALLEST = (
     "efficientnet_lite0",
     "vgg16",
@@ -112,6 +114,16 @@ def test_encoder_weights_are_read_from_a_file(suffix, tmp_path):
     model = keras.Model(image, list(encoders.extract(image, "efficientnet_lite0", weights=path).values()))
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
     np.testing.assert_allclose(model.predict(pixels, verbose=0)[-1], encoder.predict(pixels, verbose=0)[-1], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "mobilenet_v3_small"])
+def test_a_saved_encoder_is_loaded_whole(name, tmp_path):
+    encoder = ENCODERS[name].build(input_shape=(None, None, 3), weights=None, output_stride=16)
+    encoder.save(tmp_path / "encoder.keras")
+    loaded = keras.saving.load_model(tmp_path / "encoder.keras")
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, 33, 48, 3)).astype("float32")
+    for found, expected in zip(loaded.predict(pixels, verbose=0), encoder.predict(pixels, verbose=0), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def own_model(size: int | None) -> keras.Model:

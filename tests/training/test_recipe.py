@@ -20,7 +20,7 @@ builder = "unet"
 def test_defaults_are_those_of_the_documentation():
     recipe = Recipe.from_dict({"epochs": 1, "data": {"name": "streets"}, "model": {"builder": "unet"}})
     assert (recipe.seed, recipe.precision, recipe.deterministic, recipe.tensorboard) == (0, "float32", False, False)
-    assert (recipe.data.batch_size, recipe.data.augment, recipe.data.ignore) == (8, "street", 255)
+    assert (recipe.data.batch_size, recipe.data.augment, recipe.data.ignore) == (8, "street", ())
     assert (recipe.model.encoder, recipe.model.encoder_weights) == ("efficientnet_lite0", "imagenet")
     assert (recipe.loss.name, recipe.loss.class_weights) == ("cross_entropy", "none")
     optimizer = recipe.optimizer
@@ -33,7 +33,7 @@ def test_own_data_are_described_in_five_lines(tmp_path):
     path = tmp_path / "own.toml"
     path.write_text(OWN_DATA)
     data = Recipe.from_toml(path).data
-    assert (data.folder, data.classes, data.ignored()) == ("cells", ("background", "cell", "wall"), (7,))
+    assert (data.folder, data.classes, data.ignore) == ("cells", ("background", "cell", "wall"), 7)
 
 
 def test_json_gives_the_same_recipe_back():

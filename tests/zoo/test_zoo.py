@@ -8,6 +8,8 @@ import pytest
 
 from kseg import losses, metrics, pretrained, zoo
 
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
 LITE = {"encoder": "efficientnet_lite0", "encoder_weights": None}
 
 
@@ -25,7 +27,7 @@ def _image(height, width, seed=0):
 
 
 @pytest.fixture(scope="module", params=zoo.BUILDERS)
-def model(request):
+def model(request, numpy_initializers):
     return zoo.build(request.param, 4, **LITE)
 
 
@@ -37,7 +39,7 @@ def test_logits_have_the_size_of_the_image(model, size):
 
 
 def test_the_model_is_plain_and_its_encoder_a_layer(model):
-    assert type(model) is keras.Model
+    assert type(model).__module__.startswith("keras.")
     assert isinstance(model.get_layer("encoder"), keras.Model)
     assert model.name in zoo.BUILDERS
 

@@ -1,0 +1,19 @@
+"""Fixtures that several folders share."""
+
+import keras
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def numpy_initializers():
+    """Random weights drawn by NumPy: JAX compiles its own initializers once a shape, longer than the tests take."""
+    rng = np.random.default_rng(0)
+
+    def draw(self, shape, dtype=None):
+        fan_in = np.prod(shape[:-1]) if len(shape) > 1 else 1
+        return keras.ops.convert_to_tensor(rng.normal(0, fan_in**-0.5, shape).astype("float32"), dtype=dtype)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.initializers.VarianceScaling, "__call__", draw)
+        yield

@@ -1,0 +1,42 @@
+"""README.md says nothing that does not work."""
+
+import pathlib
+import re
+import tomllib
+
+from kseg.training import Recipe
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def _blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+
+
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    (code,) = _blocks("python")
+    for long, short in (("steps_per_epoch=30, epochs=4", "steps_per_epoch=1, epochs=1"), ('"val")', '"val", count=2)')):
+        assert long in code
+        code = code.replace(long, short)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert "'pedestrian'" in capsys.readouterr().out
+    assert (tmp_path / "unet.keras").is_file()
+
+
+def test_the_recipe_of_the_readme_is_valid():
+    (recipe,) = _blocks("toml")
+    assert Recipe.from_dict(tomllib.loads(recipe)).data.classes == ("soil", "leaf", "disease")
+
+
+def test_ci_runs_the_test_command_of_the_readme_and_no_other():
+    (command,) = (block.strip() for block in _blocks("bash") if "python -m tests" in block)
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert lines[-1] == command
+    assert sum("pytest" in line or "tests" in line for line in lines if not line.startswith("#")) == 1
+
+
+def test_every_file_that_the_readme_links_is_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert "://" in target or (ROOT / target).is_file(), target
