@@ -14,7 +14,7 @@ from PIL import Image
 import kseg
 from benchmarks import leaderboard, suite
 from kseg import data, pretrained, visualize
-from kseg.training import Recipe, Reporter, evaluate, train
+from kseg.training import Recipe, Reporter, dataset, evaluate, train
 
 ROOT = pathlib.Path(__file__).parents[1]
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -80,16 +80,19 @@ def table():
 def _benchmark(name: str, recipe: Recipe, out: pathlib.Path, board: pathlib.Path, data_root, minutes):
     """Trains, tests and records one model; returns it, or None if the time was up first."""
     console.rule(name, align="left")
-    commit = leaderboard.current_commit()
+    began = out / name / "commit.txt"
+    if not began.is_file():
+        pretrained.write_aside(began, leaderboard.current_commit().encode())
     result = train(recipe, out / name, data_root=data_root, minutes=minutes)
     if not result["finished"]:
         console.print(f"{name}: stopped after epoch {result['epochs']} of {recipe.epochs}; the same command goes on")
         return None
     weights = out / name / result["weights"]
-    test = data.load(recipe.data.name, "test", root=data_root, **recipe.data.options)
+    test = dataset(recipe, "test", data_root)
     model = kseg.zoo.load(weights)
     scores = evaluate(model, test, batch_size=recipe.data.batch_size, reporter=Reporter())
-    leaderboard.add(board, leaderboard.row(recipe, result, scores, model, test, weights, commit))
+    row = leaderboard.row(out.name, name, recipe, result, scores, model, test, weights, began.read_text())
+    leaderboard.add(board, row)
     console.print(f"{name}: test mIoU {scores['miou']:.4f}, pixel accuracy {scores['pixel_accuracy']:.4f}")
     return model
 

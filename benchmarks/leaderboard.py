@@ -18,12 +18,15 @@ from kseg import data, pretrained
 from kseg.training import Recipe
 
 LEADERBOARDS = pathlib.Path(__file__).parent / "leaderboards"
-KEY = ["model", "encoder", "dataset", "split", "recipe", "seed", "backend", "device"]
+KEY = ["suite", "name", "recipe", "seed", "backend", "device"]
 """Rows that agree in these are the same run: the later one replaces the earlier."""
+PACKAGES = ("kseg", "python", "keras", "numpy", "albumentations", "grain")
 SCORES = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
 
 
 def row(
+    suite: str,
+    name: str,
     recipe: Recipe,
     result: dict[str, Any],
     scores: dict[str, Any],
@@ -35,19 +38,23 @@ def row(
     """Puts together what a leaderboard says of one run.
 
     Args:
+        suite: The suite's name.
+        name: The model's name in it.
         recipe: The run's recipe.
         result: What `kseg.training.train` returned.
         scores: What `kseg.training.evaluate` returned for the test split.
         model: The trained model.
         test: The test split.
         weights: The file of the trained weights.
-        commit: What `current_commit` said when the run was started.
+        commit: What `current_commit` said when the run was begun.
 
     Returns:
         `{column: value}`.
     """
     image = test[0][0]
     return {
+        "suite": suite,
+        "name": name,
         "model": recipe.model.builder,
         "encoder": recipe.model.encoder,
         "encoder_weights": recipe.model.encoder_weights,
@@ -67,9 +74,7 @@ def row(
         "inference_ms": round(_inference_ms(model, image), 1),
         "device": device(),
         "backend": result["backend"],
-        "versions": " ".join(
-            f"{name}={result[name]}" for name in ("kseg", "keras", result["backend"], "numpy", "python")
-        ),
+        "versions": " ".join(f"{package}={result[package]}" for package in (*PACKAGES, result["backend"])),
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
 
@@ -158,6 +163,7 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.sort_values("miou", ascending=False)
     return pd.DataFrame(
         {
+            "name": rows["name"],
             "model": rows["model"],
             "encoder": rows["encoder"],
             "mIoU": [f"{100 * value:.1f}" for value in rows["miou"]],

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import rich.console
@@ -42,7 +42,7 @@ def _plain_errors(debug: bool) -> Iterator[None]:
         print(f"error: {text}", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last epoch", file=sys.stderr)
+        print("interrupted; `kseg train` goes on from its last epoch", file=sys.stderr)
         raise typer.Exit(130) from None
 
 
@@ -90,7 +90,7 @@ def train(
 def evaluate(
     context: typer.Context,
     weights: Annotated[pathlib.Path, typer.Argument(help="A weight file by kseg, e.g. best.safetensors.")],
-    data: Annotated[str, typer.Option(help="A data set's name, or a folder with images/ and masks/.")],
+    data: Annotated[str, typer.Option(help="A data set's name, a recipe, or a folder with images/ and masks/.")],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     ignore: Annotated[str, typer.Option(help="Mask values of a folder that count for nothing, beside 255.")] = "",
     data_root: DataRoot = None,
@@ -103,7 +103,9 @@ def evaluate(
 
         model = zoo.load(weights)
         dataset: sets.Dataset
-        if data in sets.DATASETS or not pathlib.Path(data).is_dir():
+        if data.endswith(".toml"):
+            dataset = training.dataset(training.Recipe.from_toml(data), split, data_root)
+        elif data in sets.DATASETS or not pathlib.Path(data).is_dir():
             dataset = sets.load(data, split, root=data_root)
         else:
             known = {"classes": model.classes, "palette": model.palette}
@@ -124,20 +126,45 @@ def list_datasets(context: typer.Context) -> None:
 @datasets.command("check")
 def check_dataset(
     context: typer.Context,
-    path: Annotated[pathlib.Path, typer.Argument(help="A folder with images/ and masks/.")],
-    classes: Annotated[str, typer.Option(help="Class names in the order of their ids, with commas between.")],
+    path: Annotated[pathlib.Path, typer.Argument(help="A recipe, or a folder with images/ and masks/.")],
+    classes: Annotated[str, typer.Option(help="Of a folder: class names in the order of their ids, as a,b,c.")] = "",
     ignore: Annotated[str, typer.Option(help="Mask values that count for nothing, beside 255, as 7,9.")] = "",
-    split: Annotated[str | None, typer.Option(help="Only the images listed in SPLIT.txt or in a folder SPLIT.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this one; else all that are there.")] = None,
+    data_root: DataRoot = None,
 ) -> None:
     """Look at every file of a data set of your own; exit code 1 if something is wrong."""
     with _plain_errors(context.obj):
         from kseg import data as sets
 
-        names = [name.strip() for name in classes.split(",")]
-        report = sets.check(sets.FolderDataset(path, split, classes=names, ignore=_integers(ignore)))
-        print(report)
-        if not report.ok:
+        if path.suffix == ".toml":
+            from kseg import training
+
+            recipe = training.Recipe.from_toml(path)
+            opened = _splits(lambda name: training.dataset(recipe, name, data_root), split)
+        else:
+            if not classes:
+                raise ValueError("say --classes a,b,c: the names in the order of their ids, the background included")
+            told: dict[str, Any] = {
+                "classes": [name.strip() for name in classes.split(",")],
+                "ignore": _integers(ignore),
+            }
+            opened = _splits(lambda name: sets.FolderDataset(path, name, **told), split)
+        reports = {name: sets.check(dataset) for name, dataset in opened.items()}
+        for name, report in reports.items():
+            print(*[f"{name}:"] * (name is not None), report, sep="\n")
+        if not all(report.ok for report in reports.values()):
             raise typer.Exit(1)
+
+
+def _splits(opened: Callable[[str | None], Any], split: str | None) -> dict[str | None, Any]:
+    """Opens the split asked for, or every one that is there, or the whole of a folder without splits."""
+    if split is not None:
+        return {split: opened(split)}
+    found: dict[str | None, Any] = {}
+    for name in ("train", "val", "test"):
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = opened(name)
+    return found or {None: opened(None)}
 
 
 def _integers(text: str) -> tuple[int, ...]:

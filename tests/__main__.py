@@ -24,10 +24,7 @@ def _run(title: str, command: list[str], **environment: str) -> bool:
 
 
 def main() -> int:
-    results = {
-        command[0] + " " + command[1] if command[1:] else command[0]: _run(" ".join(command), command)
-        for command in STYLE
-    }
+    results = {" ".join(command): _run(" ".join(command), command) for command in STYLE}
     for backend in BACKENDS:
         if importlib.util.find_spec(backend) is None:
             print(f"== {backend} is not installed: pip install -e '.[test]'")
@@ -36,9 +33,10 @@ def main() -> int:
         # One thread each: two workers on two cores are faster than one worker with two threads.
         results[backend] = _run(
             backend,
-            ["pytest", "-q", "-n", "auto", "--dist", "worksteal", "--durations", "10", *sys.argv[1:]],
+            ["pytest", "-q", "-n", "auto", "--dist", "loadscope", "--durations", "10", *sys.argv[1:]],
             KERAS_BACKEND=backend,
             OMP_NUM_THREADS="1",
+            TF_NUM_INTRAOP_THREADS="1",
             TF_CPP_MIN_LOG_LEVEL="2",
             NO_ALBUMENTATIONS_UPDATE="1",
         )

@@ -119,3 +119,33 @@ def test_a_full_disk_is_one_line(recipe, tmp_path, monkeypatch):
 def test_debug_shows_where_an_error_came_from(tmp_path):
     done = kseg_command("--debug", "train", tmp_path / "nowhere.toml")
     assert isinstance(done.exception, FileNotFoundError)
+
+
+def test_own_data_are_checked_trained_and_evaluated_by_one_recipe(tmp_path):
+    """RGB masks, an ignored colour, folders instead of lists: what the recipe says holds for all three commands."""
+    colours = np.array([[0, 0, 0], [0, 160, 0], [200, 60, 0], [255, 255, 255]], "uint8")
+    rng = np.random.default_rng(0)
+    for split, images in (("train", 4), ("val", 1), ("test", 2)):
+        for kind in ("images", "masks"):
+            (tmp_path / "own" / kind / split).mkdir(parents=True)
+        for index in range(images):
+            label = rng.integers(0, 4, (40, 44))
+            Image.fromarray(colours[label]).save(tmp_path / "own" / "masks" / split / f"{index}.png")
+            Image.fromarray(rng.integers(0, 256, (40, 44, 3)).astype("uint8")).save(
+                tmp_path / "own" / "images" / split / f"{index}.png"
+            )
+    recipe = tmp_path / "own.toml"
+    recipe.write_text(
+        f'epochs = 1\nmodel = {{ builder = "tiny", encoder = "small", encoder_weights = "none" }}\n[data]\n'
+        f'folder = "{tmp_path / "own"}"\nclasses = ["soil", "leaf", "spot"]\n'
+        "palette = [[0, 0, 0], [0, 160, 0], [200, 60, 0]]\nignore = [[255, 255, 255]]\n"
+        "batch_size = 2\ncrop = [32, 32]\n"
+    )
+    checked = kseg_command("datasets", "check", recipe)
+    assert checked.exit_code == 0, checked.output
+    assert all(f"{split}:" in checked.output for split in ("train", "val", "test"))
+    trained = kseg_command("train", recipe, "--run-folder", tmp_path / "run")
+    assert trained.exit_code == 0, trained.output
+    evaluated = kseg_command("evaluate", tmp_path / "run" / "best.safetensors", "--data", recipe, "--split", "test")
+    assert evaluated.exit_code == 0, evaluated.output
+    assert "IoU leaf" in evaluated.output

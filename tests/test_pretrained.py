@@ -142,7 +142,8 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(unet, tmp_path, monkeypatc
 
 def test_two_variables_with_one_path_are_refused():
     image = keras.Input((4, 4, 3))
-    inner = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(3, 1, name="c")], name="same")
+    pixels = keras.Input((4, 4, 3))
+    inner = keras.Model(pixels, keras.layers.Conv2D(3, 1, name="c")(pixels), name="same")
     model = keras.Model(image, inner(image))
     assert list(pretrained.weight_keys(model)) == ["same/c/kernel", "same/c/bias"]
 

@@ -37,6 +37,8 @@ class Dataset:
     """
 
     ignore_class = IGNORE
+    fault: Exception | None = None
+    """The first error of reading: loops that read in threads may bury it under errors of their own."""
 
     def __init__(
         self,
@@ -83,7 +85,11 @@ class Dataset:
         index = range(len(self))[index]  # negative indices and IndexError as in a list
         pair = self._kept.get(index)
         if pair is None:
-            pair = self._keep(index, self.read(index))
+            try:
+                pair = self._keep(index, self.read(index))
+            except (OSError, ValueError) as error:
+                self.fault = self.fault or error
+                raise
         return pair[0].copy(), pair[1].copy()
 
     def _keep(self, index: int, pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from kseg.data.dataset import MEMORY_LIMIT, Dataset
 from kseg.data.masks import MaskReader
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+ORIENTATION = ExifTags.Base.Orientation  # 5 to 8 lie on their side
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
@@ -113,7 +114,8 @@ class FolderDataset(Dataset):
 
     def size(self, index: int) -> tuple[int, int]:
         with open_image(self.images[index]) as image:
-            return image.height, image.width
+            turned = image.getexif().get(ORIENTATION, 1) > 4
+            return (image.width, image.height) if turned else (image.height, image.width)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if self.listed_in_vain:
@@ -138,7 +140,8 @@ class FolderDataset(Dataset):
                     f"{path}: images of 8 bits a channel are read, this one has mode {image.mode!r}: convert it"
                 )
             try:
-                pixels = np.array(image.convert("L" if self.channels == 1 else "RGB"))
+                upright = ImageOps.exif_transpose(image)
+                pixels = np.array(upright.convert("L" if self.channels == 1 else "RGB"))
             except (OSError, SyntaxError, ValueError) as error:
                 raise ValueError(f"{path}: cannot be decoded as an image ({error})") from error
         return pixels.reshape(*pixels.shape[:2], self.channels)

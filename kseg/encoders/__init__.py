@@ -186,6 +186,21 @@ def extract(
     return dict(zip(strides, model(image), strict=True))
 
 
+def require(features: Mapping[int, keras.KerasTensor], strides: Sequence[int], builder: str) -> None:
+    """Refuses an encoder that lacks what a builder needs.
+
+    Args:
+        features: What `extract` returned.
+        strides: The strides that the builder takes.
+        builder: Its name, for the message.
+
+    Raises:
+        ValueError: A stride is missing.
+    """
+    if missing := sorted(set(strides) - features.keys()):
+        raise ValueError(f"{builder} needs features at stride {missing}, but the encoder gives {list(features)}")
+
+
 def _wrap(encoder: keras.Model | Callable, shape: tuple) -> tuple[keras.Model, list[int]]:
     """Makes a model named `encoder` with a list of outputs, finest first, out of what the user brought."""
     image = keras.Input(shape, name="image")

@@ -1,7 +1,7 @@
 """What Keras lacks for segmentation, one idea a file: serialisable Keras layers on `(N, H, W, C)`."""
 
 from kseg.layers.convolution import ConvNormAct
-from kseg.layers.decoder import ScoreFusion, SegmentationHead, UNetBlock
+from kseg.layers.decoder import ScoreFusion, ScoreUpsampling, SegmentationHead, UNetBlock
 from kseg.layers.pyramid import ASPP
 from kseg.layers.resize import Resize
 from kseg.layers.transpose import BilinearKernel, TransposeUpsampling2D
@@ -17,6 +17,7 @@ __all__ = [
     "NearestUnpooling2D",
     "Resize",
     "ScoreFusion",
+    "ScoreUpsampling",
     "SegmentationHead",
     "TransposeUpsampling2D",
     "UNetBlock",

@@ -1,4 +1,4 @@
-"""From features back to the image's size: U-Net's block, FCN's fusion of scores, and the head of every model."""
+"""From features back to the image's size: U-Net's block, FCN's fusion and enlargement of scores, and the head."""
 
 from typing import Any
 
@@ -131,10 +131,7 @@ class ScoreFusion(keras.layers.Layer):
 
     def call(self, coarse, skip):
         self._check(coarse.shape, skip.shape)
-        height, width = ops.shape(skip)[1:3]
-        coarse = ops.concatenate([coarse[:, :1], coarse, coarse[:, -1:]], axis=1)
-        coarse = ops.concatenate([coarse[:, :, :1], coarse, coarse[:, :, -1:]], axis=2)
-        return self.enlarge(coarse)[:, 2 : height + 2, 2 : width + 2] + self.score(skip)
+        return _enlarged(coarse, self.enlarge, 2, skip) + self.score(skip)
 
     def compute_output_shape(self, coarse_shape, skip_shape):
         return (*skip_shape[:-1], self.num_classes)
@@ -151,6 +148,73 @@ class ScoreFusion(keras.layers.Layer):
                     f"{self.name}: the coarse scores must be half the skip's size, got {tuple(coarse[1:3])} and "
                     f"{tuple(skip[1:3])}"
                 )
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class ScoreUpsampling(keras.layers.Layer):
+    """Scores to the image's size at once: FCN's last step, in float32.
+
+    The scores are enlarged bilinearly by their stride, so that pixel i covers the image's pixels from stride * i on
+    whatever way odd sizes were rounded, and cut to the image's size; their border is continued by one pixel first. That
+    is the paper's transposed convolution with a fixed bilinear kernel, without its dark border.
+
+    Args:
+        stride: of the scores with respect to the image, even.
+        activation: None for logits, "softmax" or "sigmoid" for probabilities.
+
+    Call arguments:
+        scores: `(N, H, W, num_classes)`, logits.
+        like: a tensor `(N, H', W', ...)`, usually the image, where H is H' / stride, rounded down or up.
+
+    Returns:
+        float32 `(N, H', W', num_classes)`: logits, or probabilities in 0 to 1.
+
+    Reference:
+        Long et al., Fully Convolutional Networks for Semantic Segmentation, https://arxiv.org/abs/1411.4038
+
+    Example:
+        >>> import numpy as np
+        >>> scores, image = np.zeros((1, 3, 4, 2), "float32"), np.zeros((1, 21, 30, 3), "uint8")
+        >>> tuple(ScoreUpsampling(8)(scores, like=image).shape)
+        (1, 21, 30, 2)
+    """
+
+    def __init__(self, stride: int, *, activation: str | None = None, **kwargs: Any):
+        super().__init__(**{"dtype": "float32"} | kwargs)
+        self.stride = stride
+        self.activation = activation
+        self.enlarge = Resize(factor=stride, dtype="float32", name="enlarge")
+
+    def build(self, scores_shape, like_shape):
+        _check_activation(self, self.activation, scores_shape[-1])
+
+    def call(self, scores, like):
+        x = _enlarged(scores, self.enlarge, self.stride, like)
+        return x if self.activation is None else keras.activations.get(self.activation)(x)
+
+    def compute_output_shape(self, scores_shape, like_shape):
+        return (*like_shape[:3], scores_shape[-1])
+
+    def compute_output_spec(self, scores, like):
+        return keras.KerasTensor(self.compute_output_shape(scores.shape, like.shape), dtype="float32")
+
+    def get_config(self):
+        return super().get_config() | {"stride": self.stride, "activation": self.activation}
+
+
+def _enlarged(scores, enlarge, factor, like):
+    """Continues the border by one pixel, enlarges, and cuts what belongs to `like`."""
+    height, width = ops.shape(like)[1:3]
+    scores = ops.concatenate([scores[:, :1], scores, scores[:, -1:]], axis=1)
+    scores = ops.concatenate([scores[:, :, :1], scores, scores[:, :, -1:]], axis=2)
+    return enlarge(scores)[:, factor : height + factor, factor : width + factor]
+
+
+def _check_activation(layer, activation, num_classes):
+    if activation not in (None, "softmax", "sigmoid"):
+        raise ValueError(f'{layer.name}: activation is None, "softmax" or "sigmoid", got {activation!r}')
+    if activation == "softmax" and num_classes == 1:
+        raise ValueError(f"{layer.name}: softmax over one class is always 1: use sigmoid, or two classes")
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -181,10 +245,7 @@ class SegmentationHead(keras.layers.Layer):
 
     def __init__(self, num_classes: int, *, kernel_size: int = 1, activation: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if activation not in (None, "softmax", "sigmoid"):
-            raise ValueError(f'SegmentationHead: activation is None, "softmax" or "sigmoid", got {activation!r}')
-        if activation == "softmax" and num_classes == 1:
-            raise ValueError("SegmentationHead: softmax over one class is always 1: use sigmoid, or two classes")
+        _check_activation(self, activation, num_classes)
         self.num_classes = num_classes
         self.kernel_size = kernel_size
         self.activation = activation

@@ -73,7 +73,9 @@ class Resize(keras.layers.Layer):
             return image
         if self.interpolation == "nearest":
             # Integers go by gather: not every backend's own resize takes them.
-            if known and not self.align_corners and keras.backend.is_float_dtype(image.dtype):
+            # The backend's own is faster, but computes positions in float32, which goes wrong unless sizes divide.
+            multiple = known and not any(n % m for n, m in zip(target, source, strict=True))
+            if multiple and not self.align_corners and keras.backend.is_float_dtype(image.dtype):
                 return ops.image.resize(image, target, interpolation="nearest", data_format="channels_last")
             for axis in (1, 2):
                 image = _nearest(image, axis, source[axis - 1], target[axis - 1], self.align_corners)

@@ -2,8 +2,9 @@
 
 from kseg.training.evaluation import evaluate
 from kseg.training.optimizer import SGD, AdamW, PolynomialDecay
+from kseg.training.preparation import dataset
 from kseg.training.progress import Reporter
 from kseg.training.recipe import Recipe
 from kseg.training.run import train
 
-__all__ = ["SGD", "AdamW", "PolynomialDecay", "Recipe", "Reporter", "evaluate", "train"]
+__all__ = ["SGD", "AdamW", "PolynomialDecay", "Recipe", "Reporter", "dataset", "evaluate", "train"]

@@ -40,7 +40,7 @@ class RunFolder:
         self.recipe = recipe
         if (self.path / "recipe.json").is_file():
             self._check()
-        for leftover in self.path.glob(".*.safetensors.*"):  # written halfway when the run was killed
+        for leftover in self.path.glob(".*.*.*"):  # written halfway when the run was killed
             leftover.unlink()
         if not (self.path / "recipe.json").is_file():
             self.write("versions.json", json.dumps(versions(), indent=2))

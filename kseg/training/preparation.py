@@ -4,7 +4,6 @@ import difflib
 import inspect
 import math
 import os
-import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -25,7 +24,7 @@ def datasets(recipe: Recipe, root: str | os.PathLike | None) -> tuple[data.Datas
 
     Args:
         recipe: Says which data set.
-        root: Where data lies; a recipe's `folder` is relative to it.
+        root: Where data sets of a name lie.
 
     Returns:
         Both; the second is None if the user's own folder has none and nothing is to be selected on it.
@@ -34,30 +33,59 @@ def datasets(recipe: Recipe, root: str | os.PathLike | None) -> tuple[data.Datas
         FileNotFoundError: The data are not there.
         ValueError: The data set is unknown, empty, or has labels outside its classes.
     """
-    train = _dataset(recipe, "train", root)
+    train = open_split(recipe, "train", root)
     try:
-        return train, _dataset(recipe, "val", root)
+        return train, open_split(recipe, "val", root)
     except FileNotFoundError:
         if recipe.selection.every:
             raise
         return train, None
 
 
-def _dataset(recipe: Recipe, split: str, root: str | os.PathLike | None) -> data.Dataset:
+def open_split(recipe: Recipe, split: str, root: str | os.PathLike | None) -> data.Dataset:
+    """Opens one split of a recipe's data set and looks for faults before any step.
+
+    Args:
+        recipe: `[data]` is read.
+        split: `"train"`, `"val"` or `"test"`.
+        root: Where data sets of a name lie; a recipe's `folder` is relative to the working directory.
+
+    Returns:
+        The split.
+
+    Raises:
+        FileNotFoundError: The data are not there.
+        ValueError: The data set is unknown, empty, lacks masks, or has labels outside its classes.
+    """
+    found = dataset(recipe, split, root)
+    if len(found) == 0:
+        raise ValueError(f"{found.name} has no images in its {split} split")
+    if isinstance(found, data.FolderDataset) and (alone := [path for path, mask in found.mask_of.items() if not mask]):
+        raise ValueError(f"{alone[0]} has no mask, and {len(alone) - 1} more: `kseg datasets check` lists them")
+    for place in np.unique(np.linspace(0, len(found) - 1, CHECKED).astype(int)):
+        found[int(place)]  # reading refuses labels outside the classes: better now than in an hour
+    return found
+
+
+def dataset(recipe: Recipe, split: str | None, root: str | os.PathLike | None) -> data.Dataset:
+    """Opens one split of a recipe's data set and looks at no file.
+
+    Args:
+        recipe: `[data]` is read.
+        split: `"train"`, `"val"` or `"test"`; None for all images of a folder.
+        root: As in `open_split`.
+
+    Returns:
+        The split.
+    """
     section = recipe.data
     if section.folder is None:
         if section.name in data.DATASETS:
             _refuse_unknown("[data] options", section.options, data.DATASETS[str(section.name)])
-        found = data.load(str(section.name), split, root=root, **section.options)
-    else:
-        _refuse_unknown("[data] options", section.options, data.FolderDataset)
-        options: dict[str, Any] = {"classes": section.classes, "palette": section.palette, "ignore": section.ignore}
-        found = data.FolderDataset(pathlib.Path(root or "", section.folder), split, **options, **section.options)
-    if len(found) == 0:
-        raise ValueError(f"{found.name} has no images in its {split} split")
-    for place in np.unique(np.linspace(0, len(found) - 1, CHECKED).astype(int)):
-        found[int(place)]  # reading refuses missing masks and labels outside the classes: better now than in an hour
-    return found
+        return data.load(str(section.name), str(split), root=root, **section.options)
+    _refuse_unknown("[data] options", section.options, data.FolderDataset)
+    options: dict[str, Any] = {"classes": section.classes, "palette": section.palette, "ignore": section.ignore}
+    return data.FolderDataset(str(section.folder), split, **options, **section.options)
 
 
 def steps_per_epoch(recipe: Recipe, train: data.Dataset) -> int:
@@ -77,6 +105,10 @@ def batches(recipe: Recipe, train: data.Dataset, start_step: int) -> Iterable:
         What `model.fit` accepts: uint8 images `(B, H, W, C)` and labels `(B, H, W)`.
     """
     section = recipe.data
+    if section.crop is None and section.batch_size > 1:
+        sizes = {train.size(index) for index in range(len(train))}
+        if len(sizes) > 1:
+            raise ValueError(f"[data] images of {len(sizes)} sizes cannot share a batch: give a crop = [height, width]")
     augment = data.augment.pipeline(
         section.augment, crop=section.crop, scale=section.scale, ignore_class=train.ignore_class
     )
@@ -99,7 +131,9 @@ def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
     section = recipe.model
     if section.builder not in zoo.BUILDERS:
         raise ValueError(f"[model] unknown builder {section.builder!r}{_near(section.builder, zoo.BUILDERS)}")
-    _refuse_unknown("[model] options", section.options, zoo.BUILDERS[section.builder])
+    _refuse_unknown(
+        "[model] options", section.options, zoo.BUILDERS[section.builder], without=("encoder", "encoder_weights")
+    )
     told = section.options.get("num_classes", train.num_classes)
     if told != train.num_classes:
         raise ValueError(f"[model] num_classes = {told}, but {train.name} has {train.num_classes}: leave it out")
@@ -148,7 +182,7 @@ def loss(recipe: Recipe, train: data.Dataset, built: keras.Model) -> keras.losse
     options = {"ignore_class": train.ignore_class, **section.options}
     if section.class_weights != "none":
         options["class_weights"] = _class_weights(recipe, train)
-    made = kind(**{name: value for name, value in options.items() if name in inspect.signature(kind).parameters})
+    made = kind(**options)
     logits = gives_logits(built)
     if getattr(made, "from_logits", True) != logits:
         outputs, wanted = ("logits", "probabilities") if logits else ("probabilities", "logits")
@@ -214,8 +248,10 @@ def optimizer(
     return kind(learning_rate, factors=factors, **decay, **options)
 
 
-def _refuse_unknown(place: str, options: Mapping[str, Any], function: Callable) -> None:
-    known = [name for name in inspect.signature(function).parameters if name not in {"self", "weights"}]
+def _refuse_unknown(
+    place: str, options: Mapping[str, Any], function: Callable, *, without: tuple[str, ...] = ()
+) -> None:
+    known = [name for name in inspect.signature(function).parameters if name not in {"self", "weights", *without}]
     for name in options:
         if name not in known:
             raise ValueError(f"{place}: {function.__name__} has no option {name!r}{_near(name, known)}")

@@ -34,8 +34,8 @@ class Data(Section):
     folder: str | None = None
     classes: tuple[str, ...] | None = None
     palette: tuple[tuple[int, int, int], ...] | None = None
-    ignore: int | tuple[int, ...] = ()
-    """Mask values that count for nothing, beside 255."""
+    ignore: int | tuple[int | tuple[int, int, int], ...] = ()
+    """Mask values, or colours of RGB masks, that count for nothing, beside 255."""
     batch_size: Positive = 8
     augment: str = "street"
     crop: tuple[Positive, Positive] | None = None
@@ -135,8 +135,8 @@ class Recipe(Section):
     deterministic: bool = False
     """Only operations that give the same bits each time; slower on a GPU, where JAX also needs the environment variable
     `XLA_FLAGS=--xla_gpu_deterministic_ops=true`."""
-    tensorboard: bool = False
-    """Also write TensorBoard logs, which needs TensorFlow, whatever the backend."""
+    tensorboard: bool | None = None
+    """Also write TensorBoard logs, by TensorFlow and tensorboard; None does so where TensorFlow is the backend."""
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], *, source: str = "recipe") -> Self:

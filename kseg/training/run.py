@@ -44,7 +44,8 @@ def train(
     Args:
         recipe: What to do.
         run_folder: Where to do it; made if it is not there.
-        data_root: Where data sets lie; None reads the environment variable `KSEG_DATA`.
+        data_root: Where data sets of a name lie; None reads the environment variable `KSEG_DATA`. A recipe's `folder`
+            is relative to the working directory.
         progress: Whether to show how far it has come.
         minutes: Stop after the last epoch that fits into so many minutes; the same call goes on later.
 
@@ -88,15 +89,21 @@ class _Run:
         self._resume()
         if len(self.rows) < self.recipe.epochs:
             first = len(self.rows)
-            self.model.fit(
-                preparation.batches(self.recipe, self.train_split, first * self.steps),
-                initial_epoch=first,
-                epochs=self.recipe.epochs,
-                steps_per_epoch=self.steps,
-                callbacks=[_Epochs(self, minutes), *self._tensorboard()],
-                shuffle=False,  # the loader has shuffled
-                verbose=0,
-            )
+            batches = preparation.batches(self.recipe, self.train_split, first * self.steps)
+            try:
+                self.model.fit(
+                    batches,
+                    initial_epoch=first,
+                    epochs=self.recipe.epochs,
+                    steps_per_epoch=self.steps,
+                    callbacks=[_Epochs(self, minutes), *self._tensorboard()],
+                    shuffle=False,  # the loader has shuffled
+                    verbose=0,
+                )
+            except Exception:
+                if self.train_split.fault:  # a file that cannot be read, buried under the backend's own errors
+                    raise self.train_split.fault from None
+                raise
         if len(self.rows) < self.recipe.epochs:
             return self._result(finished=False)
         return self._finish()
@@ -114,7 +121,10 @@ class _Run:
                 candidate.unlink()
 
     def _tensorboard(self) -> list[keras.callbacks.Callback]:
-        if not self.recipe.tensorboard:
+        wanted = self.recipe.tensorboard
+        if wanted is None:
+            wanted = keras.backend.backend() == "tensorflow" and importlib.util.find_spec("tensorboard") is not None
+        if not wanted:
             return []
         for package in ("tensorflow", "tensorboard"):
             if importlib.util.find_spec(package) is None:
@@ -189,12 +199,14 @@ class _Run:
 
     def _finish(self) -> dict[str, Any]:
         pretrained.load(self.model, self.folder.path / BEST)
+        self.folder.write_table("log.csv", self.rows)  # again: a kill may have come just before the last row
         matrix = self.best["scores"].get("confusion_matrix", [])
         if matrix:
             classes = self.train_split.classes
             columns = ("true \\ predicted", *classes)
             rows = [(name, *row) for name, row in zip(classes, matrix, strict=True)]
             self.folder.write_table("confusion.csv", [dict(zip(columns, row, strict=True)) for row in rows])
+            self.folder.write_picture("confusion.png", visualize.confusion_picture(np.array(matrix), classes))
         self.folder.write_picture("predictions.png", self._picture(self.val_split or self.train_split))
         result = self._result(finished=True)
         self.folder.write("result.json", json.dumps(result, indent=2))

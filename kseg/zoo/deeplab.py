@@ -63,6 +63,7 @@ def deeplabv3(
     features = encoders.extract(
         image, encoder, weights=encoder_weights, output_stride=output_stride, multi_grid=multi_grid
     )
+    encoders.require(features, [output_stride], "deeplabv3")
     rates = rates or [rate * 16 // output_stride for rate in (6, 12, 18)]
     x = ASPP(filters, rates, dropout=dropout, name="aspp")(features[output_stride])
     logits = SegmentationHead(num_classes, activation=activation, name="head")(x, like=image)

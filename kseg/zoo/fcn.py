@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 
 from kseg import encoders, pretrained
-from kseg.layers import ConvNormAct, Resize, ScoreFusion, SegmentationHead
+from kseg.layers import ConvNormAct, ScoreFusion, ScoreUpsampling, SegmentationHead
 
 
 def fcn32(
@@ -99,15 +99,14 @@ def _fcn(name, skips, num_classes, encoder, encoder_weights, dropout, activation
     num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
     image = keras.Input(input_shape, name="image")
     features = encoders.extract(image, encoder, weights=encoder_weights)
+    encoders.require(features, [*skips, 32], name)
     convolutionalised = encoder in ("vgg16", "vgg19")
     classify = _vgg_classifier if convolutionalised else _light_classifier
     scores = SegmentationHead(num_classes, name="score_32")(classify(features[32], dropout))
     for stride in skips:
         scores = ScoreFusion(num_classes, name=f"fuse_{stride}")(scores, features[stride])
-    # Half-pixel bilinear is the paper's fixed kernel of the last upsampling, without its dark border.
-    logits = Resize(dtype="float32", name="upsample")(scores, like=image)
-    output = keras.layers.Activation(activation, dtype="float32", name="activation")(logits) if activation else logits
-    model = keras.Model(image, output, name=name)
+    logits = ScoreUpsampling([32, *skips][-1], activation=activation, name="upsample")(scores, like=image)
+    model = keras.Model(image, logits, name=name)
     if convolutionalised and encoder_weights == "imagenet":
         _load_vgg_classifier(model, encoder)
     return pretrained.load(model, weights)

@@ -22,7 +22,8 @@ def unet(
     """Builds a U-Net on any encoder, the form that PyTorch libraries made the convention.
 
     Each block doubles the size, concatenates the encoder's features of that size and convolves twice; the last block,
-    at the size of the image, has no skip.
+    at the size of the image, has no skip. On an encoder that begins at stride 4 (ConvNeXt) the blocks end at stride 2,
+    the last width is left out, and the logits are enlarged.
 
     Args:
         num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
@@ -51,6 +52,8 @@ def unet(
     num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
     image = keras.Input(input_shape, name="image")
     features = encoders.extract(image, encoder, weights=encoder_weights)  # {2: ..., 4: ..., 8: ..., 16: ..., 32: ...}
+    if len(filters) < len(features):
+        raise ValueError(f"filters has {len(filters)} widths for the {len(features)} features of the encoder: add some")
     *skips, x = features.values()
     for level, (width, skip) in enumerate(zip(filters, [*reversed(skips), None], strict=False), start=1):
         x = UNetBlock(width, name=f"decoder_{level}")(x, skip)  # the last block has no skip

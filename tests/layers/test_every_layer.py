@@ -17,6 +17,7 @@ from kseg.layers import (
     NearestUnpooling2D,
     Resize,
     ScoreFusion,
+    ScoreUpsampling,
     SegmentationHead,
     TransposeUpsampling2D,
     UNetBlock,
@@ -51,6 +52,7 @@ USES = {
     "last unet block": lambda x, **o: UNetBlock(2, normalization=False, **o)(x),
     "learnt fusion": lambda x, **o: ScoreFusion(3, **o)(halve(x), x),
     "fixed fusion": lambda x, **o: ScoreFusion(3, learnable=False, **o)(halve(x), x),
+    "score upsampling": lambda x, **o: ScoreUpsampling(2, activation="sigmoid", **o)(halve(x), like=x),
     "head": lambda x, **o: SegmentationHead(2, kernel_size=3, activation="softmax", **o)(halve(x), like=x),
     "head at its own size": lambda x, **o: SegmentationHead(1, **o)(x),
 }

@@ -93,3 +93,9 @@ def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path):
 def test_a_folder_needs_classes():
     with pytest.raises(ValueError, match="folder needs classes"):
         Recipe.from_dict(tiny.content(data={"name": None, "folder": "x"}))
+
+
+def test_colours_can_be_ignored():
+    content = {"epochs": 1, "data": {"folder": "f", "classes": ["a", "b"], "ignore": [[255, 255, 255], 3]}}
+    recipe = Recipe.from_dict(content | {"model": {"builder": "unet"}})
+    assert recipe.data.ignore == ((255, 255, 255), 3)

@@ -142,6 +142,51 @@ def test_a_package_that_tensorboard_lacks_is_named(tmp_path, monkeypatch):
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
+def test_tensorboard_logs_are_written(tmp_path):
+    train(recipe(tensorboard=True, epochs=1), tmp_path, progress=False)
+    assert list((tmp_path / "tensorboard").rglob("events.*"))
+
+
+def _own(folder, images, *, broken=None):
+    """A folder of images and masks, one of them without labels that make sense."""
+    rng = np.random.default_rng(0)
+    for kind, shape, high in (("images", (40, 44, 3), 256), ("masks", (40, 44), 3)):
+        (folder / kind / "train").mkdir(parents=True)
+        for index in range(images):
+            pixels = rng.integers(0, high, shape)
+            if kind == "masks" and index == broken:
+                pixels[:] = 77
+            Image.fromarray(pixels.astype("uint8")).save(folder / kind / "train" / f"{index:03}.png")
+    return {"folder": str(folder), "classes": ["a", "b", "c"], "batch_size": 4, "crop": [32, 32]}
+
+
+def test_a_stray_label_met_while_training_is_named(tmp_path):
+    """Image 5 is not among those that are looked at before the first step."""
+    data_section = _own(tmp_path / "own", 60, broken=5)
+    content = tiny.content(selection={"every": 0}) | {"data": data_section}
+    with pytest.raises(ValueError, match=r"005\.png.*77"):
+        train(Recipe.from_dict(content), tmp_path / "run", progress=False)
+
+
+def test_a_missing_mask_is_named_before_training(tmp_path):
+    data_section = _own(tmp_path / "own", 4)
+    (tmp_path / "own" / "masks" / "train" / "002.png").unlink()
+    content = tiny.content(selection={"every": 0}) | {"data": data_section}
+    with pytest.raises(ValueError, match=r"002\.png has no mask"):
+        train(Recipe.from_dict(content), tmp_path / "run", progress=False)
+
+
+def test_images_of_many_sizes_ask_for_a_crop(tmp_path):
+    data_section = _own(tmp_path / "own", 3)
+    for kind in ("images", "masks"):
+        path = tmp_path / "own" / kind / "train" / "001.png"
+        Image.open(path).resize((44, 20), Image.Resampling.NEAREST).save(path)
+    del data_section["crop"]
+    content = tiny.content(selection={"every": 0}) | {"data": data_section}
+    with pytest.raises(ValueError, match="images of 2 sizes cannot share a batch: give a crop"):
+        train(Recipe.from_dict(content), tmp_path / "run", progress=False)
+
+
 def test_own_data_train_from_a_folder(tmp_path):
     rng = np.random.default_rng(0)
     for place, split in enumerate(["train", "train", "val"]):

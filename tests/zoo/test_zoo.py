@@ -1,6 +1,7 @@
 """What every builder promises: one test list over all of them."""
 
 import inspect
+import re
 
 import keras
 import numpy as np
@@ -163,6 +164,22 @@ def test_deeplabv3_doubles_the_rates_at_stride_8(output_stride, rates):
 def test_deeplabv3_refuses_other_strides():
     with pytest.raises(ValueError, match="output_stride must be 8 or 16, got 32"):
         zoo.deeplabv3(2, output_stride=32)
+
+
+def test_too_few_widths_are_refused():
+    with pytest.raises(ValueError, match="filters has 2 widths for the 5 features"):
+        zoo.unet(2, filters=(64, 32), encoder_weights=None)
+
+
+@pytest.mark.parametrize(("builder", "missing"), [("fcn8", "[16, 32]"), ("deeplabv3", "[16]")])
+def test_an_encoder_that_ends_too_early_is_refused(builder, missing):
+    def encoder(image):
+        return {8: keras.layers.Conv2D(4, 8, strides=8, padding="same", name="patches")(image)}
+
+    with pytest.raises(
+        ValueError, match=re.escape(f"{builder} needs features at stride {missing}, but the encoder gives [8]")
+    ):
+        zoo.build(builder, 2, encoder=encoder)
 
 
 def test_an_unknown_builder_is_named_with_its_neighbours():
