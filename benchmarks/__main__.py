@@ -1,130 +1,13 @@
-"""`python -m benchmarks quickstart | run SUITE | table`."""
+"""Runs a command of `benchmarks.commands`; what the user can mend is said in one line."""
 
-import pathlib
 import sys
-from typing import Annotated
-
-import numpy as np
-import pandas as pd
-import rich.console
-import rich.table
-import typer
-from PIL import Image
-
-import kseg
-from benchmarks import leaderboard, suite
-from kseg import data, pretrained, visualize
-from kseg.training import Recipe, Reporter, dataset, evaluate, train
-
-ROOT = pathlib.Path(__file__).parents[1]
-app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-console = rich.console.Console(highlight=False, soft_wrap=True)
-
-DataRoot = Annotated[str | None, typer.Option(help="Folder of the data sets; KSEG_DATA if not given.")]
-
-
-@app.command()
-def quickstart(
-    out: Annotated[pathlib.Path, typer.Option(help="Where runs and results go.")] = ROOT / "runs/quickstart",
-):
-    """Train five small models on drawn street scenes, with nothing to download: a table, a CSV and a picture."""
-    pictures = {}
-    for name, recipe in suite.recipes("quickstart").items():
-        model = _benchmark(name, recipe, out, out / "leaderboard.csv", None, None)
-        assert model is not None
-        pictures[name] = model
-    test = data.load("streets", "test")
-    _save_grid(out / "predictions.png", test, pictures)
-    _print(leaderboard.read(out / "leaderboard.csv"))
-    console.print(f"{out / 'leaderboard.csv'}\n{out / 'predictions.png'}")
-
-
-@app.command()
-def run(
-    name: Annotated[str, typer.Argument(metavar="SUITE", help="A name in benchmarks/suites, or a TOML file.")],
-    data_root: DataRoot = None,
-    only: Annotated[list[str] | None, typer.Option(help="Only the model of this name; may be repeated.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop cleanly in that time; the same command goes on.")] = None,
-    out: Annotated[pathlib.Path, typer.Option(help="Where run folders go.")] = ROOT / "runs",
-    board: Annotated[pathlib.Path | None, typer.Option(help="The CSV; benchmarks/leaderboards/SUITE.csv.")] = None,
-):
-    """Train the models of a suite and add their scores on the test split to its leaderboard."""
-    recipes = suite.recipes(name)
-    for model in only or []:
-        if model not in recipes:
-            raise ValueError(f"suite {name!r} has no model {model!r}: there are {', '.join(recipes)}")
-    title = pathlib.Path(name).stem
-    path = board or leaderboard.LEADERBOARDS / f"{title}.csv"
-    for model, recipe in recipes.items():
-        if not only or model in only:
-            _benchmark(model, recipe, out / title, path, data_root, minutes)
-    _print(leaderboard.read(path))
-    console.print(str(path))
-
-
-@app.command()
-def table():
-    """Write the leaderboards into README.md, between the markers of each."""
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    for path in sorted(leaderboard.LEADERBOARDS.glob("*.csv")):
-        begin, end = f"<!-- leaderboard {path.stem} -->\n", f"<!-- end {path.stem} -->"
-        if begin not in text:
-            raise ValueError(f"README.md has no line {begin.strip()!r} for {path.name}: add it and its end")
-        content = leaderboard.markdown(leaderboard.read(path))
-        before, rest = text.split(begin)
-        text = before + begin + content + rest[rest.index(end) :]
-    pretrained.write_aside(readme, text.encode())
-
-
-def _benchmark(name: str, recipe: Recipe, out: pathlib.Path, board: pathlib.Path, data_root, minutes):
-    """Trains, tests and records one model; returns it, or None if the time was up first."""
-    console.rule(name, align="left")
-    began = out / name / "commit.txt"
-    if not began.is_file():
-        pretrained.write_aside(began, leaderboard.current_commit().encode())
-    result = train(recipe, out / name, data_root=data_root, minutes=minutes)
-    if not result["finished"]:
-        console.print(f"{name}: stopped after epoch {result['epochs']} of {recipe.epochs}; the same command goes on")
-        return None
-    weights = out / name / result["weights"]
-    test = dataset(recipe, "test", data_root)
-    model = kseg.zoo.load(weights)
-    scores = evaluate(model, test, batch_size=recipe.data.batch_size, reporter=Reporter())
-    row = leaderboard.row(out.name, name, recipe, result, scores, model, test, weights, began.read_text())
-    leaderboard.add(board, row)
-    console.print(f"{name}: test mIoU {scores['miou']:.4f}, pixel accuracy {scores['pixel_accuracy']:.4f}")
-    return model
-
-
-def _save_grid(path: pathlib.Path, test: data.Dataset, models: dict) -> None:
-    """A row an image: image, label, and what each model predicts."""
-    rows = []
-    for place in np.linspace(0, len(test) - 1, 4).astype(int):
-        image, label = test[int(place)]
-        predicted = [model.predict_on_batch(image[None])[0].argmax(-1) for model in models.values()]
-        rows.append([image, *(visualize.colorize(mask, test.palette) for mask in (label, *predicted))])
-    picture = visualize.grid(rows, titles=["image", "label", *models])
-    Image.fromarray(picture).save(path)
-
-
-def _print(rows: pd.DataFrame) -> None:
-    if rows.empty:
-        return
-    shown = leaderboard.shown(rows)
-    view = rich.table.Table(*shown.columns)
-    for line in shown.to_numpy().tolist():
-        view.add_row(*line)
-    console.print(view)
-
-
-def main() -> None:
-    """Runs the command; what the user can mend is said in one line."""
-    try:
-        app(prog_name="python -m benchmarks")
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"error: {error}")
-
 
 if __name__ == "__main__":
-    main()
+    try:
+        from benchmarks.commands import app
+
+        app(prog_name="python -m benchmarks")
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {error} (pip install -e '.[train,tensorflow]' brings what the benchmarks need)")
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(f"error: {error}")

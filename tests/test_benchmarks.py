@@ -2,13 +2,15 @@
 
 import pathlib
 import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from benchmarks import leaderboard, suite
-from benchmarks.__main__ import app
+from benchmarks.commands import app
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
@@ -90,21 +92,47 @@ def test_a_later_row_of_the_same_run_replaces_the_earlier(tmp_path):
     board = tmp_path / "board.csv"
     key = dict.fromkeys(leaderboard.KEY, "x")
     for name, miou in (("a", 0.1), ("b", 0.2), ("a", 0.3)):
-        leaderboard.add(board, key | {"model": name, "miou": miou})
-    assert leaderboard.read(board)[["model", "miou"]].to_numpy().tolist() == [["b", 0.2], ["a", 0.3]]
+        leaderboard.add(board, key | {"name": name, "miou": miou})
+    assert leaderboard.read(board)[["name", "miou"]].to_numpy().tolist() == [["b", 0.2], ["a", 0.3]]
     assert [path.name for path in tmp_path.iterdir()] == ["board.csv"]
 
 
 def test_the_best_comes_first_in_a_table():
-    columns = ["model", "encoder", "miou", "pixel_accuracy", "parameters", "epochs", "seconds", "inference_ms", "size"]
-    values = [["a", "e", 0.51, 0.8, 1.5e6, 3, 60, 12.2, "2x3"], ["b", "e", 0.625, 0.9, 2e6, 3, 90, 15, "2x3"]]
+    columns = [
+        "name",
+        "model",
+        "encoder",
+        "miou",
+        "pixel_accuracy",
+        "parameters",
+        "epochs",
+        "seconds",
+        "inference_ms",
+        "size",
+    ]
+    values = [["x", "a", "e", 0.51, 0.8, 1.5e6, 3, 60, 12.2, "2x3"], ["y", "b", "e", 0.625, 0.9, 2e6, 3, 90, 15, "2x3"]]
     rows = pd.DataFrame(values, columns=columns).assign(device="CPU", backend="jax")
     lines = leaderboard.markdown(rows).splitlines()
-    assert lines[2].startswith("| b | e | 62.5 | 90.0 | 2.00 M | 3 | 1.5 min | 15 ms |")
-    assert lines[3].startswith("| a | e | 51.0 |")
+    assert lines[2].startswith("| y | b | e | 62.5 | 90.0 | 2.00 M | 3 | 1.5 min | 15 ms |")
+    assert lines[3].startswith("| x | a | e | 51.0 |")
 
 
 @pytest.mark.parametrize("board", sorted(leaderboard.LEADERBOARDS.glob("*.csv")), ids=lambda path: path.stem)
 def test_the_tables_of_the_readme_are_the_leaderboards(board):
     text = (ROOT / "README.md").read_text()
     assert f"<!-- leaderboard {board.stem} -->\n{leaderboard.markdown(leaderboard.read(board))}" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "camvd"], "error: no suite 'camvd': did you mean camvid?"),
+        (["run", "camvid", "--only", "fcn8"], "error: suite 'camvid' has no model 'fcn8': there are unet, unet-plain"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, message):
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == message
+    assert "Traceback" not in done.stderr

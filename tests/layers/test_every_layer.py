@@ -133,7 +133,7 @@ def test_mixed_precision_computes_in_half_and_keeps_full_weights(use):
     mixed = model_of(use, dtype="mixed_float16")
     mixed.set_weights(exact.get_weights())
     y = mixed(x)
-    head = any(isinstance(layer, SegmentationHead) for layer in own_layers(mixed))
+    head = any(isinstance(layer, (ScoreUpsampling, SegmentationHead)) for layer in own_layers(mixed))
     assert keras.backend.standardize_dtype(y.dtype) == mixed.output.dtype == ("float32" if head else "float16")
     assert {w.dtype for w in mixed.trainable_weights} <= {"float32"}
     difference = keras.ops.convert_to_numpy(y).astype("float32") - keras.ops.convert_to_numpy(exact(x))

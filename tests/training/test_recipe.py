@@ -19,7 +19,7 @@ builder = "unet"
 
 def test_defaults_are_those_of_the_documentation():
     recipe = Recipe.from_dict({"epochs": 1, "data": {"name": "streets"}, "model": {"builder": "unet"}})
-    assert (recipe.seed, recipe.precision, recipe.deterministic, recipe.tensorboard) == (0, "float32", False, False)
+    assert (recipe.seed, recipe.precision, recipe.deterministic, recipe.tensorboard) == (0, "float32", False, None)
     assert (recipe.data.batch_size, recipe.data.augment, recipe.data.ignore) == (8, "street", ())
     assert (recipe.model.encoder, recipe.model.encoder_weights) == ("efficientnet_lite0", "imagenet")
     assert (recipe.loss.name, recipe.loss.class_weights) == ("cross_entropy", "none")

@@ -47,7 +47,7 @@ def test_a_run_folder_holds_what_it_promises(finished):
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "recipe.json", "versions.json", "log.csv", "checkpoint.safetensors", "best.safetensors", "confusion.csv",
-        "predictions.png", "result.json",
+        "confusion.png", "predictions.png", "result.json",
     }  # fmt: skip
     assert json.loads((folder / "result.json").read_text()) == result
     assert result["finished"] and result["epochs"] == 3
@@ -187,7 +187,8 @@ def test_images_of_many_sizes_ask_for_a_crop(tmp_path):
         train(Recipe.from_dict(content), tmp_path / "run", progress=False)
 
 
-def test_own_data_train_from_a_folder(tmp_path):
+def test_own_data_train_from_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for place, split in enumerate(["train", "train", "val"]):
         for kind, shape, high in (("images", (40, 44, 3), 256), ("masks", (40, 44), 2)):
@@ -199,7 +200,7 @@ def test_own_data_train_from_a_folder(tmp_path):
     content = tiny.content(epochs=1)
     content["data"] = {"folder": "own", "classes": ["background", "cell"], "batch_size": 2, "crop": [32, 32]}
     content["data"]["augment"] = "microscope"
-    result = train(Recipe.from_dict(content), tmp_path / "run", data_root=tmp_path, progress=False)
+    result = train(Recipe.from_dict(content), tmp_path / "run", progress=False)
     assert list(result["scores"]["iou"]) == ["background", "cell"]
     assert zoo.load(tmp_path / "run" / "best.safetensors").output_shape[-1] == 1
 

@@ -38,6 +38,7 @@ def content(**sections):
     """A recipe as a dict: three short epochs of `tiny` on `streets`; sections are merged into it."""
     recipe = {
         "epochs": 3,
+        "tensorboard": False,
         "data": {
             "name": "streets",
             "batch_size": 4,
