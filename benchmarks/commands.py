@@ -113,7 +113,7 @@ def _save_grid(path: pathlib.Path, test: data.Dataset, models: dict) -> None:
 def _print(rows: pd.DataFrame) -> None:
     if rows.empty:
         return
-    shown = leaderboard.shown(rows)
+    shown = leaderboard.shown(rows)[["name", "mIoU", "pixel accuracy", "parameters", "training", "inference"]]
     view = rich.table.Table(*shown.columns)
     for line in shown.to_numpy().tolist():
         view.add_row(*line)

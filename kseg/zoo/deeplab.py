@@ -33,7 +33,8 @@ def deeplabv3(
         encoder_weights: `"imagenet"`, a file, or None for random ones. Not read when `weights` is given.
         output_stride: 8 or 16: the stride at which the encoder's features end, by dilation instead of striding.
         rates: Dilation rates of the pyramid; None for the paper's (6, 12, 18) at stride 16, doubled at stride 8.
-        multi_grid: Factors on the dilation of the last stage's blocks, e.g. the paper's (1, 2, 4) for a ResNet.
+        multi_grid: Factors on the dilation of the last stage's blocks, e.g. the paper's (1, 2, 4), which it found best
+            for a ResNet at stride 16; None leaves them alike, as torchvision does.
         filters: Channels of every branch.
         dropout: Dropped share of the pyramid's output.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
