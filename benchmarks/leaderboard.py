@@ -84,11 +84,19 @@ def _rounded(value: float | None) -> float | None:
 
 
 def current_commit() -> str:
-    """Returns the checkout's commit, with a `+` where the working tree differs from it; empty outside git."""
+    """Returns the checkout's commit, with a `+` where the code differs from it; empty outside git.
+
+    New rows in the leaderboards are no change of the code.
+    """
     git = ["git", "-C", str(LEADERBOARDS.parent)]
     try:
         commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", ":/", ":(exclude)leaderboards"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
     return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
