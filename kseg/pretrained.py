@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -190,36 +191,86 @@ def resolve(
     return known, None
 
 
-def load(model: keras.Model, weights: str | os.PathLike | None) -> keras.Model:
+def load(
+    model: keras.Model,
+    weights: str | os.PathLike | Mapping[str, np.ndarray] | None,
+    *,
+    strict: bool = True,
+    head: str = "load",
+) -> keras.Model:
     """Fills a model from a weight file; every variable, none left over.
 
     Args:
         model: The model that the file belongs to.
-        weights: A `.safetensors` file by `save`, Keras's `.weights.h5`, or None to leave the model as it is.
+        weights: A `.safetensors` file by `save`, Keras's `.weights.h5`, arrays under the keys of `weight_keys`, or None
+            to leave the model as it is.
+        strict: False loads what fits and reports the rest in a warning: how a finer FCN starts from a coarser one.
+        head: `"load"`, or `"skip"` to leave the layers that know the class count as they are, for other classes; a
+            warning names them.
 
     Returns:
         The same model.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A tensor is missing, left over or of another shape; nothing has been assigned then.
+        ValueError: A tensor is missing, left over or of another shape; nothing has been assigned then. Or `head` is
+            neither word.
     """
+    if head not in ("load", "skip"):
+        raise ValueError(f'head must be "load" or "skip", got {head!r}')
     if weights is None:
         return model
-    if os.fspath(weights).endswith(".weights.h5"):
+    if not isinstance(weights, Mapping) and os.fspath(weights).endswith(".weights.h5"):
+        if not strict or head == "skip":
+            raise ValueError(f"{weights} can only be loaded whole: strict and head are for .safetensors files")
         model.load_weights(weights)
         return model
+    name = "the checkpoint" if isinstance(weights, Mapping) else os.fspath(weights)
     variables = weight_keys(model)
-    with _opened(weights) as file:
-        stored = set(file.keys())
-        faults = [f"missing {key}" for key in variables if key not in stored]
-        faults += [f"left over {key}" for key in sorted(stored - variables.keys())]
-        for key, variable in variables.items():
-            if key in stored and (shape := tuple(file.get_slice(key).get_shape())) != tuple(variable.shape):
-                faults.append(f"{key} is {shape}, expected {tuple(variable.shape)}")
-        if faults:
-            more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
-            raise ValueError(f"{weights} does not fit {model.name!r}: {'; '.join(faults[:5])}{more}")
-        for key, variable in variables.items():
-            variable.assign(file.get_tensor(key))
+    fresh = _head_keys(model) if head == "skip" else {}
+    with _tensors(weights) as (shapes, tensor):
+        wanted = {key: variable for key, variable in variables.items() if key not in fresh}
+        missing = [key for key in wanted if key not in shapes]
+        extra = sorted(key for key in shapes if key not in variables)
+        misshapen = [key for key in wanted if key in shapes and shapes[key] != tuple(wanted[key].shape)]
+        faults = [f"missing {key}" for key in missing]
+        faults += [f"left over {key}" for key in extra]
+        faults += [f"{key} is {shapes[key]}, expected {tuple(wanted[key].shape)}" for key in misshapen]
+        if faults and strict:
+            raise ValueError(f"{name} does not fit {model.name!r}: {_first(faults, 5)}")
+        unfit = {*missing, *misshapen}
+        if wanted and len(unfit) == len(wanted):
+            raise ValueError(f"{name} does not fit {model.name!r}: none of its {len(shapes)} tensors belongs there")
+        for key, variable in wanted.items():
+            if key not in unfit:
+                variable.assign(tensor(key))
+    report = [f"starts fresh: {_first(sorted(set(fresh.values())), 20)}"] if fresh else []
+    if faults or report:
+        warnings.warn(
+            f"{model.name!r} from {name}: {'; '.join([*report, _first(faults, 20)]).strip('; ')}", stacklevel=2
+        )
     return model
+
+
+def _first(items: list[str], count: int) -> str:
+    return "; ".join(items[:count]) + (f" and {len(items) - count} more" if len(items) > count else "")
+
+
+def _head_keys(model: keras.Model) -> dict[str, str]:
+    """The keys of the layers that know how many classes there are, each with its layer's name."""
+    return {
+        key: layer.name
+        for layer in model.layers
+        if hasattr(layer, "num_classes")
+        for key in (variable.path for variable in layer.weights)
+    }
+
+
+@contextlib.contextmanager
+def _tensors(weights: str | os.PathLike | Mapping[str, np.ndarray]) -> Iterator[tuple[dict[str, tuple], Any]]:
+    """The shape of every tensor, and what fetches one: a file is never wholly in memory."""
+    if isinstance(weights, Mapping):
+        yield {key: tuple(array.shape) for key, array in weights.items()}, weights.__getitem__
+        return
+    with _opened(weights) as file:
+        yield {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, file.get_tensor  # noqa: SIM118

@@ -13,13 +13,14 @@ ROOT = pathlib.Path(__file__).parents[1]
 ARROWS = {
     "layers": set(),
     "checkpoints": set(),
+    "download": set(),
     "losses": set(),
     "metrics": set(),
     "visualize": set(),
     "pretrained": {"checkpoints"},
-    "encoders": {"layers", "checkpoints", "pretrained"},
-    "zoo": {"encoders", "layers", "pretrained"},
-    "data": {"visualize"},
+    "encoders": {"layers", "checkpoints", "download", "pretrained"},
+    "zoo": {"encoders", "layers", "checkpoints", "download", "pretrained"},
+    "data": {"download", "visualize"},
     "training": {"data", "zoo", "losses", "metrics", "pretrained", "visualize"},
 }
 

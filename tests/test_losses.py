@@ -13,7 +13,7 @@ from keras import ops
 from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
 
-from kseg.losses import LOSSES, CrossEntropy, class_weights, cross_entropy, pixel_cross_entropy
+from kseg.losses import LOSSES, CrossEntropy, border_weights, class_weights, cross_entropy, pixel_cross_entropy
 from tests.reference import losses as reference
 
 WEIGHTS = [0.3, 1.0, 2.0, 5.0]
@@ -279,3 +279,22 @@ if "KSEG_DATA" in os.environ:
         folder = pathlib.Path(os.environ["KSEG_DATA"]) / "CamVid" / "trainannot"
         labels = (np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png")))
         assert class_weights(labels, 11, ignore_class=11) == pytest.approx(CAMVID, abs=5e-5)
+
+
+@pytest.mark.parametrize("objects", [0, 1, 2, 4])
+def test_border_weights_are_the_papers(objects):
+    """Against the distances to every pixel of every object, one by one."""
+    rng = np.random.default_rng(objects)
+    instances = np.zeros((17, 23), "int32")
+    for label in range(1, objects + 1):
+        row, column = rng.integers(0, (14, 20))
+        instances[row : row + 3, column : column + 3] = label
+    found = border_weights(instances, class_weights=(0.5, 2.0), w0=7.0, sigma=3.0)
+    for (row, column), label in np.ndenumerate(instances):
+        distances = sorted(
+            np.hypot(*(np.argwhere(instances == other) - (row, column)).T).min()
+            for other in np.unique(instances)
+            if other
+        )
+        border = 7 * np.exp(-((distances[0] + distances[1]) ** 2) / 18) if not label and len(distances) > 1 else 0
+        assert found[row, column] == pytest.approx((2.0 if label else 0.5) + border, rel=1e-6)

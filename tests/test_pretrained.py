@@ -91,6 +91,52 @@ def test_missing_left_over_and_misshapen_tensors_are_listed(unet, file, tmp_path
         np.testing.assert_array_equal(old, new)
 
 
+def test_not_strict_loads_what_fits_and_reports_the_rest(file, tmp_path):
+    def change(tensors):
+        tensors["head/extra"] = tensors.pop("head/conv/bias")
+        tensors["decoder_1/conv1/conv/kernel"] = np.zeros((1, 1, 2, 2), "float32")
+
+    other = _retold(file, tmp_path / "other.safetensors", change)
+    model = zoo.unet(3, encoder_weights=None, **SMALL)
+    bias = keras.ops.convert_to_numpy(model.get_layer("head").conv.bias)
+    with pytest.warns(
+        UserWarning, match=r"missing head/conv/bias; left over head/extra; decoder_1/\S+ is \(1, 1, 2, 2\)"
+    ):
+        pretrained.load(model, other, strict=False)
+    expected = safetensors.numpy.load_file(file)
+    for key, variable in pretrained.weight_keys(model).items():
+        if key not in ("head/conv/bias", "decoder_1/conv1/conv/kernel"):
+            np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), expected[key])
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model.get_layer("head").conv.bias), bias)
+
+
+def test_the_head_stays_fresh_for_other_classes(file):
+    with pytest.warns(UserWarning, match="starts fresh: head$"):
+        model = zoo.load(file, num_classes=7, head="skip")
+    assert model.output_shape[-1] == 7
+    kernel = model.get_layer("decoder_5").convs[1].conv.kernel
+    expected = safetensors.numpy.load_file(file)["decoder_5/conv2/conv/kernel"]
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), expected)
+
+
+def test_a_checkpoint_of_another_model_is_refused_whatever_strict_says(unet):
+    with pytest.raises(ValueError, match="none of its 1 tensors belongs there"):
+        pretrained.load(unet, {"features.0.weight": np.zeros(3)}, strict=False)
+
+
+def test_a_finer_net_starts_from_a_coarser_one(tmp_path):
+    """FCN-32s, 16s, 8s in stages: the finer net computes what the coarser did, since its new scores are zero."""
+    lite = {"encoder": "efficientnet_lite0", "encoder_weights": None}
+    coarse = zoo.fcn32(3, **lite)
+    arguments = {"num_classes": 3, "encoder": "efficientnet_lite0"}
+    file = pretrained.save(coarse, tmp_path / "fcn32.safetensors", builder="fcn32", arguments=arguments)
+    with pytest.warns(UserWarning, match="missing fuse_16/score/kernel"):
+        fine = pretrained.load(zoo.fcn16(3, **lite), file, strict=False)
+    image = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3)).astype("uint8")
+    scores = [keras.Model(m.input, m.get_layer("score_32").output).predict_on_batch(image) for m in (coarse, fine)]
+    np.testing.assert_array_equal(*scores)
+
+
 def test_a_truncated_file_is_named(file, tmp_path):
     short = tmp_path / "short.safetensors"
     short.write_bytes(file.read_bytes()[:5000])

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from kseg.data import download
+from kseg import download
 from kseg.data.dataset import MEMORY_LIMIT
 from kseg.data.folder import FolderDataset
 

@@ -2,7 +2,7 @@
 
 import os
 
-from kseg.data import download
+from kseg import download
 from kseg.data.dataset import MEMORY_LIMIT
 from kseg.data.folder import FolderDataset
 

@@ -16,7 +16,7 @@ import keras
 from keras import applications as nets
 
 from kseg import pretrained
-from kseg.encoders import applications, efficientnet_lite
+from kseg.encoders import applications, efficientnet_lite, resnet
 from kseg.encoders.applications import (
     CAFFE,
     CONVNEXT,
@@ -42,7 +42,7 @@ class Encoder:
     """What is known of an encoder before it is built.
 
     Attributes:
-        build: Builds it, given input_shape, weights, output_stride and multi_grid by keyword.
+        build: Builds it, given input_shape, weights, output_stride, multi_grid and penultimate by keyword.
         channels: Of each feature, finest first.
         strides: Of each feature, at output stride 32.
         floor_from: The first stride on the way to which odd sizes are rounded down; before it they are rounded up.
@@ -81,6 +81,10 @@ def _lite(name: str, *channels: int) -> Encoder:
     return Encoder(functools.partial(efficientnet_lite.efficientnet_lite, name), channels)
 
 
+def _resnet(name: str, *channels: int) -> Encoder:
+    return Encoder(functools.partial(resnet.resnet, name), channels)
+
+
 def _net(
     network: Callable, ends: tuple, constants: applications.Normalization, *channels: int, **facts: Any
 ) -> Encoder:
@@ -95,9 +99,14 @@ ENCODERS: dict[str, Encoder] = {
     "efficientnet_lite2": _lite("efficientnet_lite2", 32, 24, 48, 120, 352),
     "vgg16": _net(nets.VGG16, VGG, CAFFE, 64, 128, 256, 512, 512, floor_from=2),
     "vgg19": _net(nets.VGG19, VGG, CAFFE, 64, 128, 256, 512, 512, floor_from=2),
-    "resnet50": _net(nets.ResNet50, RESNET, CAFFE, 64, 256, 512, 1024, 2048),
-    "resnet101": _net(nets.ResNet101, RESNET, CAFFE, 64, 256, 512, 1024, 2048),
-    "resnet152": _net(nets.ResNet152, RESNET, CAFFE, 64, 256, 512, 1024, 2048),
+    "resnet18": _resnet("resnet18", 64, 64, 128, 256, 512),
+    "resnet34": _resnet("resnet34", 64, 64, 128, 256, 512),
+    "resnet50": _resnet("resnet50", 64, 256, 512, 1024, 2048),
+    "resnet101": _resnet("resnet101", 64, 256, 512, 1024, 2048),
+    "resnet152": _resnet("resnet152", 64, 256, 512, 1024, 2048),
+    "resnet50_v1": _net(nets.ResNet50, RESNET, CAFFE, 64, 256, 512, 1024, 2048),
+    "resnet101_v1": _net(nets.ResNet101, RESNET, CAFFE, 64, 256, 512, 1024, 2048),
+    "resnet152_v1": _net(nets.ResNet152, RESNET, CAFFE, 64, 256, 512, 1024, 2048),
     "mobilenet_v2": _net(nets.MobileNetV2, MOBILENET_V2, TO_ONE, 16, 24, 32, 96, 320),
     "mobilenet_v3_small": _net(nets.MobileNetV3Small, MOBILENET_V3_SMALL, TO_ONE, 16, 16, 24, 48, 576, exact=False),
     "mobilenet_v3_large": _net(nets.MobileNetV3Large, MOBILENET_V3_LARGE, TO_ONE, 16, 24, 40, 112, 960, exact=False),
@@ -133,7 +142,8 @@ def extract(
     weights: str | os.PathLike | None = "imagenet",
     output_stride: int = 32,
     multi_grid: Sequence[int] | None = None,
-) -> dict[int, keras.KerasTensor]:
+    penultimate: bool = False,
+) -> dict[Any, keras.KerasTensor]:
     """Builds an encoder and calls it on an image.
 
     Args:
@@ -145,9 +155,12 @@ def extract(
             only a file is loaded.
         output_stride: 8, 16 or 32: the greatest stride. Strides beyond it become dilation.
         multi_grid: Factors on the dilation of the last spatial convolutions, e.g. DeepLabV3's (1, 2, 4).
+        penultimate: Whether the last stage but one is wanted too, which has the stride of the last one where strides
+            have become dilation. Of an encoder of your own it is the last feature but one.
 
     Returns:
-        `{stride: feature}`, strides ascending. The sub-model of the result is named `encoder`.
+        `{stride: feature}`, strides ascending, and `"penultimate"` at the end if wanted. The sub-model of the result
+        is named `encoder`.
 
     Raises:
         ValueError: An unknown encoder, weights that do not exist, or an output stride that the encoder cannot give.
@@ -171,8 +184,10 @@ def extract(
             weights="imagenet" if weights == "imagenet" else None,
             output_stride=output_stride,
             multi_grid=multi_grid or (),
+            penultimate=penultimate,
         )
-        strides = [*(stride for stride in known.strides if stride < output_stride), output_stride]
+        strides: list[Any] = [stride for stride in known.strides if stride < output_stride]
+        strides += ["penultimate", output_stride] if penultimate and output_stride < 32 else [output_stride]
     else:
         if multi_grid:
             raise ValueError("multi_grid is for encoders by name: dilate your own encoder yourself")
@@ -183,10 +198,15 @@ def extract(
         if not os.path.exists(weights):
             raise ValueError(f'weights must be "imagenet", None or a file, but there is no file {os.fspath(weights)!r}')
         pretrained.load(model, weights)
-    return dict(zip(strides, model(image), strict=True))
+    features = dict(zip(strides, model(image), strict=True))
+    if penultimate:
+        if len(features) == 1:
+            raise ValueError("an encoder with a single feature has no last stage but one")
+        features["penultimate"] = features.pop("penultimate", list(features.values())[-2])  # to the end
+    return features
 
 
-def require(features: Mapping[int, keras.KerasTensor], strides: Sequence[int], builder: str) -> None:
+def require(features: Mapping[Any, keras.KerasTensor], strides: Sequence[int], builder: str) -> None:
     """Refuses an encoder that lacks what a builder needs.
 
     Args:

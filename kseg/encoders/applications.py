@@ -95,6 +95,7 @@ def build(
     weights: str | None,
     output_stride: int,
     multi_grid: Sequence[int] = (),
+    penultimate: bool = False,
 ) -> keras.Model:
     """Builds an encoder from a network of keras.applications.
 
@@ -106,6 +107,7 @@ def build(
         weights: `"imagenet"`, or None for random weights.
         output_stride: Strides beyond it become dilation.
         multi_grid: Factors on the dilation of the last spatial convolutions.
+        penultimate: Whether the last stage but one is among the features where its stride has become dilation.
 
     Returns:
         A functional model named `encoder` whose output is the list of features, finest first, one a stride.
@@ -121,8 +123,10 @@ def build(
     names = _stable_names(source)
     by_name = {name: operation for operation, name in names.items()}
     features = [by_name[end.format(name=source.name)].input if end else source.output for end in ends]
-    features = [x for x in features[:-1] if SIDE // x.shape[1] < output_stride] + features[-1:]
-    trunk = keras.Model(source.input, features, name="encoder")
+    kept = [x for x in features[:-1] if SIDE // x.shape[1] < output_stride]
+    if penultimate and output_stride < 32:
+        kept.append(features[-2])
+    trunk = keras.Model(source.input, [*kept, features[-1]], name="encoder")
 
     image = keras.Input(input_shape, name="image")
     normalize = normalization(constants.mean, constants.deviation, channels=input_shape[-1])

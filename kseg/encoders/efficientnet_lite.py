@@ -38,6 +38,7 @@ def efficientnet_lite(
     weights: str | None = "imagenet",
     output_stride: int = 32,
     multi_grid: Sequence[int] = (),
+    penultimate: bool = False,
     classifier: bool = False,
 ) -> keras.Model:
     """Builds EfficientNet-Lite as an encoder, or as the ImageNet classifier that its weights come from.
@@ -51,6 +52,7 @@ def efficientnet_lite(
         weights: `"imagenet"`, or None for random weights.
         output_stride: 8, 16 or 32. Strides beyond it become dilation, with the same weights.
         multi_grid: Factors on the dilation of the last spatial convolutions.
+        penultimate: Whether the last stage but one is among the features where its stride has become dilation.
         classifier: Whether to build the classifier, whose output is the 1000 logits, in place of the encoder.
 
     Returns:
@@ -76,15 +78,18 @@ def efficientnet_lite(
     features = {2: x}
     for index, block in enumerate(_blocks(width, depth, output_stride, multi_grid)):
         x = _inverted_residual(x, f"block{index}", block)
-        if block.output_stride > 2:
-            features[block.output_stride] = x
+        if block.stride > 2:
+            features[block.stride] = x
     if classifier:
         x = _convolution(x, "head", 1280)
         x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
         x = keras.layers.Dropout(dropout, name="dropout")(x)
         model = keras.Model(image, keras.layers.Dense(1000, name="logits")(x), name=name)
     else:
-        model = keras.Model(image, list(features.values()), name="encoder")
+        kept = [feature for stride, feature in features.items() if stride < output_stride]
+        if penultimate and output_stride < 32:
+            kept.append(features[16])
+        model = keras.Model(image, [*kept, x], name="encoder")
     if weights == "imagenet":
         _load(model, reader.read(weight_file(name)))
     return model
@@ -97,22 +102,22 @@ class _Block:
     dilation_rate: int
     expansion: int
     filters: int
-    output_stride: int
+    stride: int  # of what comes out of it, before strides become dilation
 
 
 def _blocks(width: float, depth: float, output_stride: int, multi_grid: Sequence[int]) -> list[_Block]:
     blocks = []
-    reached, dilation = 2, 1  # the stem has stride 2
+    stride, dilation = 2, 1  # of the stem
     for stage, (repeats, kernel_size, stage_strides, expansion, filters) in enumerate(STAGES):
         if stage not in (0, len(STAGES) - 1):  # Lite scales neither end in depth
             repeats = math.ceil(depth * repeats)
         for repeat in range(repeats):
             strides = stage_strides if repeat == 0 else 1
             rate = dilation  # what replaces the stride acts on the convolutions after it
-            if strides * reached > output_stride:
+            stride *= strides
+            if strides > 1 and stride > output_stride:
                 dilation, strides = dilation * strides, 1
-            reached *= strides
-            blocks.append(_Block(kernel_size, strides, rate, expansion, _round(filters * width), reached))
+            blocks.append(_Block(kernel_size, strides, rate, expansion, _round(filters * width), stride))
     for position, factor in enumerate(reversed(multi_grid), start=1):
         block = blocks[-position]
         blocks[-position] = dataclasses.replace(block, dilation_rate=block.dilation_rate * factor)

@@ -1,17 +1,20 @@
 """What Keras lacks for segmentation, one idea a file: serialisable Keras layers on `(N, H, W, C)`."""
 
 from kseg.layers.convolution import ConvNormAct
+from kseg.layers.cropping import CropLike
 from kseg.layers.decoder import ScoreFusion, ScoreUpsampling, SegmentationHead, UNetBlock
-from kseg.layers.pyramid import ASPP
+from kseg.layers.pyramid import ASPP, AtrousScoreSum
 from kseg.layers.resize import Resize
 from kseg.layers.transpose import BilinearKernel, TransposeUpsampling2D
 from kseg.layers.unpooling import BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D, MaxUnpooling2D, NearestUnpooling2D
 
 __all__ = [
     "ASPP",
+    "AtrousScoreSum",
     "BedOfNailsUnpooling2D",
     "BilinearKernel",
     "ConvNormAct",
+    "CropLike",
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "NearestUnpooling2D",

@@ -20,6 +20,7 @@ class ConvNormAct(keras.layers.Layer):
         strides: step of the kernel.
         dilation_rate: distance of the kernel's taps; not with strides above 1.
         padding: "same" or "valid".
+        separable: a depthwise convolution, then a 1x1, instead of one over all channels.
         normalization: False leaves batch normalisation out.
         activation: name of a Keras activation, a function, or None.
         use_bias: whether the convolution has a bias; unless given, only where no normalisation follows.
@@ -41,6 +42,7 @@ class ConvNormAct(keras.layers.Layer):
         strides: int = 1,
         dilation_rate: int = 1,
         padding: str = "same",
+        separable: bool = False,
         normalization: bool = True,
         activation: Any = "relu",
         use_bias: bool | None = None,
@@ -52,15 +54,25 @@ class ConvNormAct(keras.layers.Layer):
         self.strides = strides
         self.dilation_rate = dilation_rate
         self.padding = padding
+        self.separable = separable
         self.normalization = normalization
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
+        spatial: dict[str, Any] = {"strides": strides, "dilation_rate": dilation_rate, "padding": padding}
+        if separable:
+            self.depthwise = keras.layers.DepthwiseConv2D(
+                kernel_size,
+                **spatial,
+                use_bias=False,
+                depthwise_initializer="he_normal",
+                data_format="channels_last",
+                dtype=self.dtype_policy,
+                name="depthwise",
+            )
         self.conv = keras.layers.Conv2D(
             filters,
-            kernel_size,
-            strides=strides,
-            dilation_rate=dilation_rate,
-            padding=padding,
+            1 if separable else kernel_size,
+            **({} if separable else spatial),
             use_bias=not normalization if use_bias is None else use_bias,
             kernel_initializer="he_normal",
             data_format="channels_last",
@@ -73,17 +85,22 @@ class ConvNormAct(keras.layers.Layer):
             )
 
     def build(self, x_shape):
+        if self.separable:
+            self.depthwise.build(x_shape)
+            x_shape = self.depthwise.compute_output_shape(x_shape)
         self.conv.build(x_shape)
         if self.normalization:
             self.norm.build(self.conv.compute_output_shape(x_shape))
 
     def call(self, x, training=None):
-        x = self.conv(x)
+        x = self.conv(self.depthwise(x) if self.separable else x)
         if self.normalization:
             x = self.norm(x, training=training)
         return self.activation(x)
 
     def compute_output_shape(self, x_shape):
+        if self.separable:
+            x_shape = self.depthwise.compute_output_shape(x_shape)
         return self.conv.compute_output_shape(x_shape)
 
     def get_config(self):
@@ -93,6 +110,7 @@ class ConvNormAct(keras.layers.Layer):
             "strides": self.strides,
             "dilation_rate": self.dilation_rate,
             "padding": self.padding,
+            "separable": self.separable,
             "normalization": self.normalization,
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,

@@ -18,10 +18,13 @@ class UNetBlock(keras.layers.Layer):
         filters: number of channels of both convolutions.
         normalization: False leaves batch normalisation out.
         activation: after each convolution.
+        doubling: True enlarges by exactly two and cuts to the skip, as segmentation-models-pytorch does, where odd
+            sizes were rounded up; False stretches to the skip, however they were rounded.
 
     Call arguments:
         x: `(N, H, W, C)`, the coarser features.
         skip: `(N, H', W', C')`, the encoder's finer features, any size; without it x doubles its size.
+        like: a tensor `(N, H', W', ...)` to whose size the doubled x is cut, where there is no skip.
 
     Returns:
         `(N, H', W', filters)`.
@@ -37,11 +40,20 @@ class UNetBlock(keras.layers.Layer):
         (1, 5, 7, 4)
     """
 
-    def __init__(self, filters: int, *, normalization: bool = True, activation: Any = "relu", **kwargs: Any):
+    def __init__(
+        self,
+        filters: int,
+        *,
+        normalization: bool = True,
+        activation: Any = "relu",
+        doubling: bool = False,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.normalization = normalization
         self.activation = keras.activations.get(activation)
+        self.doubling = doubling
         self.enlarge = Resize(factor=2, interpolation="nearest", dtype=self.dtype_policy, name="enlarge")
         self.match = Resize(interpolation="nearest", dtype=self.dtype_policy, name="match")
         self.convs = [
@@ -51,19 +63,27 @@ class UNetBlock(keras.layers.Layer):
             for i in (1, 2)
         ]
 
-    def build(self, x_shape, skip_shape=None):
+    def build(self, x_shape, skip_shape=None, like_shape=None):
         channels = x_shape[-1] + (0 if skip_shape is None else skip_shape[-1])
         self.convs[0].build((None, None, None, channels))
         self.convs[1].build((None, None, None, self.filters))
 
-    def call(self, x, skip=None, training=None):
-        x = self.enlarge(x) if skip is None else ops.concatenate([self.match(x, like=skip), skip], axis=-1)
+    def call(self, x, skip=None, like=None, training=None):
+        if skip is not None and not self.doubling:
+            x = self.match(x, like=skip)
+        else:
+            x = self.enlarge(x)
+            if (target := like if skip is None else skip) is not None:
+                height, width = ops.shape(target)[1:3]
+                x = x[:, :height, :width]
+        if skip is not None:
+            x = ops.concatenate([x, skip], axis=-1)
         for conv in self.convs:
             x = conv(x, training=training)
         return x
 
-    def compute_output_shape(self, x_shape, skip_shape=None):
-        shape = self.enlarge.compute_output_shape(x_shape) if skip_shape is None else skip_shape
+    def compute_output_shape(self, x_shape, skip_shape=None, like_shape=None):
+        shape = skip_shape or like_shape or self.enlarge.compute_output_shape(x_shape)
         return (*shape[:-1], self.filters)
 
     def get_config(self):
@@ -71,6 +91,7 @@ class UNetBlock(keras.layers.Layer):
             "filters": self.filters,
             "normalization": self.normalization,
             "activation": keras.activations.serialize(self.activation),
+            "doubling": self.doubling,
         }
 
 
@@ -85,6 +106,7 @@ class ScoreFusion(keras.layers.Layer):
     Args:
         num_classes: number of channels of the scores.
         learnable: True enlarges by a transposed convolution that starts bilinear, False stays bilinear.
+        scale: multiplies the skip's features before they are scored, for training all skips at once.
 
     Call arguments:
         coarse: `(N, H, W, num_classes)`, scores.
@@ -106,10 +128,11 @@ class ScoreFusion(keras.layers.Layer):
         (1, 5, 8, 2)
     """
 
-    def __init__(self, num_classes: int, *, learnable: bool = True, **kwargs: Any):
+    def __init__(self, num_classes: int, *, learnable: bool = True, scale: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.learnable = learnable
+        self.scale = scale
         self.score = keras.layers.Conv2D(
             num_classes,
             1,
@@ -131,13 +154,17 @@ class ScoreFusion(keras.layers.Layer):
 
     def call(self, coarse, skip):
         self._check(coarse.shape, skip.shape)
-        return _enlarged(coarse, self.enlarge, 2, skip) + self.score(skip)
+        return _enlarged(coarse, self.enlarge, 2, skip) + self.score(skip if self.scale == 1 else skip * self.scale)
 
     def compute_output_shape(self, coarse_shape, skip_shape):
         return (*skip_shape[:-1], self.num_classes)
 
     def get_config(self):
-        return super().get_config() | {"num_classes": self.num_classes, "learnable": self.learnable}
+        return super().get_config() | {
+            "num_classes": self.num_classes,
+            "learnable": self.learnable,
+            "scale": self.scale,
+        }
 
     def _check(self, coarse, skip):
         if coarse[-1] != self.num_classes:
@@ -228,6 +255,8 @@ class SegmentationHead(keras.layers.Layer):
         num_classes: number of output channels; 1 for binary segmentation.
         kernel_size: of the convolution.
         activation: None for logits, "softmax" or "sigmoid" for probabilities.
+        aligned_factor: enlarges by this factor with the corner pixels' centres aligned, then cuts to `like`, as
+            segmentation-models-pytorch does; None resizes to `like`.
 
     Call arguments:
         x: `(N, H, W, C)`, features.
@@ -243,24 +272,38 @@ class SegmentationHead(keras.layers.Layer):
         (1, 21, 30, 5)
     """
 
-    def __init__(self, num_classes: int, *, kernel_size: int = 1, activation: str | None = None, **kwargs: Any):
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        kernel_size: int = 1,
+        activation: str | None = None,
+        aligned_factor: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         _check_activation(self, activation, num_classes)
         self.num_classes = num_classes
         self.kernel_size = kernel_size
         self.activation = activation
+        self.aligned_factor = aligned_factor
         self.conv = keras.layers.Conv2D(
             num_classes, kernel_size, padding="same", data_format="channels_last", dtype="float32", name="conv"
         )
-        self.resize = Resize(dtype="float32", name="resize")
+        self.resize = Resize(
+            factor=aligned_factor, align_corners=aligned_factor is not None, dtype="float32", name="resize"
+        )
 
     def build(self, x_shape, like_shape=None):
         self.conv.build(x_shape)
 
     def call(self, x, like=None):
         x = self.conv(x)
-        if like is not None:
+        if like is not None and self.aligned_factor is None:
             x = self.resize(x, like=like)
+        elif like is not None:
+            height, width = ops.shape(like)[1:3]
+            x = self.resize(x)[:, :height, :width]
         return x if self.activation is None else keras.activations.get(self.activation)(x)
 
     def compute_output_shape(self, x_shape, like_shape=None):
@@ -276,4 +319,5 @@ class SegmentationHead(keras.layers.Layer):
             "num_classes": self.num_classes,
             "kernel_size": self.kernel_size,
             "activation": self.activation,
+            "aligned_factor": self.aligned_factor,
         }

@@ -4,22 +4,35 @@
 """
 
 import difflib
+import inspect
 import os
 from collections.abc import Callable
+from typing import Any
 
 import keras
+import numpy as np
 
-from kseg import pretrained
-from kseg.zoo.deeplab import deeplabv3
-from kseg.zoo.fcn import fcn8, fcn16, fcn32
-from kseg.zoo.unet import unet
+from kseg import download, pretrained
+from kseg.checkpoints import reader, smp, torchvision
+from kseg.zoo.deeplab import deeplabv3, deeplabv3plus
+from kseg.zoo.deeplab_v1_v2 import deeplabv1, deeplabv2
+from kseg.zoo.fcn import fcn8, fcn16, fcn32, fcn_dilated
+from kseg.zoo.segnet import segnet, segnet_basic
+from kseg.zoo.unet import unet, unet_2015
 
 BUILDERS: dict[str, Callable[..., keras.Model]] = {
     "fcn32": fcn32,
     "fcn16": fcn16,
     "fcn8": fcn8,
+    "fcn_dilated": fcn_dilated,
+    "segnet": segnet,
+    "segnet_basic": segnet_basic,
     "unet": unet,
+    "unet_2015": unet_2015,
+    "deeplabv1": deeplabv1,
+    "deeplabv2": deeplabv2,
     "deeplabv3": deeplabv3,
+    "deeplabv3plus": deeplabv3plus,
 }
 
 __all__ = ["BUILDERS", "build", "load", *BUILDERS]
@@ -45,21 +58,78 @@ def build(builder: str, num_classes: int | None = None, **arguments: object) -> 
     return BUILDERS[builder](num_classes, **arguments)
 
 
-def load(file: str | os.PathLike) -> keras.Model:
-    """Rebuilds a model from its weight file alone.
+def load(
+    source: str | os.PathLike, num_classes: int | None = None, *, strict: bool = True, head: str = "load"
+) -> keras.Model:
+    """Rebuilds a model from its weights alone.
 
     Args:
-        file: A `.safetensors` file that kseg wrote (`best.safetensors` of a run folder, say).
+        source: A `.safetensors` file that kseg wrote (`best.safetensors` of a run folder, say); a name in
+            `kseg.checkpoints.torchvision.PUBLISHED` with `torchvision/` before it, which is downloaded, verified and
+            converted once; or a hub folder of segmentation-models-pytorch (`config.json` and `model.safetensors`).
+        num_classes: Another class count than the file's, with `head="skip"`.
+        strict: False loads what fits and reports the rest in a warning.
+        head: `"load"`, or `"skip"` to start the layers that know the class count afresh; a warning names them.
 
     Returns:
-        The model, with the attributes `classes` (names in the order of their ids) and `palette` (R, G, B of each).
+        The model, with the attributes `classes` (names in the order of their ids) and `palette` (R, G, B of each);
+        empty where the file does not know them, or the classes are others.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is broken, or does not say which model it belongs to.
+        OSError: The download failed; nothing is kept.
+        ValueError: The file is broken, does not say which model it belongs to, or does not fit it.
+
+    Example:
+        >>> load("torchvision/deeplabv3_resnet5-coco_voc")
+        Traceback (most recent call last):
+        ...
+        ValueError: torchvision publishes no 'deeplabv3_resnet5-coco_voc': did you mean deeplabv3_resnet50-coco_voc?
     """
-    description = pretrained.describe(file)
-    model = build(description["builder"], weights=file, **description["arguments"])
-    model.classes = tuple(description["classes"])
-    model.palette = tuple(tuple(colour) for colour in description["palette"])
+    description: dict[str, Any]
+    weights: str | os.PathLike | dict[str, np.ndarray]
+    if os.path.isdir(source):
+        builder, arguments, weights = smp.read_folder(source)
+        description = {"builder": builder, "arguments": arguments}
+    else:
+        weights = _published(source) if os.fspath(source).startswith("torchvision/") else source
+        description = pretrained.describe(weights)
+    arguments = dict(description["arguments"])
+    known = arguments.pop("num_classes")
+    if num_classes not in (None, known) and head != "skip":
+        raise ValueError(f'num_classes={num_classes}, but {source} has {known}: add head="skip", or leave it out')
+    builder = description["builder"]
+    if "encoder_weights" in inspect.signature(BUILDERS.get(builder, unet)).parameters:
+        arguments["encoder_weights"] = None
+    model = build(builder, num_classes or known, **arguments)
+    pretrained.load(model, weights, strict=strict, head=head)
+    same = num_classes in (None, known)
+    model.classes = tuple(description.get("classes", ())) if same else ()
+    model.palette = tuple(tuple(colour) for colour in description.get("palette", ())) if same else ()
     return model
+
+
+def _published(source: str | os.PathLike) -> str:
+    """The converted file of a checkpoint that torchvision published; downloaded and converted the first time."""
+    name = os.fspath(source).removeprefix("torchvision/")
+    if name not in torchvision.PUBLISHED:
+        near = difflib.get_close_matches(name, torchvision.PUBLISHED, n=1) or list(torchvision.PUBLISHED)
+        raise ValueError(f"torchvision publishes no {name!r}: did you mean {' or '.join(near)}?")
+    published = torchvision.PUBLISHED[name]
+    converted = download.home() / "weights" / f"torchvision-{name}-{published.sha256}.safetensors"
+    if not converted.exists():
+        arguments = {"num_classes": len(published.classes), **published.arguments}
+        file = download.fetch(published.url, sha256=published.sha256)
+        model = build(published.builder, encoder_weights=None, **arguments)
+        pretrained.load(model, torchvision.convert(reader.read(file)))
+        pretrained.save(
+            model,
+            converted,
+            builder=published.builder,
+            arguments=arguments,
+            classes=published.classes,
+            palette=published.palette,
+            source=published.url,
+        )
+        file.unlink()  # the converted file is all that is needed
+    return os.fspath(converted)

@@ -1,4 +1,4 @@
-"""U-Net: an encoder, and a decoder that climbs back through its skips."""
+"""U-Net: an encoder, and a decoder that climbs back through its skips; on any encoder, and as in the paper."""
 
 import os
 from collections.abc import Sequence
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import keras
 
 from kseg import encoders, pretrained
-from kseg.layers import SegmentationHead, UNetBlock
+from kseg.encoders.applications import TO_ONE
+from kseg.encoders.channels import normalization
+from kseg.layers import ConvNormAct, CropLike, Resize, SegmentationHead, TransposeUpsampling2D, UNetBlock
 
 
 def unet(
@@ -15,6 +17,7 @@ def unet(
     encoder: encoders.EncoderLike = "efficientnet_lite0",
     encoder_weights: str | None = "imagenet",
     filters: Sequence[int] = (256, 128, 64, 32, 16),
+    doubling: bool = False,
     activation: str | None = None,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
@@ -30,6 +33,8 @@ def unet(
         encoder: A name in `kseg.encoders.ENCODERS`, a `keras.Model`, or a function `image -> {stride: feature}`.
         encoder_weights: `"imagenet"`, a file, or None for random ones. Not read when `weights` is given.
         filters: Channels of the blocks, coarsest first.
+        doubling: Whether blocks enlarge by exactly two and cut, as in segmentation-models-pytorch, instead of
+            stretching to the skip; they differ at sizes that 32 does not divide. For encoders that round sizes up.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         weights: A file of trained weights.
         input_shape: Height, width and channels of the image; None where it varies.
@@ -56,6 +61,109 @@ def unet(
         raise ValueError(f"filters has {len(filters)} widths for the {len(features)} features of the encoder: add some")
     *skips, x = features.values()
     for level, (width, skip) in enumerate(zip(filters, [*reversed(skips), None], strict=False), start=1):
-        x = UNetBlock(width, name=f"decoder_{level}")(x, skip)  # the last block has no skip
+        like = image if doubling and skip is None else None  # the last block has no skip
+        x = UNetBlock(width, doubling=doubling, name=f"decoder_{level}")(x, skip, like=like)
     logits = SegmentationHead(num_classes, kernel_size=3, activation=activation, name="head")(x, like=image)
     return pretrained.load(keras.Model(image, logits, name="unet"), weights)
+
+
+def unet_2015(
+    num_classes: int | None = None,
+    *,
+    filters: Sequence[int] = (64, 128, 256, 512, 1024),
+    padding: str = "valid",
+    batch_norm: bool = False,
+    up: str = "transposed",
+    dropout: float = 0.5,
+    activation: str | None = None,
+    weights: str | os.PathLike | None = None,
+    input_shape: Sequence[int | None] = (None, None, 1),
+) -> keras.Model:
+    """Builds the network of the U-Net paper: unpadded convolutions, the skips cropped to what is left (572 gives 388).
+
+    Unpadded, it takes images whose sides are 12 more than a multiple of 16, from 188 on; the logits are 184 smaller, 92
+    on each side. `kseg.losses.border_weights` makes the paper's weight map. Trained from scratch: no encoder weights.
+
+    Args:
+        num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
+        filters: Channels of the levels, finest first.
+        padding: `"valid"`, the paper's, or `"same"`, which takes any size and gives logits of the image's size.
+        batch_norm: Whether BatchNorm follows every 3x3 convolution.
+        up: What halves the channels on the way up: `"transposed"`, a 2x2 transposed convolution, or `"bilinear"`,
+            enlarging before a 2x2 convolution.
+        dropout: Dropped share at the end of the contracting path, after its last two levels.
+        activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
+        weights: A file of trained weights.
+        input_shape: Height, width and channels of the image; None where it varies.
+
+    Returns:
+        A model from images `(N, H, W, C)`, 0 to 255, to float32 logits `(N, H - 184, W - 184, num_classes)`, or of the
+        image's size with `padding="same"`.
+
+    Raises:
+        ValueError: A size that unpadded convolutions cannot take, with the sizes near it.
+
+    Reference:
+        Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015,
+        https://arxiv.org/abs/1505.04597
+
+    Example:
+        >>> unet_2015(2, filters=(4, 8, 8, 16, 16), input_shape=(572, 572, 1)).output_shape
+        (None, 388, 388, 2)
+        >>> unet_2015(2, input_shape=(512, 572, 1))
+        Traceback (most recent call last):
+        ...
+        ValueError: padding="valid" takes no side of 512 pixels: take 508 or 524, or padding="same"
+    """
+    if padding not in ("valid", "same") or up not in ("transposed", "bilinear"):
+        raise ValueError(f'padding is "valid" or "same", up "transposed" or "bilinear", got {padding!r} and {up!r}')
+    if padding == "valid":
+        _check_valid(input_shape, len(filters))
+    num_classes, _ = pretrained.resolve(weights, num_classes, None)
+
+    def twice(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
+        for index in (1, 2):
+            x = ConvNormAct(width, padding=padding, normalization=batch_norm, name=f"{name}_{index}")(x)
+        return x
+
+    pixels = keras.Input(input_shape, name="image")
+    x = normalization(TO_ONE.mean, TO_ONE.deviation, channels=pixels.shape[-1])(pixels)
+    features = []
+    for level, width in enumerate(filters, start=1):
+        x = keras.layers.MaxPooling2D(2, padding=padding, name=f"pool{level}")(x) if level > 1 else x
+        x = twice(x, width, f"conv{level}")  # valid: 568, 280, 136, 64, 28
+        if level > len(filters) - 2:
+            x = keras.layers.Dropout(dropout, name=f"dropout{level}")(x)
+        features.append(x)
+    encoder = keras.Model(pixels, features, name="encoder")
+
+    image = keras.Input(input_shape, name="image")
+    *skips, x = encoder(image)
+    for level, (width, skip) in reversed(list(enumerate(zip(filters, skips, strict=False), start=1))):
+        if up == "transposed":
+            x = TransposeUpsampling2D(
+                width, kernel_size=2, kernel_initializer="he_normal", use_bias=True, name=f"up{level}"
+            )(x)
+        else:
+            x = Resize(factor=2, name=f"enlarge{level}")(x)
+            x = keras.layers.Conv2D(width, 2, padding="same", kernel_initializer="he_normal", name=f"up{level}")(x)
+        if padding == "valid":
+            skip = CropLike(name=f"crop{level}")(skip, like=x)  # 64 to 56, 136 to 104, 280 to 200, 568 to 392
+        else:
+            x = CropLike("corner", name=f"crop{level}")(x, like=skip)  # odd sizes were rounded up
+        x = keras.layers.Concatenate(name=f"concatenate{level}")([skip, x])
+        x = twice(x, width, f"decoder_{level}")
+    logits = SegmentationHead(num_classes, activation=activation, name="head")(x)
+    return pretrained.load(keras.Model(image, logits, name="unet_2015"), weights)
+
+
+def _check_valid(input_shape: Sequence[int | None], levels: int) -> None:
+    step = 2 ** (levels - 1)
+    deepest = 4 if step >= 4 else 3  # after its convolutions: the way up makes it `step * (deepest - 4) + 4`
+    smallest = step * (deepest + 4) + 4 * (step - 1)
+    for side in input_shape[:2]:
+        if side is not None and (side < smallest or (side - smallest) % step):
+            low = max(smallest, side - (side - smallest) % step)
+            raise ValueError(
+                f'padding="valid" takes no side of {side} pixels: take {low} or {low + step}, or padding="same"'
+            )

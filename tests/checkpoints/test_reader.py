@@ -1,4 +1,4 @@
-"""The reader against PyTorch itself, and against files that should not be read."""
+"""The reader against PyTorch itself, and against legacy files that should not be read."""
 
 import collections
 import io
@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from kseg.checkpoints import reader
+from kseg.checkpoints import legacy, pickle_guard, reader
 from kseg.encoders.efficientnet_lite import weight_file
 
 
-def save(content: Any, path: Path) -> Path:
-    torch.save(content, path, _use_new_zipfile_serialization=False)
+def save(content: Any, path: Path, archive: bool = False) -> Path:
+    torch.save(content, path, _use_new_zipfile_serialization=archive)
     return path
+
+
+both_formats = pytest.mark.parametrize("archive", [False, True], ids=["legacy", "zip"])
 
 
 class Evil:
@@ -52,7 +55,7 @@ def write(path: Path, content: Any, *, keys: Any = ("0",), numbers: int = 4, pro
             return thing.reference if isinstance(thing, Storage) else None
 
     buffer = io.BytesIO()
-    for part in (reader.MAGIC, reader.PROTOCOL, {"little_endian": True}, content, list(keys)):
+    for part in (legacy.MAGIC, legacy.PROTOCOL, {"little_endian": True}, content, list(keys)):
         Pickler(buffer, protocol).dump(part)
     buffer.write(numbers.to_bytes(8, "little") + np.arange(numbers, dtype="<f4").tobytes())
     path.write_bytes(buffer.getvalue())
@@ -79,20 +82,23 @@ def test_the_imagenet_weights_are_what_pytorch_reads():
 NUMBERS = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
+@both_formats
 @pytest.mark.parametrize("dtype", NUMBERS)
-def test_every_number_type_keeps_its_values(dtype, tmp_path):
+def test_every_number_type_keeps_its_values(dtype, archive, tmp_path):
     tensor = torch.arange(-3, 9).reshape(3, 4).to(getattr(torch, dtype))
-    found = reader.read(save({"a": tensor}, tmp_path / "weights.pth"))
+    found = reader.read(save({"a": tensor}, tmp_path / "weights.pth", archive))
     np.testing.assert_array_equal(found["a"], tensor.numpy(), strict=True)
 
 
-def test_bfloat16_arrives_as_float32(tmp_path):
+@both_formats
+def test_bfloat16_arrives_as_float32(archive, tmp_path):
     tensor = torch.linspace(-5, 5, 7).bfloat16()
-    found = reader.read(save({"a": tensor}, tmp_path / "weights.pth"))
+    found = reader.read(save({"a": tensor}, tmp_path / "weights.pth", archive))
     np.testing.assert_array_equal(found["a"], tensor.float().numpy(), strict=True)
 
 
-def test_views_scalars_parameters_and_nested_containers_are_read(tmp_path):
+@both_formats
+def test_views_scalars_parameters_and_nested_containers_are_read(archive, tmp_path):
     whole = torch.arange(24.0).reshape(4, 6)
     content = {
         "state": collections.OrderedDict(whole=whole, turned=whole.T, part=whole[1::2, 2:5]),
@@ -100,15 +106,28 @@ def test_views_scalars_parameters_and_nested_containers_are_read(tmp_path):
         "epoch": 3,
         "name": "a",
     }
-    found = reader.read(save(content, tmp_path / "weights.pth"))
+    found = reader.read(save(content, tmp_path / "weights.pth", archive))
     assert list(found) == ["state.whole", "state.turned", "state.part", "list.0", "list.1", "list.2"]
     np.testing.assert_array_equal(found["state.turned"], whole.numpy().T)
     np.testing.assert_array_equal(found["state.part"], whole.numpy()[1::2, 2:5])
     assert found["list.0"] == 7 and found["list.1"].tolist() == [1, 1] and found["list.2"].shape == (0, 3)
 
 
-def test_arrays_can_be_written_to(tmp_path):
-    found = reader.read(save({"a": torch.zeros(2)}, tmp_path / "weights.pth"))
+@both_formats
+def test_a_module_is_what_pytorch_reads(archive, tmp_path):
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    module.add_module("tied", module[0])  # a storage of two tensors
+    path = save(module.state_dict(), tmp_path / "weights.pth", archive)
+    expected = torch.load(path, weights_only=True)
+    found = reader.read(path)
+    assert list(found) == list(expected)
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(found[name], tensor.numpy(), strict=True)
+
+
+@both_formats
+def test_arrays_can_be_written_to(archive, tmp_path):
+    found = reader.read(save({"a": torch.zeros(2)}, tmp_path / "weights.pth", archive))
     found["a"][0] = 1
 
 
@@ -122,7 +141,7 @@ def test_a_call_is_refused_and_does_not_run(protocol, tmp_path):
 @pytest.mark.parametrize("place", range(5))
 def test_a_call_is_refused_in_each_of_the_five_pickles(place, tmp_path):
     mark = tmp_path / "mark"
-    parts = [reader.MAGIC, reader.PROTOCOL, {"little_endian": True}, {}, []]
+    parts = [legacy.MAGIC, legacy.PROTOCOL, {"little_endian": True}, {}, []]
     parts[place] = [parts[place], Evil(mark)]
     path = tmp_path / "weights.pth"
     path.write_bytes(b"".join(pickle.dumps(part, 2) for part in parts))
@@ -132,7 +151,7 @@ def test_a_call_is_refused_in_each_of_the_five_pickles(place, tmp_path):
 
 def test_nothing_before_the_refused_call_runs_either(tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(reader._Tensor, "__init__", lambda self, *arguments: made.append(arguments))
+    monkeypatch.setattr(pickle_guard.Tensor, "__init__", lambda self, *arguments: made.append(arguments))
     tensor = Tensor(Storage(4), 0, (4,), (1,))
     assert "open" in refusal(write(tmp_path / "weights.pth", [tensor, Evil(tmp_path / "mark")]))
     assert not made
@@ -151,7 +170,7 @@ def test_nothing_before_the_refused_call_runs_either(tmp_path, monkeypatch):
     ],
 )
 def test_hand_written_programs_are_refused(program, tmp_path):
-    parts = [pickle.dumps(part, 2) for part in (reader.MAGIC, reader.PROTOCOL, {"little_endian": True})]
+    parts = [pickle.dumps(part, 2) for part in (legacy.MAGIC, legacy.PROTOCOL, {"little_endian": True})]
     path = tmp_path / "weights.pth"
     path.write_bytes(b"".join([*parts, program, pickle.dumps([], 2)]))
     refusal(path)
@@ -193,11 +212,27 @@ def test_every_truncation_is_reported(tmp_path):
         refusal(path)
 
 
-def test_another_format_is_named(tmp_path):
+def test_containers_that_hold_each_other_are_refused(tmp_path):
+    endless: list = []
+    endless.append(endless)
+    refusal(write(tmp_path / "endless.pth", {"a": endless}))
+    doubled: list = [0]
+    for _ in range(60):
+        doubled = [doubled, doubled]  # 2 ** 60 paths in a kilobyte
+    assert "over and over" in refusal(write(tmp_path / "doubled.pth", {"a": doubled}))
+
+
+def test_views_that_would_fill_the_memory_are_refused(tmp_path):
+    storage = Storage(4)
+    content = {str(i): Tensor(storage, 0, (4,), (1,)) for i in range(100)}
+    assert "far more than their storages" in refusal(write(tmp_path / "weights.pth", content))
+
+
+def test_a_file_that_is_not_one_of_ours_is_named(tmp_path):
     path = tmp_path / "weights.pth"
-    torch.save({"a": torch.zeros(1)}, path)
-    assert "zip" in refusal(path)
     path.write_bytes(pickle.dumps(42))
-    assert "wrong magic number" in refusal(path)
+    assert "neither as a PyTorch file nor as safetensors" in refusal(path)
     path.write_bytes(b"\x89PNG not a checkpoint")
-    assert "wrong magic number" in refusal(path)
+    assert "neither as a PyTorch file nor as safetensors" in refusal(path)
+    with pytest.raises(FileNotFoundError, match="no weight file at"):
+        reader.read(tmp_path / "none.pth")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kseg import data
-from kseg.data.download import folder_sha256
+from kseg.download import folder_sha256
 
 SIZES = {"streets": (240, 40, 60), "camvid": (367, 101, 233), "nuclei": (447, 75, 142)}
 HERE = [*(["camvid", "nuclei"] if os.environ.get("KSEG_DATA") else []), "streets"]

@@ -15,7 +15,7 @@ nets = keras.applications
 # Encoder -> its network, its own preprocessing, and the layers whose outputs the features are, by Keras's names.
 NETWORKS = {
     "vgg16": (nets.VGG16, nets.vgg16, [f"block{block}_pool" for block in range(1, 6)]),
-    "resnet50": (
+    "resnet50_v1": (
         nets.ResNet50,
         nets.resnet,
         ["conv1_relu", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"],

@@ -44,7 +44,8 @@ def last_features(name: str, size: tuple[int, int], output_stride: int) -> tuple
         ("efficientnet_lite0", (64, 96), 8, 3),
         ("mobilenet_v2", (65, 97), 8, 0),
         ("mobilenet_v2", (64, 96), 16, 1),
-        ("resnet50", (65, 97), 8, 0),
+        ("resnet18", (65, 97), 8, 0),
+        ("resnet50_v1", (65, 97), 8, 0),
         ("vgg16", (64, 96), 8, 0),
         ("vgg16", (64, 96), 16, 0),
         ("densenet121", (64, 96), 8, 0),
@@ -71,7 +72,7 @@ def test_squeeze_and_excitation_makes_it_an_approximation():
 @pytest.mark.parametrize(
     ("name", "layers"),
     [
-        ("resnet50", ["conv5_block1_2_conv", "conv5_block2_2_conv", "conv5_block3_2_conv"]),
+        ("resnet50_v1", ["conv5_block1_2_conv", "conv5_block2_2_conv", "conv5_block3_2_conv"]),
         ("efficientnet_lite0", ["block13_depthwise_conv", "block14_depthwise_conv", "block15_depthwise_conv"]),
     ],
 )

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.usefixtures("numpy_initializers")
 SMALLEST = (
     "efficientnet_lite0",
     "vgg16",
+    "resnet18",
     "resnet50",
+    "resnet50_v1",
     "mobilenet_v2",
     "mobilenet_v3_small",
     "efficientnet_b0",
@@ -26,14 +28,6 @@ SMALLEST = (
 
 def shapes(features: dict) -> dict:
     return {stride: tuple(feature.shape[1:]) for stride, feature in features.items()}
-
-
-@pytest.fixture
-def without_memory():
-    """Lets models be built whose weights would take gigabytes: they never get values."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
-    keras.utils.clear_session()  # forgets the variables that wait for values
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -69,6 +63,26 @@ def test_the_output_stride_caps_the_strides_and_keeps_the_deepest_feature(name, 
     assert list(features) == [stride for stride in known.strides if stride <= output_stride]
     deepest = (known.sizes(65)[output_stride], known.sizes(97)[output_stride], known.channels[-1])
     assert shapes(features)[output_stride] == deepest
+
+
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18", "vgg16"])
+def test_the_last_stage_but_one_is_there_on_request(name, output_stride, without_memory):
+    features = encoders.extract(
+        keras.Input((65, 97, 3)), name, weights=None, output_stride=output_stride, penultimate=True
+    )
+    known = ENCODERS[name]
+    assert list(features) == [*(stride for stride in known.strides if stride <= output_stride), "penultimate"]
+    stride = min(output_stride, 16)
+    assert shapes(features)["penultimate"] == (known.sizes(65)[stride], known.sizes(97)[stride], known.channels[-2])
+    assert shapes(features)[output_stride][-1] == known.channels[-1]
+
+
+def test_the_last_stage_but_one_of_ones_own_encoder_is_its_last_feature_but_one():
+    image = keras.Input((32, 32, 3))
+    assert encoders.extract(image, own_model(32), penultimate=True)["penultimate"].shape[-1] == 4
+    with pytest.raises(ValueError, match="a single feature"):
+        encoders.extract(image, lambda image: {1: image}, penultimate=True)
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny"])

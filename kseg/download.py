@@ -1,4 +1,4 @@
-"""Fetch, verify, unpack: a data set is there whole or not at all."""
+"""Fetch, verify, unpack: a data set or a weight file is there whole or not at all."""
 
 import errno
 import hashlib
@@ -90,12 +90,55 @@ def fetch_folder(url: str, destination: Path, *, member: str, sha256: str) -> Pa
         raise OSError(f"{url}: the archive is damaged ({error}); nothing was kept, try again") from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise OSError(
-                errno.ENOSPC,
-                f"the disk is full: {destination.parent} has no room; nothing was kept, free some or set KSEG_HOME",
-            ) from error
+            raise _full(destination.parent) from error
         raise
     return destination
+
+
+def fetch(url: str, *, sha256: str, folder: str = "weights") -> Path:
+    """Downloads one file into a folder of `home()`, verified, unless it is there already.
+
+    Args:
+        url: The file.
+        sha256: Its SHA-256, in hexadecimal digits, or how that begins (PyTorch's addresses hold the first eight).
+        folder: The name of the folder in `home()`.
+
+    Returns:
+        The path of the file, named as in the address.
+
+    Raises:
+        OSError: If the server, the network or the disk fails, or the file is not the one expected; nothing is left
+            behind.
+    """
+    path = home() / folder / PurePosixPath(url).name
+    if path.is_file() and file_sha256(path).startswith(sha256.lower()):
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as aside:
+            file = download(url, Path(aside) / path.name)
+            found = file_sha256(file)
+            if not found.startswith(sha256.lower()):
+                raise OSError(
+                    f"{url}: the file is not the one expected: SHA-256 {found} instead of {sha256}...; nothing was kept"
+                )
+            file.replace(path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise _full(path.parent) from error
+        raise
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _full(folder: Path) -> OSError:
+    message = f"the disk is full: {folder} has no room; nothing was kept, free some or set KSEG_HOME"
+    return OSError(errno.ENOSPC, message)
 
 
 def download(url: str, path: Path) -> Path:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kseg import data
-from kseg.data import camvid, download
+from kseg import data, download
+from kseg.data import camvid
 
 camvid_module = sys.modules["kseg.data.camvid"]  # the name `kseg.data.camvid` is the function
 
@@ -199,3 +199,44 @@ def test_the_sum_is_over_sorted_lines_of_hash_and_path(tmp_path):
     (tmp_path / "a" / "b").write_bytes(b"")
     line = f"{hashlib.sha256(b'').hexdigest()}  a/b\n"
     assert download.folder_sha256(tmp_path) == hashlib.sha256(line.encode()).hexdigest()
+
+
+def fetch(server, sha256=None):
+    sha256 = hashlib.sha256(server.content).hexdigest()[:8] if sha256 is None else sha256
+    return download.fetch(server.url.replace("archive.zip", "net-1234abcd.pth"), sha256=sha256)
+
+
+def test_a_file_is_fetched_once_and_checked_by_how_its_sum_begins(server, tmp_path):
+    server.content = b"weights"
+    for _ in range(2):
+        assert fetch(server) == tmp_path / "home" / "weights" / "net-1234abcd.pth"
+    assert fetch(server).read_bytes() == b"weights" and server.requests == 1
+
+
+def test_a_damaged_file_is_fetched_again(server):
+    server.content = b"weights"
+    fetch(server).write_bytes(b"weigh")
+    assert fetch(server).read_bytes() == b"weights" and server.requests == 2
+
+
+def test_a_file_with_another_sum_is_not_kept(server, tmp_path):
+    with pytest.raises(OSError, match="the file is not the one expected: SHA-256") as caught:
+        fetch(server, sha256="00000000")
+    assert "\n" not in str(caught.value)
+    assert [path for path in left_behind(tmp_path) if path.is_file() or path.name != "weights"] == []
+
+
+def test_a_file_cut_short_is_not_kept(server, tmp_path):
+    server.announced = len(server.content) + 1000
+    with pytest.raises(OSError, match=r"broke off after \d+ of \d+ bytes"):
+        fetch(server)
+    assert [path for path in left_behind(tmp_path) if path.is_file() or path.name != "weights"] == []
+
+
+def test_a_full_disk_is_one_line_for_files_too(server, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(download, "file_sha256", full)
+    with pytest.raises(OSError, match=r"the disk is full: .*weights has no room"):
+        fetch(server)

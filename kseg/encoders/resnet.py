@@ -1,0 +1,185 @@
+"""ResNet v1.5, the form of torchvision, timm and segmentation-models-pytorch, whose weight files it takes.
+
+v1.5 halves the size in the bottleneck's 3x3 convolution; the paper, and keras.applications (`resnet50_v1` here), in the
+1x1 convolution before it. Padding is symmetric, as PyTorch pads, at odd and at even sizes.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import keras
+
+from kseg import download, pretrained
+from kseg.checkpoints import reader, torchvision
+from kseg.encoders.channels import adapt_kernel, normalization
+from kseg.layers.convolution import NORM_EPSILON, NORM_MOMENTUM
+
+# Blocks of the four stages, and whether they are bottlenecks: 1x1, 3x3, 1x1 with four times the channels.
+VARIANTS = {
+    "resnet18": ((2, 2, 2, 2), False),
+    "resnet34": ((3, 4, 6, 3), False),
+    "resnet50": ((3, 4, 6, 3), True),
+    "resnet101": ((3, 4, 23, 3), True),
+    "resnet152": ((3, 8, 36, 3), True),
+}
+
+# torchvision's ImageNet weights (IMAGENET1K_V1); the eight digits in a name are the first of the file's SHA-256.
+IMAGENET = {
+    "resnet18": "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+    "resnet34": "https://download.pytorch.org/models/resnet34-b627a593.pth",
+    "resnet50": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+    "resnet101": "https://download.pytorch.org/models/resnet101-63fe2227.pth",
+    "resnet152": "https://download.pytorch.org/models/resnet152-394f9c45.pth",
+}
+
+MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
+DEVIATION = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+
+
+def resnet(
+    name: str,
+    *,
+    input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+    weights: str | None = "imagenet",
+    output_stride: int = 32,
+    multi_grid: Sequence[int] = (),
+    penultimate: bool = False,
+) -> keras.Model:
+    """Builds a ResNet as an encoder: its stem at stride 2, then its four stages at 4, 8, 16 and 32.
+
+    Where a stride becomes dilation, the convolution that loses it keeps the dilation from before, and those after it
+    get the new one: the strided features are found again among the dilated ones, as in torchvision.
+
+    Args:
+        name: `"resnet18"`, `"resnet34"`, `"resnet50"`, `"resnet101"` or `"resnet152"`.
+        input_shape: Height, width and channels of the image, 0 to 255; None where the size varies.
+        weights: `"imagenet"`, which downloads torchvision's file and verifies it, or None for random weights.
+        output_stride: 8, 16 or 32. Strides beyond it become dilation, with the same weights.
+        multi_grid: Factors on the dilation of the last 3x3 convolutions.
+        penultimate: Whether the last stage but one is among the features where its stride has become dilation.
+
+    Returns:
+        A functional model named `encoder` whose output is the list of features, finest first.
+
+    Raises:
+        OSError: The ImageNet weights cannot be fetched, or the file is not the published one.
+
+    Reference:
+        He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, 2015, https://arxiv.org/abs/1512.03385;
+        v1.5: https://catalog.ngc.nvidia.com/orgs/nvidia/resources/resnet_50_v1_5_for_pytorch
+
+    Example:
+        >>> encoder = resnet("resnet18", input_shape=(65, 97, 3), weights=None)
+        >>> [tuple(feature.shape[1:]) for feature in encoder.outputs]
+        [(33, 49, 64), (17, 25, 64), (9, 13, 128), (5, 7, 256), (3, 4, 512)]
+    """
+    blocks, bottleneck = VARIANTS[name]
+    block = _bottleneck if bottleneck else _basic
+    image = keras.Input(input_shape, name="image")
+    x = normalization(MEAN, DEVIATION, channels=input_shape[-1])(image)
+    x = _convolution(x, "conv1", 64, 7, strides=2)
+    x = keras.layers.ReLU(name="relu")(_norm(x, "norm1"))
+    features = [x]
+    x = keras.layers.ZeroPadding2D(1, name="pool_pad")(x)  # the ReLU before it: no value is below 0
+    x = keras.layers.MaxPooling2D(3, 2, name="pool")(x)
+    rates = _rates(blocks, 1 if bottleneck else 2, output_stride, multi_grid)
+    for stage, repeats in enumerate(blocks):
+        stride, replaced = _stride(stage, output_stride)
+        for repeat in range(repeats):
+            shortcut = repeat == 0 and (stage > 0 or bottleneck)
+            steps = stride if repeat == 0 and not replaced else 1
+            x = block(x, f"layer{stage + 1}_{repeat}", 64 * 2**stage, steps, rates, shortcut)
+        features.append(x)
+    kept = [feature for feature, stride in zip(features[:-1], (2, 4, 8, 16), strict=True) if stride < output_stride]
+    if penultimate and output_stride < 32:
+        kept.append(features[-2])
+    encoder = keras.Model(image, [*kept, features[-1]], name="encoder")
+    if weights == "imagenet":
+        load_imagenet(encoder, name)
+    return encoder
+
+
+def load_imagenet(encoder: keras.Model, name: str) -> keras.Model:
+    """Fills a ResNet encoder with torchvision's ImageNet weights, which are downloaded once.
+
+    Args:
+        encoder: What `resnet` built, for images of any number of channels.
+        name: As in `resnet`.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        OSError: The file cannot be fetched, or is not the published one.
+    """
+    url = IMAGENET[name]
+    file = download.fetch(url, sha256=url.rpartition("-")[2].removesuffix(".pth"))
+    arrays = torchvision.encoder(reader.read(file))
+    arrays["conv1/kernel"] = adapt_kernel(arrays["conv1/kernel"], encoder.input_shape[-1])
+    return pretrained.load(encoder, arrays)
+
+
+def _stride(stage: int, output_stride: int) -> tuple[int, bool]:
+    """A stage's stride in the original network, and whether it becomes dilation."""
+    stride = 2 if stage else 1
+    return stride, stride == 2 and 4 * 2**stage > output_stride
+
+
+def _rates(blocks: Sequence[int], convolutions: int, output_stride: int, multi_grid: Sequence[int]) -> Iterator[int]:
+    """The dilation of every 3x3 convolution, in the order of the network."""
+    rates, rate = [], 1
+    for stage, repeats in enumerate(blocks):
+        first = rate
+        if _stride(stage, output_stride)[1]:
+            rate *= 2
+        rates += [first] + [rate] * (repeats * convolutions - 1)
+    if len(multi_grid) > len(rates):
+        raise ValueError(f"multi_grid has {len(multi_grid)} factors for {len(rates)} 3x3 convolutions: leave some out")
+    for position, factor in enumerate(reversed(multi_grid), start=1):
+        rates[-position] *= factor
+    return iter(rates)
+
+
+def _basic(x, name: str, filters: int, strides: int, rates: Iterator[int], shortcut: bool) -> keras.KerasTensor:
+    entry = _shortcut(x, name, filters, strides) if shortcut else x
+    x = _convolution(x, f"{name}_conv1", filters, 3, strides, next(rates))
+    x = keras.layers.ReLU(name=f"{name}_relu1")(_norm(x, f"{name}_norm1"))
+    x = _convolution(x, f"{name}_conv2", filters, 3, 1, next(rates))
+    return _joined(_norm(x, f"{name}_norm2"), entry, name)
+
+
+def _bottleneck(x, name: str, filters: int, strides: int, rates: Iterator[int], shortcut: bool) -> keras.KerasTensor:
+    entry = _shortcut(x, name, 4 * filters, strides) if shortcut else x
+    x = _convolution(x, f"{name}_conv1", filters, 1)
+    x = keras.layers.ReLU(name=f"{name}_relu1")(_norm(x, f"{name}_norm1"))
+    x = _convolution(x, f"{name}_conv2", filters, 3, strides, next(rates))
+    x = keras.layers.ReLU(name=f"{name}_relu2")(_norm(x, f"{name}_norm2"))
+    x = _convolution(x, f"{name}_conv3", 4 * filters, 1)
+    return _joined(_norm(x, f"{name}_norm3"), entry, name)
+
+
+def _shortcut(x: keras.KerasTensor, name: str, filters: int, strides: int) -> keras.KerasTensor:
+    return _norm(_convolution(x, f"{name}_shortcut_conv", filters, 1, strides), f"{name}_shortcut_norm")
+
+
+def _joined(x: keras.KerasTensor, entry: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    x = keras.layers.Add(name=f"{name}_add")([x, entry])
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _convolution(x, name: str, filters: int, kernel_size: int, strides: int = 1, rate: int = 1) -> keras.KerasTensor:
+    if strides > 1 and kernel_size > 1:  # "same" would pad even sizes on the far side only
+        x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+    return keras.layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        padding="valid" if strides > 1 else "same",
+        dilation_rate=rate,
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
+
+
+def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return keras.layers.BatchNormalization(momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON, name=name)(x)

@@ -1,0 +1,60 @@
+"""Cut a map to the size of another one."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class CropLike(keras.layers.Layer):
+    """Cut `(N, H, W, C)` to another tensor's height and width: U-Net's copy and crop.
+
+    Args:
+        at: "centre", where the same margin goes on both sides, or "corner", which keeps the upper left.
+
+    Call arguments:
+        x: `(N, H, W, C)`.
+        like: `(N, H', W', ...)`, no larger; at the centre by an even number of pixels.
+
+    Returns:
+        `(N, H', W', C)`.
+
+    Raises:
+        ValueError: `like` is larger, or the margin cannot be halved.
+
+    Example:
+        >>> import numpy as np
+        >>> x, like = np.arange(16.0).reshape(1, 4, 4, 1), np.zeros((1, 2, 2, 7))
+        >>> keras.ops.convert_to_numpy(CropLike()(x, like))[0, :, :, 0].astype(int).tolist()
+        [[5, 6], [9, 10]]
+    """
+
+    def __init__(self, at: str = "centre", **kwargs: Any):
+        super().__init__(**kwargs)
+        if at not in ("centre", "corner"):
+            raise ValueError(f'CropLike: at is "centre" or "corner", got {at!r}')
+        self.at = at
+
+    def call(self, x, like):
+        self._check(x.shape, like.shape)
+        (height, width), (rows, columns) = ops.shape(x)[1:3], ops.shape(like)[1:3]
+        top, left = ((height - rows) // 2, (width - columns) // 2) if self.at == "centre" else (0, 0)
+        return x[:, top : top + rows, left : left + columns]
+
+    def compute_output_shape(self, x_shape, like_shape):
+        self._check(x_shape, like_shape)
+        return (*like_shape[:3], x_shape[-1])
+
+    def compute_output_spec(self, x, like):
+        return keras.KerasTensor(self.compute_output_shape(x.shape, like.shape), dtype=x.dtype)
+
+    def get_config(self):
+        return super().get_config() | {"at": self.at}
+
+    def _check(self, x_shape, like_shape):
+        for size, wanted in zip(x_shape[1:3], like_shape[1:3], strict=True):
+            if not isinstance(size, int) or not isinstance(wanted, int):
+                continue
+            if size < wanted or (self.at == "centre" and (size - wanted) % 2):
+                raise ValueError(f"{self.name}: {size} pixels cannot be cut to {wanted} at the {self.at}")

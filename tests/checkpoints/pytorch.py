@@ -1,0 +1,63 @@
+"""PyTorch models as references: random weights, and their outputs for images of ours."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+MEAN = np.array([0.485, 0.456, 0.406], "float32")
+DEVIATION = np.array([0.229, 0.224, 0.225], "float32")
+
+SIZES = ((97, 129), (224, 224))
+
+
+def randomized(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Gives a model weights of a trained one's kind: statistics not 0 and 1, every branch heard; for inference."""
+    generator = torch.Generator().manual_seed(seed)
+    for part in module.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            for tensor, low, high in (
+                (part.weight, 0.5, 1.5),
+                (part.bias, -0.3, 0.3),
+                (part.running_mean, -0.3, 0.3),
+                (part.running_var, 0.5, 1.5),
+            ):
+                tensor.data.uniform_(low, high, generator=generator)
+        elif isinstance(part, torch.nn.Conv2d):
+            part.weight.data.normal_(0, part.weight[0].numel() ** -0.5, generator=generator)
+            if part.bias is not None:
+                part.bias.data.normal_(generator=generator)
+    return module.eval()
+
+
+def arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+
+
+def image(size: tuple[int, int], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0, 255, (1, *size, 3)).astype("float32")
+
+
+def normalized(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(((pixels / 255 - MEAN) / DEVIATION).transpose(0, 3, 1, 2).copy())
+
+
+def outputs(module, pixels: np.ndarray) -> list[np.ndarray]:
+    """What a model makes of an image in 0 to 255, as (N, H, W, C)."""
+    with torch.inference_mode():
+        found = module(normalized(pixels))
+    if isinstance(found, dict):  # torchvision's models
+        found = list(found.values())
+    elif isinstance(found, torch.Tensor):
+        found = [found]
+    return [tensor.numpy().transpose(0, 2, 3, 1) for tensor in found]
+
+
+def assert_same(found: Iterable[np.ndarray], expected: Iterable[np.ndarray]) -> None:
+    """The promise for every ported checkpoint: differences under 1e-4 of the output's scale."""
+    for ours, theirs in zip(found, expected, strict=True):
+        ours = np.asarray(ours)
+        assert ours.shape == theirs.shape
+        scale = np.abs(theirs).max()
+        assert scale > 1e-2
+        assert np.abs(ours - theirs).max() < 1e-4 * scale

@@ -1,0 +1,160 @@
+"""Zip files and safetensors that should not be read, and some that should."""
+
+import io
+import pickle
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from kseg.checkpoints import reader
+from tests.checkpoints.test_reader import Evil, refusal
+
+GOOD = {"a": torch.arange(9.0), "b": torch.ones(2, 2)}
+
+
+def members(content=GOOD) -> dict[str, bytes]:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with zipfile.ZipFile(buffer) as archive:
+        return {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+
+
+def pack(path, files, *, folder="archive/", compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(name if name.startswith(("/", "..", "\\")) else folder + name, content)
+    return path
+
+
+def test_a_file_packed_again_is_read(tmp_path):
+    found = reader.read(pack(tmp_path / "weights.pth", members()))
+    assert found["a"].tolist() == list(range(9)) and found["b"].shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(b"cos\nsystem\n(S'touch MARK'\ntR.", id="GLOBAL"),
+        pytest.param(b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x0atouch MARK\x85R.", id="STACK_GLOBAL"),
+        pytest.param(b'cbuiltins\nexec\n(S\'open("MARK", "w")\'\ntR.', id="REDUCE on builtins"),
+        pytest.param(b"\x82\x01.", id="EXT1"),
+        pytest.param(b"\x83\x01\x00.", id="EXT2"),
+        pytest.param(b"\x84\x01\x00\x00\x00.", id="EXT4"),
+        pytest.param(b"(ios\nsystem\n.", id="INST"),
+        pytest.param(b"(cos\nsystem\nS'touch MARK'\no.", id="OBJ"),
+        pytest.param(b"}S'a'\n(lp0\ncos\nsystem\n(S'touch MARK'\ntRas.", id="nested"),
+        pytest.param(b"ctorch._utils\n_rebuild_parameter\n(cos\nsystem\n(S'touch MARK'\ntRtR.", id="inside a tensor"),
+        pytest.param(b"ccollections\nOrderedDict\n(tR(S'__setstate__'\ncos\nsystem\ndb.", id="BUILD"),
+        pytest.param(b"Pos.system\n.", id="PERSID"),
+        pytest.param(b"\x80\x02\x81.", id="NEWOBJ"),
+        pytest.param(b"\x96\x01\x00\x00\x00\x00\x00\x00\x00a.", id="BYTEARRAY8"),
+    ],
+)
+def test_programs_are_refused_before_anything_runs(program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = []
+    monkeypatch.setattr("os.system", lambda *arguments: ran.append(arguments))
+    refusal(pack(tmp_path / "weights.pth", {**members(), "data.pkl": program}))
+    assert not ran and not (tmp_path / "MARK").exists()
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+def test_a_call_is_refused_and_does_not_run(protocol, tmp_path):
+    mark = tmp_path / "mark"
+    evil = pickle.dumps({"a": [Evil(mark)]}, protocol)
+    refusal(pack(tmp_path / "weights.pth", {**members(), "data.pkl": evil}))
+    assert not mark.exists()
+
+
+def test_a_pickled_module_is_refused(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(torch.nn.Linear(2, 2), path)
+    assert "it asks for torch.nn.modules.linear.Linear" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["/etc/a", "../a", "data/../../a", "..\\a", "a\\b"])
+def test_a_name_that_leads_outside_is_refused(name, tmp_path):
+    assert "leads outside" in refusal(pack(tmp_path / "weights.pth", {**members(), name: b""}))
+
+
+def test_what_is_compressed_is_refused(tmp_path):
+    files = {**members(), "data/9": bytes(10**6)}
+    path = pack(tmp_path / "weights.pth", files, compression=zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 10**5
+    assert "compressed" in refusal(path)
+
+
+def test_entries_that_share_their_bytes_are_refused(tmp_path):
+    """A bomb of overlapping entries: the directory names the same bytes many times."""
+    path = pack(tmp_path / "weights.pth", {**members(), "data/bomb": bytes(5000)})
+    with zipfile.ZipFile(path) as archive:
+        start, count = archive.start_dir, len(archive.infolist())
+    content = path.read_bytes()
+    directory, tail = content[start : content.rindex(b"PK\5\6")], content[content.rindex(b"PK\5\6") :]
+    last = directory[directory.rindex(b"PK\1\2") :]
+    extra = b"".join(last.replace(b"data/bomb", b"data/b%03d" % i) for i in range(100))
+    end = struct.pack("<4s4H2LH", tail[:4], 0, 0, count + 100, count + 100, len(directory + extra), start, 0)
+    path.write_bytes(content[:start] + directory + extra + end)
+    assert "larger than the file" in refusal(path)
+
+
+def test_another_byte_order_is_refused(tmp_path):
+    assert "byte order is 'big'" in refusal(pack(tmp_path / "weights.pth", {**members(), "byteorder": b"big"}))
+
+
+def test_a_storage_that_is_missing_or_of_another_size_is_refused(tmp_path):
+    files = members()
+    assert "storage '0' has 4 bytes where 36" in refusal(pack(tmp_path / "a.pth", {**files, "data/0": b"1234"}))
+    del files["data/0"]
+    assert "storage '0' is missing" in refusal(pack(tmp_path / "b.pth", files))
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path):
+    assert "no data.pkl" in refusal(pack(tmp_path / "weights.pth", {"README.md": b"hello"}))
+    with zipfile.ZipFile(tmp_path / "two.pth", "w") as archive:
+        for folder in ("a", "b"):
+            archive.writestr(f"{folder}/data.pkl{folder}", b"N.")
+    assert "2 folders" in refusal(tmp_path / "two.pth")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_an_entry_that_is_there_twice_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "weights.pth", "w") as archive:
+        for _ in range(2):
+            archive.writestr("a/data.pkl", b"N.")
+    assert "twice" in refusal(tmp_path / "weights.pth")
+
+
+def test_a_flipped_byte_is_noticed(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(GOOD, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.arange(9.0).numpy().tobytes()) + 5] ^= 1
+    path.write_bytes(content)
+    assert "damaged" in refusal(path)
+
+
+@pytest.mark.parametrize("kind", ["zip", "safetensors"])
+def test_every_truncation_is_reported(kind, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut.pth"
+    (torch.save if kind == "zip" else safetensors.torch.save_file)(GOOD, whole)
+    content = whole.read_bytes()
+    for length in range(0, len(content), 13):
+        cut.write_bytes(content[:length])
+        refusal(cut)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64", "int64", "uint8", "bool"])
+def test_safetensors_are_what_pytorch_reads(dtype, tmp_path):
+    content = {name: tensor.to(getattr(torch, dtype)) for name, tensor in GOOD.items()} | {"c": torch.tensor(3.0)}
+    safetensors.torch.save_file(content, tmp_path / "weights.safetensors")
+    found = reader.read(tmp_path / "weights.safetensors")
+    assert found.keys() == content.keys()
+    for name, tensor in content.items():
+        expected = tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+        np.testing.assert_array_equal(found[name], expected, strict=True)
+        found[name][...] = 1

@@ -1,0 +1,133 @@
+"""Ported models against segmentation-models-pytorch."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+from kseg import pretrained, zoo
+from kseg.checkpoints import smp as names
+from tests.checkpoints import pytorch
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers", "torchvision")
+
+
+def build(model: str, **config):
+    import segmentation_models_pytorch as smp
+
+    return getattr(smp, model)(encoder_weights=None, **config)
+
+
+def ported(network, model: str, **config) -> keras.Model:
+    builder, arguments, arrays = names.convert(pytorch.arrays(network), model, **config)
+    return pretrained.load(zoo.build(builder, encoder_weights=None, **arguments), arrays)
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet34"])
+def test_unet(encoder):
+    config = {"encoder_name": encoder, "classes": 3}
+    network = pytorch.randomized(build("Unet", **config))
+    model = ported(network, "Unet", **config)
+    for size in pytorch.SIZES if encoder == "resnet18" else [(33, 65)]:
+        pixels = pytorch.image(size)
+        pytorch.assert_same([model.predict(pixels, verbose=0)], pytorch.outputs(network, pixels))
+
+
+def cut(network, size: tuple[int, int]):
+    """Has the library take any size, which it refuses, as the builders here do: what is too large is cut.
+
+    DeepLabV3's logits end up larger than the image, and DeepLabV3Plus's features larger than those of stride 4.
+    """
+    network.requires_divisible_input_shape = False
+    quarter = [-(-side // 4) for side in size]
+
+    def forward(x):
+        enlarge = getattr(network.decoder, "up", torch.nn.Identity())
+        hook = enlarge.register_forward_hook(lambda *call: call[-1][:, :, : quarter[0], : quarter[1]])
+        logits = network(x)[:, :, : size[0], : size[1]]
+        hook.remove()
+        return logits
+
+    return forward
+
+
+@pytest.mark.parametrize(
+    ("model", "config"),
+    [
+        ("DeepLabV3", {"encoder_name": "resnet50", "classes": 3}),
+        ("DeepLabV3", {"encoder_name": "resnet18", "classes": 2, "encoder_output_stride": 16}),
+        ("DeepLabV3Plus", {"encoder_name": "resnet50", "classes": 3}),
+        ("DeepLabV3Plus", {"encoder_name": "resnet18", "classes": 2, "encoder_output_stride": 8}),
+    ],
+)
+def test_deeplab(model, config):
+    small = config["encoder_name"] == "resnet18"
+    if small:
+        config = {**config, "decoder_atrous_rates": (2, 3, 4), "decoder_channels": 32}
+    network = pytorch.randomized(build(model, **config))
+    found = ported(network, model, **config)
+    for size in [(64, 96)] if small else pytorch.SIZES:
+        pixels = pytorch.image(size)
+        pytorch.assert_same([found.predict(pixels, verbose=0)], pytorch.outputs(cut(network, size), pixels))
+
+
+def test_a_hub_folder_is_read(tmp_path):
+    network = pytorch.randomized(build("Unet", encoder_name="resnet18", classes=2, decoder_channels=(32, 16, 8, 8, 4)))
+    network.save_pretrained(tmp_path)
+    builder, arguments, arrays = names.read_folder(tmp_path)
+    assert builder == "unet" and arguments["num_classes"] == 2 and arguments["filters"] == [32, 16, 8, 8, 4]
+    model = pretrained.load(zoo.build(builder, encoder_weights=None, **arguments), arrays)
+    pixels = pytorch.image((64, 96))
+    pytorch.assert_same([model.predict(pixels, verbose=0)], pytorch.outputs(network, pixels))
+
+
+@pytest.mark.parametrize("model", ["Unet", "DeepLabV3", "DeepLabV3Plus"])
+def test_names_and_shapes_are_those_of_the_library_at_101_layers(model):
+    with torch.device("meta"):
+        network = build(model, encoder_name="resnet101", classes=2)
+    state = {key: np.broadcast_to(np.float32(0), tensor.shape) for key, tensor in network.state_dict().items()}
+    builder, arguments, arrays = names.convert(state, model, encoder_name="resnet101", classes=2)
+    with keras.StatelessScope(initialize_variables=False):
+        built = zoo.build(builder, encoder_weights=None, **arguments)
+        expected = {key: tuple(variable.shape) for key, variable in pretrained.weight_keys(built).items()}
+    keras.utils.clear_session()
+    assert {key: array.shape for key, array in arrays.items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "config"),
+    [
+        ("FPN", {}),
+        ("Unet", {"encoder_name": "vgg16"}),
+        ("Unet", {"encoder_depth": 4}),
+        ("Unet", {"decoder_attention_type": "scse"}),
+        ("Unet", {"decoder_use_norm": "layernorm"}),
+        ("Unet", {"decoder_use_batchnorm": False}),
+        ("Unet", {"decoder_interpolation": "bilinear"}),
+        ("Unet", {"activation": "tanh"}),
+        ("Unet", {"new_option": 1}),
+        ("DeepLabV3", {"decoder_aspp_separable": True}),
+        ("DeepLabV3", {"upsampling": 2}),
+        ("DeepLabV3Plus", {"aux_params": {"classes": 3}}),
+    ],
+)
+def test_what_has_no_counterpart_is_refused_in_one_line(model, config):
+    with pytest.raises(ValueError) as error:
+        names.convert({}, model, **config)
+    message = str(error.value)
+    assert "\n" not in message and (next(iter(config), "FPN") in message or "decoder_use_norm" in message)
+
+
+def test_a_broken_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        names.read_folder(tmp_path)
+    config = tmp_path / "config.json"
+    for content in ("{", "[]", json.dumps({"classes": 3})):
+        config.write_text(content)
+        with pytest.raises(ValueError, match=r"config\.json"):
+            names.read_folder(tmp_path)
+    config.write_text(json.dumps({"_model_class": "Unet"}))
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
+        names.read_folder(tmp_path)

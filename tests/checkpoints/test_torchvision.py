@@ -1,0 +1,56 @@
+"""Ported models against torchvision."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+from kseg import pretrained, zoo
+from kseg.checkpoints import torchvision as names
+from tests.checkpoints import pytorch
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
+
+def build(torchvision, name: str):
+    model = getattr(torchvision.models.segmentation, name.removesuffix("-coco_voc"))
+    return model(weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
+
+
+@pytest.mark.parametrize("name", ["fcn_resnet50-coco_voc", "deeplabv3_resnet50-coco_voc"])
+def test_both_outputs_are_those_of_torchvision(name, torchvision):
+    network = pytorch.randomized(build(torchvision, name))
+    published = names.PUBLISHED[name]
+    model = zoo.build(published.builder, 21, encoder_weights=None, auxiliary=True, **published.arguments)
+    pretrained.load(model, names.convert(pytorch.arrays(network), auxiliary=True))
+    for size in pytorch.SIZES:
+        pixels = pytorch.image(size)
+        found = model.predict(pixels, verbose=0)
+        pytorch.assert_same([found["logits"], found["auxiliary"]], pytorch.outputs(network, pixels))
+
+
+@pytest.mark.parametrize("auxiliary", [True, False])
+@pytest.mark.parametrize("name", names.PUBLISHED)
+def test_names_shapes_and_parameters_are_those_of_torchvision(name, auxiliary, torchvision):
+    with torch.device("meta"):
+        network = build(torchvision, name)
+    state = {key: np.broadcast_to(np.float32(0), tensor.shape) for key, tensor in network.state_dict().items()}
+    published = names.PUBLISHED[name]
+    with keras.StatelessScope(initialize_variables=False):
+        model = zoo.build(published.builder, 21, encoder_weights=None, auxiliary=auxiliary, **published.arguments)
+        expected = {key: tuple(variable.shape) for key, variable in pretrained.weight_keys(model).items()}
+        trainable = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+    keras.utils.clear_session()
+    assert {key: array.shape for key, array in names.convert(state, auxiliary=auxiliary).items()} == expected
+    if auxiliary:
+        weights = torchvision.models.get_model_weights(name.removesuffix("-coco_voc")).DEFAULT
+        assert trainable == sum(parameter.numel() for parameter in network.parameters()) == weights.meta["num_params"]
+        assert weights.url == published.url
+        assert weights.meta["categories"][1:] == [cls.replace("tv/", "tv").replace(" ", "") for cls in names.VOC[1:]]
+
+
+def test_imagenet_addresses_are_those_of_torchvision(torchvision):
+    from kseg.encoders import resnet
+
+    for name, url in resnet.IMAGENET.items():
+        assert torchvision.models.get_model_weights(name).IMAGENET1K_V1.url == url

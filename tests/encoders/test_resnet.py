@@ -1,0 +1,117 @@
+"""ResNet v1.5 against torchvision's."""
+
+import hashlib
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+from kseg import download, encoders, pretrained
+from kseg.checkpoints import torchvision as names
+from kseg.encoders import resnet
+from tests.checkpoints import pytorch
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
+
+class Features(torch.nn.Module):
+    """The five features of a classifier of torchvision or timm."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.pool = torch.nn.MaxPool2d(3, 2, 1)
+
+    def forward(self, x):
+        net = self.network
+        features = [torch.relu(net.bn1(net.conv1(x)))]
+        x = self.pool(features[0])
+        for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
+            x = stage(x)
+            features.append(x)
+        return features
+
+
+def ported(network, name: str, **options) -> keras.Model:
+    model = resnet.resnet(name, weights=None, **options)
+    return pretrained.load(model, names.encoder(pytorch.arrays(network)))
+
+
+@pytest.mark.parametrize("size", pytorch.SIZES)
+def test_features_are_those_of_torchvision(size, torchvision):
+    network = pytorch.randomized(torchvision.models.resnet18(weights=None))
+    pixels = pytorch.image(size)
+    found = ported(network, "resnet18").predict(pixels, verbose=0)
+    pytorch.assert_same(found, pytorch.outputs(Features(network), pixels))
+
+
+@pytest.mark.parametrize(("output_stride", "replaced"), [(8, (False, True, True)), (16, (False, False, True))])
+def test_dilated_features_are_those_of_torchvision(output_stride, replaced, torchvision):
+    network = torchvision.models.resnet50(weights=None, replace_stride_with_dilation=replaced)
+    pixels = pytorch.image((65, 98))
+    pytorch.randomized(network)
+    found = ported(network, "resnet50", output_stride=output_stride, penultimate=True).predict(pixels, verbose=0)
+    expected = pytorch.outputs(Features(network), pixels)
+    if output_stride == 8:
+        del expected[2]  # the second stage has stride 8, as the two after it
+    pytorch.assert_same(found, expected)
+
+
+@pytest.mark.parametrize("name", resnet.VARIANTS)
+def test_names_shapes_and_parameters_are_those_of_torchvision(name, torchvision):
+    with torch.device("meta"):
+        network = getattr(torchvision.models, name)(weights=None)
+    state = {key: np.broadcast_to(np.float32(0), tensor.shape) for key, tensor in network.state_dict().items()}
+    with keras.StatelessScope(initialize_variables=False):
+        model = resnet.resnet(name, weights=None)
+        expected = {key: tuple(variable.shape) for key, variable in pretrained.weight_keys(model).items()}
+        trainable = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+    keras.utils.clear_session()
+    assert {key: array.shape for key, array in names.encoder(state).items()} == expected
+    without_classifier = sum(p.numel() for key, p in network.named_parameters() if not key.startswith("fc."))
+    assert trainable == without_classifier
+
+
+def rates(name: str, output_stride: int, multi_grid=()) -> list[int]:
+    model = encoders.ENCODERS[name].build(
+        input_shape=(None, None, 3), weights=None, output_stride=output_stride, multi_grid=multi_grid
+    )
+    return [
+        layer.dilation_rate[0]
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (3, 3)
+    ]
+
+
+def test_the_convolution_that_loses_its_stride_keeps_the_former_dilation():
+    assert rates("resnet18", 16) == [1] * 12 + [1, 2, 2, 2]
+    assert rates("resnet18", 8) == [1] * 8 + [1, 2, 2, 2] + [2, 4, 4, 4]
+    assert rates("resnet18", 16, (1, 2, 4)) == [1] * 12 + [1, 2, 4, 8]
+    with pytest.raises(ValueError, match="multi_grid has 17 factors for 16 3x3 convolutions"):
+        rates("resnet18", 16, [1] * 17)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_imagenet_weights_are_downloaded_checked_and_adapted(channels, torchvision, tmp_path, monkeypatch):
+    network = pytorch.randomized(torchvision.models.resnet18(weights=None))
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    digits = hashlib.sha256((tmp_path / "net.pth").read_bytes()).hexdigest()[:8]
+    address = f"{tmp_path.as_uri()}/net.pth"
+    published = tmp_path / f"net-{digits}.pth"
+    (tmp_path / "net.pth").rename(published)
+    monkeypatch.setenv("KSEG_HOME", str(tmp_path / "home"))
+    monkeypatch.setitem(resnet.IMAGENET, "resnet18", address.replace("net.pth", published.name))
+    model = encoders.ENCODERS["resnet18"].build(
+        input_shape=(None, None, channels), weights="imagenet", output_stride=32
+    )
+    kernel = network.conv1.weight.detach().numpy().transpose(2, 3, 1, 0)
+    expected = {1: kernel.sum(2, keepdims=True), 3: kernel, 4: kernel[:, :, [0, 1, 2, 0]] * 0.75}[channels]
+    np.testing.assert_allclose(model.get_layer("conv1").get_weights()[0], expected, rtol=1e-6)
+    assert download.file_sha256(tmp_path / "home" / "weights" / published.name).startswith(digits)
+
+
+def test_the_published_addresses_hold_their_hashes():
+    assert resnet.IMAGENET.keys() == resnet.VARIANTS.keys()
+    for name, url in resnet.IMAGENET.items():
+        assert url.startswith(f"https://download.pytorch.org/models/{name}-") and len(url.rpartition("-")[2]) == 12

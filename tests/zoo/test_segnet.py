@@ -1,0 +1,59 @@
+"""SegNet: its sizes, its count, and what its decoder can be compared with."""
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import zoo
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
+
+def test_parameters_are_the_papers(without_memory):
+    model = zoo.segnet(11, encoder_weights=None)
+    count = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+    assert count == 29_433_483 + 15_872  # convolutions with biases, and BatchNorm's scales and shifts
+
+
+def test_poolings_round_up(without_memory):
+    encoder = zoo.segnet(11, encoder_weights=None, input_shape=(360, 480, 3)).get_layer("encoder")
+    sizes = [encoder.get_layer(f"pool{level}").output[0].shape[1:3] for level in range(1, 6)]
+    assert sizes == [(180, 240), (90, 120), (45, 60), (23, 30), (12, 15)]
+
+
+@pytest.mark.parametrize("unpooling", ["max", "nearest", "bed_of_nails", "transpose", "bilinear"])
+def test_every_unpooling_returns_to_the_size_that_was_pooled(unpooling):
+    model = zoo.segnet_basic(3, unpooling=unpooling, filters=4)
+    assert model.predict_on_batch(np.zeros((1, 45, 61, 3), "uint8")).shape == (1, 45, 61, 3)
+
+
+@pytest.mark.parametrize("unpooling", ["max", "bed_of_nails"])
+def test_unpooled_values_stand_where_they_should(unpooling):
+    """Of each 2x2 window one pixel is kept: where the maximum was, or in the corner."""
+    model = zoo.segnet_basic(3, unpooling=unpooling, filters=4)
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 48, 3)).astype("uint8")
+    encoder = model.get_layer("encoder")
+    pooled, argmax = encoder.get_layer("pool4").output
+    tensors = keras.Model(encoder.input, [pooled, argmax]).predict_on_batch(image)
+    values, positions = (tensor[0] for tensor in tensors)
+    found = keras.Model(model.input, model.get_layer("unpool_4").output).predict_on_batch(image)[0]
+    expected = np.zeros((4, 6, 4), "float32")
+    for (row, column, channel), value in np.ndenumerate(values):
+        position = positions[row, column, channel] if unpooling == "max" else 0
+        expected[2 * row + position // 2, 2 * column + position % 2, channel] = value
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_an_unknown_unpooling_is_named():
+    with pytest.raises(ValueError, match=r"unpooling must be one of max, .*, got 'min'"):
+        zoo.segnet_basic(3, unpooling="min")
+
+
+def test_vgg_kernels_fill_the_encoder(monkeypatch):
+    source = keras.applications.VGG16(weights=None, include_top=False)
+    monkeypatch.setattr(keras.applications, "VGG16", lambda weights, include_top: source)
+    encoder = zoo.segnet(2).get_layer("encoder")
+    for level, index in ((1, 1), (3, 2), (5, 3)):
+        kernel = keras.ops.convert_to_numpy(source.get_layer(f"block{level}_conv{index}").kernel)
+        kernel = kernel[:, :, ::-1] if level == 1 else kernel  # blue, green, red
+        np.testing.assert_array_equal(encoder.get_layer(f"conv{level}_{index}").conv.get_weights()[0], kernel)

@@ -1,0 +1,56 @@
+"""The network of the U-Net paper."""
+
+import numpy as np
+import pytest
+
+from kseg import zoo
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
+SMALL = {"filters": (2, 4, 4, 8, 8)}
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ({}, 31_030_658),
+        ({"up": "bilinear"}, 31_030_658),
+        ({"padding": "same", "batch_norm": True, "input_shape": (None, None, 3)}, 31_037_698),
+    ],
+)
+def test_parameters_are_the_papers(options, count, without_memory):
+    model = zoo.unet_2015(2, **options)
+    assert sum(int(np.prod(variable.shape)) for variable in model.trainable_variables) == count
+
+
+def test_sizes_are_the_figures():
+    model = zoo.unet_2015(2, input_shape=(572, 572, 1), **SMALL)
+    assert model.output_shape == (None, 388, 388, 2)
+    before = [model.get_layer("encoder").get_layer(f"conv{level}_2").output.shape[1] for level in (1, 2, 3, 4, 5)]
+    assert before == [568, 280, 136, 64, 28]
+    assert [model.get_layer(f"crop{level}").output.shape[1] for level in (1, 2, 3, 4)] == [392, 200, 104, 56]
+
+
+def test_unknown_sizes_give_what_the_figures_give():
+    assert zoo.unet_2015(2, **SMALL).predict_on_batch(np.zeros((1, 188, 204, 1), "uint8")).shape == (1, 4, 20, 2)
+
+
+@pytest.mark.parametrize(("side", "near"), [(100, "188 or 204"), (512, "508 or 524"), (573, "572 or 588")])
+def test_sizes_that_do_not_fit_are_answered_with_near_ones(side, near):
+    with pytest.raises(ValueError, match=f"no side of {side} pixels: take {near}"):
+        zoo.unet_2015(2, input_shape=(572, side, 1))
+
+
+def test_valid_logits_are_the_inner_part_of_any_larger_tile():
+    """Unpadded, a pixel's logits depend on its 185 x 185 neighbours alone: the paper's overlap-tile strategy."""
+    model = zoo.unet_2015(2, **SMALL)
+    image = np.random.default_rng(0).integers(0, 256, (1, 220, 220, 1)).astype("uint8")
+    whole = model.predict_on_batch(image)
+    tile = model.predict_on_batch(image[:, 16:204, 32:220])
+    np.testing.assert_allclose(tile, whole[:, 16:20, 32:36], atol=1e-5)
+
+
+@pytest.mark.parametrize("up", ["transposed", "bilinear"])
+def test_same_padding_takes_any_size(up):
+    model = zoo.unet_2015(3, padding="same", up=up, **SMALL)
+    assert model.predict_on_batch(np.zeros((1, 45, 61, 1), "uint8")).shape == (1, 45, 61, 3)
