@@ -14,6 +14,7 @@ import numpy as np
 
 from kseg import download, pretrained
 from kseg.checkpoints import reader, smp, torchvision
+from kseg.zoo.baselines import convolutionalize, full_resolution, patch_classifier
 from kseg.zoo.deeplab import deeplabv3, deeplabv3plus
 from kseg.zoo.deeplab_v1_v2 import deeplabv1, deeplabv2
 from kseg.zoo.fcn import fcn8, fcn16, fcn32, fcn_dilated
@@ -21,6 +22,7 @@ from kseg.zoo.segnet import segnet, segnet_basic
 from kseg.zoo.unet import unet, unet_2015
 
 BUILDERS: dict[str, Callable[..., keras.Model]] = {
+    "full_resolution": full_resolution,
     "fcn32": fcn32,
     "fcn16": fcn16,
     "fcn8": fcn8,
@@ -35,7 +37,17 @@ BUILDERS: dict[str, Callable[..., keras.Model]] = {
     "deeplabv3plus": deeplabv3plus,
 }
 
-__all__ = ["BUILDERS", "build", "load", *BUILDERS]
+__all__ = ["BUILDERS", "build", "convolutionalize", "list_models", "load", "patch_classifier", *BUILDERS]
+
+
+def list_models() -> list[str]:
+    """Names all builders.
+
+    Example:
+        >>> "unet" in list_models()
+        True
+    """
+    return list(BUILDERS)
 
 
 def build(builder: str, num_classes: int | None = None, **arguments: object) -> keras.Model:
@@ -120,8 +132,11 @@ def _published(source: str | os.PathLike) -> str:
     if not converted.exists():
         arguments = {"num_classes": len(published.classes), **published.arguments}
         file = download.fetch(published.url, sha256=published.sha256)
-        model = build(published.builder, encoder_weights=None, **arguments)
-        pretrained.load(model, torchvision.convert(reader.read(file)))
+        try:
+            model = build(published.builder, encoder_weights=None, **arguments)
+            pretrained.load(model, torchvision.convert(reader.read(file)))
+        finally:
+            file.unlink()  # the converted file is all that is needed
         pretrained.save(
             model,
             converted,
@@ -131,5 +146,4 @@ def _published(source: str | os.PathLike) -> str:
             palette=published.palette,
             source=published.url,
         )
-        file.unlink()  # the converted file is all that is needed
     return os.fspath(converted)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import keras
 
 from kseg import pretrained
-from kseg.encoders.applications import CAFFE
+from kseg.encoders.applications import IMAGENET
 from kseg.encoders.channels import adapt_kernel, normalization
 from kseg.layers import (
     ConvNormAct,
@@ -106,7 +106,8 @@ def segnet_basic(
 def _encoder(levels: Sequence[Sequence[int]], kernel_size: int, input_shape: Sequence[int | None]) -> keras.Model:
     """Gives the deepest feature and, of each level, what was pooled and where its maxima were."""
     image = keras.Input(input_shape, name="image")
-    x = normalization(CAFFE.mean, CAFFE.deviation, channels=image.shape[-1])(image)
+    # VGG's kernels expect pixels less their mean; BatchNorm after the first convolution makes their scale immaterial.
+    x = normalization(IMAGENET.mean, IMAGENET.deviation, channels=image.shape[-1])(image)
     memories = []
     for level, widths in enumerate(levels, start=1):
         for index, width in enumerate(widths, start=1):

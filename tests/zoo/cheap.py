@@ -1,17 +1,34 @@
 """Arguments with which every builder is cheap to test."""
 
+from kseg.layers import ConvNormAct
+
 LITE = {"encoder": "efficientnet_lite0", "encoder_weights": None}
+
+
+def encoder_to(stride):
+    """A small encoder down to a stride: compiling a published one takes JAX longer than all the rest."""
+
+    def encoder(image):
+        x, features = image / 255, {}
+        for level in range(1, stride.bit_length()):
+            x = features[2**level] = ConvNormAct(4 + 2 * level, strides=2, name=f"stage_{level}")(x)
+        return features
+
+    return {"encoder": encoder, "encoder_weights": None}
+
+
 CHEAP = {
-    "fcn32": LITE,
-    "fcn16": LITE,
-    "fcn8": LITE,
-    "fcn_dilated": LITE,
+    "full_resolution": {"filters": (6, 6)},
+    "fcn32": encoder_to(32),
+    "fcn16": encoder_to(32),
+    "fcn8": encoder_to(32),
+    "fcn_dilated": encoder_to(8),
     "segnet": {"encoder_weights": None},
-    "segnet_basic": {"filters": 8},
-    "unet": LITE,
-    "unet_2015": {"padding": "same", "batch_norm": True, "filters": (4, 8, 8, 16, 16), "input_shape": (None, None, 3)},
-    "deeplabv1": LITE,
-    "deeplabv2": LITE | {"scales": (0.5, 1.0)},
-    "deeplabv3": LITE,
-    "deeplabv3plus": LITE,
+    "segnet_basic": {"filters": 6},
+    "unet": {"filters": (16, 12, 8, 8, 4), **encoder_to(32)},
+    "unet_2015": {"padding": "same", "filters": (4, 4, 6, 6, 8), "input_shape": (None, None, 3)},
+    "deeplabv1": {"rate": 2, **encoder_to(8)},
+    "deeplabv2": {"rates": (1, 2), "scales": (0.5, 1.0), **encoder_to(8)},
+    "deeplabv3": {"rates": (1, 2), "filters": 8, **encoder_to(16)},
+    "deeplabv3plus": {"rates": (1, 2), "filters": 8, "separable": True, **encoder_to(16)},
 }

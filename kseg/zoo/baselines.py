@@ -1,0 +1,201 @@
+"""What came before encoder and decoder: classifying pixel by pixel, and convolving at full resolution."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from kseg import pretrained
+from kseg.encoders.applications import IMAGENET
+from kseg.encoders.atrous import AtrousPooling2D
+from kseg.encoders.channels import normalization
+from kseg.layers import ConvNormAct, SegmentationHead
+
+
+def patch_classifier(
+    num_classes: int | None = None,
+    *,
+    patch_size: int = 33,
+    filters: Sequence[int] = (32, 64),
+    units: int = 128,
+    weights: str | os.PathLike | None = None,
+    channels: int = 3,
+) -> keras.Model:
+    """Builds a small classifier of a patch's centre pixel: twice convolve and pool a level, then two dense layers.
+
+    Args:
+        num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
+        patch_size: Side of the patch, pixels, odd.
+        filters: Channels of the levels.
+        units: Width of the hidden dense layer.
+        weights: A file of trained weights.
+        channels: Of the image.
+
+    Returns:
+        A model from patches `(N, patch_size, patch_size, C)`, 0 to 255, to logits `(N, num_classes)`.
+
+    Raises:
+        ValueError: The patch is even, or too small for the levels.
+
+    Reference:
+        Ciresan, Giusti, Gambardella, Schmidhuber: Deep Neural Networks Segment Neuronal Membranes in Electron
+        Microscopy Images, 2012
+
+    Example:
+        >>> patch_classifier(5).output_shape
+        (None, 5)
+    """
+    num_classes, _ = pretrained.resolve(weights, num_classes, None)
+    if patch_size % 2 == 0:
+        raise ValueError(f"patch_size must be odd to have a centre, got {patch_size}")
+    image = keras.Input((patch_size, patch_size, channels), name="image")
+    x = normalization(IMAGENET.mean, IMAGENET.deviation, channels=channels)(image)
+    for level, width in enumerate(filters, start=1):
+        if x.shape[1] < 6:
+            raise ValueError(f"patch_size={patch_size} is too small for {len(filters)} levels: nothing is left")
+        for index in (1, 2):
+            x = keras.layers.Conv2D(
+                width, 3, activation="relu", kernel_initializer="he_normal", name=f"conv{level}_{index}"
+            )(x)
+        x = keras.layers.MaxPooling2D(2, name=f"pool{level}")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = keras.layers.Dense(units, activation="relu", kernel_initializer="he_normal", name="hidden")(x)
+    logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
+    return pretrained.load(keras.Model(image, logits, name="patch_classifier"), weights)
+
+
+def convolutionalize(model: keras.Model, *, padding: str = "valid") -> keras.Model:
+    """Turns a classifier of patches into a net that classifies every patch of an image at once.
+
+    A stride becomes the dilation of all that follows, and the dense layer on the flattened feature a convolution of its
+    size: the output is exactly what sliding the patch over the image gives, window by window.
+
+    Args:
+        model: A chain of convolutions without padding, 2x2 pooling, Flatten, Dense, activations and dropout, e.g.
+            `patch_classifier`. Its weights are copied.
+        padding: `"valid"`, or `"same"` to surround the image with black, so that every pixel is some patch's centre.
+
+    Returns:
+        A model from images `(N, H, W, C)` to `(N, H - P + 1, W - P + 1, num_classes)` for patches of side P, or to the
+        image's size.
+
+    Raises:
+        ValueError: A layer that has no dense form, by its name.
+
+    Reference:
+        Sermanet et al.: OverFeat, 2013, https://arxiv.org/abs/1312.6229; the dilation: Giusti et al.: Fast Image
+        Scanning with Deep Max-Pooling Convolutional Neural Networks, 2013, https://arxiv.org/abs/1302.1700
+
+    Example:
+        >>> convolutionalize(patch_classifier(5)).compute_output_shape((1, 40, 50, 3))
+        (1, 8, 18, 5)
+    """
+    if padding not in ("valid", "same"):
+        raise ValueError(f'padding is "valid" or "same", got {padding!r}')
+    _, *side, channels = model.input_shape
+    image = keras.Input((None, None, channels), name="image")
+    x, rate = image, 1
+    seen: tuple[int, ...] = (1, 1)  # how many pixels of the image an output pixel sees
+    if padding == "same":
+        x = keras.layers.ZeroPadding2D([(n // 2, n - 1 - n // 2) for n in side], name="surround")(x)
+    flat: tuple[int, ...] = ()  # the feature that was flattened and meets the next dense layer
+    for layer in model.layers[1:]:
+        if isinstance(layer, keras.layers.Flatten):
+            flat = tuple(layer.input.shape[1:])
+            continue
+        form = _dense_form(layer, rate, flat)
+        x = form(x)
+        if isinstance(form, keras.layers.Conv2D):
+            reach = zip(seen, form.kernel_size, form.dilation_rate, strict=True)
+            seen = tuple(pixels + (taps - 1) * apart for pixels, taps, apart in reach)
+        if isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):
+            x = keras.layers.Cropping2D(((0, rate), (0, rate)), name=f"{layer.name}_crop")(x)
+            seen = tuple(pixels + rate for pixels in seen)
+        if isinstance(layer, keras.layers.Dense):
+            flat = (1, 1)
+        rate *= getattr(layer, "strides", (1, 1))[0]
+    margin = [(0, patch - pixels) for patch, pixels in zip(side, seen, strict=True)]
+    if any(after for _, after in margin):  # pixels of the patch that rounding down left unseen
+        x = keras.layers.Cropping2D(margin, name="crop")(x)
+    dense = keras.Model(image, x, name=f"{model.name}_convolutional")
+    for layer in model.layers:
+        if layer.weights:
+            target = dense.get_layer(layer.name)
+            shapes = [variable.shape for variable in target.weights]
+            target.set_weights([w.reshape(shape) for w, shape in zip(layer.get_weights(), shapes, strict=True)])
+    return dense
+
+
+def _dense_form(layer: keras.layers.Layer, rate: int, flat: tuple[int, ...]) -> keras.layers.Layer:
+    config: dict[str, Any] = layer.get_config()
+    if isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):
+        if layer.padding == "valid" and tuple(layer.pool_size) == (2, 2):
+            return AtrousPooling2D(
+                "max" if isinstance(layer, keras.layers.MaxPooling2D) else "average", rate, name=layer.name
+            )
+    elif isinstance(layer, keras.layers.DepthwiseConv2D):
+        pass
+    elif isinstance(layer, keras.layers.Conv2D):
+        if layer.padding == "valid":
+            return keras.layers.Conv2D.from_config(
+                config | {"strides": 1, "dilation_rate": layer.dilation_rate[0] * rate}
+            )
+    elif isinstance(layer, keras.layers.Dense):
+        if flat:
+            names = ("name", "dtype", "activation", "use_bias")
+            kept = {name: config[name] for name in names}
+            return keras.layers.Conv2D.from_config(
+                kept | {"filters": layer.units, "kernel_size": flat[:2], "dilation_rate": rate}
+            )
+    elif isinstance(
+        layer,
+        keras.layers.Rescaling
+        | keras.layers.BatchNormalization
+        | keras.layers.Activation
+        | keras.layers.ReLU
+        | keras.layers.Dropout,
+    ):
+        return layer.__class__.from_config(config)
+    raise ValueError(
+        f"{layer.name!r} ({layer.__class__.__name__}) has no dense form: a chain of unpadded Conv2D, 2x2 pooling, "
+        "Flatten, Dense, BatchNormalization, activations and dropout has"
+    )
+
+
+def full_resolution(
+    num_classes: int | None = None,
+    *,
+    filters: Sequence[int] = (64, 64, 64, 64, 64, 64),
+    activation: str | None = None,
+    weights: str | os.PathLike | None = None,
+    input_shape: Sequence[int | None] = (None, None, 3),
+) -> keras.Model:
+    """Builds a plain stack of 3x3 convolutions that never shrinks the image: what encoders save shows against it.
+
+    Args:
+        num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
+        filters: Channels of the convolutions; each adds 2 pixels to the receptive field.
+        activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
+        weights: A file of trained weights.
+        input_shape: Height, width and channels of the image; None where it varies.
+
+    Returns:
+        A model from images `(N, H, W, C)`, 0 to 255, to float32 logits `(N, H, W, num_classes)`.
+
+    Raises:
+        ValueError: A `num_classes` that contradicts `weights`.
+
+    Example:
+        >>> full_resolution(3, filters=(8, 8), input_shape=(33, 40, 3)).output_shape
+        (None, 33, 40, 3)
+    """
+    num_classes, _ = pretrained.resolve(weights, num_classes, None)
+    pixels = keras.Input(input_shape, name="image")
+    x = normalization(IMAGENET.mean, IMAGENET.deviation, channels=pixels.shape[-1])(pixels)
+    for index, width in enumerate(filters, start=1):
+        x = ConvNormAct(width, name=f"conv{index}")(x)
+    image = keras.Input(input_shape, name="image")
+    feature = keras.Model(pixels, x, name="encoder")(image)
+    logits = SegmentationHead(num_classes, activation=activation, name="head")(feature)
+    return pretrained.load(keras.Model(image, logits, name="full_resolution"), weights)

@@ -1,0 +1,72 @@
+"""A patch classifier, and the fully convolutional net that it becomes."""
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import zoo
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
+
+def _image(height, width):
+    return np.random.default_rng(0).uniform(0, 255, (1, height, width, 3)).astype("float32")
+
+
+def _windows(image, size):
+    """Every patch, row by row: (windows, size, size, 3)."""
+    views = np.lib.stride_tricks.sliding_window_view(image[0], (size, size), axis=(0, 1))
+    return np.ascontiguousarray(np.moveaxis(views, 2, -1).reshape(-1, size, size, 3))
+
+
+@pytest.mark.parametrize("patch_size", [23, 25, 33])  # 25 leaves an odd feature for pooling to round down
+def test_the_dense_output_is_the_sliding_window(patch_size):
+    classifier = zoo.patch_classifier(4, patch_size=patch_size, filters=(6, 8), units=16)
+    image = _image(patch_size + 5, patch_size + 8)
+    expected = classifier.predict(_windows(image, patch_size), verbose=0).reshape(1, 6, 9, 4)
+    dense = zoo.convolutionalize(classifier).predict_on_batch(image)
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(dense, expected, atol=1e-4)
+
+
+def test_same_padding_gives_every_pixel_its_patch():
+    classifier = zoo.patch_classifier(3, patch_size=17, filters=(6,), units=8)
+    image = _image(12, 9)
+    padded = np.pad(image, ((0, 0), (8, 8), (8, 8), (0, 0)))
+    expected = classifier.predict(_windows(padded, 17), verbose=0).reshape(1, 12, 9, 3)
+    dense = zoo.convolutionalize(classifier, padding="same").predict_on_batch(image)
+    np.testing.assert_allclose(dense, expected, atol=1e-4)
+
+
+def test_strided_convolutions_and_average_pooling_have_a_dense_form():
+    image = keras.Input((19, 19, 3))
+    x = keras.layers.Conv2D(5, 3, strides=2, name="strided")(image)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    x = keras.layers.AveragePooling2D(2, name="average")(x)
+    x = keras.layers.Conv2D(6, 2, activation="relu", name="after")(x)
+    classifier = keras.Model(image, keras.layers.Dense(2, name="logits")(keras.layers.Flatten()(x)), name="strided")
+    pixels = _image(22, 24) / 255
+    expected = classifier.predict(_windows(pixels, 19), verbose=0).reshape(1, 4, 6, 2)
+    np.testing.assert_allclose(zoo.convolutionalize(classifier).predict_on_batch(pixels), expected, atol=1e-4)
+
+
+def test_a_layer_without_dense_form_is_named():
+    image = keras.Input((9, 9, 3))
+    padded = keras.layers.Conv2D(2, 3, padding="same", name="padded")(image)
+    with pytest.raises(ValueError, match=r"'padded' \(Conv2D\) has no dense form"):
+        zoo.convolutionalize(keras.Model(image, padded))
+
+
+@pytest.mark.parametrize(("size", "message"), [(32, "must be odd"), (9, "too small for 2 levels")])
+def test_patches_that_do_not_fit_are_refused(size, message):
+    with pytest.raises(ValueError, match=message):
+        zoo.patch_classifier(2, patch_size=size)
+
+
+def test_full_resolution_sees_two_pixels_more_a_convolution():
+    model = zoo.full_resolution(2, filters=(4, 4, 4))
+    image = _image(21, 21)
+    changed = image.copy()
+    changed[0, 10, 10] += 50
+    rows = np.abs(model.predict_on_batch(image) - model.predict_on_batch(changed))[0].max(axis=(1, 2)).nonzero()[0]
+    assert (rows.min(), rows.max()) == (7, 13)

@@ -1,0 +1,104 @@
+"""DeepLab V1 to V3+: counts, sums, scales, and what is said where something does not fit."""
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import zoo
+from tests.zoo.cheap import LITE, encoder_to
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
+
+def _count(model):
+    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+
+
+@pytest.mark.parametrize(
+    ("builder", "options", "count", "source"),
+    [
+        ("deeplabv1", {"encoder": "vgg16"}, 20_505_429, "LargeFOV, published as 20.5 M"),
+        ("deeplabv2", {"encoder": "vgg16"}, 37_877_652, "ASPP-L on VGG16"),
+        ("deeplabv2", {"encoder": "vgg16", "rates": (2, 4, 8, 12)}, 37_877_652, "ASPP-S on VGG16"),
+        (
+            "deeplabv3",
+            {"encoder": "resnet50", "output_stride": 8, "extra_conv": True, "auxiliary": True},
+            42_004_074,
+            "torchvision's deeplabv3_resnet50",
+        ),
+        (
+            "deeplabv3",
+            {"encoder": "resnet101", "output_stride": 8, "extra_conv": True, "auxiliary": True},
+            60_996_202,
+            "torchvision's deeplabv3_resnet101",
+        ),
+    ],
+)
+def test_parameters_are_the_published(builder, options, count, source, without_memory):
+    assert _count(zoo.build(builder, 21, encoder_weights=None, **options)) == count, source
+
+
+def test_v2_sums_its_branches():
+    model = zoo.deeplabv2(3, rates=(1, 2), **encoder_to(8))
+    feature = np.random.default_rng(0).normal(size=(1, 6, 7, 10)).astype("float32")
+    scores = model.get_layer("scores")
+    padded = np.pad(feature, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    expected = np.zeros((1, 6, 7, 3))
+    for rate, (conv,) in zip((1, 2), scores.branches, strict=True):
+        kernel, bias = conv.get_weights()
+        for row in range(3):
+            for column in range(3):
+                top, left = 2 + rate * (row - 1), 2 + rate * (column - 1)
+                expected += padded[:, top : top + 6, left : left + 7] @ kernel[row, column]
+        expected += bias
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(scores(feature)), expected, atol=1e-4)
+
+
+def test_scales_are_fused_by_their_maximum():
+    scales = (0.5, 0.75, 1.0)
+    model = zoo.deeplabv2(3, scales=scales, outputs_per_scale=True, rates=(1, 2), **encoder_to(8))
+    image = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3)).astype("uint8")
+    outputs = model.predict_on_batch(image)
+    assert list(outputs) == ["logits", "scale_0.5", "scale_0.75", "scale_1"]
+    assert {output.shape for output in outputs.values()} == {(1, 64, 96, 3)}
+    inner = keras.Model(model.input, [model.get_layer("maximum").input, model.get_layer("maximum").output])
+    apart, fused = inner.predict_on_batch(image)
+    np.testing.assert_array_equal(fused, np.max(apart, axis=0))
+    # The scale 1 alone is what the net without scales computes.
+    alone = zoo.deeplabv2(3, rates=(1, 2), **encoder_to(8))
+    alone.set_weights(model.get_weights())
+    np.testing.assert_allclose(outputs["scale_1"], alone.predict_on_batch(image), atol=1e-5)
+
+
+def test_outputs_by_name_train():
+    """A loss on each output, as the paper has it; the labels are given once an output."""
+    model = zoo.deeplabv3(3, auxiliary=True, filters=8, rates=(1, 2), **encoder_to(16))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", {"logits": loss, "auxiliary": loss}, loss_weights={"logits": 1.0, "auxiliary": 0.4})
+    image = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("uint8")
+    labels = image[..., 0] // 86
+    logs = model.train_on_batch(image, {"logits": labels, "auxiliary": labels}, return_dict=True)
+    expected = logs["logits_loss"] + 0.4 * logs["auxiliary_loss"]
+    assert float(logs["loss"]) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_v3plus_refines_at_stride_4():
+    model = zoo.deeplabv3plus(3, input_shape=(321, 321, 3), filters=8, **LITE)
+    assert model.get_layer("concatenate").output.shape == (None, 81, 81, 8 + 48)
+
+
+@pytest.mark.parametrize("builder", ["deeplabv2", "deeplabv3", "deeplabv3plus"])
+def test_rates_beyond_the_feature_map_warn(builder):
+    with pytest.warns(UserWarning, match=r"(aspp|scores): rates \[24\] exceed the feature map of \d+x\d+") as caught:
+        zoo.build(builder, 2, rates=(2, 24), input_shape=(96, 128, 3), **LITE)
+    assert len(caught) == 1
+
+
+def test_no_scale_is_refused():
+    with pytest.raises(ValueError, match="scales must be positive"):
+        zoo.deeplabv2(2, scales=(0.5, 0), **LITE)
+
+
+def test_fcn8_at_once_scales_its_skips():
+    model = zoo.fcn8(2, at_once=True, **LITE)
+    assert [model.get_layer(f"fuse_{stride}").scale for stride in (16, 8)] == [0.01, 0.0001]

@@ -1,0 +1,86 @@
+"""Models from other people's checkpoints, by name and by folder."""
+
+import hashlib
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+from kseg import zoo
+from kseg.checkpoints import torchvision as published
+from tests.checkpoints import pytorch
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers", "torchvision")
+
+
+@pytest.fixture
+def network():
+    """The FCN of torchvision, on the smallest ResNet."""
+    from torchvision.models import resnet18
+    from torchvision.models._utils import IntermediateLayerGetter
+    from torchvision.models.segmentation.fcn import FCN, FCNHead
+
+    backbone = IntermediateLayerGetter(resnet18(), {"layer4": "out"})
+    return pytorch.randomized(FCN(backbone, FCNHead(512, 21), None))
+
+
+@pytest.fixture
+def address(network, tmp_path, monkeypatch):
+    """Publishes it, as torchvision does: the hash begins in the file's name."""
+    file = tmp_path / "aside.pth"
+    torch.save(network.state_dict(), file)
+    digits = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    file = file.rename(tmp_path / f"fcn_resnet18-{digits}.pth")
+    arguments = {"encoder": "resnet18", "output_stride": 32}
+    entry = published.Published(file.as_uri(), "fcn_dilated", arguments)
+    monkeypatch.setitem(published.PUBLISHED, "fcn_resnet18", entry)
+    monkeypatch.setenv("KSEG_HOME", str(tmp_path / "home"))
+    return file
+
+
+def test_a_published_checkpoint_is_fetched_converted_and_kept(network, address, tmp_path):
+    model = zoo.load("torchvision/fcn_resnet18")
+    pixels = pytorch.image((65, 97))
+    expected = pytorch.outputs(network, pixels)
+    pytorch.assert_same([model.predict(pixels, verbose=0)], expected)
+    assert model.classes[15] == "person" and model.palette[15] == (192, 128, 128)
+    address.unlink()
+    pytorch.assert_same([zoo.load("torchvision/fcn_resnet18").predict(pixels, verbose=0)], expected)
+    assert [file.suffix for file in (tmp_path / "home" / "weights").iterdir()] == [".safetensors"]
+
+
+def test_its_head_starts_afresh_for_other_classes(address):
+    with pytest.warns(UserWarning, match="starts fresh: head$"):
+        model = zoo.load("torchvision/fcn_resnet18", 3, head="skip")
+    assert model.output_shape[-1] == 3 and model.classes == ()
+
+
+@pytest.mark.parametrize("damage", ["changed", "truncated"])
+def test_a_damaged_download_leaves_nothing(address, tmp_path, damage):
+    content = address.read_bytes()
+    address.write_bytes(content[:-100] if damage == "truncated" else content[:-100] + bytes(100))
+    with pytest.raises(OSError, match="SHA-256") as error:
+        zoo.load("torchvision/fcn_resnet18")
+    assert "\n" not in str(error.value)
+    assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+
+
+def test_a_checkpoint_of_another_model_leaves_nothing(address, tmp_path, monkeypatch):
+    entry = published.PUBLISHED["fcn_resnet18"]
+    wrong = published.Published(entry.url, "fcn_dilated", {"encoder": "resnet34", "output_stride": 32})
+    monkeypatch.setitem(published.PUBLISHED, "fcn_resnet18", wrong)
+    with pytest.raises(ValueError, match=r"missing encoder/layer1_2_conv1/kernel"):
+        zoo.load("torchvision/fcn_resnet18")
+    assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+
+
+def test_a_hub_folder_is_a_model(tmp_path):
+    import segmentation_models_pytorch as smp
+
+    network = pytorch.randomized(smp.Unet("resnet18", encoder_weights=None, classes=2))
+    network.save_pretrained(tmp_path)
+    model = zoo.load(tmp_path)
+    assert isinstance(model, keras.Model) and model.name == "unet"
+    pixels = np.ascontiguousarray(pytorch.image((64, 96)))
+    pytorch.assert_same([model.predict(pixels, verbose=0)], pytorch.outputs(network, pixels))
