@@ -237,7 +237,7 @@ def load(
         faults += [f"left over {key}" for key in extra]
         faults += [f"{key} is {shapes[key]}, expected {tuple(wanted[key].shape)}" for key in misshapen]
         if faults and strict:
-            raise ValueError(f"{name} does not fit {model.name!r}: {_first(faults, 5)}")
+            raise ValueError(f"{name} does not fit {model.name!r}: {_first(faults, 20)}")
         unfit = {*missing, *misshapen}
         if wanted and len(unfit) == len(wanted):
             raise ValueError(f"{name} does not fit {model.name!r}: none of its {len(shapes)} tensors belongs there")

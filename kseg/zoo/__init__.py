@@ -6,7 +6,7 @@
 import difflib
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -18,6 +18,7 @@ from kseg.zoo.baselines import convolutionalize, full_resolution, patch_classifi
 from kseg.zoo.deeplab import deeplabv3, deeplabv3plus
 from kseg.zoo.deeplab_v1_v2 import deeplabv1, deeplabv2
 from kseg.zoo.fcn import fcn8, fcn16, fcn32, fcn_dilated
+from kseg.zoo.measure import Summary, multiply_adds, receptive_field, rows
 from kseg.zoo.segnet import segnet, segnet_basic
 from kseg.zoo.unet import unet, unet_2015
 
@@ -37,7 +38,18 @@ BUILDERS: dict[str, Callable[..., keras.Model]] = {
     "deeplabv3plus": deeplabv3plus,
 }
 
-__all__ = ["BUILDERS", "build", "convolutionalize", "list_models", "load", "patch_classifier", *BUILDERS]
+__all__ = [
+    "BUILDERS",
+    "build",
+    "convolutionalize",
+    "list_models",
+    "load",
+    "multiply_adds",
+    "patch_classifier",
+    "receptive_field",
+    "summary",
+    *BUILDERS,
+]
 
 
 def list_models() -> list[str]:
@@ -48,6 +60,30 @@ def list_models() -> list[str]:
         True
     """
     return list(BUILDERS)
+
+
+def summary(
+    size: tuple[int, int] = (360, 480), num_classes: int = 21, builders: Sequence[str] | None = None
+) -> Summary:
+    """Compares the builders, each on its default encoder; downloads nothing.
+
+    Args:
+        size: Height and width of the image for the multiply-adds.
+        num_classes: Of every model.
+        builders: Names; None for all, which takes about half a minute.
+
+    Returns:
+        A list of dictionaries, one a builder, that prints as a table: `builder`, `encoder` (the default), `encoders`
+        (those that fit), `parameters`, `multiply_adds` (None where the net cannot take the size), `output_stride` and
+        `receptive_field` (pixels; infinite where a mean of the whole image takes part).
+
+    Example:
+        >>> print(summary(builders=["segnet_basic"], num_classes=11))  # doctest: +NORMALIZE_WHITESPACE
+        builder       encoder  fit  parameters  multiply-adds  output stride  receptive field
+        segnet_basic  its own  -    1.42 M      59.19 G        16             196 px
+    """
+    names = list(BUILDERS) if builders is None else builders
+    return rows({name: BUILDERS[name] for name in names}, size=size, num_classes=num_classes)
 
 
 def build(builder: str, num_classes: int | None = None, **arguments: object) -> keras.Model:

@@ -42,7 +42,7 @@ def test_sizes_that_do_not_fit_are_answered_with_near_ones(side, near):
 
 
 def test_valid_logits_are_the_inner_part_of_any_larger_tile():
-    """Unpadded, a pixel's logits depend on its 185 x 185 neighbours alone: the paper's overlap-tile strategy."""
+    """Unpadded, nothing but the tile's own pixels enters its logits: the paper's overlap-tile strategy."""
     model = zoo.unet_2015(2, **SMALL)
     image = np.random.default_rng(0).integers(0, 256, (1, 220, 220, 1)).astype("uint8")
     whole = model.predict_on_batch(image)

@@ -1,0 +1,77 @@
+"""Multiply-adds and receptive fields, against published numbers and against what a changed pixel changes."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import encoders, zoo
+from tests.zoo.cheap import CHEAP, encoder_to
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
+
+@pytest.mark.parametrize(("encoder", "billions"), [("vgg16", 15.35), ("resnet18", 1.81), ("resnet50", 4.09)])
+def test_multiply_adds_are_the_published(encoder, billions):
+    """At 224x224; the published counts hold the dense layers, 0.12, 0.0005 and 0.002 of them, which encoders lack."""
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, encoders.extract(image, encoder, weights=None)[32])
+    calls = [layer.call.__func__ for layer in model.get_layer("encoder").layers]
+    assert zoo.multiply_adds(model, (224, 224)) / 1e9 == pytest.approx(billions, abs=0.01)
+    assert [layer.call.__func__ for layer in model.get_layer("encoder").layers] == calls  # left as they were
+
+
+def test_convolutions_inside_layers_are_counted():
+    model = zoo.unet(3, filters=(16, 12, 8, 8, 4), **encoder_to(32))
+    size, widths = 64, (6, 8, 10, 12, 14)
+    expected, channels = 0, 3
+    for level, width in enumerate(widths, start=1):
+        expected += (size >> level) ** 2 * 9 * channels * width
+        channels = width
+    for level, width in zip((4, 3, 2, 1, 0), (16, 12, 8, 8, 4), strict=True):
+        skip = widths[level - 1] if level else 0
+        expected += (size >> level) ** 2 * 9 * ((channels + skip) * width + width * width)
+        channels = width
+    assert zoo.multiply_adds(model, (size, size)) == expected + size**2 * 9 * 4 * 3
+
+
+@pytest.mark.parametrize(
+    ("encoder", "pixels"), [("vgg16", 212), ("resnet18", 435), ("resnet50", 427), ("resnet101", 971)]
+)
+def test_receptive_fields_are_the_published(encoder, pixels, without_memory):
+    image = keras.Input((None, None, 3))
+    assert zoo.receptive_field(keras.Model(image, encoders.extract(image, encoder, weights=None)[32])) == pixels
+
+
+@pytest.mark.parametrize(
+    "builder", ["full_resolution", "fcn32", "fcn8", "segnet_basic", "unet", "unet_2015", "deeplabv1", "deeplabv2"]
+)
+def test_no_logit_depends_on_more_pixels_than_that(builder):
+    """Changes a row of the image and looks how far off logits change."""
+    options = {key: value for key, value in CHEAP[builder].items() if key != "scales"}
+    model = zoo.build(builder, 2, **options)
+    pixels = zoo.receptive_field(model)
+    height = 2 * pixels + 65
+    image = np.random.default_rng(0).uniform(0, 255, (1, height, 32, 3)).astype("float32")
+    changed = image.copy()
+    changed[0, height // 2] = 255 - changed[0, height // 2]
+    difference = np.abs(model.predict_on_batch(image) - model.predict_on_batch(changed))[0].max(axis=(1, 2))
+    rows = np.flatnonzero(difference > 0)
+    # A row may reach as far up as down, each at most the field less one.
+    assert 1 <= rows.max() - rows.min() + 1 <= 2 * pixels - 1
+    assert max(height // 2 - rows.min(), rows.max() - height // 2) < pixels
+
+
+def test_the_mean_of_the_image_sees_all_of_it():
+    assert math.isinf(zoo.receptive_field(zoo.deeplabv3(2, **CHEAP["deeplabv3"])))
+
+
+def test_the_summary_is_a_table():
+    summary = zoo.summary(size=(200, 200), builders=["unet_2015", "full_resolution"])
+    assert [row["multiply_adds"] is None for row in summary] == [True, False]
+    assert summary[1]["parameters"] == 188_949 and summary[1]["receptive_field"] == 13
+    assert str(summary).splitlines()[2].split() == [
+        *("full_resolution", "its", "own", "-", "0.19", "M", "7.50", "G", "1", "13", "px")
+    ]
+    assert set(zoo.list_models()) == set(zoo.BUILDERS)
