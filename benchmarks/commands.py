@@ -1,4 +1,4 @@
-"""`python -m benchmarks quickstart | run SUITE | table`: suites in, leaderboards and pictures out."""
+"""`python -m benchmarks quickstart | run SUITE | table | cost`: suites in, leaderboards and pictures out."""
 
 import pathlib
 from typing import Annotated
@@ -11,6 +11,7 @@ import typer
 from PIL import Image
 
 import kseg
+from benchmarks import cost as costs
 from benchmarks import leaderboard, suite
 from kseg import data, pretrained, visualize
 from kseg.training import Recipe, Reporter, dataset, evaluate, train
@@ -97,6 +98,18 @@ def _benchmark(name: str, recipe: Recipe, out: pathlib.Path, board: pathlib.Path
     leaderboard.add(board, row)
     console.print(f"{name}: test mIoU {scores['miou']:.4f}, pixel accuracy {scores['pixel_accuracy']:.4f}")
     return model
+
+
+@app.command()
+def cost(
+    size: Annotated[tuple[int, int], typer.Option(help="Height and width of the image.")] = (360, 480),
+    out: Annotated[pathlib.Path, typer.Option(help="The CSV.")] = ROOT / "benchmarks/cost.csv",
+):
+    """Compare what labelling one image costs: sliding window, full resolution, encoder and decoder."""
+    table = costs.compare(size)
+    pretrained.write_aside(out, table.to_csv(index=False, lineterminator="\n").encode())
+    console.print(table.to_string(index=False))
+    console.print(f"{out}")
 
 
 def _save_grid(path: pathlib.Path, test: data.Dataset, models: dict) -> None:

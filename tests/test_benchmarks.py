@@ -136,3 +136,15 @@ def test_a_mistake_is_one_line(arguments, message):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == message
     assert "Traceback" not in done.stderr
+
+
+def test_every_way_of_labelling_an_image_is_measured(tmp_path):
+    run = CliRunner().invoke(app, ["cost", "--size", "17", "20", "--out", str(tmp_path / "cost.csv")])
+    assert run.exit_code == 0, run.output
+    table = pd.read_csv(tmp_path / "cost.csv")
+    assert table.way.tolist() == ["sliding window", "convolutional", "full resolution", "encoder-decoder"]
+    assert (table.seconds > 0).all() and table.ratio.iloc[-1] == 1
+    # A patch has 33 x 33 pixels, twice convolved at 31 and 29, then at 12 and 10; 5 x 5 x 64 features are flattened.
+    layers = 9 * (31**2 * 3 * 32 + 29**2 * 32 * 32 + 12**2 * 32 * 64 + 10**2 * 64 * 64) + 25 * 64 * 128 + 128 * 11
+    assert table.multiply_adds[0] == 17 * 20 * layers
+    assert table.multiply_adds[1] < table.multiply_adds[0] / 20

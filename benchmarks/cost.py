@@ -1,0 +1,101 @@
+"""What labelling one image costs: a sliding window, its convolutional form, full resolution, encoder and decoder.
+
+`python -m benchmarks.cost WAY HEIGHT WIDTH` measures one way in a process of its own, so that its memory can be told.
+"""
+
+import json
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from kseg import zoo
+
+ROOT = pathlib.Path(__file__).parents[1]
+BATCH = 256
+SAMPLE = 16 * BATCH
+"""Windows that are measured; their time is multiplied up to all of the image's."""
+
+
+def sliding_window(image: np.ndarray) -> tuple[Callable[[], Any], float, int]:
+    """Classifies the patch around every pixel, in batches; of large images a sample of the windows."""
+    model = zoo.patch_classifier(11)
+    patch = model.input_shape[1]
+    height, width, _ = image.shape
+    padded = np.pad(image, ((patch // 2, patch // 2), (patch // 2, patch // 2), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (patch, patch), axis=(0, 1))
+    count = height * width
+    measured = min(count, SAMPLE)
+
+    def label() -> None:
+        for start in range(0, measured, BATCH):
+            rows, columns = np.divmod(np.arange(start, min(start + BATCH, measured)), width)
+            model.predict_on_batch(np.moveaxis(windows[rows, columns], 1, -1))
+
+    return label, count / measured, count * zoo.multiply_adds(model, (patch, patch))
+
+
+def _whole(model: keras.Model, image: np.ndarray) -> tuple[Callable[[], Any], float, int]:
+    return lambda: model.predict_on_batch(image[None]), 1.0, zoo.multiply_adds(model, image.shape[:2])
+
+
+WAYS: dict[str, Callable[[np.ndarray], tuple[Callable[[], Any], float, int]]] = {
+    "sliding window": sliding_window,
+    "convolutional": lambda image: _whole(zoo.convolutionalize(zoo.patch_classifier(11), padding="same"), image),
+    "full resolution": lambda image: _whole(zoo.full_resolution(11), image),
+    "encoder-decoder": lambda image: _whole(zoo.unet(11, encoder_weights=None), image),
+}
+
+
+def measure(way: str, size: tuple[int, int]) -> dict[str, Any]:
+    """Measures one way in this process.
+
+    Args:
+        way: A key of `WAYS`.
+        size: Height and width of the image.
+
+    Returns:
+        `way`, `seconds` (the second run: the first one compiles), `multiply_adds`, and `memory_mb`: by how much
+        labelling raised the process's greatest memory.
+    """
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype("uint8")
+    label, times, cost = WAYS[way](image)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    label()
+    start = time.perf_counter()
+    label()
+    seconds = (time.perf_counter() - start) * times
+    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {"way": way, "seconds": round(seconds, 3), "multiply_adds": cost, "memory_mb": round(memory)}
+
+
+def compare(size: tuple[int, int]) -> pd.DataFrame:
+    """Measures every way, each in a process of its own.
+
+    Args:
+        size: Height and width of the image.
+
+    Returns:
+        A row a way: those of `measure`, `ratio` (seconds, to the encoder-decoder's), size and backend.
+    """
+    rows = []
+    for way in WAYS:
+        command = [sys.executable, "-m", "benchmarks.cost", way, *map(str, size)]
+        run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        rows.append(json.loads(run.stdout.splitlines()[-1]))
+    table = pd.DataFrame(rows)
+    table["ratio"] = (table.seconds / table.seconds.iloc[-1]).round(2)
+    table["size"] = f"{size[0]}x{size[1]}"
+    table["backend"] = keras.backend.backend()
+    return table
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1], (int(sys.argv[2]), int(sys.argv[3])))))
