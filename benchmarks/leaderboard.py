@@ -1,6 +1,7 @@
 """Leaderboards: one CSV a suite, one row a run, and their tables for README.md. No number in them is typed by hand."""
 
 import hashlib
+import inspect
 import io
 import os
 import pathlib
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from kseg import data, pretrained
+from kseg import data, pretrained, zoo
 from kseg.training import Recipe
 
 LEADERBOARDS = pathlib.Path(__file__).parent / "leaderboards"
@@ -52,12 +53,13 @@ def row(
         `{column: value}`.
     """
     image = test[0][0]
+    options = inspect.signature(zoo.BUILDERS[recipe.model.builder]).parameters
     return {
         "suite": suite,
         "name": name,
         "model": recipe.model.builder,
-        "encoder": recipe.model.encoder,
-        "encoder_weights": recipe.model.encoder_weights,
+        "encoder": recipe.model.encoder if "encoder" in options else "its own",
+        "encoder_weights": recipe.model.encoder_weights if "encoder_weights" in options else "none",
         "dataset": test.name,
         "split": "test",
         "size": "x".join(map(str, image.shape[:2])),

@@ -137,9 +137,13 @@ def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
     told = section.options.get("num_classes", train.num_classes)
     if told != train.num_classes:
         raise ValueError(f"[model] num_classes = {told}, but {train.name} has {train.num_classes}: leave it out")
+    parameters = inspect.signature(zoo.BUILDERS[section.builder]).parameters
     channels = np.asarray(train[0][0]).shape[-1]
-    shape = {} if channels == 3 else {"input_shape": [None, None, channels]}
-    return {"num_classes": train.num_classes, "encoder": section.encoder, **shape, **section.options}
+    shape = {} if channels == parameters["input_shape"].default[-1] else {"input_shape": [None, None, channels]}
+    if "encoder" not in parameters and "encoder" in section.model_fields_set:
+        raise ValueError(f"[model] encoder: {section.builder} has its own: leave it out")
+    encoder = {"encoder": section.encoder} if "encoder" in parameters else {}
+    return {"num_classes": train.num_classes, **encoder, **shape, **section.options}
 
 
 def model(recipe: Recipe, built_with: Mapping[str, Any]) -> keras.Model:
@@ -151,9 +155,17 @@ def model(recipe: Recipe, built_with: Mapping[str, Any]) -> keras.Model:
 
     Returns:
         The model, not compiled.
+
+    Raises:
+        ValueError: The model has several outputs.
     """
     weights = None if recipe.model.encoder_weights == "none" else recipe.model.encoder_weights
-    built = zoo.build(recipe.model.builder, **{"encoder_weights": weights, **built_with})
+    options = dict(built_with)
+    if "encoder_weights" in inspect.signature(zoo.BUILDERS[recipe.model.builder]).parameters:
+        options = {"encoder_weights": weights, **options}
+    built = zoo.build(recipe.model.builder, **options)
+    if isinstance(built.output, dict):
+        raise ValueError(f"[model] recipes train one output, but {built.name} gives {', '.join(built.output)}")
     if recipe.optimizer.encoder_factor == 0:
         built.get_layer("encoder").trainable = False  # freezes the BatchNorm statistics too
     return built

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from kseg.training import Recipe
+from kseg.training import Recipe, preparation
 from tests.training import tiny
 
 OWN_DATA = """
@@ -99,3 +99,29 @@ def test_colours_can_be_ignored():
     content = {"epochs": 1, "data": {"folder": "f", "classes": ["a", "b"], "ignore": [[255, 255, 255], 3]}}
     recipe = Recipe.from_dict(content | {"model": {"builder": "unet"}})
     assert recipe.data.ignore == ((255, 255, 255), 3)
+
+
+def _arguments(**model):
+    content = {"epochs": 1, "data": {"name": "streets", "options": {"count": 2}}, "model": model}
+    recipe = Recipe.from_dict(content)
+    return preparation.arguments(recipe, preparation.datasets(recipe, None)[0])
+
+
+def test_a_builder_with_an_encoder_of_its_own_is_not_given_one():
+    assert _arguments(builder="segnet_basic").keys() == {"num_classes"}
+    assert _arguments(builder="unet_2015")["input_shape"] == [None, None, 3]  # it is made for gray images
+    with pytest.raises(ValueError, match="encoder: segnet has its own: leave it out"):
+        _arguments(builder="segnet", encoder="vgg16")
+
+
+def test_a_model_with_several_outputs_is_refused():
+    recipe = Recipe.from_dict(
+        {
+            "epochs": 1,
+            "data": {"name": "streets"},
+            "model": {"builder": "fcn_dilated", "encoder_weights": "none", "options": {"auxiliary": True}},
+        }
+    )
+    built_with = {"num_classes": 2, "encoder": "efficientnet_lite0", "auxiliary": True}
+    with pytest.raises(ValueError, match="recipes train one output, but fcn_dilated gives logits, auxiliary"):
+        preparation.model(recipe, built_with)
