@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from kseg import losses, pretrained, zoo
+from kseg.zoo.measure import layers_of
 from tests.zoo.cheap import CHEAP
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -39,17 +40,6 @@ def draw(key, shape):
         return rng.uniform(0.5, 1.5, shape).astype("float32")
     fan_in = np.prod(shape[:-1]) if len(shape) > 1 else 100
     return rng.normal(0, fan_in**-0.5, shape).astype("float32")
-
-
-def layers_of(layer):
-    """The layer and everything inside it."""
-    inner = getattr(layer, "layers", None) or [
-        part
-        for value in vars(layer).values()
-        for part in (value if isinstance(value, list | tuple) else [value])
-        if isinstance(part, keras.layers.Layer)
-    ]
-    return [layer, *(deeper for part in inner for deeper in layers_of(part))]
 
 
 def compute(builder, file=None):

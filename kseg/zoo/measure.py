@@ -46,7 +46,7 @@ def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
         return record
 
     counted = (*CONVOLUTIONS, keras.layers.Dense, layers.TransposeUpsampling2D)
-    found = [layer for layer in _layers(model) if isinstance(layer, counted)]
+    found = [layer for layer in layers_of(model) if isinstance(layer, counted)]
     for layer in found:
         layer.__dict__["call"] = recorded(layer, layer.call)
     try:
@@ -68,7 +68,7 @@ class _Trace(keras.layers.Layer):
         return self.model(image)
 
 
-def _layers(layer: Any) -> list[Any]:
+def layers_of(layer: Any) -> list[Any]:
     """The layer and everything inside it."""
     inner = getattr(layer, "layers", None) or [
         part
@@ -76,7 +76,9 @@ def _layers(layer: Any) -> list[Any]:
         for part in (value if isinstance(value, list | tuple) else [value])
         if isinstance(part, keras.layers.Layer)
     ]
-    return list({id(part): part for part in [layer, *(deeper for part in inner for deeper in _layers(part))]}.values())
+    return list(
+        {id(part): part for part in [layer, *(deeper for part in inner for deeper in layers_of(part))]}.values()
+    )
 
 
 def receptive_field(model: keras.Model) -> float:
