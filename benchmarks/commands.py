@@ -17,6 +17,7 @@ from kseg import data, pretrained, visualize
 from kseg.training import Recipe, Reporter, dataset, evaluate, train
 
 ROOT = pathlib.Path(__file__).parents[1]
+COST = ROOT / "benchmarks/cost.csv"
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 console = rich.console.Console(highlight=False, soft_wrap=True)
 
@@ -64,16 +65,18 @@ def run(
 
 @app.command()
 def table():
-    """Write the leaderboards into README.md, and keep the last quickstart's picture."""
+    """Write the leaderboards and the table of costs into README.md, and keep the last quickstart's picture."""
     readme = ROOT / "README.md"
     text = readme.read_text()
-    for path in sorted(leaderboard.LEADERBOARDS.glob("*.csv")):
-        begin, end = f"<!-- leaderboard {path.stem} -->\n", f"<!-- end {path.stem} -->"
-        if begin not in text:
-            raise ValueError(f"README.md has no line {begin.strip()!r} for {path.name}: add it and its end")
-        content = leaderboard.markdown(leaderboard.read(path))
+    boards = sorted(leaderboard.LEADERBOARDS.glob("*.csv"))
+    tables = {f"leaderboard {path.stem}": leaderboard.shown(leaderboard.read(path)) for path in boards}
+    tables["cost"] = costs.shown(pd.read_csv(COST))
+    for title, content in tables.items():
+        begin, end = f"<!-- {title} -->\n", f"<!-- end {title} -->"
+        if begin not in text or end not in text:
+            raise ValueError(f"README.md lacks the line {begin.strip()!r} or {end!r}: add both")
         before, rest = text.split(begin)
-        text = before + begin + content + rest[rest.index(end) :]
+        text = before + begin + leaderboard.markdown(content) + rest[rest.index(end) :]
     pretrained.write_aside(readme, text.encode())
     picture = ROOT / "runs/quickstart/predictions.png"
     if picture.is_file():
@@ -103,7 +106,7 @@ def _benchmark(name: str, recipe: Recipe, out: pathlib.Path, board: pathlib.Path
 @app.command()
 def cost(
     size: Annotated[tuple[int, int], typer.Option(help="Height and width of the image.")] = (360, 480),
-    out: Annotated[pathlib.Path, typer.Option(help="The CSV.")] = ROOT / "benchmarks/cost.csv",
+    out: Annotated[pathlib.Path, typer.Option(help="The CSV.")] = COST,
 ):
     """Compare what labelling one image costs: sliding window, full resolution, encoder and decoder."""
     table = costs.compare(size)

@@ -97,5 +97,27 @@ def compare(size: tuple[int, int]) -> pd.DataFrame:
     return table
 
 
+def shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rounds for the page.
+
+    Args:
+        rows: What `compare` returned.
+
+    Returns:
+        Columns of text.
+    """
+    return pd.DataFrame(
+        {
+            "way": rows["way"],
+            "seconds": [f"{value:.2f}" for value in rows["seconds"]],
+            "to the encoder-decoder's": [f"{value:.1f}" for value in rows["ratio"]],
+            "multiply-adds": [f"{value / 1e9:,.1f} G" for value in rows["multiply_adds"]],
+            "memory": [f"{value} MB" for value in rows["memory_mb"]],
+            "size": rows["size"],
+            "backend": rows["backend"],
+        }
+    )
+
+
 if __name__ == "__main__":
     print(json.dumps(measure(sys.argv[1], (int(sys.argv[2]), int(sys.argv[3])))))

@@ -189,15 +189,14 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def markdown(rows: pd.DataFrame) -> str:
-    """Renders a leaderboard for README.md.
+def markdown(table: pd.DataFrame) -> str:
+    """Renders a table for README.md.
 
     Args:
-        rows: A leaderboard.
+        table: Columns of text.
 
     Returns:
         A Markdown table.
     """
-    table = shown(rows)
     lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

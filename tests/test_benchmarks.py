@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import leaderboard, suite
+from benchmarks import cost, leaderboard, suite
 from benchmarks.commands import app
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -112,7 +112,7 @@ def test_the_best_comes_first_in_a_table():
     ]
     values = [["x", "a", "e", 0.51, 0.8, 1.5e6, 3, 60, 12.2, "2x3"], ["y", "b", "e", 0.625, 0.9, 2e6, 3, 90, 15, "2x3"]]
     rows = pd.DataFrame(values, columns=columns).assign(device="CPU", backend="jax")
-    lines = leaderboard.markdown(rows).splitlines()
+    lines = leaderboard.markdown(leaderboard.shown(rows)).splitlines()
     assert lines[2].startswith("| y | b | e | 62.5 | 90.0 | 2.00 M | 3 | 1.5 min | 15 ms |")
     assert lines[3].startswith("| x | a | e | 51.0 |")
 
@@ -120,7 +120,13 @@ def test_the_best_comes_first_in_a_table():
 @pytest.mark.parametrize("board", sorted(leaderboard.LEADERBOARDS.glob("*.csv")), ids=lambda path: path.stem)
 def test_the_tables_of_the_readme_are_the_leaderboards(board):
     text = (ROOT / "README.md").read_text()
-    assert f"<!-- leaderboard {board.stem} -->\n{leaderboard.markdown(leaderboard.read(board))}" in text
+    table = leaderboard.markdown(leaderboard.shown(leaderboard.read(board)))
+    assert f"<!-- leaderboard {board.stem} -->\n{table}" in text
+
+
+def test_the_table_of_costs_in_the_readme_is_the_file():
+    table = leaderboard.markdown(cost.shown(pd.read_csv(ROOT / "benchmarks/cost.csv")))
+    assert f"<!-- cost -->\n{table}" in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

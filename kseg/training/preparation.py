@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kseg import data, losses, zoo
+from kseg import data, losses, pretrained, zoo
 from kseg.training import optimizer as optimizers
 from kseg.training.evaluation import gives_logits
 from kseg.training.recipe import Recipe
@@ -157,7 +157,8 @@ def model(recipe: Recipe, built_with: Mapping[str, Any]) -> keras.Model:
         The model, not compiled.
 
     Raises:
-        ValueError: The model has several outputs.
+        FileNotFoundError: The file to start from is not there.
+        ValueError: The model has several outputs, or the file to start from is of another model.
     """
     weights = None if recipe.model.encoder_weights == "none" else recipe.model.encoder_weights
     options = dict(built_with)
@@ -166,6 +167,7 @@ def model(recipe: Recipe, built_with: Mapping[str, Any]) -> keras.Model:
     built = zoo.build(recipe.model.builder, **options)
     if isinstance(built.output, dict):
         raise ValueError(f"[model] recipes train one output, but {built.name} gives {', '.join(built.output)}")
+    pretrained.load(built, recipe.model.start, strict=False)
     if recipe.optimizer.encoder_factor == 0:
         built.get_layer("encoder").trainable = False  # freezes the BatchNorm statistics too
     return built

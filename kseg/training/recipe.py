@@ -64,6 +64,8 @@ class Model(Section):
     encoder_weights: str = "imagenet"
     """`"imagenet"`, a file, or `"none"` (TOML has no null)."""
     options: dict[str, Any] = {}
+    start: str | None = pydantic.Field(default=None, exclude_if=lambda start: start is None)
+    """A weight file of kseg to start from, e.g. a coarser FCN's; what does not fit starts fresh and is reported."""
 
 
 class Loss(Section):

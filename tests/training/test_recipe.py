@@ -44,8 +44,12 @@ def test_json_gives_the_same_recipe_back():
 
 
 def test_the_hash_changes_with_any_value():
-    recipes = [{}, {"seed": 1}, {"data": {"batch_size": 3}}, {"optimizer": {"power": 1.0}}]
+    recipes = [{}, {"seed": 1}, {"data": {"batch_size": 3}}, {"optimizer": {"power": 1.0}}, {"model": {"start": "a"}}]
     assert len({Recipe.from_dict(tiny.content(**change)).hash() for change in recipes}) == len(recipes)
+
+
+def test_a_value_that_was_not_asked_for_leaves_older_hashes_as_they_are():
+    assert "start" not in Recipe.from_dict(tiny.content()).to_json()
 
 
 @pytest.mark.parametrize(

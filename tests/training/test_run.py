@@ -1,13 +1,14 @@
 import csv
 import importlib.util
 import json
+import warnings
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from kseg import data, zoo
+from kseg import data, pretrained, zoo
 from kseg.training import Recipe, evaluate, preparation, run, train
 from tests.training import tiny
 
@@ -108,6 +109,28 @@ def test_a_factor_of_zero_freezes_weights_and_statistics_of_the_encoder(tmp_path
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(old), keras.ops.convert_to_numpy(new))
     old, new = (net.get_layer("decode").get_weights()[0] for net in (start, model))
     assert np.abs(old - new).max() > 0
+
+
+def test_a_finer_net_starts_from_the_coarser_ones_file(tmp_path):
+    def staged(builder, **model):
+        return recipe(epochs=1, model={"builder": builder, "encoder": "efficientnet_lite0", **model})
+
+    arguments = {"num_classes": 8, "encoder": "efficientnet_lite0"}
+    coarse = zoo.fcn32(**arguments, encoder_weights=None)
+    pretrained.save(coarse, tmp_path / "fcn32.safetensors", builder="fcn32", arguments=arguments)
+    for builder, fresh in (("fcn32", None), ("fcn16", "missing")):
+        read = staged(builder, start=str(tmp_path / "fcn32.safetensors"))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            finer = preparation.model(read, arguments)
+        told = " ".join(str(warning.message) for warning in caught if "fcn32.safetensors" in str(warning.message))
+        assert (fresh in told) if fresh else not told
+        theirs = pretrained.weight_keys(finer)
+        for key, variable in pretrained.weight_keys(coarse).items():
+            if key in theirs:
+                np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(one) for one in (variable, theirs[key])))
+    with pytest.raises(FileNotFoundError, match="no weight file at nowhere"):
+        preparation.model(staged("fcn16", start="nowhere.safetensors"), arguments)
 
 
 def test_no_selection_keeps_the_last_epoch(tmp_path):
