@@ -189,16 +189,15 @@ def loss(recipe: Recipe, train: data.Dataset, built: keras.Model) -> keras.losse
             probabilities or the other way round.
     """
     section = recipe.loss
-    if section.name not in losses.LOSSES:
-        raise ValueError(f"[loss] unknown loss {section.name!r}{_near(section.name, losses.LOSSES)}")
-    kind = losses.LOSSES[section.name]
-    _refuse_unknown("[loss] options", section.options, kind)
     options = {"ignore_class": train.ignore_class, **section.options}
     if section.class_weights != "none":
         options["class_weights"] = _class_weights(recipe, train)
-    made = kind(**options)
+    try:
+        made = losses.get(section.name, **options)
+    except ValueError as error:
+        raise ValueError(f"[loss] {error}") from None
     logits = gives_logits(built)
-    if getattr(made, "from_logits", True) != logits:
+    if made.from_logits != logits:
         outputs, wanted = ("logits", "probabilities") if logits else ("probabilities", "logits")
         raise ValueError(
             f"the model ends in {outputs}, the loss expects {wanted}: "

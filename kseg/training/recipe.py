@@ -69,11 +69,11 @@ class Model(Section):
 
 
 class Loss(Section):
-    """`[loss]`: a name in `kseg.losses.LOSSES`, class weights, and `options`, the loss's other keyword arguments."""
+    """`[loss]`: `name`, in `kseg.losses.LOSSES` or a sum: `"cross_entropy + 0.5 * dice"`; weights; `options`."""
 
     name: str = "cross_entropy"
-    class_weights: Literal["none", "median", "inverse"] | tuple[NotNegative, ...] = "none"
-    """`"median"` and `"inverse"` frequency are computed from the training labels."""
+    class_weights: Literal["none", "median", "inverse", "effective"] | tuple[NotNegative, ...] = "none"
+    """`"median"`, `"inverse"` and `"effective"` frequency are computed from the training labels."""
     class_weights_power: NotNegative = 1.0
     """The weights are raised to this power: 0.5 softens them, 0 makes them equal."""
     options: dict[str, Any] = {}

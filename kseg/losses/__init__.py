@@ -1,0 +1,97 @@
+"""Losses: pure functions, and thin `keras.losses.Loss` classes that can be weighted and added; `LOSSES` names them.
+
+One meaning everywhere: integer or one-hot labels, logits or probabilities, void pixels left out, class weights, weights
+of pixels, one class (sigmoid) or many (softmax); computed in float32.
+"""
+
+import difflib
+import inspect
+from typing import Any
+
+from kseg.losses.boundary import BoundaryWeighted, boundary_weighted
+from kseg.losses.cross_entropy import BalancedCrossEntropy, CrossEntropy, cross_entropy, pixel_cross_entropy
+from kseg.losses.hard_pixels import OHEM, Focal, focal, ohem
+from kseg.losses.loss import SegmentationLoss, WeightedSum
+from kseg.losses.lovasz import LovaszSoftmax, lovasz_softmax
+from kseg.losses.overlap import Dice, FocalTversky, Jaccard, Tversky, dice, focal_tversky, jaccard, tversky
+from kseg.losses.weighting import border_weights, class_weights
+
+LOSSES: dict[str, type[SegmentationLoss]] = {
+    "cross_entropy": CrossEntropy,
+    "balanced_cross_entropy": BalancedCrossEntropy,
+    "focal": Focal,
+    "ohem": OHEM,
+    "boundary_weighted": BoundaryWeighted,
+    "dice": Dice,
+    "jaccard": Jaccard,
+    "tversky": Tversky,
+    "focal_tversky": FocalTversky,
+    "lovasz_softmax": LovaszSoftmax,
+}
+
+__all__ = [
+    "LOSSES",
+    "OHEM",
+    "BalancedCrossEntropy",
+    "BoundaryWeighted",
+    "CrossEntropy",
+    "Dice",
+    "Focal",
+    "FocalTversky",
+    "Jaccard",
+    "LovaszSoftmax",
+    "SegmentationLoss",
+    "Tversky",
+    "WeightedSum",
+    "border_weights",
+    "boundary_weighted",
+    "class_weights",
+    "cross_entropy",
+    "dice",
+    "focal",
+    "focal_tversky",
+    "get",
+    "jaccard",
+    "lovasz_softmax",
+    "ohem",
+    "pixel_cross_entropy",
+    "tversky",
+]
+
+
+def get(names: str, **options: Any) -> SegmentationLoss:
+    """Makes a loss from its name, or from a sum of names with factors, as recipes write it.
+
+    Args:
+        names: e.g. `"cross_entropy"` or `"cross_entropy + 0.5 * dice"`.
+        **options: go to every term that has them.
+
+    Returns:
+        The loss.
+
+    Raises:
+        ValueError: there is no such loss, none of the terms has such an option, or a factor is no number.
+
+    Example:
+        >>> get("cross_entropy + 0.5 * dice", label_smoothing=0.1).factors
+        [1.0, 0.5]
+    """
+    terms, factors = [], []
+    for term in names.split("+"):
+        *factor, name = (part.strip() for part in term.split("*"))
+        if name not in LOSSES:
+            near = difflib.get_close_matches(name, LOSSES, n=2, cutoff=0.5) or LOSSES
+            raise ValueError(f"unknown loss {name!r}: did you mean {' or '.join(near)}?")
+        try:
+            factors.append(float(*factor) if factor else 1.0)
+        except (TypeError, ValueError):
+            raise ValueError(f"loss {names!r}: {term.strip()!r} should be a number * a name") from None
+        terms.append(name)
+    known = {name: inspect.signature(LOSSES[name]).parameters for name in terms}
+    for option in options:
+        if not any(option in has for has in known.values()):
+            every = sorted({key for has in known.values() for key in has} - {"name"})
+            near = difflib.get_close_matches(option, every, n=2, cutoff=0.5) or every
+            raise ValueError(f"{names} has no option {option!r}: did you mean {' or '.join(near)}?")
+    made = [LOSSES[name](**{key: value for key, value in options.items() if key in known[name]}) for name in terms]
+    return made[0] if factors == [1.0] else WeightedSum(made, factors)

@@ -1,0 +1,86 @@
+"""The Lovasz-Softmax loss: a convex surrogate of the IoU itself."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kseg.losses.loss import SegmentationLoss
+from kseg.losses.targets import probabilities, read_class_weights, read_labels, read_sample_weight
+
+
+def lovasz_softmax(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    ignore_class: int | None = 255,
+    class_weights: Any = None,
+    from_logits: bool = True,
+    sample_weight: Any = None,
+) -> Any:
+    """Lovasz extension of 1 - IoU of each class over the batch's labelled pixels, averaged over the classes present.
+
+    A binary task counts the foreground alone, by its probability, unless `class_weights` name the background too. Sorts
+    all pixels once a class.
+
+    Args:
+        y_true: see `kseg.losses.dice`; soft one-hot labels are read by their largest entry.
+        y_pred: see `kseg.losses.dice`.
+        ignore_class: see `kseg.losses.dice`.
+        class_weights: see `kseg.losses.dice`.
+        from_logits: see `kseg.losses.dice`.
+        sample_weight: how many pixels a pixel counts for in intersection and union; shapes as in `kseg.losses.dice`.
+
+    Returns:
+        A float32 scalar, 0 to 1; 0 with gradient 0 where no class is present; `nan` if a label is neither a class nor
+        `ignore_class`.
+
+    Raises:
+        ValueError: see `kseg.losses.dice`.
+
+    Reference:
+        Berman et al., The Lovasz-Softmax Loss, 2018, https://arxiv.org/abs/1705.08790
+
+    Example:
+        >>> import numpy as np
+        >>> from kseg.losses import lovasz_softmax
+        >>> p, label = np.array([[[[0.0], [1.0], [1.0]]]]), np.array([[[0, 1, 0]]])
+        >>> float(lovasz_softmax(label, p, from_logits=False))       # hard predictions: 1 - 1/2
+        0.5
+    """
+    y_pred = ops.cast(y_pred, "float32")
+    label, valid, one_hot = read_labels(y_true, y_pred, ignore_class)
+    if one_hot:
+        label = ops.argmax(label, axis=-1)
+        valid = ops.cast(valid > 0, "float32")
+    predicted = probabilities(y_pred, from_logits)
+    weights = read_class_weights(class_weights, y_pred)
+    count = ops.reshape(valid * read_sample_weight(sample_weight, valid), (-1,))
+    valid, label = ops.reshape(valid, (-1,)), ops.reshape(label, (-1,))
+    losses, present = [], []
+    first = 1 if y_pred.shape[-1] == 1 and class_weights is None else 0
+    for index in range(first, predicted.shape[-1]):
+        is_class = ops.cast(label == index, "float32") * valid
+        error = ops.abs(is_class - ops.reshape(predicted[..., index], (-1,))) * valid
+        order = ops.argsort(ops.stop_gradient(-error))
+        losses.append(ops.sum(ops.take(error, order) * _steps(ops.take(is_class, order), ops.take(count, order))))
+        present.append(ops.where(ops.sum(count * is_class) == 0, 0.0, 1.0))
+    weights = weights[first:] * ops.stack(present)
+    total = ops.sum(weights)
+    return ops.sum(weights * ops.stack(losses)) / ops.where(total == 0, 1.0, total)
+
+
+def _steps(is_class: Any, count: Any) -> Any:
+    """By how much each pixel, the worst first, raises 1 - IoU."""
+    total = ops.sum(is_class * count)
+    intersection = total - ops.cumsum(is_class * count)
+    union = total + ops.cumsum((1.0 - is_class) * count)
+    loss = 1.0 - intersection / ops.maximum(union, keras.config.epsilon())
+    return ops.stop_gradient(loss - ops.concatenate([ops.zeros((1,)), loss[:-1]]))
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class LovaszSoftmax(SegmentationLoss):
+    """`lovasz_softmax` for `compile`."""
+
+    function = staticmethod(lovasz_softmax)

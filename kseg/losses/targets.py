@@ -1,0 +1,122 @@
+"""Labels and predictions as every loss reads them: one-hot float32 targets, which pixels count, probabilities."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def read_labels(y_true: Any, y_pred: Any, ignore_class: int | None) -> tuple[Any, Any, bool]:
+    """Brings labels into one form.
+
+    Args:
+        y_true: integers `(N, H, W)` or `(N, H, W, 1)`, or (soft) one-hot `(N, H, W, C)` whose void pixels are all zero.
+        y_pred: `(N, H, W, C)`; C = 1 is a binary task with labels 0, 1.
+        ignore_class: label of void pixels; None where there are none.
+
+    Returns:
+        The labels: int32 `(N, H, W)` with 0 where they do not count, or float32 one-hot `(N, H, W, C)`. Which pixels
+        count: float32 `(N, H, W)`, 1, 0 at void, `nan` where a label is neither a class nor void (an error in the data,
+        but a compiled function cannot raise). Whether they are one-hot.
+
+    Raises:
+        ValueError: if the shapes don't fit one another.
+    """
+    y_true = ops.convert_to_tensor(y_true)
+    classes = max(y_pred.shape[-1], 2)
+    if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == 1:
+        y_true = ops.squeeze(y_true, -1)
+    one_hot = len(y_true.shape) == len(y_pred.shape)
+    expected = tuple(y_pred.shape if one_hot else y_pred.shape[:-1])
+    if len(y_true.shape) != len(expected) or any(
+        None not in pair and pair[0] != pair[1] for pair in zip(y_true.shape, expected, strict=True)
+    ):
+        raise ValueError(f"labels of shape {tuple(y_true.shape)} do not fit y_pred of shape {tuple(y_pred.shape)}")
+    if one_hot:
+        target = ops.cast(y_true, "float32")
+        if ignore_class is not None:
+            target = target * ops.cast(ops.arange(classes) != ignore_class, "float32")
+        return target, ops.sum(target, axis=-1), True
+    label = ops.cast(y_true, "int32")
+    inside = (label >= 0) & (label < classes)
+    if ignore_class is None:
+        valid = ops.where(inside, 1.0, float("nan"))
+    else:
+        void = label == ignore_class
+        inside = inside & ops.logical_not(void)
+        valid = ops.where(inside, 1.0, ops.where(void, 0.0, float("nan")))
+    return ops.where(inside, label, 0), valid, False
+
+
+def read_class_weights(class_weights: Any, y_pred: Any) -> Any:
+    """Checks class weights.
+
+    Args:
+        class_weights: one number a class (two for a binary task), or None for 1.
+        y_pred: `(N, H, W, C)`.
+
+    Returns:
+        float32 `(max(C, 2),)`.
+
+    Raises:
+        ValueError: if there are more or fewer.
+    """
+    classes = max(y_pred.shape[-1], 2)
+    weights = np.ones(classes, "float32") if class_weights is None else np.asarray(class_weights, "float32")
+    if weights.shape != (classes,):
+        raise ValueError(f"class_weights has shape {weights.shape}; {classes} classes need ({classes},)")
+    return ops.convert_to_tensor(weights)
+
+
+def log_probabilities(y_pred: Any, from_logits: bool) -> Any:
+    """Log-probabilities `(N, H, W, max(C, 2))` of float32 predictions."""
+    binary = y_pred.shape[-1] == 1
+    if from_logits:
+        if binary:
+            return ops.concatenate([ops.log_sigmoid(-y_pred), ops.log_sigmoid(y_pred)], axis=-1)
+        return ops.log_softmax(y_pred, axis=-1)
+    if binary:
+        y_pred = ops.concatenate([1.0 - y_pred, y_pred], axis=-1)
+    return ops.log(ops.clip(y_pred, keras.config.epsilon(), 1.0))
+
+
+def probabilities(y_pred: Any, from_logits: bool) -> Any:
+    """Probabilities `(N, H, W, max(C, 2))` of float32 predictions."""
+    binary = y_pred.shape[-1] == 1
+    if from_logits:
+        y_pred = ops.sigmoid(y_pred) if binary else ops.softmax(y_pred, axis=-1)
+    return ops.concatenate([1.0 - y_pred, y_pred], axis=-1) if binary else y_pred
+
+
+def read_sample_weight(sample_weight: Any, like: Any) -> Any:
+    """Weights `(N,)`, `(N, H, W)` or `(N, H, W, 1)`, as float32 that multiplies `(N, H, W)`; 1.0 for None."""
+    if sample_weight is None:
+        return 1.0
+    sample_weight = ops.cast(sample_weight, "float32")
+    if len(sample_weight.shape) > len(like.shape):
+        sample_weight = ops.squeeze(sample_weight, -1)
+    missing = len(like.shape) - len(sample_weight.shape)
+    return ops.reshape(sample_weight, (*ops.shape(sample_weight), *[1] * missing))
+
+
+def mean(loss: Any, weight: Any, counted: Any, normalizer: str) -> Any:
+    """The batch's loss from its pixels'.
+
+    Args:
+        loss: `(N, H, W)`, already weighted.
+        weight: `(N, H, W)`, class weight times sample weight, 0 at void.
+        counted: `(N, H, W)`, 1 where a pixel counts.
+        normalizer: `"weights"`: by the sum of the weights, PyTorch's rule; scaling all the weights changes nothing.
+            `"pixels"`: by the number of pixels that count, Caffe's rule; scaling the weights scales the loss.
+
+    Returns:
+        A float32 scalar; 0 with gradient 0 if nothing counts.
+
+    Raises:
+        ValueError: if the normaliser is neither.
+    """
+    if normalizer not in ("weights", "pixels"):
+        raise ValueError(f"normalizer must be 'weights' or 'pixels', got {normalizer!r}")
+    total = ops.sum(weight if normalizer == "weights" else counted)
+    return ops.sum(loss) / ops.where(total == 0, 1.0, total)

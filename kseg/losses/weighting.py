@@ -1,0 +1,130 @@
+"""Weights that losses take: of classes, from how often they occur; of pixels, from where objects nearly touch."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+
+def class_weights(
+    labels: Any,
+    num_classes: int | None = None,
+    *,
+    method: str = "median",
+    beta: float | None = None,
+    ignore_class: int | None = 255,
+) -> np.ndarray:
+    """Weights that make up for rare classes, from the labels of a training set.
+
+    - `median`: median(f) / f_c, where f_c is the share of class c among all pixels of the images in which c occurs;
+    - `inverse`: all labelled pixels / (classes * pixels of c), so that each class weighs the same in total;
+    - `effective`: (1 - beta) / (1 - beta^n_c), where n_c is the number of pixels of c, scaled to a mean of 1 over the
+      classes that occur: between equal weights (small beta) and inverse frequency (beta towards 1).
+
+    Void counts as a pixel of its image for `median`, as in the paper. A class that never occurs gets 1.
+
+    Args:
+        labels: a data set of `(image, label)` pairs, or any finite iterable of such pairs or of labels; a label is
+            integers `(H, W)`, or `(N, H, W)` for a batch.
+        num_classes: number of classes; 1 is a binary task with two; None asks a data set of kseg.
+        method: `median`, `inverse` or `effective`.
+        beta: of `effective`; None for 1 - 1/N with N labelled pixels, as the paper derives it.
+        ignore_class: label of void pixels.
+
+    Returns:
+        float32 `(max(num_classes, 2),)`.
+
+    Raises:
+        ValueError: if the method is unknown, or a label is neither a class nor void.
+
+    Reference:
+        Eigen and Fergus, Predicting Depth, Surface Normals and Semantic Labels with a Common Multi-Scale
+        Convolutional Architecture, 2015, https://arxiv.org/abs/1411.4734 (median frequency balancing). Cui et al.,
+        Class-Balanced Loss Based on Effective Number of Samples, 2019, https://arxiv.org/abs/1901.05555
+
+    Example:
+        >>> import numpy as np
+        >>> from kseg.losses import class_weights
+        >>> label = np.array([[0, 0], [0, 1]])
+        >>> [f"{w:.2f}" for w in class_weights([label], 2, method="inverse")]       # 4 / (2 * 3), 4 / (2 * 1)
+        ['0.67', '2.00']
+    """
+    if method not in ("median", "inverse", "effective"):
+        raise ValueError(f"unknown method {method!r} for class weights; there are 'median', 'inverse' and 'effective'")
+    num_classes = getattr(labels, "num_classes", None) if num_classes is None else num_classes
+    if num_classes is None:
+        raise ValueError("num_classes is missing: only a data set of kseg knows its own")
+    classes = max(num_classes, 2)
+    counts = np.zeros(classes, "int64")  # pixels of each class
+    around = np.zeros(classes, "int64")  # pixels of the images in which it occurs
+    for index, image in enumerate(_images(labels)):
+        values = image.astype("int64").ravel()
+        kept = values if ignore_class is None else values[values != ignore_class]
+        if kept.size and (kept.min() < 0 or kept.max() >= classes):
+            stray = kept[(kept < 0) | (kept >= classes)][0]
+            raise ValueError(f"label {index} holds class {stray}; expected 0 to {classes - 1} or void {ignore_class}")
+        found = np.bincount(kept, minlength=classes)
+        counts += found
+        around += np.where(found > 0, values.size, 0)
+    seen = counts > 0
+    weights = np.ones(classes)
+    if method == "median" and seen.any():
+        frequency = counts[seen] / around[seen]
+        weights[seen] = np.median(frequency) / frequency
+    elif method == "effective" and seen.any():
+        rate = 1 - 1 / counts.sum() if beta is None else beta
+        effective = (1 - rate) / -np.expm1(counts[seen] * np.log(rate)) if rate else np.ones(seen.sum())
+        weights[seen] = effective / effective.mean()
+    else:
+        weights[seen] = counts.sum() / (classes * counts[seen])
+    return weights.astype("float32")
+
+
+def _images(labels: Any) -> Iterator[np.ndarray]:
+    """Label maps `(H, W)` of a data set, of pairs or of labels, batched or not."""
+    items: Iterable = (labels[i] for i in range(len(labels))) if hasattr(labels, "__len__") else labels
+    for item in items:
+        label = np.asarray(item[1] if isinstance(item, tuple | list) else item)
+        yield from label if label.ndim == 3 else [label]
+
+
+def border_weights(
+    instances: np.ndarray, *, class_weights: Iterable[float] | None = None, w0: float = 10.0, sigma: float = 5.0
+) -> np.ndarray:
+    """U-Net's weight map: pixels between two objects that nearly touch count more.
+
+    The weight is `w_c + w0 exp(-(d1 + d2)^2 / (2 sigma^2))` where d1 and d2 are the distances, in pixels, to the
+    nearest and the second nearest object; the second term is 0 inside objects and where there are fewer than two.
+
+    Args:
+        instances: integers `(H, W)`: 0 is background, every other number one object.
+        class_weights: w_c of background and of object; None for 1.
+        w0: height of the second term.
+        sigma: its width, pixels.
+
+    Returns:
+        float32 `(H, W)`, for `sample_weight` in `fit`.
+
+    Raises:
+        ModuleNotFoundError: SciPy is not installed.
+
+    Reference:
+        Ronneberger et al., U-Net, 2015, section 3, https://arxiv.org/abs/1505.04597
+
+    Example:
+        >>> border_weights(np.array([[1, 0, 2]])).round(2).tolist()
+        [[1.0, 10.229999542236328, 1.0]]
+    """
+    try:
+        from scipy.ndimage import distance_transform_edt
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("border_weights needs SciPy: pip install 'kseg[train]'") from None
+    instances = np.asarray(instances)
+    background, foreground = (1.0, 1.0) if class_weights is None else class_weights
+    nearest, second = (np.full(instances.shape, np.inf) for _ in range(2))
+    for label in np.unique(instances[instances != 0]):
+        distance = distance_transform_edt(instances != label)
+        second = np.minimum(second, np.maximum(nearest, distance))
+        nearest = np.minimum(nearest, distance)
+    border = np.where(instances == 0, w0 * np.exp(-((nearest + second) ** 2) / (2 * sigma**2)), 0.0)
+    return (np.where(instances == 0, background, foreground) + border).astype("float32")

@@ -1,0 +1,235 @@
+"""What every loss promises; values against plain NumPy."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scipy.ndimage import distance_transform_edt
+
+from kseg import losses
+from kseg.losses import LOSSES, CrossEntropy, Dice
+from tests.losses.sample import sample, value_and_gradient
+
+WEIGHTS = [0.3, 1.0, 2.0, 5.0]
+PREDICTED = np.array(
+    [[0.01, 0.03, 0.02, 0.02], [0.05, 0.12, 0.09, 0.07], [0.89, 0.85, 0.88, 0.91], [0.99, 0.97, 0.95, 0.97]]
+)
+LOWER = np.repeat([[0], [0], [1], [1]], 4, axis=1)
+
+
+def make(name, classes=4, **options):
+    if name == "balanced_cross_entropy":
+        options = {"class_weights": np.ones(max(classes, 2)), **options}
+    return LOSSES[name](**options)
+
+
+@pytest.mark.parametrize(("squared", "expected"), [(False, 1 - 14.82 / 15.82), (True, 1 - 14.82 / 14.9132)])
+def test_dice_of_the_worked_example(squared, expected):
+    # intersection 7.41; plain sum 7.82, squared sum 6.9132, target 8
+    value = Dice(squared=squared, from_logits=False)(LOWER[None], PREDICTED[None, ..., None])
+    assert float(value) == pytest.approx(expected, abs=1e-6)
+
+
+def overlap(labels, p, weights=None, pixels=None):
+    """For each class present: intersection, predictions, targets, in plain NumPy; and its weight."""
+    pixels = np.ones(labels.shape) if pixels is None else pixels
+    pixels = pixels * (labels != 255)
+    for index in range(p.shape[-1]):
+        target = labels == index
+        if (target * pixels).sum():
+            sums = ((pixels * x).sum() for x in (p[..., index] * target, p[..., index], target))
+            yield *sums, 1.0 if weights is None else weights[index]
+
+
+def test_regions_are_weighted_means_over_the_classes_present():
+    labels, logits = sample(seed=9)
+    labels[labels == 2] = 255
+    p = ops.convert_to_numpy(ops.softmax(logits))
+    pixels = np.random.default_rng(1).random(labels.shape).astype("float32")
+    terms = list(overlap(labels, p, WEIGHTS, pixels))
+    assert len(terms) == 3
+    total = sum(weight for *_, weight in terms)
+    for name, formula in {
+        "dice": lambda i, a, b: 1 - 2 * i / (a + b),
+        "jaccard": lambda i, a, b: 1 - i / (a + b - i),
+        "tversky": lambda i, a, b: 1 - i / (i + 0.3 * (a - i) + 0.7 * (b - i)),
+        "focal_tversky": lambda i, a, b: (1 - i / (i + 0.3 * (a - i) + 0.7 * (b - i))) ** 0.75,
+    }.items():
+        expected = sum(weight * formula(i, a, b) for i, a, b, weight in terms) / total
+        value = make(name, class_weights=WEIGHTS)(labels, logits, pixels)
+        assert float(value) == pytest.approx(expected, rel=1e-5), name
+
+
+def test_lovasz_of_hard_predictions_is_one_minus_iou():
+    labels, logits = sample(seed=10)
+    hard = np.eye(4, dtype="float32")[logits.argmax(-1)]
+    expected = np.mean([1 - i / (a + b - i) for i, a, b, _ in overlap(labels, hard)])
+    assert float(losses.LovaszSoftmax(from_logits=False)(labels, hard)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_pixel_of_weight_two_counts_for_lovasz_like_two_pixels():
+    labels, logits = sample(shape=(1, 3, 5), seed=11)
+    weights = np.where(np.arange(5) == 2, 2.0, 1.0).astype("float32")
+    twice = [np.concatenate([x, x[:, :, 2:3]], axis=2) for x in (labels, logits)]
+    value = losses.LovaszSoftmax()(labels, logits, np.broadcast_to(weights, labels.shape))
+    assert float(value) == pytest.approx(float(losses.LovaszSoftmax()(*twice)), rel=1e-5)
+
+
+def test_tversky_is_dice_at_one_half_and_jaccard_at_one():
+    labels, logits = sample(seed=12)
+    assert float(losses.Tversky(alpha=0.5, beta=0.5)(labels, logits)) == pytest.approx(float(Dice()(labels, logits)))
+    assert float(losses.Tversky(alpha=1, beta=1)(labels, logits)) == pytest.approx(
+        float(losses.Jaccard()(labels, logits))
+    )
+
+
+def test_alpha_weighs_false_positives():
+    label = np.array([[[1, 0]]])
+    for p, wrong in ((np.array([[[[1.0], [0.5]]]]), "alpha"), (np.array([[[[0.5], [0.0]]]]), "beta")):
+        low, high = (float(losses.Tversky(**{wrong: v}, from_logits=False)(label, p)) for v in (0.1, 0.9))
+        assert low < high
+
+
+def test_ohem_keeps_the_hard_pixels_and_at_least_a_share():
+    labels, logits = sample(seed=13)
+    ce = [ops.convert_to_numpy(x) for x in losses.pixel_cross_entropy(labels, logits)]
+    valid = labels != 255
+    hard = valid & (np.exp(-ce[0]) <= 0.7)
+    assert float(losses.OHEM()(labels, logits)) == pytest.approx(ce[0][hard].mean(), rel=1e-5)
+    kept = np.sort(ce[0][valid])[::-1][: int(np.ceil(0.8 * valid.sum()))]
+    assert len(kept) > (np.exp(-ce[0][valid]) <= 0.01).sum()
+    assert float(losses.OHEM(threshold=0.01, min_kept=0.8)(labels, logits)) == pytest.approx(kept.mean(), rel=1e-5)
+    whole = float(CrossEntropy(class_weights=WEIGHTS)(labels, logits))
+    assert float(losses.OHEM(min_kept=1.0, class_weights=WEIGHTS)(labels, logits)) == pytest.approx(whole, rel=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.5])
+def test_borders_weigh_more_by_their_distance(sigma):
+    rng = np.random.default_rng(0)
+    labels = np.kron(rng.integers(0, 3, (1, 5, 6)), np.ones((1, 7, 6), int)).astype("uint8")
+    labels[0, 3:9, 2:20] = 255
+    logits = rng.normal(size=(*labels.shape, 4)).astype("float32")
+    border = np.zeros(labels.shape[1:], bool)
+    (image,) = labels.astype(int)
+    for axis in (0, 1):
+        a, b = (np.take(image, np.arange(image.shape[axis] - 1) + step, axis) for step in (0, 1))
+        edge = (a != b) & (a != 255) & (b != 255)
+        for step in (0, 1):
+            rows, columns = np.nonzero(edge)
+            border[rows + step * (axis == 0), columns + step * (axis == 1)] = True
+    distance = distance_transform_edt(~border)
+    distance = np.where(distance > np.ceil(3 * sigma), np.inf, distance)
+    weights = (1 + 7 * np.exp(-(distance**2) / (2 * sigma**2)))[None]
+    expected = float(CrossEntropy()(labels, logits, weights.astype("float32")))
+    found = float(losses.BoundaryWeighted(w0=7, sigma=sigma)(labels, logits))
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("classes", [1, 4])
+@pytest.mark.parametrize("name", LOSSES)
+def test_one_hot_labels_probabilities_and_a_channel_of_labels_mean_the_same(name, classes):
+    labels, logits = sample(max(classes, 2), seed=14)
+    logits = logits[..., :classes]
+    expected = float(make(name, classes)(labels, logits))
+    p = ops.softmax(logits) if classes > 1 else ops.sigmoid(logits)
+    assert float(make(name, classes)(labels[..., None], logits)) == pytest.approx(expected, rel=1e-5)
+    assert float(make(name, classes, from_logits=False)(labels, p)) == pytest.approx(expected, rel=1e-4)
+    if classes > 1:
+        encoded = np.eye(4, dtype="float32")[np.minimum(labels, 3)] * (labels != 255)[..., None]
+        assert float(make(name, classes)(encoded, logits)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_void_counts_for_nothing(name):
+    labels, logits = sample(seed=15)
+    other = np.where((labels == 255)[..., None], -logits, logits)
+    loss = make(name)
+    assert float(loss(labels, other)) == pytest.approx(float(loss(labels, logits)), rel=1e-6)
+    value, gradient = value_and_gradient(lambda x: loss(labels, x), logits)
+    assert not np.abs(gradient[labels == 255]).any()
+    assert np.isfinite(gradient).all() and np.isfinite(value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("name", LOSSES)
+def test_values_and_gradients_are_finite_whatever_comes(name, classes, dtype):
+    rng = np.random.default_rng(0)
+    loss = make(name, classes)
+    for labels in (np.full((1, 3, 4), 255), np.zeros((1, 3, 4), int), rng.integers(0, max(classes - 1, 1), (1, 3, 4))):
+        for scale in (0.0, 1e4) if dtype == "float32" else (1e4,):
+            logits = (scale * rng.choice([-1.0, 1.0], (1, 3, 4, classes))).astype("float32")
+            value, gradient = value_and_gradient(lambda x, y=labels: loss(y, ops.cast(x, dtype)), logits)
+            assert np.isfinite(value) and value >= 0
+            assert np.isfinite(gradient).all()
+            if (labels == 255).all():
+                assert value == 0 and not gradient.any()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_precision_is_computed_in_float32(name):
+    labels, logits = sample(seed=6)
+    value = make(name)(labels, ops.cast(logits, "float16"))
+    assert keras.backend.standardize_dtype(value.dtype) == "float32"
+    assert float(value) == pytest.approx(
+        float(make(name)(labels, logits.astype("float16").astype("float32"))), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_stray_label_makes_the_loss_nan(name):
+    logits = np.zeros((1, 1, 3, 3), "float32")
+    assert np.isnan(float(make(name, 3)(np.array([[[0, 1, 7]]]), logits)))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_trains_and_falls(name):
+    labels, _ = sample(shape=(2, 8, 8), seed=16)
+    images = np.eye(4, dtype="float32")[np.minimum(labels, 3)]
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((None, None, 4)), keras.layers.Conv2D(4, 1)])
+    model.compile(keras.optimizers.Adam(0.1), make(name))
+    history = model.fit(images, labels, epochs=15, verbose=0).history["loss"]
+    assert history[-1] < 0.7 * history[0]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_named_loss_survives_serialisation(name):
+    loss = make(name, class_weights=WEIGHTS)
+    twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert type(twin) is type(loss)
+    assert twin.get_config() == loss.get_config()
+    assert twin.name == name
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_misspelt_option_raises(name):
+    with pytest.raises(TypeError, match="has no option 'ignore_clas': did you mean ignore_class"):
+        make(name, ignore_clas=3)
+
+
+def test_sums_are_weighted_and_survive_serialisation():
+    labels, logits = sample(seed=17)
+    pixels = np.random.default_rng(1).random(labels.shape).astype("float32")
+    parts = [float(loss(labels, logits, pixels)) for loss in (CrossEntropy(), Dice(), losses.Focal())]
+    total = 0.5 * (CrossEntropy() + 3 * Dice()) + losses.Focal()
+    expected = 0.5 * parts[0] + 1.5 * parts[1] + parts[2]
+    assert float(total(labels, logits, pixels)) == pytest.approx(expected, rel=1e-5)
+    assert total.name == "0.5 * cross_entropy + 1.5 * dice + focal"
+    twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(total))
+    assert float(twin(labels, logits, pixels)) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="set from_logits alike"):
+        CrossEntropy() + Dice(from_logits=False)
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        ("dise", {}, "unknown loss 'dise': did you mean dice"),
+        ("much * dice", {}, "'much \\* dice' should be a number \\* a name"),
+        ("dice + focal", {"gama": 1}, "has no option 'gama': did you mean gamma"),
+    ],
+)
+def test_names_that_are_none_are_refused(names, options, message):
+    with pytest.raises(ValueError, match=message):
+        losses.get(names, **options)
