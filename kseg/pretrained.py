@@ -156,6 +156,10 @@ def _opened(path: str | os.PathLike) -> Iterator[Any]:
         with safetensors.safe_open(os.fspath(path), framework="np") as file:
             yield file
     except safetensors.SafetensorError as error:
+        with open(path, "rb") as file:
+            if file.read(2) in (b"PK", b"\x80\x02"):
+                told = "is a PyTorch file, which does not say its model: read it with kseg.checkpoints"
+                raise ValueError(f"{path} {told}") from None
         raise ValueError(f"{path} is not a whole safetensors file ({error}): fetch or write it again") from None
 
 
@@ -257,12 +261,13 @@ def _first(items: list[str], count: int) -> str:
 
 
 def _head_keys(model: keras.Model) -> dict[str, str]:
-    """The keys of the layers that know how many classes there are, each with its layer's name."""
+    """The keys of the tensors whose shape depends on the class count, each with the name of what holds it."""
     return {
-        key: layer.name
+        variable.path: variable.path.rpartition("/")[0]
         for layer in model.layers
-        if hasattr(layer, "num_classes")
-        for key in (variable.path for variable in layer.weights)
+        if (classes := getattr(layer, "num_classes", None)) is not None
+        for variable in layer.weights
+        if variable.shape[-1] == classes
     }
 
 

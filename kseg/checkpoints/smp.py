@@ -133,10 +133,10 @@ def multi_grid(encoder: str, output_stride: int) -> list[int]:
 
     Example:
         >>> multi_grid("resnet50", 8)
-        [2, 1, 1, 1, 1, 1, 2, 1, 1]
+        [1, 1, 1, 1, 1, 1, 1, 1, 1]
     """
     stages = CONVOLUTIONS[encoder] if output_stride == 8 else CONVOLUTIONS[encoder][1:]
-    return [factor for count in stages for factor in [2] + [1] * (count - 1)]
+    return [1] * sum(stages)
 
 
 def _require(model: str, config: Mapping[str, Any], key: str, *allowed: Any) -> None:

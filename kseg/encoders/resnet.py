@@ -54,7 +54,8 @@ def resnet(
         input_shape: Height, width and channels of the image, 0 to 255; None where the size varies.
         weights: `"imagenet"`, which downloads torchvision's file and verifies it, or None for random weights.
         output_stride: 8, 16 or 32. Strides beyond it become dilation, with the same weights.
-        multi_grid: Factors on the dilation of the last 3x3 convolutions.
+        multi_grid: Factors on the dilation of the last stages' 3x3 convolutions, the last factor on the last one. A
+            factor multiplies the stage's rate, also where the stride was lost, which otherwise keeps the former rate.
         penultimate: Whether the last stage but one is among the features where its stride has become dilation.
 
     Returns:
@@ -126,16 +127,17 @@ def _stride(stage: int, output_stride: int) -> tuple[int, bool]:
 
 def _rates(blocks: Sequence[int], convolutions: int, output_stride: int, multi_grid: Sequence[int]) -> Iterator[int]:
     """The dilation of every 3x3 convolution, in the order of the network."""
-    rates, rate = [], 1
+    rates, full, rate = [], [], 1
     for stage, repeats in enumerate(blocks):
         first = rate
         if _stride(stage, output_stride)[1]:
             rate *= 2
         rates += [first] + [rate] * (repeats * convolutions - 1)
+        full += [rate] * (repeats * convolutions)
     if len(multi_grid) > len(rates):
         raise ValueError(f"multi_grid has {len(multi_grid)} factors for {len(rates)} 3x3 convolutions: leave some out")
     for position, factor in enumerate(reversed(multi_grid), start=1):
-        rates[-position] *= factor
+        rates[-position] = full[-position] * factor
     return iter(rates)
 
 

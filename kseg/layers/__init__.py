@@ -1,7 +1,7 @@
 """What Keras lacks for segmentation, one idea a file: serialisable Keras layers on `(N, H, W, C)`."""
 
 from kseg.layers.convolution import ConvNormAct
-from kseg.layers.cropping import CropLike
+from kseg.layers.cropping import CropLike, UnpaddedSize
 from kseg.layers.decoder import ScoreFusion, ScoreUpsampling, SegmentationHead, UNetBlock
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
 from kseg.layers.resize import Resize
@@ -24,4 +24,5 @@ __all__ = [
     "SegmentationHead",
     "TransposeUpsampling2D",
     "UNetBlock",
+    "UnpaddedSize",
 ]

@@ -1,4 +1,4 @@
-"""Cut a map to the size of another one."""
+"""Cut a map to the size of another one; refuse sizes that cuts cannot mend."""
 
 from typing import Any
 
@@ -58,3 +58,53 @@ class CropLike(keras.layers.Layer):
                 continue
             if size < wanted or (self.at == "centre" and (size - wanted) % 2):
                 raise ValueError(f"{self.name}: {size} pixels cannot be cut to {wanted} at the {self.at}")
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class UnpaddedSize(keras.layers.Layer):
+    """Hands an image on if the unpadded U-Net can take its size.
+
+    Two 3x3 convolutions a level without padding leave even sizes before every pooling for some sides only.
+
+    Args:
+        levels: of the U-Net; 5 in the paper, which gives 188, 204, ... 572, ...
+
+    Returns:
+        The image.
+
+    Raises:
+        ValueError: a side that does not fit, with those near it.
+
+    Example:
+        >>> UnpaddedSize(5).check((None, 512, 572, 1))
+        Traceback (most recent call last):
+        ...
+        ValueError: padding="valid" takes no side of 512 pixels: take 508 or 524, or padding="same"
+    """
+
+    def __init__(self, levels: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.levels = levels
+
+    def call(self, image):
+        self.check(image.shape)
+        return image
+
+    def compute_output_shape(self, shape):
+        self.check(shape)
+        return shape
+
+    def get_config(self):
+        return super().get_config() | {"levels": self.levels}
+
+    def check(self, shape) -> None:
+        """Raises the error for an image's shape `(N, H, W, C)`."""
+        step = 2 ** (self.levels - 1)
+        deepest = 4 if step >= 4 else 3  # after its convolutions: the way up makes it `step * (deepest - 4) + 4`
+        smallest = step * (deepest + 4) + 4 * (step - 1)
+        for side in shape[1:3]:
+            if isinstance(side, int) and (side < smallest or (side - smallest) % step):
+                low = max(smallest, side - (side - smallest) % step)
+                raise ValueError(
+                    f'padding="valid" takes no side of {side} pixels: take {low} or {low + step}, or padding="same"'
+                )

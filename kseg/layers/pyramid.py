@@ -77,6 +77,7 @@ class ASPP(keras.layers.Layer):
         self.project.build((*x_shape[:-1], self.filters * (len(self.branches) + 1)))
 
     def call(self, x, training=None):
+        _warn_of_rates(self, x.shape)
         maps = [branch(x, training=training) for branch in self.branches]
         # In float32: the sum over a large map leaves float16's range.
         mean = ops.mean(ops.cast(x, "float32"), axis=(1, 2), keepdims=True)  # (N, 1, 1, C)
@@ -179,6 +180,7 @@ class AtrousScoreSum(keras.layers.Layer):
                 shape = layer.compute_output_shape(shape)
 
     def call(self, x, training=None):
+        _warn_of_rates(self, x.shape)
         scores = []
         for branch in self.branches:
             y = x
@@ -200,9 +202,11 @@ class AtrousScoreSum(keras.layers.Layer):
 
 
 def _warn_of_rates(layer: Any, x_shape: Sequence[int | None]) -> None:
+    """Once a layer, as soon as a size is known: on building or, where the image's size varies, on the first call."""
     height, width = x_shape[1:3]
-    if height is None or width is None:
+    if not isinstance(height, int) or not isinstance(width, int) or getattr(layer, "looked_at_rates", False):
         return
+    layer.looked_at_rates = True
     if beyond := [rate for rate in layer.rates if rate >= max(height, width)]:
         warnings.warn(
             f"{layer.name}: rates {beyond} exceed the feature map of {height}x{width}: their kernels see one pixel and "

@@ -24,6 +24,9 @@ def patch_classifier(
 ) -> keras.Model:
     """Builds a small classifier of a patch's centre pixel: twice convolve and pool a level, then two dense layers.
 
+    No segmentation model by itself, therefore not in `BUILDERS`: `convolutionalize` makes one of it. Keep it with
+    `model.save`.
+
     Args:
         num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
         patch_size: Side of the patch, pixels, odd.
@@ -110,14 +113,14 @@ def convolutionalize(model: keras.Model, *, padding: str = "valid") -> keras.Mod
             reach = zip(seen, form.kernel_size, form.dilation_rate, strict=True)
             seen = tuple(pixels + (taps - 1) * apart for pixels, taps, apart in reach)
         if isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):
-            x = keras.layers.Cropping2D(((0, rate), (0, rate)), name=f"{layer.name}_crop")(x)
+            x = keras.layers.Cropping2D(((0, rate), (0, rate)), name=f"{layer.name}_crop", dtype=x.dtype)(x)
             seen = tuple(pixels + rate for pixels in seen)
         if isinstance(layer, keras.layers.Dense):
             flat = (1, 1)
         rate *= getattr(layer, "strides", (1, 1))[0]
     margin = [(0, patch - pixels) for patch, pixels in zip(side, seen, strict=True)]
     if any(after for _, after in margin):  # pixels of the patch that rounding down left unseen
-        x = keras.layers.Cropping2D(margin, name="crop")(x)
+        x = keras.layers.Cropping2D(margin, name="crop", dtype=x.dtype)(x)
     dense = keras.Model(image, x, name=f"{model.name}_convolutional")
     for layer in model.layers:
         if layer.weights:
@@ -134,10 +137,8 @@ def _dense_form(layer: keras.layers.Layer, rate: int, flat: tuple[int, ...]) -> 
             return AtrousPooling2D(
                 "max" if isinstance(layer, keras.layers.MaxPooling2D) else "average", rate, name=layer.name
             )
-    elif isinstance(layer, keras.layers.DepthwiseConv2D):
-        pass
-    elif isinstance(layer, keras.layers.Conv2D):
-        if layer.padding == "valid":
+    elif isinstance(layer, keras.layers.Conv2D) and not isinstance(layer, keras.layers.DepthwiseConv2D):
+        if layer.padding == "valid" and len(set(layer.strides)) == len(set(layer.dilation_rate)) == 1:
             return keras.layers.Conv2D.from_config(
                 config | {"strides": 1, "dilation_rate": layer.dilation_rate[0] * rate}
             )
@@ -158,8 +159,8 @@ def _dense_form(layer: keras.layers.Layer, rate: int, flat: tuple[int, ...]) -> 
     ):
         return layer.__class__.from_config(config)
     raise ValueError(
-        f"{layer.name!r} ({layer.__class__.__name__}) has no dense form: a chain of unpadded Conv2D, 2x2 pooling, "
-        "Flatten, Dense, BatchNormalization, activations and dropout has"
+        f"{layer.name!r} ({layer.__class__.__name__}) has no dense form: a chain of unpadded Conv2D, square "
+        "strides, 2x2 pooling, Flatten, Dense, BatchNormalization, Activation, ReLU and Dropout has"
     )
 
 

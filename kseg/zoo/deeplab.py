@@ -38,8 +38,9 @@ def deeplabv3(
         encoder_weights: `"imagenet"`, a file, or None for random ones. Not read when `weights` is given.
         output_stride: 8 or 16: the stride at which the encoder's features end, by dilation instead of striding.
         rates: Dilation rates of the pyramid; None for the paper's (6, 12, 18) at stride 16, doubled at stride 8.
-        multi_grid: Factors on the dilation of the last stage's blocks, e.g. the paper's (1, 2, 4), which it found best
-            for a ResNet at stride 16; None leaves them alike, as torchvision does.
+        multi_grid: Factors on the dilation of the encoder's last spatial convolutions, which are one a block from
+            ResNet-50 on: the paper's (1, 2, 4) gives its last blocks the rates 2, 4, 8 at stride 16. None leaves them
+            alike, as torchvision does.
         filters: Channels of every branch.
         dropout: Dropped share of the pyramid's output.
         extra_conv: Whether a 3x3 convolution follows the pyramid, as in torchvision.
@@ -111,7 +112,7 @@ def deeplabv3plus(
         encoder_weights: `"imagenet"`, a file, or None for random ones. Not read when `weights` is given.
         output_stride: 8 or 16: the stride at which the encoder's features end, by dilation instead of striding.
         rates: Dilation rates of the pyramid; None for (6, 12, 18) at stride 16, doubled at stride 8.
-        multi_grid: Factors on the dilation of the last stage's blocks.
+        multi_grid: Factors on the dilation of the encoder's last spatial convolutions; see `deeplabv3`.
         filters: Channels of every branch and of the decoder.
         low_level_filters: Channels to which the features of stride 4 are reduced.
         decoder_convs: 3x3 convolutions after the concatenation.

@@ -81,8 +81,8 @@ def deeplabv2(
         encoder_weights: `"imagenet"`, a file, or None for random ones. Not read when `weights` is given.
         rates: Dilation rates of the branches: `LARGE`, (6, 12, 18, 24), is the paper's ASPP-L, `SMALL`, (2, 4, 8, 12),
             its ASPP-S.
-        scales: Sizes at which the image is shown, e.g. the paper's (0.5, 0.75, 1.0); the same weights score each, and
-            the greatest score of every class and pixel stays.
+        scales: Sizes at which the image is shown, the largest one 1, e.g. the paper's (0.5, 0.75, 1.0); the same
+            weights score each, and the greatest score of every class and pixel stays.
         outputs_per_scale: Whether the logits of every scale are given too, for a loss on each.
         dropout: Dropped share after fc6 and fc7.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
@@ -94,7 +94,7 @@ def deeplabv2(
         `outputs_per_scale` to `{"logits": ..., "scale_0.5": ..., ...}`.
 
     Raises:
-        ValueError: An unknown encoder, no scale, or a `num_classes` that contradicts `weights`.
+        ValueError: An unknown encoder, scales that do not end at 1, or a `num_classes` that contradicts `weights`.
 
     Reference:
         Chen, Papandreou, Kokkinos, Murphy, Yuille: DeepLab: Semantic Image Segmentation with Deep Convolutional Nets,
@@ -104,8 +104,8 @@ def deeplabv2(
         >>> deeplabv2(3, encoder="efficientnet_lite0", encoder_weights=None).output_shape
         (None, None, None, 3)
     """
-    if not scales or min(scales) <= 0:
-        raise ValueError(f"scales must be positive numbers, got {tuple(scales)}")
+    if not scales or min(scales) <= 0 or max(scales) != 1:
+        raise ValueError(f"scales must be positive and the largest one 1, got {tuple(scales)}")
     num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
     image = keras.Input(input_shape, name="image")
     hidden = (1024, 1024) if encoder in ("vgg16", "vgg19") else ()
@@ -117,20 +117,18 @@ def deeplabv2(
     for scale in scales:  # one encoder, one pyramid: called once a scale
         scaled = image if scale == 1 else Resize(factor=scale, dtype="float32", name=_named("shrink", scale))(image)
         scores.append(pyramid(trunk(scaled)[-1]))
-    finest = scores[max(range(len(scales)), key=lambda index: scales[index])]
+    finest = scores[list(scales).index(1)]
     scores = [
-        x if x is finest else Resize(dtype="float32", name=_named("match", scale))(x, like=finest)
+        x if scale == 1 else Resize(dtype="float32", name=_named("match", scale))(x, like=finest)
         for scale, x in zip(scales, scores, strict=True)
     ]
     fused = keras.layers.Maximum(dtype="float32", name="maximum")(scores) if len(scores) > 1 else scores[0]
-    # Scores of another scale than 1 are not at stride 8 of this image.
-    stride = round(8 / max(scales))
-    logits = ScoreUpsampling(stride, activation=activation, name="upsample")(fused, like=image)
+    logits = ScoreUpsampling(8, activation=activation, name="upsample")(fused, like=image)
     outputs = logits
     if outputs_per_scale:
         outputs = {"logits": logits}
         for scale, x in zip(scales, scores, strict=True):
-            upsample = ScoreUpsampling(stride, activation=activation, name=_named("upsample", scale))
+            upsample = ScoreUpsampling(8, activation=activation, name=_named("upsample", scale))
             outputs[f"scale_{scale:g}"] = upsample(x, like=image)
     return pretrained.load(keras.Model(image, outputs, name="deeplabv2"), weights)
 

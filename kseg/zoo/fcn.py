@@ -119,8 +119,6 @@ def fcn_dilated(
 ) -> keras.Model:
     """Builds the FCN of torchvision: a light classifier on a dilated encoder, whose scores are enlarged at once.
 
-    Arguments, errors and reference are those of `fcn32`, and:
-
     Args:
         num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
         encoder: A name in `kseg.encoders.ENCODERS`, a `keras.Model`, or a function `image -> {stride: feature}`.
@@ -135,6 +133,13 @@ def fcn_dilated(
     Returns:
         A model from images `(N, H, W, C)`, 0 to 255, to float32 logits `(N, H, W, num_classes)`; with `auxiliary` to
         `{"logits": ..., "auxiliary": ...}`.
+
+    Raises:
+        ValueError: An unknown encoder, an output stride that it cannot give, or a `num_classes` that contradicts
+            `weights`.
+
+    Reference:
+        torchvision.models.segmentation.fcn_resnet50
 
     Example:
         >>> model = fcn_dilated(3, encoder="resnet18", encoder_weights=None, input_shape=(64, 65, 3))

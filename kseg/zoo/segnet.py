@@ -38,7 +38,7 @@ def segnet(
         num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
         encoder_weights: `"imagenet"` for VGG16's kernels, or None. Not read when `weights` is given.
         unpooling: What enlarges in the decoder, all else being equal: `"max"` (the paper's), `"nearest"`,
-            `"bed_of_nails"`, `"transpose"` (learnable, starts bilinear) or `"bilinear"`.
+            `"bed_of_nails"`, `"bilinear"`, or `"transpose"` (starts bilinear; learnable, so it adds a kernel a level).
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         weights: A file of trained weights.
         input_shape: Height, width and channels of the image; None where it varies.

@@ -8,7 +8,15 @@ import keras
 from kseg import encoders, pretrained
 from kseg.encoders.applications import TO_ONE
 from kseg.encoders.channels import normalization
-from kseg.layers import ConvNormAct, CropLike, Resize, SegmentationHead, TransposeUpsampling2D, UNetBlock
+from kseg.layers import (
+    ConvNormAct,
+    CropLike,
+    Resize,
+    SegmentationHead,
+    TransposeUpsampling2D,
+    UNetBlock,
+    UnpaddedSize,
+)
 
 
 def unet(
@@ -117,8 +125,9 @@ def unet_2015(
     """
     if padding not in ("valid", "same") or up not in ("transposed", "bilinear"):
         raise ValueError(f'padding is "valid" or "same", up "transposed" or "bilinear", got {padding!r} and {up!r}')
+    size = UnpaddedSize(len(filters), name="size")
     if padding == "valid":
-        _check_valid(input_shape, len(filters))
+        size.check((None, *input_shape))  # now, in one line, where it is known already
     num_classes, _ = pretrained.resolve(weights, num_classes, None)
 
     def twice(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
@@ -138,7 +147,7 @@ def unet_2015(
     encoder = keras.Model(pixels, features, name="encoder")
 
     image = keras.Input(input_shape, name="image")
-    *skips, x = encoder(image)
+    *skips, x = encoder(size(image) if padding == "valid" else image)
     for level, (width, skip) in reversed(list(enumerate(zip(filters, skips, strict=False), start=1))):
         if up == "transposed":
             x = TransposeUpsampling2D(
@@ -155,15 +164,3 @@ def unet_2015(
         x = twice(x, width, f"decoder_{level}")
     logits = SegmentationHead(num_classes, activation=activation, name="head")(x)
     return pretrained.load(keras.Model(image, logits, name="unet_2015"), weights)
-
-
-def _check_valid(input_shape: Sequence[int | None], levels: int) -> None:
-    step = 2 ** (levels - 1)
-    deepest = 4 if step >= 4 else 3  # after its convolutions: the way up makes it `step * (deepest - 4) + 4`
-    smallest = step * (deepest + 4) + 4 * (step - 1)
-    for side in input_shape[:2]:
-        if side is not None and (side < smallest or (side - smallest) % step):
-            low = max(smallest, side - (side - smallest) % step)
-            raise ValueError(
-                f'padding="valid" takes no side of {side} pixels: take {low} or {low + step}, or padding="same"'
-            )

@@ -11,7 +11,10 @@ from kseg import pretrained, zoo
 from kseg.checkpoints import smp as names
 from tests.checkpoints import pytorch
 
-pytestmark = pytest.mark.usefixtures("numpy_initializers", "torchvision")
+pytestmark = [
+    pytest.mark.usefixtures("numpy_initializers", "torchvision"),
+    pytest.mark.filterwarnings("ignore:.*exceed the feature map:UserWarning"),
+]
 
 
 def build(model: str, **config):

@@ -11,13 +11,14 @@ from tests.checkpoints import pytorch
 pytestmark = pytest.mark.usefixtures("numpy_initializers", "torchvision")
 
 
-def test_features_of_a_file_are_those_of_timm(tmp_path):
+@pytest.mark.parametrize("name", ["resnet34", "resnet50"])
+def test_features_of_a_file_are_those_of_timm(name, tmp_path):
     import timm
 
-    network = pytorch.randomized(timm.create_model("resnet34", pretrained=False))
+    network = pytorch.randomized(timm.create_model(name, pretrained=False))
     safetensors.torch.save_file(network.state_dict(), tmp_path / "model.safetensors")
-    model = pretrained.load(resnet.resnet("resnet34", weights=None), names.read(tmp_path / "model.safetensors"))
-    backbone = timm.create_model("resnet34", pretrained=False, features_only=True).eval()
+    model = pretrained.load(resnet.resnet(name, weights=None), names.read(tmp_path / "model.safetensors"))
+    backbone = timm.create_model(name, pretrained=False, features_only=True).eval()
     backbone.load_state_dict(network.state_dict(), strict=False)
     for size in pytorch.SIZES:
         pixels = pytorch.image(size)

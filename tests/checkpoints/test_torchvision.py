@@ -9,7 +9,10 @@ from kseg import pretrained, zoo
 from kseg.checkpoints import torchvision as names
 from tests.checkpoints import pytorch
 
-pytestmark = pytest.mark.usefixtures("numpy_initializers")
+pytestmark = [
+    pytest.mark.usefixtures("numpy_initializers", "torchvision"),
+    pytest.mark.filterwarnings("ignore:.*exceed the feature map:UserWarning"),
+]
 
 
 def build(torchvision, name: str):

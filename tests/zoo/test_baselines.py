@@ -70,3 +70,13 @@ def test_full_resolution_sees_two_pixels_more_a_convolution():
     changed[0, 10, 10] += 50
     rows = np.abs(model.predict_on_batch(image) - model.predict_on_batch(changed))[0].max(axis=(1, 2)).nonzero()[0]
     assert (rows.min(), rows.max()) == (7, 13)
+
+
+def test_the_dense_net_gives_float32_under_mixed_precision():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        dense = zoo.convolutionalize(zoo.patch_classifier(3, patch_size=33, filters=(4, 6), units=8))
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert dense.predict_on_batch(np.zeros((1, 40, 40, 3), "uint8")).dtype == np.float32

@@ -87,16 +87,44 @@ def test_v3plus_refines_at_stride_4():
     assert model.get_layer("concatenate").output.shape == (None, 81, 81, 8 + 48)
 
 
-@pytest.mark.parametrize("builder", ["deeplabv2", "deeplabv3", "deeplabv3plus"])
+RATES = {
+    "deeplabv1": {"rate": 24},
+    "deeplabv2": {"rates": (2, 24)},
+    "deeplabv3": {"rates": (2, 24)},
+    "deeplabv3plus": {"rates": (2, 24)},
+}
+
+
+@pytest.mark.parametrize("builder", RATES)
 def test_rates_beyond_the_feature_map_warn(builder):
+    small = encoder_to(8 if builder in ("deeplabv1", "deeplabv2") else 16)
     with pytest.warns(UserWarning, match=r"(aspp|scores): rates \[24\] exceed the feature map of \d+x\d+") as caught:
-        zoo.build(builder, 2, rates=(2, 24), input_shape=(96, 128, 3), **LITE)
+        zoo.build(builder, 2, input_shape=(96, 128, 3), **RATES[builder], **small)
     assert len(caught) == 1
+    model = zoo.build(builder, 2, **RATES[builder], **small)  # silent as long as no size is known
+    with pytest.warns(UserWarning, match="exceed the feature map"):
+        model.predict_on_batch(np.zeros((1, 96, 128, 3), "uint8"))
+
+
+def test_v2_on_a_resnet_sums_four_classifiers(without_memory):
+    model = zoo.deeplabv2(21, encoder="resnet101", encoder_weights=None)
+    assert [len(branch) for branch in model.get_layer("scores").branches] == [1] * 4
+    assert _count(model) == _count(model.get_layer("encoder")) + 4 * (3 * 3 * 2048 * 21 + 21)
+
+
+def test_every_scale_has_a_loss():
+    model = zoo.deeplabv2(3, scales=(0.5, 1.0), outputs_per_scale=True, rates=(1, 2), **encoder_to(8))
+    names = list(model.output)
+    model.compile("sgd", {name: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for name in names})
+    image = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("uint8")
+    logs = model.train_on_batch(image, dict.fromkeys(names, image[..., 0] // 86), return_dict=True)
+    assert float(logs["loss"]) == pytest.approx(float(sum(logs[f"{name}_loss"] for name in names)), rel=1e-4)
 
 
 def test_no_scale_is_refused():
-    with pytest.raises(ValueError, match="scales must be positive"):
-        zoo.deeplabv2(2, scales=(0.5, 0), **LITE)
+    for scales in ((), (0.5, 0), (0.5, 0.75), (1.0, 1.5)):
+        with pytest.raises(ValueError, match="scales must be positive and the largest one 1"):
+            zoo.deeplabv2(2, scales=scales, **LITE)
 
 
 def test_fcn8_at_once_scales_its_skips():

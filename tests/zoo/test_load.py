@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from kseg import zoo
+from kseg import pretrained, zoo
 from kseg.checkpoints import torchvision as published
 from tests.checkpoints import pytorch
+from tests.zoo.cheap import CHEAP
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers", "torchvision")
 
@@ -51,9 +52,38 @@ def test_a_published_checkpoint_is_fetched_converted_and_kept(network, address, 
 
 
 def test_its_head_starts_afresh_for_other_classes(address):
-    with pytest.warns(UserWarning, match="starts fresh: head$"):
+    with pytest.warns(UserWarning, match="starts fresh: head/conv$"):
         model = zoo.load("torchvision/fcn_resnet18", 3, head="skip")
     assert model.output_shape[-1] == 3 and model.classes == ()
+
+
+@pytest.mark.parametrize(
+    ("builder", "fresh"),
+    [
+        ("deeplabv1", {"scores/rate_12_score"}),
+        ("deeplabv2", {"scores/rate_1_score", "scores/rate_2_score"}),
+        ("fcn8", {"score_32/conv", "fuse_16/score", "fuse_16/enlarge", "fuse_8/score", "fuse_8/enlarge"}),
+    ],
+)
+def test_only_what_knows_the_class_count_starts_afresh(builder, fresh, numpy_initializers):
+    options = {**CHEAP[builder], **({"rate": 12} if builder == "deeplabv1" else {})}
+    first = zoo.build(builder, 5, **options)
+    content = {key: keras.ops.convert_to_numpy(value) for key, value in pretrained.weight_keys(first).items()}
+    second = zoo.build(builder, 3, **options)
+    with pytest.warns(UserWarning) as caught:
+        pretrained.load(second, content, head="skip")
+    told = str(caught[0].message).partition("starts fresh: ")[2].split("; ")
+    assert set(told) == fresh
+    for key, variable in pretrained.weight_keys(second).items():
+        if key.rpartition("/")[0] not in fresh:
+            np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), content[key])
+
+
+def test_a_pytorch_file_is_called_one(network, tmp_path):
+    for way in (True, False):
+        torch.save(network.state_dict(), tmp_path / "net.pth", _use_new_zipfile_serialization=way)
+        with pytest.raises(ValueError, match="is a PyTorch file, which does not say its model"):
+            zoo.load(tmp_path / "net.pth")
 
 
 @pytest.mark.parametrize("damage", ["changed", "truncated"])

@@ -39,6 +39,8 @@ def test_unknown_sizes_give_what_the_figures_give():
 def test_sizes_that_do_not_fit_are_answered_with_near_ones(side, near):
     with pytest.raises(ValueError, match=f"no side of {side} pixels: take {near}"):
         zoo.unet_2015(2, input_shape=(572, side, 1))
+    with pytest.raises(ValueError, match=f"no side of {side} pixels: take {near}"):
+        zoo.unet_2015(2, **SMALL).predict_on_batch(np.zeros((1, 188, side, 1), "uint8"))
 
 
 def test_valid_logits_are_the_inner_part_of_any_larger_tile():

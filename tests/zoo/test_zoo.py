@@ -83,7 +83,7 @@ def test_logits_are_float32_under_mixed_precision(builder, policy):
 @pytest.mark.parametrize(("activation", "num_classes"), [("softmax", 3), ("sigmoid", 1)])
 @pytest.mark.parametrize("builder", ["fcn32", "unet", "deeplabv3"])
 def test_an_activation_gives_probabilities(builder, activation, num_classes):
-    output = zoo.build(builder, num_classes, activation=activation, **CHEAP[builder]).predict_on_batch(_image(32, 32))
+    output = zoo.build(builder, num_classes, activation=activation, **CHEAP[builder]).predict_on_batch(_image(64, 64))
     assert 0 <= output.min() <= output.max() <= 1
     if activation == "softmax":
         np.testing.assert_allclose(output.sum(-1), 1, rtol=1e-5)
