@@ -100,7 +100,7 @@ class UnpaddedSize(keras.layers.Layer):
     def check(self, shape) -> None:
         """Raises the error for an image's shape `(N, H, W, C)`."""
         step = 2 ** (self.levels - 1)
-        deepest = 4 if step >= 4 else 3  # after its convolutions: the way up makes it `step * (deepest - 4) + 4`
+        deepest = min(4, 2 * step - 1)  # after its convolutions: the way up makes it `step * (deepest - 4) + 4`
         smallest = step * (deepest + 4) + 4 * (step - 1)
         for side in shape[1:3]:
             if isinstance(side, int) and (side < smallest or (side - smallest) % step):
