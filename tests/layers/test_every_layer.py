@@ -61,7 +61,7 @@ USES = {
     "hidden score sum": lambda x, **o: AtrousScoreSum(2, (1, 3), hidden=(4, 3), dropout=0, **o)(x),
     "separable convolution": lambda x, **o: ConvNormAct(4, separable=True, dilation_rate=2, **o)(x),
     "centre crop": lambda x, **o: CropLike(**o)(Resize(factor=3)(x), like=x),
-    "size": lambda x, **o: UnpaddedSize(1, **o)(x),
+    "size": lambda x, **o: UnpaddedSize(1, **o)(Resize(factor=2)(x)),
     "corner crop": lambda x, **o: CropLike("corner", **o)(Resize(factor=2)(x), like=x),
     "scaled fusion": lambda x, **o: ScoreFusion(3, scale=0.1, **o)(halve(x), x),
     "score upsampling": lambda x, **o: ScoreUpsampling(2, activation="sigmoid", **o)(halve(x), like=x),
