@@ -4,7 +4,7 @@ import difflib
 import os
 from collections.abc import Callable
 
-from kseg.data import augment
+from kseg.data import augment, labels
 from kseg.data.camvid import camvid
 from kseg.data.check import Report, check
 from kseg.data.dataset import Dataset
@@ -16,8 +16,8 @@ from kseg.data.streets import streets
 DATASETS: dict[str, Callable[..., Dataset]] = {"camvid": camvid, "nuclei": nuclei, "streets": streets}
 
 __all__ = [
-    "DATASETS", "Dataset", "FolderDataset", "Report", "augment", "camvid", "check", "evaluation_loader", "load",
-    "loader", "nuclei", "streets",
+    "DATASETS", "Dataset", "FolderDataset", "Report", "augment", "camvid", "check", "evaluation_loader",
+    "labels", "load", "loader", "nuclei", "streets",
 ]  # fmt: skip
 
 
