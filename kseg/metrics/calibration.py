@@ -1,0 +1,51 @@
+"""Whether probabilities mean what they say."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+def calibration(pairs: Iterable[tuple[Any, Any]], *, bins: int = 15, ignore_class: int | None = 255) -> dict[str, Any]:
+    """Expected calibration error: how far confidence and accuracy lie apart, over all labelled pixels.
+
+    Args:
+        pairs: `(label, probabilities)` of images or batches: integers `(..., H, W)` and floats `(..., H, W, C)`; one
+            channel is the probability of class 1.
+        bins: equal intervals of the confidence, which is the probability of the predicted class.
+        ignore_class: label of void pixels; None where there are none.
+
+    Returns:
+        `ece`: the mean of |accuracy - confidence| over the bins, weighted by their pixels, 0 to 1; and for a reliability
+        diagram arrays `(bins,)`: `confidence`, `accuracy` (`nan` in empty bins) and `pixels`.
+
+    Raises:
+        ValueError: label and probabilities do not fit one another.
+
+    Reference:
+        Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017, https://arxiv.org/abs/1706.04599
+
+    Example:
+        Sure to 80 %, right in one of two pixels:
+
+        >>> label, p = np.array([[0, 1]]), np.array([[[0.8, 0.2], [0.8, 0.2]]])
+        >>> round(calibration([(label, p)])["ece"], 6)
+        0.3
+    """
+    pixels, right, sure = (np.zeros(bins) for _ in range(3))
+    for label, probabilities in pairs:
+        label, probabilities = np.asarray(label), np.asarray(probabilities)
+        if label.shape != probabilities.shape[:-1]:
+            raise ValueError(f"labels of shape {label.shape} do not fit probabilities of {probabilities.shape}")
+        if probabilities.shape[-1] == 1:
+            probabilities = np.concatenate([1 - probabilities, probabilities], axis=-1)
+        counted = np.ones(label.shape, bool) if ignore_class is None else label != ignore_class
+        confidence = probabilities.max(axis=-1)[counted].astype("float64")
+        correct = (probabilities.argmax(axis=-1) == label)[counted]
+        place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+        for total, weights in ((pixels, None), (right, correct), (sure, confidence)):
+            total += np.bincount(place, weights=weights, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        accuracy, confidence = right / pixels, sure / pixels
+    ece = float(np.abs(right - sure).sum() / max(pixels.sum(), 1))
+    return {"ece": ece, "confidence": confidence, "accuracy": accuracy, "pixels": pixels.astype("int64")}

@@ -1,0 +1,55 @@
+"""Scores of each class as a table."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kseg.metrics.confusion import scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def per_class(confusion_matrix: Any, classes: Sequence[str]) -> "pd.DataFrame":
+    """Scores of each class as a pandas table.
+
+    Args:
+        confusion_matrix: integers `(C, C)`, rows are the true classes; `SegmentationScores.confusion_matrix()`, say.
+        classes: names in the order of their ids.
+
+    Returns:
+        A row a class: `share` of the labelled pixels, `precision`, `recall`, `f1`, `iou`, and `pixel_accuracy`,
+        (TP + TN) / all; `nan` where a score would be 0 / 0.
+
+    Raises:
+        ModuleNotFoundError: pandas is not installed.
+        ValueError: as many names as classes are needed, and a square matrix.
+
+    Example:
+        A pole that covers 1 % of the pixels and is never found: pixel accuracy flatters, IoU and recall do not.
+
+        >>> table = per_class([[99, 0], [1, 0]], ["road", "pole"])
+        >>> print(table.loc["pole", ["pixel_accuracy", "iou", "recall"]].tolist())
+        [0.99, 0.0, 0.0]
+    """
+    try:
+        import pandas as pd
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("per_class needs pandas: pip install 'kseg[train]'") from None
+    found = scores(confusion_matrix)
+    matrix = np.asarray(confusion_matrix, "float64")
+    if len(classes) != len(matrix):
+        raise ValueError(f"{len(classes)} class names for a confusion matrix of {len(matrix)} classes")
+    hit, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        f1 = 2 * hit / (true + predicted)
+    columns = {
+        "share": true / max(matrix.sum(), 1),
+        "precision": found["precision"],
+        "recall": found["recall"],
+        "f1": f1,
+        "iou": found["iou"],
+        "pixel_accuracy": found["accuracy"],
+    }
+    return pd.DataFrame(columns, index=pd.Index(list(classes), name="class"))

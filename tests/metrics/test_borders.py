@@ -1,0 +1,77 @@
+"""Borders by brute force; the band that covers everything is the whole image."""
+
+import numpy as np
+import pytest
+
+from kseg.metrics import boundary_f1, scores, trimap_scores
+
+
+def pair(seed):
+    rng = np.random.default_rng(seed)
+    label = np.kron(rng.integers(0, 3, (4, 5)), np.ones((4, 4), int))
+    prediction = np.roll(label, rng.integers(0, 3), axis=1)
+    label[2:5, 3:9] = 255
+    return label, prediction
+
+
+def border(classes, index):
+    """Places of a class's border, neighbour by neighbour."""
+    height, width = classes.shape
+    places = []
+    for row, column in np.argwhere(classes == index):
+        for y, x in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
+            if 0 <= y < height and 0 <= x < width and classes[y, x] not in (index, 255):
+                places.append((row, column))
+                break
+    return np.array(places, float).reshape(-1, 2)
+
+
+def met(of, by, reach):
+    return np.mean([(np.hypot(*(by - place).T) <= reach).any() for place in of])
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.05, 0.1])
+def test_boundary_f1_is_that_of_every_pair_of_pixels(tolerance):
+    pairs = [pair(seed) for seed in range(3)]
+    found = boundary_f1(pairs, 4, tolerance=tolerance)
+    for index in range(3):
+        each = []
+        for label, prediction in pairs:
+            true, predicted = (border(np.where(label == 255, 255, x), index) for x in (label, prediction))
+            if len(true) and len(predicted):
+                reach = tolerance * np.hypot(*label.shape)
+                precision, recall = met(predicted, true, reach), met(true, predicted, reach)
+                each.append(2 * precision * recall / max(precision + recall, 1e-12))
+            elif len(true) or len(predicted):
+                each.append(0)
+        assert found[index] == pytest.approx(np.mean(each))
+    assert np.isnan(found[3])
+
+
+def test_a_shift_within_the_tolerance_costs_nothing():
+    label = np.repeat([0] * 10 + [1] * 10, 20).reshape(20, 20).T
+    moved = np.roll(label, 1, axis=1)
+    moved[:, 0] = 0
+    diagonal = np.hypot(20, 20)
+    assert boundary_f1([(label, moved)], 2, tolerance=1 / diagonal).tolist() == [1, 1]
+    assert boundary_f1([(label, moved)], 2, tolerance=0.5 / diagonal).tolist() == [0, 0]
+
+
+def test_a_wide_band_is_the_whole_image_and_a_narrow_one_its_borders():
+    pairs = [pair(seed) for seed in range(3)]
+    found = trimap_scores(pairs, 3, widths=(0, 1000))
+    matrix = np.zeros((3, 3), int)
+    for label, prediction in pairs:
+        np.add.at(matrix, (label[label != 255], prediction[label != 255]), 1)
+    assert found[1000]["miou"] == pytest.approx(scores(matrix)["miou"])
+    narrow = np.zeros((3, 3), int)
+    for label, prediction in pairs:
+        for index in range(3):
+            for row, column in border(label, index).astype(int):
+                narrow[index, prediction[row, column]] += 1
+    assert found[0]["pixel_accuracy"] == pytest.approx(scores(narrow)["pixel_accuracy"])
+
+
+def test_sizes_that_differ_are_refused():
+    with pytest.raises(ValueError, match="should be \\(H, W\\) of the same size"):
+        boundary_f1([(np.zeros((2, 3)), np.zeros((3, 2)))], 2)
