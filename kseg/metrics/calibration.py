@@ -16,8 +16,8 @@ def calibration(pairs: Iterable[tuple[Any, Any]], *, bins: int = 15, ignore_clas
         ignore_class: label of void pixels; None where there are none.
 
     Returns:
-        `ece`: the mean of |accuracy - confidence| over the bins, weighted by their pixels, 0 to 1; and for a reliability
-        diagram arrays `(bins,)`: `confidence`, `accuracy` (`nan` in empty bins) and `pixels`.
+        `ece`: the mean of |accuracy - confidence| over the bins, weighted by their pixels, 0 to 1; and for a
+        reliability diagram arrays `(bins,)`: `confidence`, `accuracy` (`nan` in empty bins) and `pixels`.
 
     Raises:
         ValueError: label and probabilities do not fit one another.
