@@ -24,7 +24,7 @@ from kseg import encoders, layers, losses, metrics
 
 __version__ = "0.1.0"
 
-_ON_DEMAND = ("checkpoints", "data", "pretrained", "training", "visualize", "zoo")
+_ON_DEMAND = ("checkpoints", "data", "inference", "pretrained", "training", "visualize", "zoo")
 
 __all__ = ["encoders", "layers", "losses", "metrics", *_ON_DEMAND]
 

@@ -21,6 +21,7 @@ ARROWS = {
     "encoders": {"layers", "checkpoints", "download", "pretrained"},
     "zoo": {"encoders", "layers", "checkpoints", "download", "pretrained"},
     "data": {"download", "visualize"},
+    "inference": {"data", "visualize"},
     "training": {"data", "zoo", "losses", "metrics", "pretrained", "visualize"},
 }
 
