@@ -133,7 +133,10 @@ def test_the_table_of_costs_in_the_readme_is_the_file():
     ("arguments", "message"),
     [
         (["run", "camvd"], "error: no suite 'camvd': did you mean camvid?"),
-        (["run", "camvid", "--only", "fcn8"], "error: suite 'camvid' has no model 'fcn8': there are unet, unet-plain"),
+        (
+            ["run", "quickstart", "--only", "fcn7"],
+            "error: suite 'quickstart' has no model 'fcn7': there are fcn32, fcn16, fcn8, unet, deeplabv3",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(arguments, message):

@@ -1,0 +1,5 @@
+"""`python -m kseg.cli`, where the command `kseg` is not on the path."""
+
+from kseg.cli import main
+
+main()

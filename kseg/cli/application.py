@@ -1,0 +1,64 @@
+"""The command's frame: its options, and a user's mistake said in one line."""
+
+import contextlib
+import errno
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+# What a user can mend; anything else is a fault of kseg and keeps its traceback.
+MISTAKES = (ValueError, OSError, ImportError)
+
+application = typer.Typer(
+    name="kseg", help="Semantic segmentation for Keras 3.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+DataRoot = Annotated[pathlib.Path | None, typer.Option(help="Where data sets lie.", envvar="KSEG_DATA")]
+
+
+@contextlib.contextmanager
+def plain_errors(debug: bool) -> Iterator[None]:
+    """Turns a user's mistake into one line on stderr and exit code 1."""
+    try:
+        yield
+    except MISTAKES as error:
+        if debug:
+            raise
+        text = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            text = f"the disk is full: {text}"
+        print(f"error: {text}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print("interrupted; `kseg train` goes on from its last epoch", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _version(value: bool) -> None:
+    if value:
+        import kseg
+
+        print(f"kseg {kseg.__version__}")
+        raise typer.Exit
+
+
+@application.callback()
+def _options(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    context.obj = debug
+
+
+def integers(text: str) -> tuple[int, ...]:
+    """Reads `7,9` of an option `--ignore`."""
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(f"--ignore takes whole numbers with commas between, got {text!r}") from None
