@@ -12,12 +12,14 @@ from PIL import Image
 
 import kseg
 from benchmarks import cost as costs
+from benchmarks import crf as crfs
 from benchmarks import leaderboard, suite
 from kseg import data, pretrained, visualize
 from kseg.training import Recipe, Reporter, dataset, evaluate, train
 
 ROOT = pathlib.Path(__file__).parents[1]
 COST = ROOT / "benchmarks/cost.csv"
+CRF = ROOT / "benchmarks/crf.csv"
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 console = rich.console.Console(highlight=False, soft_wrap=True)
 
@@ -71,6 +73,7 @@ def table():
     boards = sorted(leaderboard.LEADERBOARDS.glob("*.csv"))
     tables = {f"leaderboard {path.stem}": leaderboard.shown(leaderboard.read(path)) for path in boards}
     tables["cost"] = costs.shown(pd.read_csv(COST))
+    tables["crf"] = crfs.shown(pd.read_csv(CRF))
     for title, content in tables.items():
         begin, end = f"<!-- {title} -->\n", f"<!-- end {title} -->"
         if begin not in text or end not in text:
@@ -113,6 +116,23 @@ def cost(
     pretrained.write_aside(out, table.to_csv(index=False, lineterminator="\n").encode())
     console.print(table.to_string(index=False))
     console.print(f"{out}")
+
+
+@app.command()
+def crf(
+    weights: Annotated[str | None, typer.Option(help="Also score this model on CamVid without and with CRFs.")] = None,
+    data_root: DataRoot = None,
+    out: Annotated[pathlib.Path, typer.Option(help="The CSV of those scores.")] = CRF,
+):
+    """Time the dense CRF against its authors' code; with --weights, see what CRFs are worth on CamVid."""
+    for key, value in crfs.cost_apart().items():
+        console.print(f"{key:18} {value}")
+    if weights is not None:
+        splits = {name: data.load("camvid", name, root=data_root) for name in ("val", "test")}
+        table = crfs.worth(kseg.zoo.load(weights), splits)
+        pretrained.write_aside(out, table.to_csv(index=False, lineterminator="\n").encode())
+        console.print(table.to_string(index=False))
+        console.print(f"{out}")
 
 
 def _save_grid(path: pathlib.Path, test: data.Dataset, models: dict) -> None:

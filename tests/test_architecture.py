@@ -21,7 +21,7 @@ ARROWS = {
     "encoders": {"layers", "checkpoints", "download", "pretrained"},
     "zoo": {"encoders", "layers", "checkpoints", "download", "pretrained"},
     "data": {"download", "visualize"},
-    "inference": {"data", "visualize"},
+    "inference": {"data", "metrics", "visualize"},
     "training": {"data", "zoo", "losses", "metrics", "pretrained", "visualize"},
 }
 

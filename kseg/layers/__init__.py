@@ -1,6 +1,7 @@
 """What Keras lacks for segmentation, one idea a file: serialisable Keras layers on `(N, H, W, C)`."""
 
 from kseg.layers.convolution import ConvNormAct
+from kseg.layers.crf import ConvCRF
 from kseg.layers.cropping import CropLike, UnpaddedSize
 from kseg.layers.decoder import ScoreFusion, ScoreUpsampling, SegmentationHead, UNetBlock
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
@@ -13,6 +14,7 @@ __all__ = [
     "AtrousScoreSum",
     "BedOfNailsUnpooling2D",
     "BilinearKernel",
+    "ConvCRF",
     "ConvNormAct",
     "CropLike",
     "MaxPoolingWithArgmax2D",

@@ -11,6 +11,7 @@ from kseg.encoders.applications import IMAGENET
 from kseg.encoders.atrous import AtrousPooling2D
 from kseg.encoders.channels import normalization
 from kseg.layers import ConvNormAct, SegmentationHead
+from kseg.zoo.refinement import refined
 
 
 def patch_classifier(
@@ -169,6 +170,7 @@ def full_resolution(
     *,
     filters: Sequence[int] = (64, 64, 64, 64, 64, 64),
     activation: str | None = None,
+    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
@@ -178,6 +180,7 @@ def full_resolution(
         num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
         filters: Channels of the convolutions; each adds 2 pixels to the receptive field.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
+        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
         weights: A file of trained weights.
         input_shape: Height, width and channels of the image; None where it varies.
 
@@ -199,4 +202,4 @@ def full_resolution(
     image = keras.Input(input_shape, name="image")
     feature = keras.Model(pixels, x, name="encoder")(image)
     logits = SegmentationHead(num_classes, activation=activation, name="head")(feature)
-    return pretrained.load(keras.Model(image, logits, name="full_resolution"), weights)
+    return pretrained.load(refined(keras.Model(image, logits, name="full_resolution"), crf), weights)

@@ -8,6 +8,7 @@ import keras
 from kseg import encoders, pretrained
 from kseg.layers import ASPP, ConvNormAct, CropLike, Resize, SegmentationHead
 from kseg.zoo.fcn import auxiliary_head
+from kseg.zoo.refinement import refined
 
 
 def deeplabv3(
@@ -24,6 +25,7 @@ def deeplabv3(
     auxiliary: bool = False,
     align_corners: bool = False,
     activation: str | None = None,
+    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
@@ -47,6 +49,7 @@ def deeplabv3(
         auxiliary: Whether a light head on the last stage but one gives logits too, for a loss of weight 0.4 or so.
         align_corners: Whether the logits are enlarged as segmentation-models-pytorch does.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
+        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
         weights: A file of trained weights.
         input_shape: Height, width and channels of the image; None where it varies.
 
@@ -79,7 +82,7 @@ def deeplabv3(
     if auxiliary:
         extra = auxiliary_head(features["penultimate"], num_classes, activation, like=image)
         outputs = {"logits": logits, "auxiliary": extra}
-    return pretrained.load(keras.Model(image, outputs, name="deeplabv3"), weights)
+    return pretrained.load(refined(keras.Model(image, outputs, name="deeplabv3"), crf), weights)
 
 
 def deeplabv3plus(
@@ -98,6 +101,7 @@ def deeplabv3plus(
     dropout: float = 0.1,
     align_corners: bool = False,
     activation: str | None = None,
+    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
@@ -121,6 +125,7 @@ def deeplabv3plus(
         dropout: Dropped share of the pyramid's output.
         align_corners: Whether features and logits are enlarged as segmentation-models-pytorch does.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
+        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
         weights: A file of trained weights.
         input_shape: Height, width and channels of the image; None where it varies.
 
@@ -158,7 +163,7 @@ def deeplabv3plus(
         x = ConvNormAct(filters, separable=separable, name=f"decoder_{index}")(x)
     factor = 4 if align_corners else None
     logits = SegmentationHead(num_classes, activation=activation, aligned_factor=factor, name="head")(x, like=image)
-    return pretrained.load(keras.Model(image, logits, name="deeplabv3plus"), weights)
+    return pretrained.load(refined(keras.Model(image, logits, name="deeplabv3plus"), crf), weights)
 
 
 def _rates(rates: Sequence[int] | None, output_stride: int) -> Sequence[int]:

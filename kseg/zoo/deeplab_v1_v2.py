@@ -7,6 +7,7 @@ import keras
 
 from kseg import encoders, pretrained
 from kseg.layers import AtrousScoreSum, Resize, ScoreUpsampling
+from kseg.zoo.refinement import refined
 
 LARGE = (6, 12, 18, 24)
 SMALL = (2, 4, 8, 12)
@@ -20,6 +21,7 @@ def deeplabv1(
     rate: int = 12,
     dropout: float = 0.5,
     activation: str | None = None,
+    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
@@ -32,6 +34,7 @@ def deeplabv1(
         rate: Dilation of fc6.
         dropout: Dropped share after fc6 and fc7.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
+        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
         weights: A file of trained weights.
         input_shape: Height, width and channels of the image; None where it varies.
 
@@ -54,7 +57,7 @@ def deeplabv1(
     feature = _feature(image, encoder, encoder_weights, "deeplabv1")
     scores = AtrousScoreSum(num_classes, [rate], hidden=(1024, 1024), dropout=dropout, name="scores")(feature)
     logits = ScoreUpsampling(8, activation=activation, name="upsample")(scores, like=image)
-    return pretrained.load(keras.Model(image, logits, name="deeplabv1"), weights)
+    return pretrained.load(refined(keras.Model(image, logits, name="deeplabv1"), crf), weights)
 
 
 def deeplabv2(
@@ -67,6 +70,7 @@ def deeplabv2(
     outputs_per_scale: bool = False,
     dropout: float = 0.5,
     activation: str | None = None,
+    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
@@ -86,6 +90,7 @@ def deeplabv2(
         outputs_per_scale: Whether the logits of every scale are given too, for a loss on each.
         dropout: Dropped share after fc6 and fc7.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
+        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
         weights: A file of trained weights.
         input_shape: Height, width and channels of the image; None where it varies.
 
@@ -130,7 +135,7 @@ def deeplabv2(
         for scale, x in zip(scales, scores, strict=True):
             upsample = ScoreUpsampling(8, activation=activation, name=_named("upsample", scale))
             outputs[f"scale_{scale:g}"] = upsample(x, like=image)
-    return pretrained.load(keras.Model(image, outputs, name="deeplabv2"), weights)
+    return pretrained.load(refined(keras.Model(image, outputs, name="deeplabv2"), crf), weights)
 
 
 def _named(word: str, scale: float) -> str:

@@ -7,6 +7,7 @@ import keras
 
 from kseg import encoders, pretrained
 from kseg.layers import ConvNormAct, ScoreFusion, ScoreUpsampling, SegmentationHead
+from kseg.zoo.refinement import refined
 
 AT_ONCE = {16: 0.01, 8: 0.0001}
 """By what the features of each stride are multiplied where all skips are trained at once."""
@@ -19,6 +20,7 @@ def fcn32(
     encoder_weights: str | None = "imagenet",
     dropout: float = 0.5,
     activation: str | None = None,
+    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
@@ -33,6 +35,7 @@ def fcn32(
         encoder_weights: `"imagenet"`, a file, or None for random ones. Not read when `weights` is given.
         dropout: Dropped share of the classifier's features.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
+        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
         weights: A file of trained weights.
         input_shape: Height, width and channels of the image; None where it varies.
 
@@ -51,7 +54,7 @@ def fcn32(
         >>> model.output_shape
         (None, 64, 65, 3)
     """
-    return _fcn("fcn32", (), num_classes, encoder, encoder_weights, dropout, activation, weights, input_shape)
+    return _fcn("fcn32", (), num_classes, encoder, encoder_weights, dropout, activation, crf, weights, input_shape)
 
 
 def fcn16(
@@ -61,6 +64,7 @@ def fcn16(
     encoder_weights: str | None = "imagenet",
     dropout: float = 0.5,
     activation: str | None = None,
+    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
@@ -73,7 +77,7 @@ def fcn16(
         >>> model.get_layer("fuse_16").output.shape
         (None, 4, 5, 3)
     """
-    return _fcn("fcn16", (16,), num_classes, encoder, encoder_weights, dropout, activation, weights, input_shape)
+    return _fcn("fcn16", (16,), num_classes, encoder, encoder_weights, dropout, activation, crf, weights, input_shape)
 
 
 def fcn8(
@@ -84,6 +88,7 @@ def fcn8(
     dropout: float = 0.5,
     at_once: bool = False,
     activation: str | None = None,
+    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
@@ -101,7 +106,7 @@ def fcn8(
         (None, 8, 9, 3)
     """
     return _fcn(
-        "fcn8", (16, 8), num_classes, encoder, encoder_weights, dropout, activation, weights, input_shape, at_once
+        "fcn8", (16, 8), num_classes, encoder, encoder_weights, dropout, activation, crf, weights, input_shape, at_once
     )
 
 
@@ -114,6 +119,7 @@ def fcn_dilated(
     dropout: float = 0.1,
     auxiliary: bool = False,
     activation: str | None = None,
+    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
@@ -127,6 +133,7 @@ def fcn_dilated(
         dropout: Dropped share of the classifier's features.
         auxiliary: Whether a light head on the last stage but one gives logits too, for a loss of weight 0.4 or so.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
+        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
         weights: A file of trained weights.
         input_shape: Height, width and channels of the image; None where it varies.
 
@@ -158,7 +165,7 @@ def fcn_dilated(
     if auxiliary:
         extra = auxiliary_head(features["penultimate"], num_classes, activation, like=image)
         outputs = {"logits": logits, "auxiliary": extra}
-    return pretrained.load(keras.Model(image, outputs, name="fcn_dilated"), weights)
+    return pretrained.load(refined(keras.Model(image, outputs, name="fcn_dilated"), crf), weights)
 
 
 def auxiliary_head(
@@ -179,7 +186,9 @@ def auxiliary_head(
     return SegmentationHead(num_classes, activation=activation, name="auxiliary")(x, like=like)
 
 
-def _fcn(name, skips, num_classes, encoder, encoder_weights, dropout, activation, weights, input_shape, at_once=False):
+def _fcn(
+    name, skips, num_classes, encoder, encoder_weights, dropout, activation, crf, weights, input_shape, at_once=False
+):
     num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
     image = keras.Input(input_shape, name="image")
     features = encoders.extract(image, encoder, weights=encoder_weights)
@@ -191,7 +200,7 @@ def _fcn(name, skips, num_classes, encoder, encoder_weights, dropout, activation
         fuse = ScoreFusion(num_classes, scale=AT_ONCE[stride] if at_once else 1.0, name=f"fuse_{stride}")
         scores = fuse(scores, features[stride])
     logits = ScoreUpsampling([32, *skips][-1], activation=activation, name="upsample")(scores, like=image)
-    model = keras.Model(image, logits, name=name)
+    model = refined(keras.Model(image, logits, name=name), crf)
     if convolutionalised and encoder_weights == "imagenet":
         _load_vgg_classifier(model, encoder)
     return pretrained.load(model, weights)

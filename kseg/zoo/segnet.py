@@ -17,6 +17,7 @@ from kseg.layers import (
     SegmentationHead,
     TransposeUpsampling2D,
 )
+from kseg.zoo.refinement import refined
 
 VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
@@ -27,6 +28,7 @@ def segnet(
     encoder_weights: str | None = "imagenet",
     unpooling: str = "max",
     activation: str | None = None,
+    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
@@ -40,6 +42,7 @@ def segnet(
         unpooling: What enlarges in the decoder, all else being equal: `"max"` (the paper's), `"nearest"`,
             `"bed_of_nails"`, `"bilinear"`, or `"transpose"` (starts bilinear; learnable, so it adds a kernel a level).
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
+        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
         weights: A file of trained weights.
         input_shape: Height, width and channels of the image; None where it varies.
 
@@ -72,7 +75,7 @@ def segnet(
     logits = SegmentationHead(num_classes, kernel_size=3, activation=activation, name="head")(x)
     if encoder_weights is not None:
         _load_vgg16(encoder, encoder_weights)
-    return pretrained.load(keras.Model(image, logits, name="segnet"), weights)
+    return pretrained.load(refined(keras.Model(image, logits, name="segnet"), crf), weights)
 
 
 def segnet_basic(
@@ -81,6 +84,7 @@ def segnet_basic(
     unpooling: str = "max",
     filters: int = 64,
     activation: str | None = None,
+    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
@@ -100,7 +104,7 @@ def segnet_basic(
         x = _unpool(x, memories[2 * level - 2 : 2 * level], unpooling, level)
         x = ConvNormAct(filters, 7, activation=None, use_bias=True, name=f"decoder_{level}")(x)
     logits = SegmentationHead(num_classes, activation=activation, name="head")(x)
-    return pretrained.load(keras.Model(image, logits, name="segnet_basic"), weights)
+    return pretrained.load(refined(keras.Model(image, logits, name="segnet_basic"), crf), weights)
 
 
 def _encoder(levels: Sequence[Sequence[int]], kernel_size: int, input_shape: Sequence[int | None]) -> keras.Model:

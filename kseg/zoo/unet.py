@@ -17,6 +17,7 @@ from kseg.layers import (
     UNetBlock,
     UnpaddedSize,
 )
+from kseg.zoo.refinement import refined
 
 
 def unet(
@@ -27,6 +28,7 @@ def unet(
     filters: Sequence[int] = (256, 128, 64, 32, 16),
     doubling: bool = False,
     activation: str | None = None,
+    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
@@ -44,6 +46,7 @@ def unet(
         doubling: Whether blocks enlarge by exactly two and cut, as in segmentation-models-pytorch, instead of
             stretching to the skip; they differ at sizes that 32 does not divide. For encoders that round sizes up.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
+        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
         weights: A file of trained weights.
         input_shape: Height, width and channels of the image; None where it varies.
 
@@ -72,7 +75,7 @@ def unet(
         like = image if doubling and skip is None else None  # the last block has no skip
         x = UNetBlock(width, doubling=doubling, name=f"decoder_{level}")(x, skip, like=like)
     logits = SegmentationHead(num_classes, kernel_size=3, activation=activation, name="head")(x, like=image)
-    return pretrained.load(keras.Model(image, logits, name="unet"), weights)
+    return pretrained.load(refined(keras.Model(image, logits, name="unet"), crf), weights)
 
 
 def unet_2015(
@@ -84,6 +87,7 @@ def unet_2015(
     up: str = "transposed",
     dropout: float = 0.5,
     activation: str | None = None,
+    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 1),
 ) -> keras.Model:
@@ -101,6 +105,7 @@ def unet_2015(
             enlarging before a 2x2 convolution.
         dropout: Dropped share at the end of the contracting path, after its last two levels.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
+        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
         weights: A file of trained weights.
         input_shape: Height, width and channels of the image; None where it varies.
 
@@ -163,4 +168,5 @@ def unet_2015(
         x = keras.layers.Concatenate(name=f"concatenate{level}")([skip, x])
         x = twice(x, width, f"decoder_{level}")
     logits = SegmentationHead(num_classes, activation=activation, name="head")(x)
-    return pretrained.load(keras.Model(image, logits, name="unet_2015"), weights)
+    model = keras.Model(image, logits, name="unet_2015")
+    return pretrained.load(refined(model, crf, unpadded=padding == "valid"), weights)

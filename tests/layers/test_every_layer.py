@@ -12,6 +12,7 @@ from kseg.layers import (
     ASPP,
     AtrousScoreSum,
     BedOfNailsUnpooling2D,
+    ConvCRF,
     ConvNormAct,
     CropLike,
     MaxPoolingWithArgmax2D,
@@ -66,6 +67,7 @@ USES = {
     "scaled fusion": lambda x, **o: ScoreFusion(3, scale=0.1, **o)(halve(x), x),
     "score upsampling": lambda x, **o: ScoreUpsampling(2, activation="sigmoid", **o)(halve(x), like=x),
     "head": lambda x, **o: SegmentationHead(2, kernel_size=3, activation="softmax", **o)(halve(x), like=x),
+    "crf": lambda x, **o: ConvCRF(radius=1, stride=2, iterations=2, **o)(x, x),
     "head at its own size": lambda x, **o: SegmentationHead(1, **o)(x),
 }
 every_use = pytest.mark.parametrize("use", USES.values(), ids=[name.replace(" ", "-") for name in USES])
@@ -145,7 +147,7 @@ def test_mixed_precision_computes_in_half_and_keeps_full_weights(use):
     mixed = model_of(use, dtype="mixed_float16")
     mixed.set_weights(exact.get_weights())
     y = mixed(x)
-    head = any(isinstance(layer, (ScoreUpsampling, SegmentationHead)) for layer in own_layers(mixed))
+    head = any(isinstance(layer, (ConvCRF, ScoreUpsampling, SegmentationHead)) for layer in own_layers(mixed))
     assert keras.backend.standardize_dtype(y.dtype) == mixed.output.dtype == ("float32" if head else "float16")
     assert {w.dtype for w in mixed.trainable_weights} <= {"float32"}
     difference = keras.ops.convert_to_numpy(y).astype("float32") - keras.ops.convert_to_numpy(exact(x))

@@ -1,0 +1,71 @@
+"""The search for a CRF's parameters."""
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import data
+from kseg.inference import Predictor, dense_crf, tune_crf
+
+
+class Halves(data.Dataset):
+    """Dark left, light right, and a label that says so."""
+
+    def __len__(self):
+        return 3
+
+    def read(self, index):
+        label = np.zeros((24, 32), "uint8")
+        label[:, 10 + 4 * index :] = 1
+        label[0] = 255
+        return np.repeat(label[..., None] // 2 * 100 + label[..., None] % 2 * 180, 3, axis=-1).astype("uint8"), label
+
+
+@pytest.fixture
+def noisy():
+    """A predictor that is right in most pixels, by chance."""
+
+    class Noisy(Predictor):
+        def __init__(self):
+            pass
+
+        def probabilities(self, source):
+            rng = np.random.default_rng(int(source.sum()))
+            light = (source[..., :1] > 90) * 1.2 + rng.normal(size=(*source.shape[:2], 1)) - 0.6
+            return (1 / (1 + np.exp(-light))).astype("float32")
+
+    return Noisy()
+
+
+def test_it_finds_the_field_that_removes_noise(noisy):
+    halves = Halves("halves", ["dark", "light"])
+    grid = {"appearance": (0, 10), "smoothness": (0, 3), "appearance_rgb": (1, 30)}
+    found = tune_crf(noisy, halves, grid=grid)
+    assert found["miou_before"] < 0.6 < 0.95 < found["miou"]
+    assert found["options"]["appearance"] == 10
+    image, label = halves[0]
+    p = noisy.probabilities(image)
+    refined = dense_crf(image, np.concatenate([1 - p, p], -1), **found["options"]).argmax(-1)
+    assert (refined == label)[1:].mean() > 0.97
+
+
+def test_every_parameter_gets_a_value_of_its_own(noisy):
+    asked = []
+
+    def refine(image, p, **options):
+        asked.append(options)
+        return p if options.get("a") != 2 or options.get("b") != 5 else 1 - p
+
+    found = tune_crf(
+        noisy, Halves("halves", ["dark", "light"]), count=1, grid={"a": (1, 2), "b": (5, 6)}, refine=refine
+    )
+    assert asked == [{"a": 1}, {"a": 2}, {"a": 1, "b": 5}, {"a": 1, "b": 6}]
+    assert found["options"] == {"a": 1, "b": 5}
+    assert found["miou"] == found["miou_before"]
+
+
+def test_nothing_to_search_is_refused():
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(8, 1)(image))
+    with pytest.raises(ValueError, match="the grid 0 parameters"):
+        tune_crf(model, data.streets("val", count=1), grid={})
