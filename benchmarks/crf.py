@@ -1,4 +1,4 @@
-"""What a CRF costs and what it is worth: dense CRF against the authors' code, and CamVid without, with ConvCRF, with it.
+"""What a CRF costs and what it is worth: dense CRF against the authors' code; CamVid without and with CRFs.
 
 `python -m benchmarks.crf` measures the cost in a process of its own, so that its memory can be told.
 """

@@ -38,7 +38,7 @@ class PermutohedralLattice:
         pandas, sparse = _required("pandas"), _required("scipy.sparse")
         corners, weights, steps = _simplices(np.asarray(features, "float32"))
         count, width = corners.shape
-        numbers, keys = pandas.factorize(corners.ravel())
+        numbers, keys = pandas.factorize(corners.ravel(), sort=True)  # sorted, neighbours follow one another in memory
         starts = np.arange(0, count * width + 1, width, dtype="int32")
         self.slice = sparse.csr_array((weights.ravel(), numbers.astype("int32"), starts), shape=(count, len(keys)))
         self.splat = self.slice.T
@@ -124,7 +124,7 @@ def _blur(following: np.ndarray) -> "csr_array":
     count = len(following)
     there = np.flatnonzero(following >= 0)
     columns = np.repeat(np.arange(count, dtype="int32")[:, None], 3, axis=1)
-    weights = np.zeros((count, 3), "float32")  # a neighbour that is not there weighs nothing
+    weights = np.zeros((count, 3), "float32")  # a neighbour that is not there is the corner itself, weighing nothing
     weights[:, 0] = 1
     columns[there, 1] = following[there]
     weights[there, 1] = 0.5
