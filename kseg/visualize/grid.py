@@ -51,7 +51,7 @@ def grid(
         font_size = size_for(max((cell.width for row in pictures for cell in row), default=0))
     font = font_of(font_size)
     widths = [
-        max([row[c].width for row in pictures if c < len(row)] + [width_of(t, font) for t in titles[c : c + 1]])
+        max([row[c].width for row in pictures if c < len(row)] + [width_of(t, font) + gap for t in titles[c : c + 1]])
         for c in range(columns)
     ]
     heights = [max((cell.height for cell in row), default=0) for row in pictures]

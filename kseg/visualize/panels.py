@@ -60,12 +60,12 @@ def class_panels(
     across, down = ((np.arange(new) + 0.5) * old / new for new, old in zip(size, mask.shape[::-1], strict=True))
     mask = mask[down.astype(int)[:, None], across.astype(int)]
     dimmed, tinted = dim(image), blend(image, colorize(mask, palette), 0.6)
-    panels = {}
+    panels = []
     for index in _chosen(classes, only):
         inside = mask == index
         panel = np.where(inside[..., None], tinted, dimmed)
         panel[borders(inside)] = PAPER  # colours of classes may be as dark as the image
-        panels[f"{classes[index]}  {100 * shares[index]:.1f} %"] = panel
+        panels.append((f"{classes[index]}  {100 * shares[index]:.1f} %", panel))
     return _arranged(panels, columns)
 
 
@@ -92,7 +92,7 @@ def probability_panels(
         uint8 `(H, W, 3)`, white background, a scale at the bottom.
 
     Raises:
-        ValueError: if sizes or numbers of classes differ, or `only` has an unknown name.
+        ValueError: if sizes or numbers of classes differ, values are no probabilities, or `only` has an unknown name.
 
     Example:
         >>> from kseg.visualize import probability_panels
@@ -105,15 +105,18 @@ def probability_panels(
     channels = probabilities.shape[-1]
     if len(classes) != channels and not (channels == 1 and len(classes) == 2):
         raise ValueError(f"{len(classes)} classes do not fit probabilities of {channels} channels")
+    low, high = probabilities.min(initial=0), probabilities.max(initial=1)
+    if not (low >= -0.001 and high <= 1.001):
+        raise ValueError(f"probabilities are from 0 to 1, got {low:.3g} to {high:.3g}: logits need a softmax first")
     size = _size(image.shape, panel_width)
     dimmed = dim(np.asarray(Image.fromarray(image).resize(size, BOX)))
-    panels = {}
+    panels = []
     for index in _chosen(classes, only):
         p = probabilities[..., min(index, channels - 1)].astype("float32")
         p = 1 - p if channels < len(classes) and index == 0 else p
         p = np.asarray(Image.fromarray(p).resize(size, BOX))
         opacity = 0.3 + 0.6 * p[..., None]  # where the class is not, the image is seen
-        panels[classes[index]] = rgb(dimmed * (1 - opacity) + heat(p) * opacity)
+        panels.append((classes[index], rgb(dimmed * (1 - opacity) + heat(p) * opacity)))
     return _arranged(panels, columns, footer=_scale(size[0]))
 
 
@@ -136,8 +139,8 @@ def _chosen(classes: Sequence[str], only: Iterable[str] | None) -> list[int]:
     return [list(classes).index(name) for name in only]
 
 
-def _arranged(panels: dict[str, np.ndarray], columns: int, footer: np.ndarray | None = None) -> np.ndarray:
-    cells = [grid([[panel]], titles=[name], gap=3) for name, panel in panels.items()]
+def _arranged(panels: list[tuple[str, np.ndarray]], columns: int, footer: np.ndarray | None = None) -> np.ndarray:
+    cells = [grid([[panel]], titles=[name], gap=3) for name, panel in panels]
     return grid([cells[i : i + columns] for i in range(0, len(cells), columns)], footer=footer)
 
 

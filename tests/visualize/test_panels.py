@@ -82,3 +82,14 @@ def test_what_does_not_fit_is_refused():
         probability_panels(image, np.zeros((4, 4, 1)), NAMES)
     with pytest.raises(ValueError, match=r"its probabilities have shape \(4, 4\)"):
         probability_panels(image, np.zeros((4, 4)), NAMES)
+    with pytest.raises(ValueError, match="probabilities are from 0 to 1, got -2 to 1: logits need a softmax first"):
+        probability_panels(image, np.full((4, 4, 4), -2.0), NAMES)
+    with pytest.raises(ValueError, match="got nan to nan"):
+        probability_panels(image, np.full((4, 4, 4), np.nan), NAMES)
+
+
+def test_classes_of_one_name_keep_a_panel_each():
+    image, mask = np.zeros((20, 20, 3)), np.zeros((20, 20), "uint8")
+    names = ["road", "x", "x", "tree"]
+    same = class_panels(image, mask, default_palette(4), names).shape
+    assert same == class_panels(image, mask, default_palette(4), ["road", "y", "x", "tree"]).shape
