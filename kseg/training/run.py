@@ -39,7 +39,8 @@ def train(
     bit if the recipe is `deterministic` and the number of threads is the same.
 
     The folder also gets `recipe.json`, `versions.json`, `log.csv` (a row an epoch), `best.safetensors` (the weights,
-    for `kseg.zoo.load`), and at the end `confusion.csv` and `predictions.png` of validation images and `result.json`.
+    for `kseg.zoo.load`), and at the end `confusion.csv`, `curves.png`, `predictions.png` of validation images and
+    `result.json`.
 
     Args:
         recipe: What to do.
@@ -207,6 +208,7 @@ class _Run:
             rows = [(name, *row) for name, row in zip(classes, matrix, strict=True)]
             self.folder.write_table("confusion.csv", [dict(zip(columns, row, strict=True)) for row in rows])
             self.folder.write_picture("confusion.png", visualize.confusion_picture(np.array(matrix), classes))
+        self.folder.write_picture("curves.png", visualize.curves({self.folder.path.resolve().name: self.rows}))
         self.folder.write_picture("predictions.png", self._picture(self.val_split or self.train_split))
         result = self._result(finished=True)
         self.folder.write("result.json", json.dumps(result, indent=2))

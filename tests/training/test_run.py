@@ -48,7 +48,7 @@ def test_a_run_folder_holds_what_it_promises(finished):
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "recipe.json", "versions.json", "log.csv", "checkpoint.safetensors", "best.safetensors", "confusion.csv",
-        "confusion.png", "predictions.png", "result.json",
+        "confusion.png", "curves.png", "predictions.png", "result.json",
     }  # fmt: skip
     assert json.loads((folder / "result.json").read_text()) == result
     assert result["finished"] and result["epochs"] == 3

@@ -1,0 +1,65 @@
+"""Images and label maps as RGB."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from kseg.visualize.palette import VOID
+
+
+def colorize(mask: Any, palette: Sequence[Sequence[int]], *, void: Sequence[int] = VOID) -> np.ndarray:
+    """A label map in colour.
+
+    Args:
+        mask: integers `(H, W)` or `(H, W, 1)`.
+        palette: one colour a class.
+        void: colour of every other label.
+
+    Returns:
+        uint8 `(H, W, 3)`.
+
+    Raises:
+        ValueError: if the mask has another shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from kseg.visualize import colorize
+        >>> colorize(np.array([[0, 1, 255]]), [(9, 9, 9), (0, 0, 255)]).tolist()
+        [[[9, 9, 9], [0, 0, 255], [0, 0, 0]]]
+    """
+    mask = plane(mask)
+    table = np.array([*palette, void], "uint8")
+    inside = (mask >= 0) & (mask < len(palette))
+    return table[np.where(inside, mask, len(palette)).astype("int64")]
+
+
+def rgb(image: Any) -> np.ndarray:
+    """An image as uint8 RGB `(H, W, 3)`: gray is repeated, further channels are dropped, values clipped to 0..255."""
+    image = np.asarray(image)
+    image = image[..., None] if image.ndim == 2 else image
+    if image.ndim != 3:
+        raise ValueError(f"an image has shape (H, W) or (H, W, C); got {image.shape}")
+    image = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
+    return image if image.dtype == np.uint8 else np.clip(np.rint(image), 0, 255).astype("uint8")
+
+
+def dim(image: Any, brightness: float = 0.5) -> np.ndarray:
+    """An image in dark grey, behind colours that matter: uint8 `(H, W, 3)`."""
+    grey = np.asarray(Image.fromarray(rgb(image)).convert("L").point(lambda value: value * brightness))
+    return rgb(grey)
+
+
+def plane(mask: Any) -> np.ndarray:
+    """A label map as `(H, W)`, from that or `(H, W, 1)`."""
+    mask = np.asarray(mask)
+    mask = mask[..., 0] if mask.ndim == 3 and mask.shape[-1] == 1 else mask
+    if mask.ndim != 2:
+        raise ValueError(f"a mask has shape (H, W); got {mask.shape}")
+    return mask
+
+
+def blend(image: np.ndarray, colors: np.ndarray, opacity: float) -> np.ndarray:
+    """Two pictures of one size mixed, uint8 `(H, W, 3)`; `opacity` is the share of the second."""
+    return np.array(Image.blend(Image.fromarray(image), Image.fromarray(colors), opacity))

@@ -1,0 +1,155 @@
+"""A panel a class."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from kseg.visualize.color import blend, colorize, dim, plane, rgb
+from kseg.visualize.grid import grid
+from kseg.visualize.overlay import borders
+from kseg.visualize.text import INK, PAPER, font_of
+
+BOX = Image.Resampling.BOX  # averages where it shrinks, keeps pixels square where it enlarges
+# From 0 to 1: ever lighter, so that it reads without colour too.
+HEAT = np.array([[10, 15, 60], [85, 45, 140], [190, 75, 115], [245, 150, 60], [255, 245, 160]])
+
+
+def class_panels(
+    image: Any,
+    mask: Any,
+    palette: Sequence[Sequence[int]],
+    classes: Sequence[str],
+    *,
+    only: Iterable[str] | None = None,
+    columns: int = 4,
+    panel_width: int = 320,
+) -> np.ndarray:
+    """A panel a class: its pixels in its colour over the dimmed image, above them its name and share of the pixels.
+
+    Args:
+        image: `(H, W, C)` or `(H, W)`, values 0..255.
+        mask: integers `(H, W)` or `(H, W, 1)`.
+        palette: one colour a class.
+        classes: their names.
+        only: names of the classes to show; None shows all.
+        columns: panels in a row.
+        panel_width: to which the image is resized, so that the picture stays small where the image is large.
+
+    Returns:
+        uint8 `(H, W, 3)`, white background.
+
+    Raises:
+        ValueError: if the sizes differ, there are fewer colours than names, or `only` has an unknown name.
+
+    Example:
+        >>> from kseg.visualize import class_panels, default_palette
+        >>> mask = np.array([[0, 1], [1, 1]])
+        >>> class_panels(np.zeros((2, 2, 3)), mask, default_palette(2), ["road", "sky"]).dtype
+        dtype('uint8')
+    """
+    image, mask = rgb(image), plane(mask)
+    if image.shape[:2] != mask.shape:
+        raise ValueError(f"the image is {image.shape[:2]} pixels, its mask {mask.shape}")
+    if len(palette) < len(classes):
+        raise ValueError(f"{len(classes)} classes need as many colours; the palette has {len(palette)}")
+    shares = [np.count_nonzero(mask == index) / max(mask.size, 1) for index in range(len(classes))]
+    size = _size(mask.shape, panel_width)
+    image = np.asarray(Image.fromarray(image).resize(size, BOX))
+    across, down = ((np.arange(new) + 0.5) * old / new for new, old in zip(size, mask.shape[::-1], strict=True))
+    mask = mask[down.astype(int)[:, None], across.astype(int)]
+    dimmed, tinted = dim(image), blend(image, colorize(mask, palette), 0.6)
+    panels = []
+    for index in _chosen(classes, only):
+        inside = mask == index
+        panel = np.where(inside[..., None], tinted, dimmed)
+        panel[borders(inside)] = PAPER  # colours of classes may be as dark as the image
+        panels.append((f"{classes[index]}  {100 * shares[index]:.1f} %", panel))
+    return _arranged(panels, columns)
+
+
+def probability_panels(
+    image: Any,
+    probabilities: Any,
+    classes: Sequence[str],
+    *,
+    only: Iterable[str] | None = None,
+    columns: int = 4,
+    panel_width: int = 320,
+) -> np.ndarray:
+    """A panel a class: its probability as a heat map over the dimmed image.
+
+    Args:
+        image: `(H, W, C)` or `(H, W)`, values 0..255.
+        probabilities: floats `(H, W, C)`, 0 to 1; one channel is the probability of the second of two classes.
+        classes: names, one a channel.
+        only: names of the classes to show; None shows all.
+        columns: panels in a row.
+        panel_width: to which the image is resized, so that the picture stays small where the image is large.
+
+    Returns:
+        uint8 `(H, W, 3)`, white background, a scale at the bottom.
+
+    Raises:
+        ValueError: if sizes or numbers of classes differ, values are no probabilities, or `only` has an unknown name.
+
+    Example:
+        >>> from kseg.visualize import probability_panels
+        >>> probability_panels(np.zeros((2, 2, 3)), np.full((2, 2, 1), 0.3), ["road", "sky"]).dtype
+        dtype('uint8')
+    """
+    image, probabilities = rgb(image), np.asarray(probabilities)
+    if probabilities.ndim != 3 or image.shape[:2] != probabilities.shape[:2]:
+        raise ValueError(f"the image is {image.shape[:2]} pixels, its probabilities have shape {probabilities.shape}")
+    channels = probabilities.shape[-1]
+    if len(classes) != channels and not (channels == 1 and len(classes) == 2):
+        raise ValueError(f"{len(classes)} classes do not fit probabilities of {channels} channels")
+    low, high = probabilities.min(initial=0), probabilities.max(initial=1)
+    if not (low >= -0.001 and high <= 1.001):
+        raise ValueError(f"probabilities are from 0 to 1, got {low:.3g} to {high:.3g}: logits need a softmax first")
+    size = _size(image.shape, panel_width)
+    dimmed = dim(np.asarray(Image.fromarray(image).resize(size, BOX)))
+    panels = []
+    for index in _chosen(classes, only):
+        p = probabilities[..., min(index, channels - 1)].astype("float32")
+        p = 1 - p if channels < len(classes) and index == 0 else p
+        p = np.asarray(Image.fromarray(p).resize(size, BOX))
+        opacity = 0.3 + 0.6 * p[..., None]  # where the class is not, the image is seen
+        panels.append((classes[index], rgb(dimmed * (1 - opacity) + heat(p) * opacity)))
+    return _arranged(panels, columns, footer=_scale(size[0]))
+
+
+def heat(values: np.ndarray) -> np.ndarray:
+    """Values `(H, W)` from 0 to 1 as colours from dark blue to light yellow: uint8 `(H, W, 3)`."""
+    steps = np.linspace(0, 1, len(HEAT))
+    return np.rint(np.stack([np.interp(values, steps, channel) for channel in HEAT.T], axis=-1)).astype("uint8")
+
+
+def _size(shape: Sequence[int], width: int) -> tuple[int, int]:
+    return width, max(1, round(shape[0] * width / shape[1]))
+
+
+def _chosen(classes: Sequence[str], only: Iterable[str] | None) -> list[int]:
+    if only is None:
+        return list(range(len(classes)))
+    for name in (only := list(only)):
+        if name not in classes:
+            raise ValueError(f"only: no class {name!r} among {', '.join(classes)}")
+    return [list(classes).index(name) for name in only]
+
+
+def _arranged(panels: list[tuple[str, np.ndarray]], columns: int, footer: np.ndarray | None = None) -> np.ndarray:
+    cells = [grid([[panel]], titles=[name], gap=3) for name, panel in panels]
+    return grid([cells[i : i + columns] for i in range(0, len(cells), columns)], footer=footer)
+
+
+def _scale(width: int) -> np.ndarray:
+    """The colours of 0 to 1, with numbers."""
+    bar, font = heat(np.tile(np.linspace(0, 1, width), (14, 1))), font_of(14)
+    picture = Image.new("RGB", (width, 36), PAPER)
+    picture.paste(Image.fromarray(bar), (0, 0))
+    draw = ImageDraw.Draw(picture)
+    for x, text, anchor in ((0, "0", "la"), (width // 2, "probability", "ma"), (width - 1, "1", "ra")):
+        draw.text((x, 18), text, fill=INK, font=font, anchor=anchor)
+    return np.asarray(picture)

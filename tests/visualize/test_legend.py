@@ -1,0 +1,35 @@
+"""Names beside their colours."""
+
+import numpy as np
+import pytest
+
+from kseg.visualize import default_palette, legend
+
+RED, BLUE = (200, 0, 50), (0, 0, 255)
+
+
+def test_legend_shows_every_colour_and_some_text():
+    picture = legend(["road", "a much longer name"], [RED, BLUE])
+    colors = {tuple(c) for c in picture.reshape(-1, 3).tolist()}
+    assert {RED, BLUE, (255, 255, 255), (32, 32, 32)} <= colors
+    wide = legend(["road", "a much longer name"], [RED, BLUE], columns=2)
+    assert wide.shape[0] < picture.shape[0]
+    assert wide.shape[1] > picture.shape[1]
+    with pytest.raises(ValueError, match="2 classes need as many colours; the palette has 1"):
+        legend(["a", "b"], [RED])
+
+
+@pytest.mark.parametrize("width", [20, 300, 900])
+def test_a_legend_takes_the_width_it_is_given(width):
+    names = [f"class {index}" for index in range(21)]
+    one_column = legend(names, default_palette(21))
+    picture = legend(names, default_palette(21), width=width)
+    assert picture.shape[1] <= max(width, one_column.shape[1])
+    assert (picture.shape[0] < one_column.shape[0]) == (width > 200)
+    shown = {tuple(color) for color in picture.reshape(-1, 3).tolist()}
+    assert set(default_palette(21)) <= shown
+
+
+@pytest.mark.parametrize("width", [None, 100])
+def test_a_legend_of_nothing_is_white(width):
+    assert np.unique(legend([], [], width=width)).tolist() == [255]
