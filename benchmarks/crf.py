@@ -130,11 +130,8 @@ def worth(
                 pairs[name].append((label, refine(image, p, **options).argmax(-1).astype("uint8")))
                 seconds[name] += time.perf_counter() - start
         for name, (_, options) in ways.items():
-            matrix = np.zeros(classes**2, "int64")
-            for label, found in pairs[name]:
-                kept = label != dataset.ignore_class
-                matrix += np.bincount(label[kept].astype("int64") * classes + found[kept], minlength=classes**2)
-            reached = metrics.scores(matrix.reshape(classes, classes))
+            matrices = [metrics.confusion_matrix(label, found, classes) for label, found in pairs[name]]
+            reached = metrics.scores(sum(matrices))
             rows.append(
                 {
                     "way": name,

@@ -9,7 +9,7 @@ import numpy as np
 from kseg.data import Dataset
 from kseg.inference.dense_crf import dense_crf
 from kseg.inference.predictor import Predictor
-from kseg.metrics import scores
+from kseg.metrics import confusion_matrix, scores
 
 GRID: dict[str, Sequence[float]] = {
     "appearance_rgb": (3, 5, 10, 20),
@@ -70,13 +70,16 @@ def tune_crf(
         found.append(p.astype("float16"))
 
     def miou(refined: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
-        classes = len(dataset.classes)
-        matrix = np.zeros(classes**2, "int64")
-        for image, label, p in zip(images, labels, found, strict=True):
-            kept = label != dataset.ignore_class
-            predicted = refined(image, p.astype("float32")).argmax(axis=-1)
-            matrix += np.bincount(label[kept].astype("int64") * classes + predicted[kept], minlength=classes**2)
-        return float(scores(matrix.reshape(classes, classes))["miou"])
+        matrices = [
+            confusion_matrix(
+                label,
+                refined(image, p.astype("float32")).argmax(axis=-1),
+                len(dataset.classes),
+                ignore_class=dataset.ignore_class,
+            )
+            for image, label, p in zip(images, labels, found, strict=True)
+        ]
+        return float(scores(sum(matrices))["miou"])
 
     before = miou(lambda image, p: p)
     options: dict[str, float] = {}

@@ -2,7 +2,10 @@
 
 from kseg.metrics.borders import boundary_f1, trimap_scores
 from kseg.metrics.calibration import calibration
-from kseg.metrics.confusion import SegmentationScores, scores
+from kseg.metrics.confusion import SegmentationScores, classes_of, confusion_matrix, scores
 from kseg.metrics.table import per_class
 
-__all__ = ["SegmentationScores", "boundary_f1", "calibration", "per_class", "scores", "trimap_scores"]
+__all__ = [
+    "SegmentationScores", "boundary_f1", "calibration", "classes_of", "confusion_matrix", "per_class", "scores",
+    "trimap_scores",
+]  # fmt: skip

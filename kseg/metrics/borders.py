@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kseg.metrics.confusion import scores
+from kseg.metrics.confusion import confusion_matrix, scores
 
 
 def boundary_f1(
@@ -89,18 +89,17 @@ def trimap_scores(
         {1: 1.0, 9: 0.8}
     """
     distance_to = _distance_transform()
-    matrices = {width: np.zeros(num_classes**2, "int64") for width in widths}
+    matrices = {width: np.zeros((num_classes, num_classes), "int64") for width in widths}
     for label, prediction in pairs:
         label, prediction = _masked(label, prediction, ignore_class)
         border = np.zeros(label.shape, bool)
         for index in np.unique(label[label != ignore_class]):
             border |= _border(label, index, ignore_class)
         distance = distance_to(~border) if border.any() else np.full(label.shape, np.inf)
-        codes = label.astype("int64") * num_classes + prediction
         for width, matrix in matrices.items():
-            kept = (distance <= width) & (label != ignore_class)
-            matrix += np.bincount(codes[kept], minlength=num_classes**2)
-    return {width: scores(matrix.reshape(num_classes, num_classes)) for width, matrix in matrices.items()}
+            near = distance <= width
+            matrix += confusion_matrix(label[near], prediction[near], num_classes, ignore_class=ignore_class)
+    return {width: scores(matrix) for width, matrix in matrices.items()}
 
 
 def _border(classes: np.ndarray, index: int, ignore_class: int) -> np.ndarray:

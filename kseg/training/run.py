@@ -14,7 +14,7 @@ import numpy as np
 
 from kseg import data, pretrained, visualize
 from kseg.training import chance, checkpoint, preparation
-from kseg.training.evaluation import evaluate, gives_logits
+from kseg.training.evaluation import evaluate, labeller
 from kseg.training.folder import BEST, CANDIDATE, CHECKPOINT, RunFolder, versions
 from kseg.training.optimizer import averaged
 from kseg.training.progress import Reporter
@@ -219,7 +219,7 @@ class _Run:
         palette, rows = split.palette, []
         for place in np.unique(np.linspace(0, len(split) - 1, SAMPLES).astype(int)):
             image, label = split[int(place)]
-            predicted = _classes(self.model.predict_on_batch(image[None])[0], gives_logits(self.model))
+            predicted = labeller(self.model).predict_on_batch(image[None])[0]
             rows.append([image, visualize.colorize(label, palette), visualize.colorize(predicted, palette)])
         return visualize.grid(rows, titles=["image", "label", "prediction"])
 
@@ -268,13 +268,6 @@ class _Epochs(keras.callbacks.Callback):
         now = time.perf_counter()
         if now + (now - self.start) > self.until:
             self.model.stop_training = True
-
-
-def _classes(output: np.ndarray, logits: bool) -> np.ndarray:
-    """Scores `(H, W, C)` of one image to class ids `(H, W)`."""
-    if output.shape[-1] == 1:
-        return (output[..., 0] > (0.0 if logits else 0.5)).astype("uint8")
-    return output.argmax(-1).astype("uint8")
 
 
 def _means(scores: dict[str, Any]) -> list[str]:

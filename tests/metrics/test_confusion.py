@@ -6,7 +6,7 @@ import pytest
 import sklearn.metrics
 from keras import ops
 
-from kseg.metrics import SegmentationScores, scores
+from kseg.metrics import SegmentationScores, confusion_matrix, scores
 from tests.reference import scores as reference
 
 KEYS = ["miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"]
@@ -273,3 +273,23 @@ def test_wrong_shapes_are_refused():
         SegmentationScores(3, class_names=["a"])
     with pytest.raises(ValueError, match="square"):
         scores(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64"])
+def test_the_matrix_of_numpy_arrays_is_scikit_learns(dtype):
+    rng = np.random.default_rng(0)
+    label, prediction = rng.integers(0, 12, (2, 40, 30)).astype(dtype)
+    label[label == 11] = 255
+    prediction %= 11
+    kept = label != 255
+    expected = sklearn.metrics.confusion_matrix(label[kept], prediction[kept], labels=range(11))
+    np.testing.assert_array_equal(confusion_matrix(label, prediction, 11), expected)
+    many = confusion_matrix(label.astype("int64") + 300, prediction, 600, ignore_class=555)
+    assert many.shape == (600, 600) and many.sum() == kept.sum()
+
+
+def test_stray_labels_of_arrays_are_named():
+    with pytest.raises(ValueError, match=r"labels 3 \(2 pixels\), 7 \(1 pixels\) are outside the classes 0 to 1"):
+        confusion_matrix(np.array([0, 3, 7, 3, 255]), np.zeros(5, int), 2)
+    with pytest.raises(ValueError, match="should have the same shape"):
+        confusion_matrix(np.zeros((2, 3), "uint8"), np.zeros((3, 2), "uint8"), 2)
