@@ -1,0 +1,40 @@
+"""Parameters of every published net: builder, count and source in one table."""
+
+import math
+
+import pytest
+
+from kseg import zoo
+
+VGG = {"encoder": "vgg16"}
+TORCHVISION = {"output_stride": 8, "extra_conv": True, "auxiliary": True}
+
+COUNTS = [
+    ("fcn32", 21, VGG, 134_346_581, "Shelhamer et al. 2017, VGG16; without deconvolutions"),
+    ("fcn16", 21, VGG, 134_357_354, "likewise"),
+    ("fcn8", 21, VGG, 134_362_751, "likewise"),
+    ("segnet", 11, {}, 29_433_483 + 15_872, "Badrinarayanan et al. 2017; and BatchNorm's scales and shifts"),
+    ("unet_2015", 2, {}, 31_030_658, "Ronneberger et al. 2015, one channel"),
+    ("unet_2015", 2, {"up": "bilinear"}, 31_030_658, "likewise"),
+    (
+        "unet_2015",
+        2,
+        {"padding": "same", "batch_norm": True, "input_shape": (None, None, 3)},
+        31_037_698,
+        "its padded form with BatchNorm, three channels",
+    ),
+    ("deeplabv1", 21, VGG, 20_505_429, "Chen et al. 2015, LargeFOV, published as 20.5 M"),
+    ("deeplabv2", 21, VGG, 37_877_652, "Chen et al. 2018, ASPP-L on VGG16"),
+    ("deeplabv2", 21, VGG | {"rates": (2, 4, 8, 12)}, 37_877_652, "likewise, ASPP-S"),
+    ("deeplabv3", 21, {"encoder": "resnet50", **TORCHVISION}, 42_004_074, "torchvision's deeplabv3_resnet50"),
+    ("deeplabv3", 21, {"encoder": "resnet101", **TORCHVISION}, 60_996_202, "torchvision's deeplabv3_resnet101"),
+]
+
+
+@pytest.mark.parametrize(("builder", "classes", "options", "count", "source"), COUNTS)
+def test_parameters_are_the_published(builder, classes, options, count, source, without_memory):
+    untrained = {} if builder == "unet_2015" else {"encoder_weights": None}
+    model = zoo.build(builder, classes, **untrained, **options)
+    # As papers count: BatchNorm's moving statistics are none, and FCN's deconvolutions were not learnt at first.
+    counted = [variable for variable in model.trainable_variables if "enlarge" not in variable.path]
+    assert sum(math.prod(variable.shape) for variable in counted) == count, source
