@@ -77,10 +77,10 @@ def _receive(url: str, part: Path, size: int | None) -> None:
     if size is not None and start > size:
         part.unlink()
         start = 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     with contextlib.ExitStack() as stack:
         try:
             with _network(start):
+                request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
                 response = stack.enter_context(urllib.request.urlopen(request, timeout=TIMEOUT))
         except _OutOfRange:  # we have as much as there is, or more: another file
             part.unlink()
@@ -99,10 +99,11 @@ def _receive(url: str, part: Path, size: int | None) -> None:
         with part.open("ab" if start else "wb") as file:
             while True:
                 with _network(start):
-                    chunk = response.read(CHUNK)
+                    chunk = response.read1(CHUNK)  # what is there: a silent server costs nothing that came before
                 if not chunk:
                     break
                 done += file.write(chunk)
+                file.flush()  # kept even if this process is killed
                 advance(done)
                 if total is not None and done > total:
                     break
