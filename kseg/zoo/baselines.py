@@ -32,7 +32,7 @@ def patch_classifier(
         patch_size: Side of the patch, pixels, odd.
         filters: Channels of the levels.
         units: Width of the hidden dense layer.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         channels: Of the image.
 
     Returns:
@@ -178,7 +178,7 @@ def full_resolution(
         num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
         filters: Channels of the convolutions; each adds 2 pixels to the receptive field.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:

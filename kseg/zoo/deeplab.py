@@ -47,7 +47,7 @@ def deeplabv3(
         auxiliary: Whether a light head on the last stage but one gives logits too, for a loss of weight 0.4 or so.
         align_corners: Whether the logits are enlarged as segmentation-models-pytorch does.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:
@@ -121,7 +121,7 @@ def deeplabv3plus(
         dropout: Dropped share of the pyramid's output.
         align_corners: Whether features and logits are enlarged as segmentation-models-pytorch does.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:

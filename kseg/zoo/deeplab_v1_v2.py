@@ -32,7 +32,7 @@ def deeplabv1(
         rate: Dilation of fc6.
         dropout: Dropped share after fc6 and fc7.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:
@@ -86,7 +86,7 @@ def deeplabv2(
         outputs_per_scale: Whether the logits of every scale are given too, for a loss on each.
         dropout: Dropped share after fc6 and fc7.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:

@@ -33,7 +33,7 @@ def fcn32(
         encoder_weights: `"imagenet"`, a file, or None for random ones. Not read when `weights` is given.
         dropout: Dropped share of the classifier's features.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:
@@ -127,7 +127,7 @@ def fcn_dilated(
         dropout: Dropped share of the classifier's features.
         auxiliary: Whether a light head on the last stage but one gives logits too, for a loss of weight 0.4 or so.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:

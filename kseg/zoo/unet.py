@@ -44,7 +44,7 @@ def unet(
         doubling: Whether blocks enlarge by exactly two and cut, as in segmentation-models-pytorch, instead of
             stretching to the skip; they differ at sizes that 32 does not divide. For encoders that round sizes up.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:
@@ -101,7 +101,7 @@ def unet_2015(
             enlarging before a 2x2 convolution.
         dropout: Dropped share at the end of the contracting path, after its last two levels.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:
