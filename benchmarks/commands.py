@@ -1,4 +1,4 @@
-"""`python -m benchmarks quickstart | run SUITE | table | cost`: suites in, leaderboards and pictures out."""
+"""`python -m benchmarks quickstart | run SUITE | table | cost | release RUN | publish`: suites in, results out."""
 
 import pathlib
 from typing import Annotated
@@ -13,7 +13,7 @@ from PIL import Image
 import kseg
 from benchmarks import cost as costs
 from benchmarks import crf as crfs
-from benchmarks import leaderboard, scoring, suite
+from benchmarks import leaderboard, publish, release, scoring, suite
 from kseg import data, pretrained, visualize
 from kseg.training import Recipe, Reporter, dataset, evaluate, train
 
@@ -140,6 +140,27 @@ def crf(
         pretrained.write_aside(out, table.to_csv(index=False, lineterminator="\n").encode())
         console.print(table.to_string(index=False))
         console.print(f"{out}")
+
+
+@app.command("release")
+def release_run(
+    run: Annotated[pathlib.Path, typer.Argument(help="A finished run's folder, or one of zoo/ to be written anew.")],
+    data_root: DataRoot = None,
+    dtype: Annotated[str, typer.Option(help="How the weights are stored: float16 or float32.")] = "float16",
+    to: Annotated[pathlib.Path, typer.Option(help="The folder of released weights.")] = release.ZOO,
+    table: Annotated[pathlib.Path, typer.Option(help="The table of released weights.")] = release.table.TABLE,
+):
+    """Make released weights of a run: scores, card, picture, half-precision file and the entry in kseg's table."""
+    console.print(str(release.release(run, data_root=data_root, dtype=dtype, to=to, releases=table)))
+
+
+@app.command("publish")
+def publish_all(
+    to: Annotated[pathlib.Path, typer.Option(help="A folder for a web server, a release page or a model hub.")],
+):
+    """Lay out all released weights under the addresses at which kseg looks for them."""
+    for path in publish.publish(to):
+        console.print(str(path))
 
 
 def _save_grid(path: pathlib.Path, test: data.Dataset, models: dict) -> None:

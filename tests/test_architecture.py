@@ -17,7 +17,7 @@ ARROWS = {
     "losses": set(),
     "metrics": set(),
     "visualize": set(),
-    "pretrained": {"checkpoints"},
+    "pretrained": {"checkpoints", "download"},
     "encoders": {"layers", "checkpoints", "download", "pretrained"},
     "zoo": {"encoders", "layers", "checkpoints", "download", "pretrained"},
     "data": {"download", "visualize"},

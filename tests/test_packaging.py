@@ -22,7 +22,7 @@ def wheel(tmp_path_factory):
 def test_the_wheel_ships_kseg_alone(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"kseg"}
-    assert "kseg/py.typed" in names
+    assert {"kseg/py.typed", "kseg/pretrained/releases.json"} <= set(names)
 
 
 def test_the_wheel_imports_and_trains_outside_the_checkout(wheel, tmp_path):

@@ -4,6 +4,10 @@ import pathlib
 import re
 import tomllib
 
+import keras
+import pytest
+
+import kseg
 from kseg.training import Recipe
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -15,7 +19,7 @@ def _blocks(language):
 
 
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
-    (code,) = _blocks("python")
+    code, *_ = _blocks("python")
     for long, short in (("steps_per_epoch=30, epochs=4", "steps_per_epoch=1, epochs=1"), ('"val")', '"val", count=2)')):
         assert long in code
         code = code.replace(long, short)
@@ -23,6 +27,23 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     exec(compile(code, "README.md", "exec"), {})
     assert "'pedestrian'" in capsys.readouterr().out
     assert (tmp_path / "unet.keras").is_file()
+
+
+def test_fine_tuning_as_in_the_readme_beats_the_imagenet_start_after_as_many_steps():
+    (code,) = (block for block in _blocks("python") if "zoo.load" in block)
+    keras.utils.set_random_seed(0)
+    tuned: dict = {}
+    with pytest.warns(UserWarning, match="starts fresh: head/conv$"):
+        exec(compile(code, "README.md", "exec"), tuned)
+    # The same again from ImageNet weights, in the same model: compiling another would take most of the time.
+    model, start = tuned["model"], kseg.zoo.unet(8)
+    start.get_layer("encoder").trainable = False
+    model.set_weights(start.get_weights())
+    for variable in model.optimizer.variables:
+        if not variable.path.endswith("learning_rate"):
+            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
+    model.fit(tuned["batches"], steps_per_epoch=16, shuffle=False)
+    assert tuned["scores"]["miou"] > kseg.training.evaluate(model, tuned["val"])["miou"] + 0.03
 
 
 def test_the_recipe_of_the_readme_is_valid():

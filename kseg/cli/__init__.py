@@ -1,9 +1,9 @@
 """The command `kseg`, one file a group of commands."""
 
-from kseg.cli import datasets, training
+from kseg.cli import datasets, training, weights
 from kseg.cli.application import application
 
-__all__ = ["application", "datasets", "main", "training"]
+__all__ = ["application", "datasets", "main", "training", "weights"]
 
 
 def main() -> None:

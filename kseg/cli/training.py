@@ -34,7 +34,7 @@ def train(
 @application.command()
 def evaluate(
     context: typer.Context,
-    weights: Annotated[pathlib.Path, typer.Argument(help="A weight file by kseg, e.g. best.safetensors.")],
+    weights: Annotated[str, typer.Argument(help="A weight file by kseg, e.g. best.safetensors, or a released name.")],
     data: Annotated[str, typer.Option(help="A data set's name, a recipe, or a folder with images/ and masks/.")],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     ignore: Annotated[str, typer.Option(help="Mask values of a folder that count for nothing, beside 255.")] = "",

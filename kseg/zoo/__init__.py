@@ -43,6 +43,7 @@ __all__ = [
     "build",
     "convolutionalize",
     "list_models",
+    "list_weights",
     "load",
     "multiply_adds",
     "patch_classifier",
@@ -60,6 +61,16 @@ def list_models() -> list[str]:
         True
     """
     return list(BUILDERS)
+
+
+def list_weights() -> list[str]:
+    """Names all released weights; `kseg.pretrained.RELEASES` says what each is.
+
+    Example:
+        >>> "unet-efficientnet_lite0-camvid" in list_weights()
+        True
+    """
+    return list(pretrained.RELEASES)
 
 
 def summary(
@@ -112,12 +123,14 @@ def load(
     """Rebuilds a model from its weights alone.
 
     Args:
-        source: A `.safetensors` file that kseg wrote (`best.safetensors` of a run folder, say); a name in
+        source: A name in `list_weights()`; a `.safetensors` file that kseg wrote (`best.safetensors` of a run folder,
+            say), or its address (`https://...`, `hf://owner/repository/path`), which is downloaded once; a name in
             `kseg.checkpoints.torchvision.PUBLISHED` with `torchvision/` before it, which is downloaded, verified and
             converted once; or a hub folder of segmentation-models-pytorch (`config.json` and `model.safetensors`).
-        num_classes: Another class count than the file's, with `head="skip"`.
+        num_classes: Another class count than the file's: the head starts afresh, all else is kept.
         strict: False loads what fits and reports the rest in a warning.
-        head: `"load"`, or `"skip"` to start the layers that know the class count afresh; a warning names them.
+        head: `"load"`, or `"skip"` to start the layers that know the class count afresh; a warning names them. Another
+            class count always starts them afresh.
 
     Returns:
         The model, with the attributes `classes` (names in the order of their ids) and `palette` (R, G, B of each);
@@ -125,8 +138,9 @@ def load(
 
     Raises:
         FileNotFoundError: There is no such file.
-        OSError: The download failed; nothing is kept.
-        ValueError: The file is broken, does not say which model it belongs to, or does not fit it.
+        OSError: The download failed; where a file can be put by hand, the message says which and where.
+        ValueError: No weights have that name; or the file is broken, does not say which model it belongs to, or does
+            not fit it.
 
     Example:
         >>> load("torchvision/deeplabv3_resnet5-coco_voc")
@@ -136,22 +150,20 @@ def load(
     """
     description: dict[str, Any]
     weights: str | os.PathLike | dict[str, np.ndarray]
+    source = _published(source) if os.fspath(source).startswith("torchvision/") else pretrained.locate(source)
     if os.path.isdir(source):
         builder, arguments, weights = smp.read_folder(source)
         description = {"builder": builder, "arguments": arguments}
     else:
-        weights = _published(source) if os.fspath(source).startswith("torchvision/") else source
-        description = pretrained.describe(weights)
+        weights, description = source, pretrained.describe(source)
     arguments = dict(description["arguments"])
     known = arguments.pop("num_classes")
-    if num_classes not in (None, known) and head != "skip":
-        raise ValueError(f'num_classes={num_classes}, but {source} has {known}: add head="skip", or leave it out')
+    same = num_classes in (None, known)
     builder = description["builder"]
     if "encoder_weights" in inspect.signature(BUILDERS.get(builder, unet)).parameters:
         arguments["encoder_weights"] = None
     model = build(builder, num_classes or known, **arguments)
-    pretrained.load(model, weights, strict=strict, head=head)
-    same = num_classes in (None, known)
+    pretrained.load(model, weights, strict=strict, head=head if same else "skip")
     model.classes = tuple(description.get("classes", ())) if same else ()
     model.palette = tuple(tuple(colour) for colour in description.get("palette", ())) if same else ()
     return model

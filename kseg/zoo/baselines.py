@@ -33,7 +33,7 @@ def patch_classifier(
         patch_size: Side of the patch, pixels, odd.
         filters: Channels of the levels.
         units: Width of the hidden dense layer.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         channels: Of the image.
 
     Returns:
@@ -181,7 +181,7 @@ def full_resolution(
         filters: Channels of the convolutions; each adds 2 pixels to the receptive field.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:

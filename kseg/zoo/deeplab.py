@@ -50,7 +50,7 @@ def deeplabv3(
         align_corners: Whether the logits are enlarged as segmentation-models-pytorch does.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:
@@ -126,7 +126,7 @@ def deeplabv3plus(
         align_corners: Whether features and logits are enlarged as segmentation-models-pytorch does.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:

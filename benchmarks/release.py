@@ -1,0 +1,227 @@
+"""`python -m benchmarks release RUN`: a run becomes released weights. No number in them is typed by hand."""
+
+import inspect
+import io
+import json
+import pathlib
+import re
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from benchmarks import card, leaderboard, toml
+from kseg import data, download, pretrained, training, visualize, zoo
+from kseg.pretrained import release as table
+from kseg.training.folder import versions
+
+ZOO = pathlib.Path(__file__).parents[1] / "zoo"
+FILE = "model.safetensors"
+PICTURE = "predictions.png"
+SMALL = 16 * 10**6
+"""Bytes up to which a weight file lies in the checkout."""
+LOSS = 5e-4
+"""The mIoU that half precision may cost."""
+EVERY = 24
+"""The subset that tests measure again is every 24th test image: ten of CamVid's, seconds on any backend."""
+
+
+class Subset(data.Dataset):
+    """Every n-th image of a data set, from the first.
+
+    Args:
+        whole: The data set.
+        every: n.
+    """
+
+    def __init__(self, whole: data.Dataset, every: int = EVERY):
+        super().__init__(whole.name, whole.classes, whole.palette)
+        self.whole, self.every = whole, every
+
+    def __len__(self) -> int:
+        return -(-len(self.whole) // self.every)
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Reads one pair."""
+        return self.whole.read(index * self.every)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Returns the height and the width of one image."""
+        return self.whole.size(index * self.every)
+
+
+def release(
+    run: pathlib.Path,
+    *,
+    data_root: str | None = None,
+    dtype: str = "float16",
+    to: pathlib.Path = ZOO,
+    releases: pathlib.Path = table.TABLE,
+) -> pathlib.Path:
+    """Measures a run's weights as they will be stored, and writes all that belongs to them.
+
+    Args:
+        run: A finished run's folder; or a folder of `zoo/`, which is written anew around its `model.safetensors`: the
+            scores before storage are then read from the leaderboards.
+        data_root: Where data sets lie.
+        dtype: How to store the weights.
+        to: The folder of released weights.
+        releases: The table to enter them into.
+
+    Returns:
+        The folder of the released weights; larger weight files than `SMALL` go to the cache instead.
+
+    Raises:
+        FileNotFoundError: The folder is neither, or the data are not there.
+        ValueError: The run is unfinished, on data of one's own, or half precision costs too much.
+    """
+    file, recipe = _run(run)
+    description = pretrained.describe(file)
+    if (hashed := recipe.hash()) != description["recipe"]:
+        raise ValueError(f"{file} was trained with recipe {description['recipe']}, that in {run} is {hashed}")
+    if description["dataset"] not in card.SOURCES:
+        raise ValueError(
+            f"{run} was trained on {description['dataset']!r}, whose licence benchmarks/card.py must state"
+        )
+    arguments = description["arguments"]
+    name = "-".join(filter(None, [description["builder"], arguments.get("encoder"), description["dataset"]]))
+    test = training.dataset(recipe, "test", data_root)
+    batch_size = recipe.data.batch_size
+    original = (
+        _scores(file, test, batch_size) | {"measured": f"`kseg.training.evaluate` on the run's {file.name}"}
+        if file.name != FILE
+        else _recorded(description)
+    )
+    with tempfile.TemporaryDirectory() as aside:
+        stored = file if file.name == FILE else _store(file, pathlib.Path(aside) / FILE, description, dtype)
+        content = stored.read_bytes()
+        model = zoo.load(stored)
+        metrics = {
+            "name": name,
+            "dataset": description["dataset"],
+            "split": "test",
+            "size": "x".join(map(str, test.size(0))),
+            "dtype": _dtype(stored),
+            "measured": f"`kseg.training.evaluate` on {keras.backend.backend()}",
+            "scores": (scores := _scores(stored, test, batch_size)),
+            "subset": {"every": EVERY, **_scores(stored, Subset(test), batch_size)},
+            "float32": original,
+            "cost": round(original["miou"] - scores["miou"], 6),  # of storage, in mIoU
+            "recipe": hashed,
+            "epoch": description["epoch"],
+            "bytes": stored.stat().st_size,
+            "sha256": download.file_sha256(stored),
+            "parameters": model.count_params(),
+            "versions": {key: value for key, value in versions().items() if key not in ("platform", "processors")},
+        }
+    if metrics["cost"] > LOSS:
+        raise ValueError(f"{metrics['dtype']} costs {metrics['cost']:.4f} mIoU, more than {LOSS}: add --dtype float32")
+    entry = pretrained.Release(
+        name=name,
+        builder=description["builder"],
+        arguments=arguments,
+        file=FILE,
+        bytes=metrics["bytes"],
+        sha256=metrics["sha256"],
+        parameters=metrics["parameters"],
+        dataset=description["dataset"],
+        classes=tuple(description["classes"]),
+        palette=tuple((r, g, b) for r, g, b in description["palette"]),
+        miou=round(scores["miou"], 6),
+        pixel_accuracy=round(scores["pixel_accuracy"], 6),
+        licence=card.SOURCES[description["dataset"]].licence,
+        recipe=hashed,
+    )
+    folder = to / name
+    place = folder / FILE if entry.bytes <= SMALL else download.home() / "weights" / name / FILE
+    pretrained.write_aside(place, content)
+    own = () if "encoder" in inspect.signature(zoo.BUILDERS[entry.builder]).parameters else ("encoder",)
+    texts = {
+        "recipe.toml": toml.text(recipe, leave_out=own),
+        "metrics.json": compact(metrics),
+        "card.md": card.card(entry, metrics, recipe.model_dump(mode="json"), PICTURE),
+    }
+    for file_name, text in texts.items():
+        pretrained.write_aside(folder / file_name, text.encode())
+    pretrained.write_aside(folder / PICTURE, _picture(model, test))
+    known = {**(table.read(releases) if releases.is_file() else {}), name: entry}
+    table.write(known, releases)
+    pretrained.write_aside(to / "README.md", card.contents(known).encode())
+    return folder
+
+
+def _run(run: pathlib.Path) -> tuple[pathlib.Path, training.Recipe]:
+    """The weight file and the recipe of a finished run, or of a folder of released weights."""
+    if (run / "result.json").is_file():
+        content = json.loads((run / "recipe.json").read_text("utf-8"))
+        return run / "best.safetensors", training.Recipe.from_dict(content, source=str(run))
+    if (run / "recipe.json").is_file():
+        raise ValueError(f"the run in {run} is not finished: kseg train goes on with it")
+    if not (run / FILE).is_file():
+        raise FileNotFoundError(f"{run} holds neither a finished run (result.json) nor released weights ({FILE})")
+    return run / FILE, training.Recipe.from_toml(run / "recipe.toml")
+
+
+def _store(file: pathlib.Path, path: pathlib.Path, description: Mapping[str, Any], dtype: str) -> pathlib.Path:
+    return pretrained.save(zoo.load(file), path, dtype=dtype, **description)
+
+
+def _dtype(file: pathlib.Path) -> str:
+    """How most of a file is stored."""
+    with pretrained.file.opened(file) as opened:
+        kinds = [opened.get_slice(key).get_dtype() for key in opened.keys()]  # noqa: SIM118
+    return {"F16": "float16", "F32": "float32"}[max(set(kinds), key=kinds.count)]
+
+
+def _scores(file: pathlib.Path, test: data.Dataset, batch_size: int) -> dict[str, Any]:
+    scores = training.evaluate(file, test, batch_size=batch_size, reporter=training.Reporter())
+    del scores["seconds"]
+    return scores
+
+
+def _recorded(description: Mapping[str, Any]) -> dict[str, Any]:
+    """What the leaderboards say of the run whose weights were stored: its recipe and validation score tell it."""
+    val = round(description["scores"]["miou"], 4)
+    for board in sorted(leaderboard.LEADERBOARDS.glob("*.csv")):
+        rows = leaderboard.read(board)
+        for _, row in rows[(rows["recipe"] == description["recipe"]) & (rows["val_miou"] == val)].iterrows():
+            ious = {name: row[f"iou_{name}"] for name in description["classes"]}
+            return {
+                **{name: float(row[name]) for name in leaderboard.SCORES},
+                "iou": {name: None if pd.isna(iou) else float(iou) for name, iou in ious.items()},
+                "measured": f"row `{row['name']}` of benchmarks/leaderboards/{board.name}, written when the run ended; "
+                "its float32 file was not kept",
+            }
+    raise ValueError(f"no leaderboard has a row of recipe {description['recipe']} with a validation mIoU of {val}")
+
+
+def compact(content: Mapping[str, Any]) -> str:
+    """JSON with a line for each row of numbers.
+
+    Args:
+        content: JSON types only.
+
+    Returns:
+        The text.
+    """
+    text = json.dumps(content, indent=1)
+    return re.sub(r"\[\s*(-?[\d.][^\[\]{}]*?)\s*\]", lambda row: f"[{' '.join(row[1].split())}]", text) + "\n"
+
+
+def _picture(model: keras.Model, test: data.Dataset) -> bytes:
+    """Three test images, their labels and what the model predicts, as PNG."""
+    rows = []
+    for place in np.linspace(0, len(test) - 1, 7).astype(int)[1::2]:
+        image, label = test[int(place)]
+        output = model.predict_on_batch(image[None])[0]
+        predicted = output[..., 0] > 0 if output.shape[-1] == 1 else output.argmax(-1)
+        rows.append([image, *(visualize.colorize(mask, test.palette) for mask in (label, predicted))])
+    names = visualize.legend(test.classes, test.palette, columns=6, font_size=14)
+    picture = visualize.grid(rows, titles=["image", "label", "prediction"], footer=names, cell_width=240)
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "png", optimize=True)
+    return content.getvalue()

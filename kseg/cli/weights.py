@@ -1,0 +1,83 @@
+"""`kseg weights list`, `info`, `get` and `verify`."""
+
+import dataclasses
+import pathlib
+from typing import Annotated
+
+import typer
+
+from kseg.cli.application import application, plain_errors
+
+weights = typer.Typer(help="Released weights: which there are, and their files.", no_args_is_help=True)
+application.add_typer(weights, name="weights")
+
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names that `kseg weights list` shows.")]
+
+
+@weights.command("list")
+def list_weights(context: typer.Context) -> None:
+    """List all released weights, and whether their file is on this machine."""
+    with plain_errors(context.obj):
+        from kseg import pretrained
+
+        rows = [("name", "data set", "classes", "mIoU", "accuracy", "parameters", "size", "licence", "here")]
+        for one in pretrained.RELEASES.values():
+            scores = (f"{100 * one.miou:.1f}", f"{100 * one.pixel_accuracy:.1f}")
+            size = (f"{one.parameters / 1e6:.2f} M", f"{one.bytes / 1e6:.1f} MB")
+            here = "yes" if pretrained.find(one) else "no"
+            rows.append((one.name, one.dataset, str(len(one.classes)), *scores, *size, one.licence, here))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@weights.command("info")
+def info(context: typer.Context, name: Annotated[str, typer.Argument(help="A name that the list shows.")]) -> None:
+    """Show all that is known of released weights."""
+    with plain_errors(context.obj):
+        from kseg import pretrained
+
+        release = pretrained.release_of(name)
+        found = pretrained.find(release)
+        facts = dataclasses.asdict(release) | {"on this machine": found or "no"}
+        for key, value in facts.items():
+            shown = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+            print(f"{key:16} {shown}")
+
+
+@weights.command("get")
+def get(context: typer.Context, names: Names) -> None:
+    """Make sure that weights are on this machine, downloading what is not, and print the path of each."""
+    with plain_errors(context.obj):
+        from kseg import pretrained
+
+        for release in [pretrained.release_of(name) for name in names]:
+            print(pretrained.fetch(release))
+
+
+@weights.command("verify")
+def verify(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Only these; else all.")] = None,
+) -> None:
+    """Compare every copy on this machine with its size and SHA-256; exit code 1 if one is damaged."""
+    with plain_errors(context.obj):
+        from kseg import download, pretrained
+
+        damaged = False
+        for release in [pretrained.release_of(name) for name in names or pretrained.RELEASES]:
+            places = [place for place in pretrained.places(release) if place.is_file()]
+            if not places:
+                print(f"{release.name}: not on this machine")
+            for place in places:
+                whole = download.is_whole(place, release.sha256, release.bytes)
+                damaged = damaged or not whole
+                print(f"{release.name}: {place} is {'whole' if whole else _damage(place, release.bytes)}")
+        if damaged:
+            raise typer.Exit(1)
+
+
+def _damage(place: pathlib.Path, expected: int) -> str:
+    size = place.stat().st_size
+    told = f"{size:,} bytes instead of {expected:,}" if size != expected else "another SHA-256"
+    return f"damaged ({told}): remove it and run `kseg weights get`"

@@ -1,0 +1,222 @@
+"""From what a user writes as `weights=` to a file on this machine: in the checkout, in the cache, or downloaded."""
+
+import difflib
+import hashlib
+import os
+import pathlib
+import re
+import urllib.parse
+
+import keras
+
+from kseg import download
+from kseg.pretrained.file import describe
+from kseg.pretrained.release import RELEASES, Release
+
+SERVERS = ""
+"""Where released weights are downloaded from: addresses with spaces between, tried in order; no public one yet. The
+environment variable `KSEG_WEIGHTS_URL` replaces them."""
+
+CHECKOUT = pathlib.Path(__file__).parents[2] / "zoo"
+"""The folder of released weights in a checkout; an installed wheel has none."""
+
+
+def servers() -> list[str]:
+    """Returns the addresses below which released weights lie.
+
+    They come from the environment variable `KSEG_WEIGHTS_URL`, with spaces or commas between: `https://...`,
+    `file:///...`, or `hf://owner/repository` for a repository of models on the Hugging Face hub.
+    """
+    named = os.environ.get("KSEG_WEIGHTS_URL") or SERVERS
+    return [server.rstrip("/") for server in re.split(r"[\s,]+", named) if server]
+
+
+def address(url: str) -> str:
+    """Turns `hf://owner/repository/path` into the address from which the hub serves that file.
+
+    Args:
+        url: Any address; others are returned as they are.
+
+    Returns:
+        The address. The environment variable `HF_ENDPOINT` names another hub, as for the hub's own tools.
+
+    Raises:
+        ValueError: An owner, a repository or a path is missing.
+
+    Example:
+        >>> address("hf://someone/kseg/unet/model.safetensors")
+        'https://huggingface.co/someone/kseg/resolve/main/unet/model.safetensors'
+    """
+    if not url.startswith("hf://"):
+        return url
+    parts = url.removeprefix("hf://").split("/", 2)
+    if len(parts) < 3 or not all(parts):
+        raise ValueError(f"{url} is no file on the hub: write hf://owner/repository/path")
+    hub = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    return f"{hub.rstrip('/')}/{parts[0]}/{parts[1]}/resolve/main/{parts[2]}"
+
+
+def release_of(name: str) -> Release:
+    """Looks released weights up.
+
+    Args:
+        name: Their full name.
+
+    Returns:
+        The entry of the table.
+
+    Raises:
+        ValueError: There is none of that name; near matches are named.
+
+    Example:
+        >>> release_of("unet-efficientnet_lite0-camvid").dataset
+        'camvid'
+    """
+    if name in RELEASES:
+        return RELEASES[name]
+    if found := [release.name for release in RELEASES.values() if release.dataset == name]:
+        raise ValueError(f"{name!r} is a data set: name the weights, of which there are {', '.join(found)}")
+    raise ValueError(_unknown(name, list(RELEASES)))
+
+
+def named(weights: str | os.PathLike) -> list[Release]:
+    """Which released weights a name means.
+
+    Args:
+        weights: What a user wrote. A file whose name is one of these is written with a folder: `./camvid`.
+
+    Returns:
+        One for a release's name, all of a data set for the data set's name, none for a file or an address.
+
+    Raises:
+        ValueError: It is neither; near matches are named.
+
+    Example:
+        >>> [release.name for release in named("camvid")]
+        ['unet-efficientnet_lite0-camvid']
+        >>> named("unet-efficientnet-camvid")
+        Traceback (most recent call last):
+        ...
+        ValueError: no weights are called 'unet-efficientnet-camvid': did you mean unet-efficientnet_lite0-camvid?
+    """
+    if not isinstance(weights, str):
+        return []
+    if weights in RELEASES:
+        return [RELEASES[weights]]
+    if found := [release for release in RELEASES.values() if release.dataset == weights]:
+        return found
+    if os.path.exists(weights) or os.path.splitext(weights)[1] or "/" in weights or os.sep in weights:
+        return []
+    raise ValueError(_unknown(weights, [*RELEASES, *{release.dataset: None for release in RELEASES.values()}]))
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or list(RELEASES)
+    return f"no weights are called {name!r}: did you mean {' or '.join(near)}?"
+
+
+def locate(weights: str | os.PathLike, model: keras.Model | None = None, *, whole: bool = True) -> str | os.PathLike:
+    """Returns the file of weights, downloaded if it has to be.
+
+    Args:
+        weights: A file, which is returned as it is; an address; the name of released weights; or, with `model`, the
+            name of the data set that they were trained on.
+        model: The model to be filled: its builder and its parameters choose among the weights of a data set.
+        whole: Whether every parameter is to be filled; False lets the only weights of the builder be chosen where
+            another class count changes the parameters.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        ValueError: No such weights, or several.
+        OSError: They are not on this machine and cannot be downloaded; the message says what to put where.
+    """
+    if isinstance(weights, str) and "://" in weights:
+        return _fetch_address(address(weights))
+    releases = named(weights)
+    if not releases:
+        return weights
+    if model is None:
+        return fetch(release_of(os.fspath(weights)))
+    return fetch(releases[0] if weights in RELEASES else _fitting(os.fspath(weights), releases, model, whole))
+
+
+def _fetch_address(url: str) -> pathlib.Path:
+    """The file at an address that no table knows: kept in the cache if it describes itself."""
+    digest = hashlib.sha256(url.encode()).hexdigest()[:12]  # files of one name lie at many addresses
+    name = pathlib.PurePosixPath(urllib.parse.urlsplit(url).path).name
+    path = download.fetch(url, sha256="", folder=f"weights/{digest}", name=name)
+    try:
+        describe(path)
+    except ValueError as error:
+        path.unlink()
+        raise ValueError(f"{url} is no weight file of kseg, nothing was kept: {error}") from None
+    return path
+
+
+def _fitting(dataset: str, releases: list[Release], model: keras.Model, whole: bool) -> Release:
+    """The one among the weights of a data set that a model can hold."""
+    parameters = model.count_params()
+    fit = [one for one in releases if one.builder == model.name and (not whole or one.parameters == parameters)]
+    if len(fit) != 1:
+        names = ", ".join(release.name for release in releases)
+        raise ValueError(
+            f"{len(fit) or 'no'} released weights of {dataset!r} fit this {model.name!r} of {parameters:,} parameters: "
+            f"there are {names}, and kseg.zoo.load(name) builds the model that they are for"
+        )
+    return fit[0]
+
+
+def find(release: Release) -> pathlib.Path | None:
+    """Looks for released weights on this machine: in the checkout, then in the cache.
+
+    Args:
+        release: Which.
+
+    Returns:
+        The file, whose SHA-256 is right; None if there is none.
+    """
+    return next((path for path in places(release) if download.is_whole(path, release.sha256, release.bytes)), None)
+
+
+def places(release: Release) -> tuple[pathlib.Path, pathlib.Path]:
+    """Returns where released weights may lie on this machine.
+
+    Args:
+        release: Which.
+
+    Returns:
+        A path in the checkout's `zoo/`, and one in the cache: below `KSEG_HOME`, by default `~/.cache/kseg`.
+    """
+    return CHECKOUT / release.name / release.file, download.home() / "weights" / release.name / release.file
+
+
+def fetch(release: Release) -> pathlib.Path:
+    """Returns the file of released weights; downloads it into the cache where this machine has none.
+
+    Args:
+        release: Which.
+
+    Returns:
+        The file, whose SHA-256 is right.
+
+    Raises:
+        FileNotFoundError: It is not there, and no server is known.
+        OSError: The download failed. The messages say which file to put where.
+    """
+    if (path := find(release)) is not None:
+        return path
+    _, place = places(release)
+    other = f" (the file there is another: {place.stat().st_size:,} bytes)" if place.is_file() else ""
+    cure = f"put {release.file}, {release.bytes:,} bytes with SHA-256 {release.sha256}, at {place}{other}"
+    urls = [address(f"{server}/{release.name}/{release.file}") for server in servers()]
+    if not urls:
+        raise FileNotFoundError(
+            f"{release.name} is not on this machine and no server is known: {cure}, or set KSEG_WEIGHTS_URL to the "
+            "address of a copy"
+        )
+    try:
+        return download.fetch(urls, sha256=release.sha256, size=release.bytes, folder=f"weights/{release.name}")
+    except download.TransferError as error:
+        raise download.TransferError(f"{error}; to do without: {cure}") from error

@@ -1,0 +1,160 @@
+"""From a name to a model: in the checkout, in the cache, from a server, or an error that says what to do."""
+
+import re
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import download, pretrained, zoo
+from kseg.pretrained import source
+from tests.training import tiny
+
+
+def put(file, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return shutil.copy(file, path)
+
+
+def assert_same(one, two):
+    for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_weights_on_this_machine_need_no_server(release, file, model, server, monkeypatch, place):
+    monkeypatch.setenv("KSEG_WEIGHTS_URL", server.url)
+    put(file, pretrained.places(release)[place])
+    loaded = zoo.load("tiny-small-leaves")
+    assert_same(loaded, model)
+    assert (loaded.classes, loaded.palette) == (release.classes, release.palette)
+    assert server.asked == []
+
+
+def test_weights_are_downloaded_once(release, model, server, monkeypatch):
+    monkeypatch.setenv("KSEG_WEIGHTS_URL", f"{server.url}/kseg/")
+    for _ in range(2):
+        assert_same(zoo.load("tiny-small-leaves"), model)
+    assert server.asked == [("/kseg/tiny-small-leaves/model.safetensors", None)]
+
+
+@pytest.mark.parametrize("between", [" ", ",", ", "])
+def test_servers_are_tried_in_their_order(release, server, monkeypatch, between):
+    monkeypatch.setenv("KSEG_WEIGHTS_URL", f"http://127.0.0.1:9{between}{server.url}")
+    assert pretrained.fetch(release).is_file()
+
+
+def test_the_hub_serves_a_repository(release, server, monkeypatch):
+    monkeypatch.setenv("KSEG_WEIGHTS_URL", "hf://someone/models")
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    pretrained.fetch(release)
+    assert server.asked[0][0] == "/someone/models/resolve/main/tiny-small-leaves/model.safetensors"
+
+
+def test_a_folder_is_a_server_too(release, file, tmp_path, monkeypatch):
+    put(file, tmp_path / "shared" / release.name / release.file)
+    monkeypatch.setenv("KSEG_WEIGHTS_URL", (tmp_path / "shared").as_uri())
+    assert pretrained.fetch(release) == pretrained.places(release)[1]
+
+
+def test_without_a_server_the_error_says_what_to_put_where(release):
+    with pytest.raises(FileNotFoundError) as caught:
+        zoo.load("tiny-small-leaves")
+    told = str(caught.value)
+    for fact in (f"{release.bytes:,} bytes", release.sha256, str(pretrained.places(release)[1]), "KSEG_WEIGHTS_URL"):
+        assert fact in told
+    assert "\n" not in told
+
+
+def test_a_server_that_fails_is_named_and_so_is_the_way_without(release, server, monkeypatch):
+    monkeypatch.setenv("KSEG_WEIGHTS_URL", server.url)
+    server.status = 404
+    with pytest.raises(download.TransferError, match=r"the server answered 404 .*to do without: put model.safetensors"):
+        zoo.load("tiny-small-leaves")
+
+
+def test_a_damaged_file_is_not_used(release, file, model, server, monkeypatch):
+    place = pretrained.places(release)[1]
+    put(file, place)
+    place.write_bytes(place.read_bytes()[:-1] + b"X")
+    with pytest.raises(FileNotFoundError, match=r"\(the file there is another: [\d,]+ bytes\)"):
+        zoo.load("tiny-small-leaves")
+    monkeypatch.setenv("KSEG_WEIGHTS_URL", server.url)
+    assert_same(zoo.load("tiny-small-leaves"), model)
+
+
+@pytest.mark.parametrize("name", ["leaves", "tiny-small-leaves"])
+def test_a_builder_takes_names(release, file, model, name, tmp_path, monkeypatch):
+    put(file, pretrained.places(release)[1])
+    (tmp_path / "leaves").mkdir()  # a folder of that name, the data's perhaps, is not meant
+    monkeypatch.chdir(tmp_path)
+    assert_same(zoo.build("tiny", weights=name), model)
+
+
+def test_the_model_chooses_among_the_weights_of_a_data_set(release, another, file, model):
+    put(file, pretrained.places(release)[1])
+    assert_same(zoo.build("tiny", weights="leaves"), model)
+    with pytest.raises(
+        ValueError, match=r"no released weights of 'leaves' fit this 'tiny' .*tiny-small-leaves, tiny-la"
+    ):
+        zoo.build("tiny", weights="leaves", input_shape=(None, None, 4))
+
+
+def test_num_classes_may_be_left_out_and_not_contradicted(release):
+    assert pretrained.resolve("leaves", None, "imagenet") == (3, None)
+    with pytest.raises(ValueError, match=r"num_classes=5, but leaves was trained with 3: leave num_classes out"):
+        zoo.build("tiny", 5, weights="leaves")
+
+
+def test_a_name_that_is_none_is_answered_with_near_ones(release):
+    with pytest.raises(ValueError, match=r"no weights are called 'leafs': did you mean leaves"):
+        zoo.build("tiny", weights="leafs")
+    with pytest.raises(ValueError, match=r"no weights are called 'tiny-smal-leaves': did you mean tiny-small-leaves"):
+        zoo.load("tiny-smal-leaves")
+    with pytest.raises(
+        ValueError, match=r"'leaves' is a data set: name the weights, of which there are tiny-small-lea"
+    ):
+        zoo.load("leaves")
+
+
+def test_another_class_count_keeps_all_but_the_head_and_says_so(release, file, model):
+    put(file, pretrained.places(release)[1])
+    with pytest.warns(UserWarning, match="starts fresh: head/conv$"):
+        changed = zoo.load("tiny-small-leaves", num_classes=5)
+    assert changed.output_shape[-1] == 5 and changed.classes == () == changed.palette
+    for key, variable in pretrained.weight_keys(model).items():
+        if not key.startswith("head/"):
+            kept = pretrained.weight_keys(changed)[key]
+            np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (kept, variable)))
+
+
+def test_a_net_of_another_class_count_starts_from_released_weights(release, file):
+    """As `start` in a recipe does: what does not fit starts fresh and is reported."""
+    put(file, pretrained.places(release)[1])
+    for name in ("tiny-small-leaves", "leaves"):
+        with pytest.warns(UserWarning, match=r"head/conv/kernel is \(1, 1, 16, 3\), expected \(1, 1, 16, 5\)"):
+            pretrained.load(tiny.tiny(5), name, strict=False)
+
+
+def test_an_address_is_a_model(model, server):
+    for _ in range(2):
+        assert_same(zoo.load(f"{server.url}/some/model.safetensors?download=true"), model)
+    assert len(server.asked) == 1
+
+
+def test_an_address_of_something_else_is_not_kept(server):
+    server.content = b"<html>sign in</html>"
+    with pytest.raises(ValueError, match=r"http://\S+ is no weight file of kseg, nothing was kept"):
+        zoo.load(f"{server.url}/model.safetensors")
+    assert not [path for path in download.home().rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("url", ["hf://someone", "hf://someone/models", "hf://someone//model.safetensors"])
+def test_an_incomplete_address_of_the_hub_is_named(url):
+    with pytest.raises(ValueError, match=rf"{re.escape(url)} is no file on the hub: write hf://owner/repository/path"):
+        source.address(url)
+
+
+def test_weights_are_listed(release):
+    assert "tiny-small-leaves" in zoo.list_weights()

@@ -1,0 +1,71 @@
+"""`kseg weights`: what there is, where it lies, and whether it is whole."""
+
+import pathlib
+
+import pytest
+from typer.testing import CliRunner
+
+from kseg import cli, pretrained
+from kseg.pretrained import source
+
+NAME = "unet-efficientnet_lite0-camvid"
+FILE = pathlib.Path(__file__).parents[1] / "zoo" / NAME / "model.safetensors"
+
+
+def weights(*arguments, code=0):
+    done = CliRunner().invoke(cli.application, ["weights", *arguments])
+    assert done.exit_code == code, done.output
+    return done
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A machine without a checkout; returns where the weights would lie."""
+    monkeypatch.setattr(source, "CHECKOUT", tmp_path / "checkout")
+    monkeypatch.setenv("KSEG_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("KSEG_WEIGHTS_URL", raising=False)
+    return tmp_path / "home" / "weights" / NAME / "model.safetensors"
+
+
+def test_the_list_is_a_line_each():
+    head, *lines = weights("list").output.splitlines()
+    assert [line.split()[0] for line in lines] == list(pretrained.RELEASES)
+    assert lines[0].split()[-1] == "yes" and head.split()[-1] == "here"
+    assert "CC-BY-NC-4.0" in lines[0]
+
+
+def test_the_list_says_what_is_not_here(elsewhere):
+    assert weights("list").output.splitlines()[1].split()[-1] == "no"
+
+
+def test_info_tells_all_of_the_table():
+    output = weights("info", NAME).output
+    assert all(text in output for text in (pretrained.RELEASES[NAME].sha256, "sky, building", str(FILE)))
+
+
+def test_get_prints_the_path_alone(elsewhere, monkeypatch):
+    monkeypatch.setenv("KSEG_WEIGHTS_URL", FILE.parents[1].as_uri())
+    assert weights("get", NAME).stdout == f"{elsewhere}\n"
+    assert elsewhere.read_bytes() == FILE.read_bytes()
+
+
+def test_verify_finds_damage(elsewhere):
+    assert f"{NAME}: not on this machine" in weights("verify").output
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.write_bytes(FILE.read_bytes())
+    assert "is whole" in weights("verify", NAME).output
+    elsewhere.write_bytes(FILE.read_bytes()[:-1] + b"X")
+    assert "damaged (another SHA-256)" in weights("verify", NAME, code=1).output
+    elsewhere.write_bytes(b"")
+    assert "damaged (0 bytes instead of" in weights("verify", NAME, code=1).output
+
+
+@pytest.mark.parametrize("command", ["info", "get", "verify"])
+def test_a_misspelt_name_is_one_line(command):
+    done = weights(command, "unet-efficientnet-camvid", code=1)
+    assert done.stderr == f"error: no weights are called 'unet-efficientnet-camvid': did you mean {NAME}?\n"
+
+
+def test_weights_that_cannot_be_had_are_one_line(elsewhere):
+    done = weights("get", NAME, code=1)
+    assert done.stderr.count("\n") == 1 and str(elsewhere) in done.stderr

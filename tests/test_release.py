@@ -1,0 +1,176 @@
+"""`python -m benchmarks release` and `publish`: from a run to what a server serves, and back over HTTP."""
+
+import functools
+import http.server
+import json
+import shutil
+import threading
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from benchmarks import publish, release, toml
+from benchmarks.commands import app
+from kseg import data, download, pretrained, training, zoo
+from kseg.pretrained import release as table
+from kseg.pretrained import source
+from tests.training import tiny
+
+NAME = "tiny-small-streets"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def builder():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(zoo.BUILDERS, "tiny", tiny.tiny)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    training.train(training.Recipe.from_dict(tiny.content(epochs=1)), folder, progress=False)
+    return folder
+
+
+def command(run, to, *options):
+    arguments = ["release", str(run), "--to", str(to), "--table", str(to / "table.json"), *options]
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture(scope="module")
+def released(run, tmp_path_factory):
+    to = tmp_path_factory.mktemp("zoo")
+    done = command(run, to)
+    assert done.exit_code == 0, done.output
+    assert done.output.split()[-1] == str(to / NAME)
+    return to / NAME
+
+
+def test_a_run_becomes_a_folder_and_an_entry(released, run):
+    assert {path.name for path in released.iterdir()} == {
+        "card.md", "metrics.json", "model.safetensors", "predictions.png", "recipe.toml",
+    }  # fmt: skip
+    entry = table.read(released.parent / "table.json")[NAME]
+    assert (entry.builder, entry.dataset, entry.licence) == ("tiny", "streets", "Apache-2.0")
+    assert entry.sha256 == download.file_sha256(released / "model.safetensors")
+    assert f"({NAME}/card.md)" in (released.parent / "README.md").read_text()
+    with Image.open(released / "predictions.png") as picture:
+        assert picture.width > 3 * 240
+
+
+def test_both_precisions_are_measured(released, run):
+    metrics = json.loads((released / "metrics.json").read_text())
+    test = training.dataset(training.Recipe.from_dict(tiny.content()), "test", None)
+    for scores, file in (("float32", run / "best.safetensors"), ("scores", released / "model.safetensors")):
+        assert metrics[scores]["confusion_matrix"] == training.evaluate(file, test)["confusion_matrix"]
+    assert (released / "model.safetensors").stat().st_size < (run / "best.safetensors").stat().st_size
+    assert metrics["dtype"] == "float16" and "float16" in (released / "card.md").read_text()
+    assert metrics["subset"]["images"] == 1
+
+
+def test_a_folder_of_released_weights_is_written_anew_around_its_file(released, tmp_path, monkeypatch):
+    """Where the run is gone, a leaderboard says what the weights scored before storage."""
+    shutil.copytree(released, tmp_path / "zoo" / NAME)
+    with pytest.raises(ValueError, match="no leaderboard has a row of recipe"):
+        release.release(tmp_path / "zoo" / NAME, to=tmp_path / "zoo", releases=tmp_path / "table.json")
+    told = pretrained.describe(released / "model.safetensors")
+    ious = ",".join(f"iou_{name}" for name in told["classes"])
+    scores = json.loads((released / "metrics.json").read_text())["float32"]
+    values = [told["recipe"], round(told["scores"]["miou"], 4), scores["miou"], scores["pixel_accuracy"], 0.1, 0.2]
+    row = ",".join(map(str, ["old", *values, *["0.25"] * len(told["classes"])]))
+    names = "name,recipe,val_miou,miou,pixel_accuracy,mean_accuracy,frequency_weighted_iou"
+    (tmp_path / "board.csv").write_text(f"{names},{ious}\n{row}\n")
+    monkeypatch.setattr("benchmarks.leaderboard.LEADERBOARDS", tmp_path)
+    release.release(tmp_path / "zoo" / NAME, to=tmp_path / "zoo", releases=tmp_path / "table.json")
+    metrics = json.loads((tmp_path / "zoo" / NAME / "metrics.json").read_text())
+    assert metrics["float32"]["measured"].startswith("row `old` of benchmarks/leaderboards/board.csv")
+    assert metrics["float32"]["iou"]["car"] == 0.25
+    same = [(folder / NAME / "model.safetensors").read_bytes() for folder in (released.parent, tmp_path / "zoo")]
+    assert same[0] == same[1]
+
+
+def test_half_precision_that_costs_too_much_is_refused(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(release, "LOSS", -1.0)
+    done = command(run, tmp_path)
+    assert "more than -1.0: add --dtype float32" in str(done.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_finished_run_is_refused(run, tmp_path):
+    assert "holds neither a finished run" in str(command(tmp_path, tmp_path).exception)
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    assert "is not finished" in str(command(tmp_path / "run", tmp_path).exception)
+
+
+def test_large_weights_go_to_the_cache(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(release, "SMALL", 10)
+    monkeypatch.setenv("KSEG_HOME", str(tmp_path / "home"))
+    assert command(run, tmp_path / "zoo").exit_code == 0
+    assert not (tmp_path / "zoo" / NAME / "model.safetensors").exists()
+    entry = table.read(tmp_path / "zoo" / "table.json")[NAME]
+    assert pretrained.find(entry) == tmp_path / "home" / "weights" / NAME / "model.safetensors"
+
+
+def test_a_recipe_survives_as_toml(tmp_path):
+    recipe = training.Recipe.from_dict(
+        {
+            "epochs": 3,
+            "data": {"folder": 'a "b"', "classes": ["ä", "b", "c"], "ignore": [3, [1, 2, 3]], "scale": [0.5, 1e-7 + 1]},
+            "model": {"builder": "unet", "options": {"filters": [8, 4], "x": {"a b": True}}},
+            "loss": {"class_weights": [1.0, 2.5e-05, 3.0]},
+        }
+    )
+    (tmp_path / "recipe.toml").write_text(toml.text(recipe), "utf-8")
+    assert training.Recipe.from_toml(tmp_path / "recipe.toml") == recipe
+
+
+def test_a_subset_is_every_so_manyth_image():
+    whole = data.load("streets", "test", count=7, size=(32, 32))
+    subset = release.Subset(whole, 3)
+    assert len(subset) == 3
+    for index in range(3):
+        assert (subset[index][0] == whole[3 * index][0]).all()
+
+
+def test_what_was_published_is_what_the_table_names(released, tmp_path, monkeypatch):
+    releases = table.read(released.parent / "table.json")
+    monkeypatch.setattr(source, "CHECKOUT", released.parent)
+    paths = publish.publish(tmp_path / "served", releases=releases, zoo=released.parent)
+    assert all(path.is_file() for path in paths)
+    page = (tmp_path / "served" / NAME / "README.md").read_text()
+    head = page.split("---\n")[1]
+    for line in (
+        "license: apache-2.0",
+        "library_name: keras",
+        "tags:\n- semantic-segmentation",
+        "datasets:\n- streets",
+    ):
+        assert line in head
+    assert page.endswith((released / "card.md").read_text())
+    assert (tmp_path / "served" / "README.md").read_text().startswith("---\nlicense: apache-2.0\n")
+
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "served")
+    handler.func.log_message = lambda *arguments: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        try:
+            monkeypatch.setattr(source, "CHECKOUT", tmp_path / "nowhere")
+            monkeypatch.setenv("KSEG_HOME", str(tmp_path / "home"))
+            monkeypatch.setenv("KSEG_WEIGHTS_URL", f"http://127.0.0.1:{server.server_port}")
+            monkeypatch.setenv("no_proxy", "127.0.0.1")
+            for name, entry in releases.items():
+                monkeypatch.setitem(pretrained.RELEASES, name, entry)
+                assert pretrained.fetch(entry) == tmp_path / "home" / "weights" / name / entry.file
+            assert zoo.load(NAME).classes == releases[NAME].classes
+        finally:
+            server.shutdown()
+
+
+def test_weights_that_are_not_here_cannot_be_published(released, tmp_path, monkeypatch):
+    monkeypatch.setenv("KSEG_HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="tiny-small-streets is not on this machine with SHA-256"):
+        publish.publish(tmp_path / "served", releases=table.read(released.parent / "table.json"), zoo=released.parent)
+    assert not (tmp_path / "served").exists()

@@ -1,0 +1,127 @@
+"""Every released weight: the table, its folder in zoo/, and the weights themselves say the same."""
+
+import inspect
+import json
+import os
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from benchmarks import card, leaderboard
+from benchmarks.release import EVERY, LOSS, SMALL, Subset
+from kseg import data, download, pretrained, training, zoo
+from kseg.pretrained import release as table
+
+ZOO = pathlib.Path(__file__).parents[1] / "zoo"
+RELEASES = dict(pretrained.RELEASES)
+
+
+@pytest.fixture(params=RELEASES)
+def release(request):
+    return RELEASES[request.param]
+
+
+@pytest.fixture
+def metrics(release):
+    return json.loads((ZOO / release.name / "metrics.json").read_text())
+
+
+@pytest.mark.usefixtures("without_memory")
+def test_the_table_says_how_to_build_the_model(release):
+    options = {"encoder_weights": None} if _has(release, "encoder_weights") else {}
+    model = zoo.build(release.builder, **release.arguments, **options)
+    assert model.count_params() == release.parameters
+    assert len(release.classes) == len(release.palette) > 1
+    assert model.output_shape[-1] == (1 if len(release.classes) == 2 else len(release.classes))
+
+
+def test_its_name_is_builder_encoder_dataset(release):
+    parts = [release.builder, release.arguments.get("encoder"), release.dataset]
+    assert release.name == "-".join(part for part in parts if part)
+
+
+def test_the_file_is_the_one_in_the_table_and_describes_itself_so(release):
+    file = ZOO / release.name / release.file
+    assert file.is_file() == (release.bytes <= SMALL)
+    if release.bytes <= SMALL:
+        assert (file.stat().st_size, download.file_sha256(file)) == (release.bytes, release.sha256)
+        told = pretrained.describe(file)
+        assert (told["builder"], told["arguments"]) == (release.builder, release.arguments)
+        assert (tuple(told["classes"]), told["recipe"]) == (release.classes, release.recipe)
+
+
+def test_its_scores_are_those_measured(release, metrics):
+    assert metrics["scores"]["miou"] == pytest.approx(release.miou, abs=1e-6)
+    assert metrics["scores"]["pixel_accuracy"] == pytest.approx(release.pixel_accuracy, abs=1e-6)
+    for key in ("name", "dataset", "bytes", "sha256", "parameters", "recipe"):
+        assert metrics[key] == getattr(release, key)
+    matrix = metrics["scores"]["confusion_matrix"]
+    right = sum(row[place] for place, row in enumerate(matrix))
+    assert right / sum(map(sum, matrix)) == pytest.approx(release.pixel_accuracy, abs=1e-6)
+
+
+def test_storage_costs_next_to_nothing(metrics):
+    assert metrics["cost"] == pytest.approx(metrics["float32"]["miou"] - metrics["scores"]["miou"], abs=1e-6)
+    assert metrics["cost"] <= LOSS == 0.0005
+
+
+def test_its_recipe_is_whole(release):
+    recipe = training.Recipe.from_toml(ZOO / release.name / "recipe.toml")
+    assert recipe.hash() == release.recipe
+    assert (recipe.model.builder, recipe.data.name) == (release.builder, release.dataset)
+
+
+def test_its_card_and_picture_are_there(release, metrics):
+    folder = ZOO / release.name
+    recipe = training.Recipe.from_toml(folder / "recipe.toml").model_dump(mode="json")
+    assert (folder / "card.md").read_text() == card.card(release, metrics, recipe, "predictions.png")
+    assert 10_000 < (folder / "predictions.png").stat().st_size < 300_000
+
+
+def test_scores_before_storage_that_a_leaderboard_gave_are_the_leaderboard_s(release, metrics):
+    """A later run of the same recipe may have replaced its row: its validation score tells."""
+    told = pretrained.describe(ZOO / release.name / release.file)
+    for board in leaderboard.LEADERBOARDS.glob("*.csv"):
+        rows = leaderboard.read(board)
+        rows = rows[(rows["recipe"] == release.recipe) & (rows["val_miou"] == round(told["scores"]["miou"], 4))]
+        for _, row in rows.iterrows():
+            assert metrics["float32"]["miou"] == pytest.approx(row["miou"], abs=1e-4)
+            for name in release.classes:
+                assert metrics["float32"]["iou"][name] == pytest.approx(row[f"iou_{name}"], abs=1e-4)
+
+
+def test_the_pages_and_the_table_are_as_written_by_the_command(tmp_path):
+    assert (ZOO / "README.md").read_text() == card.contents(RELEASES)
+    assert table.write(RELEASES, tmp_path / "table.json").read_bytes() == table.TABLE.read_bytes()
+
+
+def test_all_files_together_are_small():
+    assert sum(path.stat().st_size for path in ZOO.rglob("*") if path.is_file()) < 64e6
+
+
+@pytest.fixture(scope="module")
+def unet():
+    return zoo.unet(weights="camvid")
+
+
+def test_a_builder_and_a_data_set_name_the_weights(unet):
+    stored = safetensors.numpy.load_file(ZOO / "unet-efficientnet_lite0-camvid" / "model.safetensors")
+    assert unet.output_shape == (None, None, None, 11)
+    for key, variable in pretrained.weight_keys(unet).items():
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), stored[key].astype("float32"))
+
+
+def test_its_stated_scores_are_measured_again_where_the_images_are_at_hand(unet):
+    """On the subset that `metrics.json` states."""
+    metrics = json.loads((ZOO / "unet-efficientnet_lite0-camvid" / "metrics.json").read_text())
+    for dataset in ("camvid",) if "KSEG_DATA" in os.environ else ():
+        scores = training.evaluate(unet, Subset(data.load(dataset, "test"), metrics["subset"]["every"]), batch_size=2)
+        assert (scores["images"], metrics["subset"]["every"]) == (metrics["subset"]["images"], EVERY)
+        assert scores["miou"] == pytest.approx(metrics["subset"]["miou"], abs=0.001)
+
+
+def _has(release, parameter):
+    return parameter in inspect.signature(zoo.BUILDERS[release.builder]).parameters
