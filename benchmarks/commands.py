@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+import time
 from typing import Annotated
 
 import numpy as np
@@ -12,9 +13,10 @@ import rich.table
 import typer
 from PIL import Image
 
+import benchmarks
 import kseg
 from benchmarks import cost as costs
-from benchmarks import leaderboard, rehearsal, runs, suite, tables
+from benchmarks import leaderboard, page, rehearsal, runs, suite, tables
 from kseg import data, pretrained, visualize
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -61,18 +63,20 @@ def run(
         return
     if dry_run:
         rows = leaderboard.read(path)
-        for each in runs.queue(chosen, folder, rows):
-            if (state := each.state(rows, chosen.title)) != "done":
-                console.print(f"{each.name}, seed {each.recipe.seed}: {state}", markup=False)
+        states = [(each, each.state(rows, chosen.title)) for each in runs.queue(chosen, folder, rows)]
+        lacking = [f"{each.name}, seed {each.recipe.seed}: {state}" for each, state in states if state != "done"]
+        console.print("\n".join(lacking) or "nothing is missing", markup=False)
         return
 
     def afresh(left: float | None) -> None:
         """Goes on in a new process: a backend keeps the compiled models of this one in memory."""
         if os.name != "nt":  # where a process cannot be replaced
-            time = [] if left is None else ["--minutes", f"{left:.3f}"]
+            limit = [] if left is None else ["--minutes", f"{left:.3f}"]
             go_on = [argument for argument in sys.argv[1:] if argument != "--worked"]
-            os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *go_on, *time, "--worked"])
+            os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *go_on, *limit, "--worked"])
 
+    if minutes is not None:
+        minutes -= (time.perf_counter() - benchmarks.START) / 60
     runs.work(chosen, folder, path, data_root=data_root, minutes=minutes, worked=worked, afresh=afresh)
     _print(leaderboard.read(path))
     console.print(str(path))
@@ -87,11 +91,12 @@ def fill():
 
 @app.command()
 def table():
-    """Write the leaderboards and the table of costs into README.md, and keep the last quickstart's picture."""
+    """Write the leaderboards and costs into README.md and a page, and keep the last quickstart's picture."""
     readme = ROOT / "README.md"
     text = readme.read_text()
-    boards = sorted(leaderboard.LEADERBOARDS.glob("*.csv"))
-    contents = {f"leaderboard {path.stem}": tables.shown(leaderboard.read(path)) for path in boards}
+    paths = sorted(leaderboard.LEADERBOARDS.glob("*.csv"))
+    boards = {path.stem: leaderboard.read(path) for path in paths}
+    contents = {f"leaderboard {title}": tables.shown(rows) for title, rows in boards.items()}
     contents |= {f"published {path.stem}": tables.published(path.stem) for path in tables.PUBLISHED.glob("*.csv")}
     contents["cost"] = costs.shown(pd.read_csv(COST))
     for title, content in contents.items():
@@ -101,6 +106,7 @@ def table():
         before, rest = text.split(begin)
         text = before + begin + tables.markdown(content) + rest[rest.index(end) :]
     pretrained.write_aside(readme, text.encode())
+    pretrained.write_aside(leaderboard.LEADERBOARDS / "index.html", page.page(boards).encode())
     picture = ROOT / "runs/quickstart/predictions.png"
     if picture.is_file():
         pretrained.write_aside(ROOT / "benchmarks/quickstart.png", picture.read_bytes())
