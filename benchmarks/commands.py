@@ -1,4 +1,4 @@
-"""`python -m benchmarks quickstart | run SUITE | fill | table | cost`: suites in, leaderboards and pictures out."""
+"""`python -m benchmarks quickstart | run SUITE | peer SUITE | fill | table | cost`: suites in, leaderboards out."""
 
 import os
 import pathlib
@@ -80,6 +80,24 @@ def run(
     runs.work(chosen, folder, path, data_root=data_root, minutes=minutes, worked=worked, afresh=afresh)
     _print(leaderboard.read(path))
     console.print(str(path))
+
+
+@app.command()
+def peer(
+    name: Annotated[str, typer.Argument(metavar="SUITE", help="A name in benchmarks/suites, or a TOML file.")],
+    data_root: DataRoot = None,
+    budget: Annotated[str | None, typer.Option(help="cpu or gpu; gpu where the backend sees one.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop cleanly in that time; the same command goes on.")] = None,
+    out: Annotated[pathlib.Path, typer.Option(help="Where run folders go.")] = ROOT / "runs",
+    board: Annotated[pathlib.Path | None, typer.Option(help="The CSV; benchmarks/leaderboards/SUITE.csv.")] = None,
+):
+    """Train segmentation-models-pytorch's U-Net by the recipe of a suite's `unet` and add its row, marked as a peer."""
+    from benchmarks.peers import run as peers  # needs PyTorch
+
+    chosen = suite.load(name, budget)
+    path = board or leaderboard.LEADERBOARDS / f"{chosen.title}.csv"
+    peers.run(chosen, runs.folder_of(chosen, out), path, data_root=data_root, minutes=minutes)
+    _print(leaderboard.read(path))
 
 
 @app.command()

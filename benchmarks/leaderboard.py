@@ -8,7 +8,7 @@ import os
 import pathlib
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -79,7 +79,7 @@ def row(
         "parameters": result["parameters"],
         "multiply_adds": cost(model, image.shape[:2]),
         "seconds": round(result["seconds"], 1),
-        "images_per_second": result.get("images_per_second"),
+        "images_per_second": _rounded(result.get("images_per_second"), 1),
         "peak_memory_mb": megabytes(result.get("peak_memory")),
         "inference_ms": round(inference_ms(model.predict_on_batch, image), 1),
         "device": device(),
@@ -131,8 +131,8 @@ def tested(
     }
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+def _rounded(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def megabytes(count: int | None) -> int | None:
@@ -181,14 +181,26 @@ def test_time_miou(
     Returns:
         mIoU, from one confusion matrix over all pixels.
     """
-    predictor = Predictor(model, flip=flip, scales=scales)
+    return metrics.scores(confusion(Predictor(model, flip=flip, scales=scales), test))["miou"]
+
+
+def confusion(predict: Callable[[np.ndarray], np.ndarray], test: data.Dataset) -> np.ndarray:
+    """Counts the pixels of a split, whatever labels them.
+
+    Args:
+        predict: From an image `(H, W, C)` to its labels `(H, W)`.
+        test: Images and labels.
+
+    Returns:
+        int64 `(C, C)`, rows are the true classes.
+    """
     classes = len(test.classes)
     matrix = np.zeros(classes**2, "int64")
     for place in range(len(test)):
         image, label = test[place]
         kept = label != test.ignore_class
-        matrix += np.bincount(label[kept].astype("int64") * classes + predictor(image)[kept], minlength=classes**2)
-    return metrics.scores(matrix.reshape(classes, classes))["miou"]
+        matrix += np.bincount(label[kept].astype("int64") * classes + predict(image)[kept], minlength=classes**2)
+    return matrix.reshape(classes, classes)
 
 
 def read(path: pathlib.Path) -> pd.DataFrame:

@@ -27,9 +27,16 @@ def current_commit() -> str:
     return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def device() -> str:
-    """Names what models run on: the GPU, or `CPU`, the processor and the number of its cores."""
-    backend = keras.backend.backend()
+def device(backend: str | None = None) -> str:
+    """Names what models run on: the GPU, or `CPU`, the processor and the number of its cores.
+
+    Args:
+        backend: `"tensorflow"`, `"jax"` or `"torch"`; None for Keras's.
+
+    Returns:
+        The name.
+    """
+    backend = backend or keras.backend.backend()
     if backend == "torch":
         import torch
 
