@@ -1,4 +1,4 @@
-"""`python -m benchmarks quickstart | run SUITE | peer SUITE | fill | table | cost`: suites in, leaderboards out."""
+"""`python -m benchmarks quickstart | run SUITE | peer SUITE | fill | table | cost | loader`: leaderboards out."""
 
 import os
 import pathlib
@@ -17,6 +17,7 @@ import benchmarks
 import kseg
 from benchmarks import cost as costs
 from benchmarks import leaderboard, page, rehearsal, runs, suite, tables
+from benchmarks import loader as loaders
 from kseg import data, pretrained, visualize
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -140,6 +141,19 @@ def cost(
     pretrained.write_aside(out, table.to_csv(index=False, lineterminator="\n").encode())
     console.print(table.to_string(index=False))
     console.print(f"{out}")
+
+
+@app.command()
+def loader(
+    name: Annotated[str, typer.Argument(metavar="SUITE", help="Whose data, crop and batch size.")] = "camvid",
+    data_root: DataRoot = None,
+    budget: Annotated[str, typer.Option(help="cpu or gpu.")] = "gpu",
+    seconds: Annotated[float, typer.Option(help="How long to read for each number.")] = 5.0,
+):
+    """Measure how many images a second the input pipeline delivers, and where its time goes."""
+    recipe = next(iter(suite.recipes(name, budget).values()))
+    for measured in loaders.measure(recipe, data_root, seconds):
+        console.print(measured.round(2).to_string(index=False))
 
 
 def _save_grid(path: pathlib.Path, test: data.Dataset, models: dict) -> None:

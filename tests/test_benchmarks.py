@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import cost, leaderboard, runs, suite, tables
+from benchmarks import cost, leaderboard, loader, runs, suite, tables
 from benchmarks.commands import app
 from kseg import zoo
 from kseg.data.camvid import CLASSES
+from kseg.training import Recipe
 from tests.training import tiny as tiny_net
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -246,6 +247,17 @@ def test_a_mistake_is_one_line(arguments, message):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == message
     assert "Traceback" not in done.stderr
+
+
+def test_the_input_pipeline_is_measured_with_and_without_augmentation():
+    small = {"name": "streets", "batch_size": 2, "crop": [16, 24], "options": {"count": 4, "size": [32, 48]}}
+    recipe = Recipe.from_dict({"epochs": 1, "data": small, "model": {"builder": "unet"}})
+    table, stages = loader.measure(recipe, seconds=0.05)
+    assert table["what"].tolist() == [
+        f"from {place}, {what}" for place in ("files", "memory") for what in ("not augmented", "augmented")
+    ]
+    assert (table[["images_per_second", "of_one_core"]] > 0).all(axis=None) and table["ratio"][0] == 1
+    assert (stages["ms"] > 0).all() and len(stages) == 4
 
 
 def test_every_way_of_labelling_an_image_is_measured(tmp_path):
