@@ -1,6 +1,9 @@
-"""`python -m benchmarks quickstart | run SUITE | table | cost | release RUN | publish`: suites in, results out."""
+"""`python -m benchmarks --help`: suites in; leaderboards, costs, pictures and releases out."""
 
+import os
 import pathlib
+import sys
+import time
 from typing import Annotated
 
 import numpy as np
@@ -10,12 +13,13 @@ import rich.table
 import typer
 from PIL import Image
 
+import benchmarks
 import kseg
 from benchmarks import cost as costs
 from benchmarks import crf as crfs
-from benchmarks import leaderboard, publish, release, scoring, suite
+from benchmarks import leaderboard, page, publish, rehearsal, release, runs, scoring, suite, tables
+from benchmarks import loader as loaders
 from kseg import data, pretrained, visualize
-from kseg.training import Recipe, Reporter, dataset, evaluate, train
 
 ROOT = pathlib.Path(__file__).parents[1]
 COST = ROOT / "benchmarks/cost.csv"
@@ -31,13 +35,10 @@ def quickstart(
     out: Annotated[pathlib.Path, typer.Option(help="Where runs and results go.")] = ROOT / "runs/quickstart",
 ):
     """Train five small models on drawn street scenes, with nothing to download: a table, a CSV and a picture."""
-    pictures = {}
-    for name, recipe in suite.recipes("quickstart").items():
-        model = _benchmark(name, recipe, out, out / "leaderboard.csv", None, None)
-        assert model is not None
-        pictures[name] = model
-    test = data.load("streets", "test")
-    _save_grid(out / "predictions.png", test, pictures)
+    chosen = suite.load("quickstart")
+    runs.work(chosen, out, out / "leaderboard.csv")
+    models = {name: kseg.zoo.load(out / name / "best.safetensors") for name in chosen.recipes}
+    _save_grid(out / "predictions.png", data.load("streets", "test"), models)
     _print(leaderboard.read(out / "leaderboard.csv"))
     console.print(f"{out / 'leaderboard.csv'}\n{out / 'predictions.png'}")
 
@@ -47,63 +48,90 @@ def run(
     name: Annotated[str, typer.Argument(metavar="SUITE", help="A name in benchmarks/suites, or a TOML file.")],
     data_root: DataRoot = None,
     only: Annotated[list[str] | None, typer.Option(help="Only the model of this name; may be repeated.")] = None,
+    budget: Annotated[str | None, typer.Option(help="cpu or gpu; gpu where the backend sees one.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop cleanly in that time; the same command goes on.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what is missing, in order.")] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="Rehearse: so many steps a model, nothing kept.")] = None,
     out: Annotated[pathlib.Path, typer.Option(help="Where run folders go.")] = ROOT / "runs",
     board: Annotated[pathlib.Path | None, typer.Option(help="The CSV; benchmarks/leaderboards/SUITE.csv.")] = None,
+    worked: Annotated[bool, typer.Option("--worked", hidden=True)] = False,
 ):
-    """Train the models of a suite and add their scores on the test split to its leaderboard."""
-    recipes = suite.recipes(name)
-    for model in only or []:
-        if model not in recipes:
-            raise ValueError(f"suite {name!r} has no model {model!r}: there are {', '.join(recipes)}")
-    title = pathlib.Path(name).stem
-    path = board or leaderboard.LEADERBOARDS / f"{title}.csv"
-    for model, recipe in recipes.items():
-        if not only or model in only:
-            _benchmark(model, recipe, out / title, path, data_root, minutes)
+    """Train the models of a suite that its leaderboard lacks and add their scores on the test split to it."""
+    chosen = suite.only(suite.load(name, budget), only or [])
+    path = board or leaderboard.LEADERBOARDS / f"{chosen.title}.csv"
+    folder = runs.folder_of(chosen, out)
+    if steps is not None:
+        if failed := rehearsal.run(chosen, steps, data_root=data_root):
+            raise ValueError(f"{len(failed)} of {len(chosen.recipes)} models failed: {', '.join(failed)}")
+        return
+    if dry_run:
+        rows = leaderboard.read(path)
+        states = [(each, each.state(rows, chosen.title)) for each in runs.queue(chosen, folder, rows)]
+        lacking = [f"{each.name}, seed {each.recipe.seed}: {state}" for each, state in states if state != "done"]
+        console.print("\n".join(lacking) or "nothing is missing", markup=False)
+        return
+
+    def afresh(left: float | None) -> None:
+        """Goes on in a new process: a backend keeps the compiled models of this one in memory."""
+        if os.name != "nt":  # where a process cannot be replaced
+            limit = [] if left is None else ["--minutes", f"{left:.3f}"]
+            go_on = [argument for argument in sys.argv[1:] if argument != "--worked"]
+            os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *go_on, *limit, "--worked"])
+
+    if minutes is not None:
+        minutes -= (time.perf_counter() - benchmarks.START) / 60
+    runs.work(chosen, folder, path, data_root=data_root, minutes=minutes, worked=worked, afresh=afresh)
     _print(leaderboard.read(path))
     console.print(str(path))
 
 
 @app.command()
+def peer(
+    name: Annotated[str, typer.Argument(metavar="SUITE", help="A name in benchmarks/suites, or a TOML file.")],
+    data_root: DataRoot = None,
+    budget: Annotated[str | None, typer.Option(help="cpu or gpu; gpu where the backend sees one.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop cleanly in that time; the same command goes on.")] = None,
+    out: Annotated[pathlib.Path, typer.Option(help="Where run folders go.")] = ROOT / "runs",
+    board: Annotated[pathlib.Path | None, typer.Option(help="The CSV; benchmarks/leaderboards/SUITE.csv.")] = None,
+):
+    """Train segmentation-models-pytorch's U-Net by the recipe of a suite's `unet` and add its row, marked as a peer."""
+    from benchmarks.peers import run as peers  # needs PyTorch
+
+    chosen = suite.load(name, budget)
+    path = board or leaderboard.LEADERBOARDS / f"{chosen.title}.csv"
+    peers.run(chosen, runs.folder_of(chosen, out), path, data_root=data_root, minutes=minutes)
+    _print(leaderboard.read(path))
+
+
+@app.command()
+def fill():
+    """Fill the columns that older rows of the leaderboards lack and that need no training."""
+    for path in sorted(leaderboard.LEADERBOARDS.glob("*.csv")):
+        console.print(f"{path}: {leaderboard.fill(path)} rows of a recipe that its suite still has")
+
+
+@app.command()
 def table():
-    """Write the leaderboards and the table of costs into README.md, and keep the last quickstart's picture."""
+    """Write the leaderboards and costs into README.md and a page, and keep the last quickstart's picture."""
     readme = ROOT / "README.md"
     text = readme.read_text()
-    boards = sorted(leaderboard.LEADERBOARDS.glob("*.csv"))
-    tables = {f"leaderboard {path.stem}": leaderboard.shown(leaderboard.read(path)) for path in boards}
-    tables["cost"] = costs.shown(pd.read_csv(COST))
-    tables["crf"] = crfs.shown(pd.read_csv(CRF))
-    for title, content in tables.items():
+    paths = sorted(leaderboard.LEADERBOARDS.glob("*.csv"))
+    boards = {path.stem: leaderboard.read(path) for path in paths}
+    contents = {f"leaderboard {title}": tables.shown(rows) for title, rows in boards.items()}
+    contents |= {f"published {path.stem}": tables.published(path.stem) for path in tables.PUBLISHED.glob("*.csv")}
+    contents["cost"] = costs.shown(pd.read_csv(COST))
+    contents["crf"] = crfs.shown(pd.read_csv(CRF))
+    for title, content in contents.items():
         begin, end = f"<!-- {title} -->\n", f"<!-- end {title} -->"
         if begin not in text or end not in text:
             raise ValueError(f"README.md lacks the line {begin.strip()!r} or {end!r}: add both")
         before, rest = text.split(begin)
-        text = before + begin + leaderboard.markdown(content) + rest[rest.index(end) :]
+        text = before + begin + tables.markdown(content) + rest[rest.index(end) :]
     pretrained.write_aside(readme, text.encode())
+    pretrained.write_aside(leaderboard.LEADERBOARDS / "index.html", page.page(boards).encode())
     picture = ROOT / "runs/quickstart/predictions.png"
     if picture.is_file():
         pretrained.write_aside(ROOT / "benchmarks/quickstart.png", picture.read_bytes())
-
-
-def _benchmark(name: str, recipe: Recipe, out: pathlib.Path, board: pathlib.Path, data_root, minutes):
-    """Trains, tests and records one model; returns it, or None if the time was up first."""
-    console.rule(name, align="left")
-    began = out / name / "commit.txt"
-    if not began.is_file():
-        pretrained.write_aside(began, leaderboard.current_commit().encode())
-    result = train(recipe, out / name, data_root=data_root, minutes=minutes)
-    if not result["finished"]:
-        console.print(f"{name}: stopped after epoch {result['epochs']} of {recipe.epochs}; the same command goes on")
-        return None
-    weights = out / name / result["weights"]
-    test = dataset(recipe, "test", data_root)
-    model = kseg.zoo.load(weights)
-    scores = evaluate(model, test, batch_size=recipe.data.batch_size, reporter=Reporter())
-    row = leaderboard.row(out.name, name, recipe, result, scores, model, test, weights, began.read_text())
-    leaderboard.add(board, row)
-    console.print(f"{name}: test mIoU {scores['miou']:.4f}, pixel accuracy {scores['pixel_accuracy']:.4f}")
-    return model
 
 
 @app.command()
@@ -163,6 +191,19 @@ def publish_all(
         console.print(str(path))
 
 
+@app.command()
+def loader(
+    name: Annotated[str, typer.Argument(metavar="SUITE", help="Whose data, crop and batch size.")] = "camvid",
+    data_root: DataRoot = None,
+    budget: Annotated[str, typer.Option(help="cpu or gpu.")] = "gpu",
+    seconds: Annotated[float, typer.Option(help="How long to read for each number.")] = 5.0,
+):
+    """Measure how many images a second the input pipeline delivers, and where its time goes."""
+    recipe = next(iter(suite.recipes(name, budget).values()))
+    for measured in loaders.measure(recipe, data_root, seconds):
+        console.print(measured.round(2).to_string(index=False))
+
+
 def _save_grid(path: pathlib.Path, test: data.Dataset, models: dict) -> None:
     """A row an image: image, label, and what each model predicts."""
     rows = []
@@ -177,7 +218,7 @@ def _save_grid(path: pathlib.Path, test: data.Dataset, models: dict) -> None:
 def _print(rows: pd.DataFrame) -> None:
     if rows.empty:
         return
-    shown = leaderboard.shown(rows)[["name", "mIoU", "pixel accuracy", "parameters", "training", "inference"]]
+    shown = tables.shown(rows)[["name", "mIoU", "pixel accuracy", "parameters", "training", "inference"]]
     view = rich.table.Table(*shown.columns)
     for line in shown.to_numpy().tolist():
         view.add_row(*line)

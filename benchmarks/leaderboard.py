@@ -1,36 +1,48 @@
-"""Leaderboards: one CSV a suite, one row a run, and their tables for README.md. No number in them is typed by hand."""
+"""Leaderboards: one CSV a suite, one row a run. No number in them is typed by hand."""
 
+import contextlib
 import hashlib
 import inspect
 import io
 import os
 import pathlib
-import platform
 import statistics
-import subprocess
 import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
-from kseg import data, pretrained, zoo
+from benchmarks import suite as suites
+from benchmarks.machine import current_commit, device
+from benchmarks.suite import Suite
+from benchmarks.tables import markdown, shown
+from kseg import data, metrics, pretrained, zoo
+from kseg.inference import Predictor
 from kseg.training import Recipe
+
+__all__ = ["add", "current_commit", "device", "fill", "markdown", "read", "row", "shown", "test_time_miou"]
 
 LEADERBOARDS = pathlib.Path(__file__).parent / "leaderboards"
 KEY = ["suite", "name", "recipe", "seed", "backend", "device"]
 """Rows that agree in these are the same run: the later one replaces the earlier."""
+TYPES: dict[str, Any] = {
+    **dict.fromkeys(("recipe", "family", "commit", "peer", "budget", "crop"), "str"),
+    **dict.fromkeys(("parameters", "multiply_adds", "peak_memory_mb", "batch_size"), "Int64"),  # may be empty
+}
 PACKAGES = ("kseg", "python", "keras", "numpy", "albumentations", "grain")
 SCORES = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
 
 
 def row(
-    suite: str,
+    suite: Suite,
     name: str,
     recipe: Recipe,
-    result: dict[str, Any],
-    scores: dict[str, Any],
+    result: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    test_time: float | None,
     model: keras.Model,
     test: data.Dataset,
     weights: pathlib.Path,
@@ -39,11 +51,12 @@ def row(
     """Puts together what a leaderboard says of one run.
 
     Args:
-        suite: The suite's name.
+        suite: The suite.
         name: The model's name in it.
         recipe: The run's recipe.
         result: What `kseg.training.train` returned.
         scores: What `kseg.training.evaluate` returned for the test split.
+        test_time: What `test_time_miou` returned, if it was asked for.
         model: The trained model.
         test: The test split.
         weights: The file of the trained weights.
@@ -55,25 +68,20 @@ def row(
     image = test[0][0]
     options = inspect.signature(zoo.BUILDERS[recipe.model.builder]).parameters
     return {
-        "suite": suite,
-        "name": name,
+        **described(suite, name, recipe),
         "model": recipe.model.builder,
         "encoder": recipe.model.encoder if "encoder" in options else "its own",
         "encoder_weights": recipe.model.encoder_weights if "encoder_weights" in options else "none",
-        "dataset": test.name,
-        "split": "test",
-        "size": "x".join(map(str, image.shape[:2])),
-        "recipe": recipe.hash(),
         "commit": commit,
-        "seed": recipe.seed,
         "epochs": result["epochs"],
         "epoch": result["epoch"],
-        **{name: round(scores[name], 4) for name in SCORES},
-        "val_miou": _rounded(result["scores"].get("miou")),
-        **{f"iou_{name}": _rounded(value) for name, value in scores["iou"].items()},
+        **tested(test, result["scores"], scores, test_time),
         "parameters": result["parameters"],
+        "multiply_adds": cost(model, image.shape[:2]),
         "seconds": round(result["seconds"], 1),
-        "inference_ms": round(_inference_ms(model, image), 1),
+        "images_per_second": _rounded(result.get("images_per_second"), 1),
+        "peak_memory_mb": megabytes(result.get("peak_memory")),
+        "inference_ms": round(inference_ms(model.predict_on_batch, image), 1),
         "device": device(),
         "backend": result["backend"],
         "versions": " ".join(f"{package}={result[package]}" for package in (*PACKAGES, result["backend"])),
@@ -81,58 +89,118 @@ def row(
     }
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+def described(suite: Suite, name: str, recipe: Recipe) -> dict[str, Any]:
+    """Returns the columns that suite and recipe know before anything runs."""
+    crop = recipe.data.crop
+    return {
+        "suite": suite.title,
+        "name": name,
+        "peer": None,
+        "budget": suite.budget or None,
+        "recipe": recipe.hash(),
+        "family": family(recipe),
+        "seed": recipe.seed,
+        "precision": recipe.precision,
+        "batch_size": recipe.data.batch_size,
+        "crop": None if crop is None else "x".join(map(str, crop)),
+    }
 
 
-def current_commit() -> str:
-    """Returns the checkout's commit, with a `+` where the code differs from it; empty outside git.
+def family(recipe: Recipe) -> str:
+    """Returns the hash of a recipe but for its seed."""
+    return recipe.model_copy(update={"seed": 0}).hash()
 
-    New rows in the leaderboards are no change of the code.
-    """
-    git = ["git", "-C", str(LEADERBOARDS.parent)]
+
+def tested(
+    test: data.Dataset, validation: Mapping[str, Any], scores: Mapping[str, Any], test_time: float | None
+) -> dict[str, Any]:
+    """Returns the columns of scores, and what they were measured on."""
+    matrix = np.asarray(scores["confusion_matrix"])
+    errors = matrix[0, 1] + matrix[1, 0]
+    binary = {"dice": round(2 * matrix[1, 1] / max(2 * matrix[1, 1] + errors, 1), 4)} if len(matrix) == 2 else {}
+    sizes = {test.size(place) for place in np.unique(np.linspace(0, len(test) - 1, 16).astype(int))}
+    return {
+        "dataset": test.name,
+        "split": "test",
+        "size": "x".join(map(str, sizes.pop())) if len(sizes) == 1 else "various",
+        **{name: round(scores[name], 4) for name in SCORES},
+        "miou_test_time": _rounded(test_time),
+        "val_miou": _rounded(validation.get("miou")),
+        **binary,
+        **{f"iou_{name}": _rounded(value) for name, value in scores["iou"].items()},
+    }
+
+
+def _rounded(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def megabytes(count: int | None) -> int | None:
+    """Returns bytes as megabytes of 2**20."""
+    return None if count is None else round(count / 2**20)
+
+
+def cost(model: keras.Model, size: tuple[int, int]) -> int | None:
+    """Returns the multiply-adds for an image, or None where the model cannot take its size."""
     try:
-        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", ":/", ":(exclude)leaderboards"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+        return zoo.multiply_adds(model, size)
+    except ValueError:
+        return None
 
 
-def device() -> str:
-    """Names what the model ran on: the GPU, or the number of cores of the processor."""
-    backend = keras.backend.backend()
-    if backend == "torch":
-        import torch
+def inference_ms(predict: Any, image: np.ndarray, repeats: int = 5) -> float:
+    """Median milliseconds for one image at full size, after a warm-up.
 
-        if torch.cuda.is_available():
-            return torch.cuda.get_device_name()
-    elif backend == "jax":
-        import jax
+    Args:
+        predict: From images `(1, H, W, C)` to an array.
+        image: `(H, W, C)`.
+        repeats: How often it is measured.
 
-        if jax.devices()[0].platform == "gpu":
-            return jax.devices()[0].device_kind
-    else:
-        import tensorflow as tf
-
-        if gpus := tf.config.list_physical_devices("GPU"):
-            return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
-    return f"CPU {platform.machine()}, {os.cpu_count()} cores"
-
-
-def _inference_ms(model: keras.Model, image: np.ndarray, repeats: int = 5) -> float:
-    """Median milliseconds for one image at full size, after a warm-up."""
+    Returns:
+        Milliseconds.
+    """
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
-        model.predict_on_batch(image[None])
+        predict(image[None])
         times.append(time.perf_counter() - start)
     return 1000 * statistics.median(times[1:])
+
+
+def test_time_miou(
+    model: keras.Model, test: data.Dataset, *, flip: bool = False, scales: tuple[float, ...] = (1.0,)
+) -> float:
+    """Scores a model whose probabilities are averaged over mirrored and scaled images.
+
+    Args:
+        model: The model.
+        test: Images and labels.
+        flip: Whether the mirrored image counts too.
+        scales: Sizes to predict at.
+
+    Returns:
+        mIoU, from one confusion matrix over all pixels.
+    """
+    return metrics.scores(confusion(Predictor(model, flip=flip, scales=scales), test))["miou"]
+
+
+def confusion(predict: Callable[[np.ndarray], np.ndarray], test: data.Dataset) -> np.ndarray:
+    """Counts the pixels of a split, whatever labels them.
+
+    Args:
+        predict: From an image `(H, W, C)` to its labels `(H, W)`.
+        test: Images and labels.
+
+    Returns:
+        int64 `(C, C)`, rows are the true classes.
+    """
+    classes = len(test.classes)
+    matrix = np.zeros(classes**2, "int64")
+    for place in range(len(test)):
+        image, label = test[place]
+        kept = label != test.ignore_class
+        matrix += np.bincount(label[kept].astype("int64") * classes + predict(image)[kept], minlength=classes**2)
+    return matrix.reshape(classes, classes)
 
 
 def read(path: pathlib.Path) -> pd.DataFrame:
@@ -144,59 +212,85 @@ def read(path: pathlib.Path) -> pd.DataFrame:
     Returns:
         One row a run.
     """
-    return pd.read_csv(path, dtype={"recipe": str, "commit": str}) if path.is_file() else pd.DataFrame()
+    return pd.read_csv(path, dtype=TYPES) if path.is_file() else pd.DataFrame()
 
 
-def add(path: pathlib.Path, new: dict[str, Any]) -> None:
-    """Adds a row to a leaderboard, whole or not at all; the same run's earlier row goes.
+def add(path: pathlib.Path, new: Mapping[str, Any]) -> None:
+    """Adds a row to a leaderboard, whole or not at all; the same run's earlier row goes. Processes may do so at once.
 
     Args:
         path: The CSV file.
         new: What `row` returned.
     """
-    rows = pd.concat([read(path), pd.DataFrame([new])], ignore_index=True)
-    rows = rows.drop_duplicates(KEY, keep="last")
+    with _alone(path):
+        old = read(path)
+        rows = pd.DataFrame([*old.to_dict("records"), new])
+        columns = [*new, *(column for column in old.columns if column not in new)]
+        _write(path, rows.drop_duplicates(KEY, keep="last")[columns])
+
+
+def _write(path: pathlib.Path, rows: pd.DataFrame) -> None:
     text = io.StringIO()
     rows.to_csv(text, index=False, lineterminator="\n")
     pretrained.write_aside(path, text.getvalue().encode())
 
 
-def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Picks what fits on a page: the best first, percentages for scores.
+@contextlib.contextmanager
+def _alone(path: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes from the leaderboards of a folder while the block runs."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: one process at a time, please
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)  # the folder itself: a lock file would stay behind
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def fill(path: pathlib.Path) -> int:
+    """Fills what older rows lack and no training is needed for: multiply-adds, and what the suite's recipe says.
 
     Args:
-        rows: A leaderboard.
+        path: The CSV file, of a suite in `benchmarks/suites`.
 
     Returns:
-        Columns of text.
+        The number of rows whose recipe is still in the suite; others stay as they are.
     """
-    rows = rows.sort_values("miou", ascending=False)
-    return pd.DataFrame(
-        {
-            "name": rows["name"],
-            "model": rows["model"],
-            "encoder": rows["encoder"],
-            "mIoU": [f"{100 * value:.1f}" for value in rows["miou"]],
-            "pixel accuracy": [f"{100 * value:.1f}" for value in rows["pixel_accuracy"]],
-            "parameters": [f"{value / 1e6:.2f} M" for value in rows["parameters"]],
-            "epochs": rows["epochs"].astype(str),
-            "training": [f"{value / 60:.1f} min" for value in rows["seconds"]],
-            "inference": [f"{value:.0f} ms" for value in rows["inference_ms"]],
-            "size": rows["size"],
-            "device": rows["device"],
-            "backend": rows["backend"],
-        }
-    )
+    known: dict[str, tuple[Suite, Recipe]] = {}
+    for budget in suites.budgets(path.stem):
+        suite = suites.load(path.stem, budget)
+        for recipe in suite.recipes.values():
+            seeded = [recipe.model_copy(update={"seed": seed}) for seed in (recipe.seed, *suite.seeds)]
+            known |= {each.hash(): (suite, each) for each in seeded}
+    with _alone(path):
+        board = read(path)
+        classes = sum(column.startswith("iou_") for column in board)
+        rows = board.to_dict("records")
+        found = [line for line in rows if line["recipe"] in known]
+        for line in found:
+            suite, recipe = known[line["recipe"]]
+            for column, value in described(suite, line["name"], recipe).items():
+                if pd.isna(line.get(column)):
+                    line[column] = value
+            if pd.isna(line.get("multiply_adds")) and line["size"] != "various":
+                height, width = map(int, line["size"].split("x"))
+                line["multiply_adds"] = cost(_untrained(recipe, 1 if classes == 2 else classes), (height, width))
+        first = described(suite, "", recipe) if found else {}
+        order = dict.fromkeys([*first, *(column for line in rows for column in line)])
+        _write(path, pd.DataFrame(rows)[list(order)])
+    return len(found)
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """Renders a table for README.md.
-
-    Args:
-        table: Columns of text.
-
-    Returns:
-        A Markdown table.
-    """
-    lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+def _untrained(recipe: Recipe, num_classes: int) -> keras.Model:
+    options = inspect.signature(zoo.BUILDERS[recipe.model.builder]).parameters
+    arguments: dict[str, Any] = {"input_shape": (None, None, 3), **recipe.model.options}
+    if "encoder" in options:
+        arguments["encoder"] = recipe.model.encoder
+    if "encoder_weights" in options:
+        arguments["encoder_weights"] = None
+    return zoo.build(recipe.model.builder, num_classes, **arguments)

@@ -1,7 +1,5 @@
 """Fixtures that several folders share."""
 
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -21,29 +19,12 @@ def numpy_initializers():
         yield
 
 
-# The operators that torchvision registers shapes for; builds of PyTorch and torchvision that do not match lack them.
-OPERATORS = """
-    nms qnms roi_align qroi_align ps_roi_align ps_roi_pool roi_pool deform_conv2d _roi_align_backward
-    _ps_roi_align_backward _ps_roi_pool_backward _roi_pool_backward _deform_conv2d_backward
-"""
-
-
 @pytest.fixture(scope="session")
 def torchvision():
     """torchvision, which timm and segmentation-models-pytorch import too: ask for this fixture before they do."""
-    import torch
+    from benchmarks.peers import torchvision
 
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    try:
-        import torchvision
-    except RuntimeError:  # "operator torchvision::nms does not exist"
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        for name in OPERATORS.split():
-            library.define(f"{name}(Tensor x) -> Tensor")
-        import torchvision
-    yield torchvision
-    del library
+    return torchvision.load()
 
 
 @pytest.fixture

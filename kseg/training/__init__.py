@@ -5,6 +5,7 @@ from kseg.training.optimizer import SGD, AdamW, PolynomialDecay
 from kseg.training.preparation import dataset
 from kseg.training.progress import Reporter
 from kseg.training.recipe import Recipe
+from kseg.training.rehearsal import rehearse
 from kseg.training.run import train
 
-__all__ = ["SGD", "AdamW", "PolynomialDecay", "Recipe", "Reporter", "dataset", "evaluate", "train"]
+__all__ = ["SGD", "AdamW", "PolynomialDecay", "Recipe", "Reporter", "dataset", "evaluate", "rehearse", "train"]

@@ -191,7 +191,7 @@ def loss(recipe: Recipe, train: data.Dataset, built: keras.Model) -> keras.losse
     section = recipe.loss
     options = {"ignore_class": train.ignore_class, **section.options}
     if section.class_weights != "none":
-        options["class_weights"] = _class_weights(recipe, train)
+        options["class_weights"] = class_weights(recipe, train)
     try:
         made = losses.get(section.name, **options)
     except ValueError as error:
@@ -206,7 +206,16 @@ def loss(recipe: Recipe, train: data.Dataset, built: keras.Model) -> keras.losse
     return made
 
 
-def _class_weights(recipe: Recipe, train: data.Dataset) -> list[float]:
+def class_weights(recipe: Recipe, train: data.Dataset) -> list[float]:
+    """The recipe's class weights, from the training labels where it says how.
+
+    Args:
+        recipe: `[loss]` is read.
+        train: The training split.
+
+    Returns:
+        One a class.
+    """
     method = recipe.loss.class_weights
     if isinstance(method, str):
         weights = losses.class_weights(train, train.num_classes, method=method)

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+import statistics
 import time
 from typing import Any
 
@@ -16,6 +17,7 @@ from kseg import data, pretrained, visualize
 from kseg.training import chance, checkpoint, preparation
 from kseg.training.evaluation import evaluate, labeller
 from kseg.training.folder import BEST, CANDIDATE, CHECKPOINT, RunFolder, versions
+from kseg.training.memory import PeakMemory
 from kseg.training.optimizer import averaged
 from kseg.training.progress import Reporter
 from kseg.training.recipe import Recipe
@@ -48,32 +50,40 @@ def train(
         data_root: Where data sets of a name lie; None reads the environment variable `KSEG_DATA`. A recipe's `folder`
             is relative to the working directory.
         progress: Whether to show how far it has come.
-        minutes: Stop after the last epoch that fits into so many minutes; the same call goes on later.
+        minutes: Stop after the last epoch that fits into so many minutes, setting up included, but do one at least;
+            the same call goes on later.
 
     Returns:
         `finished`, `epochs` (done), `epoch` (whose weights are kept, from 1), `scores` (on the validation split, as
-        `evaluate` returns them), `parameters`, `seconds`, `recipe` (its hash), `weights` and the versions.
+        `evaluate` returns them), `parameters`, `seconds`, `beginning` (seconds to this call's first
+        epoch), `images_per_second` (while training, the median epoch),
+        `peak_memory` (bytes, see `PeakMemory`; None where it cannot be told), `recipe` (its hash), `weights` and the
+        versions.
 
     Raises:
         FileNotFoundError: The data or the weights are not there.
         ValueError: The recipe contradicts itself, the data or the run in the folder; or the loss is no number any more.
         OSError: The folder cannot be written; the last checkpoint stays.
     """
+    start = time.perf_counter()
     folder = RunFolder(run_folder, recipe)
     if (result := folder.result()) is not None:
         return result
     reporter = Reporter(quiet=not progress)
     with chance.settings(recipe):
-        return _Run(recipe, folder, data_root, reporter).train(minutes)
+        return Run(recipe, folder, data_root, reporter).train(
+            start, math.inf if minutes is None else start + 60 * minutes
+        )
 
 
-class _Run:
+class Run:
     """A run's parts and how far it has come."""
 
     def __init__(self, recipe: Recipe, folder: RunFolder, data_root: str | os.PathLike | None, reporter: Reporter):
         self.recipe = recipe
         self.folder = folder
         self.reporter = reporter
+        self.memory = PeakMemory()  # first: what is built here counts
         self.train_split, self.val_split = preparation.datasets(recipe, data_root)
         self.arguments = preparation.arguments(recipe, self.train_split)
         self.model = preparation.model(recipe, self.arguments)
@@ -85,8 +95,20 @@ class _Run:
         self.rows: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"epoch": 0, "scores": {}}
         self.seconds = 0.0
+        self.start = time.perf_counter()
+        self.beginning: float | None = None
 
-    def train(self, minutes: float | None) -> dict[str, Any]:
+    def train(self, start: float, until: float) -> dict[str, Any]:
+        """Goes on from the checkpoint to the last epoch, or to the one that ends before `until`.
+
+        Args:
+            start: When all began, of `time.perf_counter`.
+            until: When it must end.
+
+        Returns:
+            As the function `train`.
+        """
+        self.start = start
         self._resume()
         if len(self.rows) < self.recipe.epochs:
             first = len(self.rows)
@@ -97,7 +119,7 @@ class _Run:
                     initial_epoch=first,
                     epochs=self.recipe.epochs,
                     steps_per_epoch=self.steps,
-                    callbacks=[_Epochs(self, minutes), *self._tensorboard()],
+                    callbacks=[_Epochs(self, until), *self._tensorboard()],
                     shuffle=False,  # the loader has shuffled
                     verbose=0,
                 )
@@ -157,10 +179,11 @@ class _Run:
                 kept = self._is_better(scores) if selection.every else last
                 if kept:
                     self.best = {"epoch": epoch + 1, "scores": scores}
-                    self._save(CANDIDATE)
+                    self.save(CANDIDATE)
             means = {f"val_{name}": scores[name] for name in _means(scores)}
             logs |= means
             row |= means | {f"val_iou_{name}": value for name, value in scores.get("iou", {}).items()}
+        row["images_per_second"] = round(self.steps * self.recipe.data.batch_size / seconds, 1)
         row["seconds"] = round(seconds + time.perf_counter() - start, 3)
         self.seconds += row["seconds"]
         self.rows.append(row)
@@ -184,7 +207,8 @@ class _Run:
         metric = self.recipe.selection.metric
         return self.best["epoch"] == 0 or scores[metric] > self.best["scores"][metric]
 
-    def _save(self, name: str) -> pathlib.Path:
+    def save(self, name: str) -> pathlib.Path:
+        """Writes the weights into the folder, so that `kseg.zoo.load` rebuilds the model."""
         return pretrained.save(
             self.model,
             self.folder.path / name,
@@ -224,6 +248,7 @@ class _Run:
         return visualize.grid(rows, titles=["image", "label", "prediction"])
 
     def _result(self, *, finished: bool) -> dict[str, Any]:
+        speeds = [row["images_per_second"] for row in self.rows if "images_per_second" in row]  # older runs lack it
         return {
             "finished": finished,
             "epochs": len(self.rows),
@@ -231,6 +256,9 @@ class _Run:
             "scores": self.best["scores"],
             "parameters": self.model.count_params(),
             "seconds": round(self.seconds, 3),
+            "beginning": self.beginning,
+            "images_per_second": statistics.median(speeds) if speeds else None,
+            "peak_memory": self.memory.bytes(),
             "recipe": self.recipe.hash(),
             "weights": BEST,
             **versions(),
@@ -240,10 +268,10 @@ class _Run:
 class _Epochs(keras.callbacks.Callback):
     """Shows the steps, closes each epoch, and stops when the next one would not fit into the time."""
 
-    def __init__(self, run: _Run, minutes: float | None):
+    def __init__(self, run: Run, until: float):
         super().__init__()
         self.run = run
-        self.until = math.inf if minutes is None else time.perf_counter() + 60 * minutes
+        self.until = until
         self.bar = contextlib.ExitStack()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -266,7 +294,9 @@ class _Epochs(keras.callbacks.Callback):
         self.bar.close()
         self.run.close_epoch(epoch, logs, time.perf_counter() - self.start)
         now = time.perf_counter()
-        if now + (now - self.start) > self.until:
+        self.run.beginning = self.run.beginning or now - self.run.start
+        lately = [row["seconds"] for row in self.run.rows[-max(1, self.run.recipe.selection.every) :]]
+        if now + max(now - self.start, *lately) > self.until:  # one of these validated, as the next one may
             self.model.stop_training = True
 
 

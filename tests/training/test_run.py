@@ -141,8 +141,10 @@ def test_no_selection_keeps_the_last_epoch(tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_trains_and_is_put_back(tmp_path, precision):
-    result = train(recipe(precision=precision, epochs=1, data={"augment": "none"}), tmp_path, progress=False)
+def test_mixed_precision_trains_resumes_and_is_put_back(tmp_path, precision):
+    mixed = recipe(precision=precision, epochs=2, data={"augment": "none"})
+    assert not train(mixed, tmp_path, progress=False, minutes=0)["finished"]
+    result = train(mixed, tmp_path, progress=False)
     assert np.isfinite(result["scores"]["miou"])
     assert keras.config.dtype_policy().name == "float32"
     assert zoo.load(tmp_path / "best.safetensors").compute_dtype == "float32"

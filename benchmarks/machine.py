@@ -1,0 +1,55 @@
+"""What a row was made on: the device, and the commit of the checkout."""
+
+import os
+import pathlib
+import platform
+import subprocess
+
+import keras
+
+
+def current_commit() -> str:
+    """Returns the checkout's commit, with a `+` where the code differs from it; empty outside git.
+
+    New rows in the leaderboards are no change of the code.
+    """
+    git = ["git", "-C", str(pathlib.Path(__file__).parent)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", ":/", ":(exclude)leaderboards"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def device(backend: str | None = None) -> str:
+    """Names what models run on: the GPU, or `CPU`, the processor and the number of its cores.
+
+    Args:
+        backend: `"tensorflow"`, `"jax"` or `"torch"`; None for Keras's.
+
+    Returns:
+        The name.
+    """
+    backend = backend or keras.backend.backend()
+    if backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name()
+    elif backend == "jax":
+        import jax
+
+        if jax.devices()[0].platform == "gpu":
+            return jax.devices()[0].device_kind
+    else:
+        import tensorflow as tf
+
+        if gpus := tf.config.list_physical_devices("GPU"):
+            return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    return f"CPU {platform.machine()}, {os.cpu_count()} cores"

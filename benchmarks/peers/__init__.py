@@ -1,0 +1,1 @@
+"""Other libraries' models on the same data, augmentation, budget and metric, marked as peers in the leaderboards."""

@@ -1,0 +1,99 @@
+"""The U-Net of segmentation-models-pytorch on EfficientNet-Lite0, with the ImageNet weights that kseg's encoder has."""
+
+import importlib.metadata
+
+import numpy as np
+import torch
+
+from benchmarks.peers import torchvision
+from kseg.checkpoints import reader
+from kseg.encoders.efficientnet_lite import weight_file
+
+NAME = "smp.Unet"
+STRIDE = 32
+
+
+def version() -> str:
+    """Returns what the leaderboards call the library."""
+    return f"segmentation-models-pytorch {importlib.metadata.version('segmentation-models-pytorch')}"
+
+
+class Unet(torch.nn.Module):
+    """The peer behind kseg's contract: pixels of 0 to 255 in, logits of the image's size out.
+
+    The library wants sides that are multiples of 32: the image is padded with its mean, and the logits are cut. Its
+    finest feature is the first block's, with 16 channels; ours is the stem's, with 32. Its other encoder of this name,
+    "timm-", pads otherwise than the net that the weights are of.
+
+    Args:
+        num_classes: Channels of the logits.
+        pretrained: Whether the encoder knows ImageNet.
+    """
+
+    def __init__(self, num_classes: int, *, pretrained: bool = True):
+        super().__init__()
+        torchvision.load()
+        import segmentation_models_pytorch
+
+        self.net = segmentation_models_pytorch.Unet(
+            "tu-tf_efficientnet_lite0", encoder_weights=None, classes=num_classes
+        )
+        if pretrained:
+            load_imagenet(self.net.encoder)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From `(N, H, W, 3)`, any type, to float32 `(N, num_classes, H, W)`."""
+        x = (images.permute(0, 3, 1, 2).float() - 127) / 128  # as the encoder's weights expect it
+        height, width = x.shape[2:]
+        x = torch.nn.functional.pad(x, (0, -width % STRIDE, 0, -height % STRIDE))
+        return self.net(x)[:, :, :height, :width].float()
+
+
+def load_imagenet(encoder: torch.nn.Module) -> None:
+    """Puts the package's ImageNet weights into timm's net: other names, the same modules in the same order.
+
+    Args:
+        encoder: timm's EfficientNet-Lite0 without its classifier.
+
+    Raises:
+        ValueError: They do not fit one another.
+    """
+    state = reader.read(weight_file("efficientnet_lite0"))
+    arrays = [array for name, array in state.items() if not name.startswith(("_conv_head.", "_bn1.", "_fc."))]
+    own = encoder.state_dict()
+    if [array.shape for array in arrays] != [tuple(tensor.shape) for tensor in own.values()]:
+        raise ValueError(
+            "timm's EfficientNet-Lite0 has other layers than the package of its weights: the timm is too new"
+        )
+    encoder.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in zip(own, arrays, strict=True)})
+
+
+def parameters(net: torch.nn.Module) -> int:
+    """Counts as Keras does: the statistics of normalisation are parameters too."""
+    states = [*net.parameters(), *(buffer for buffer in net.buffers() if buffer.is_floating_point())]
+    return sum(state.numel() for state in states)
+
+
+def multiply_adds(net: torch.nn.Module, size: tuple[int, int]) -> int:
+    """Counts the multiplications of the convolutions for one image.
+
+    Args:
+        net: A `Unet`.
+        size: Height and width of the image.
+
+    Returns:
+        The count; padding to multiples of 32 counts, since it is computed.
+    """
+    total = 0
+
+    def count(module: torch.nn.Conv2d, _: object, output: torch.Tensor) -> None:
+        nonlocal total
+        total += output.shape[2] * output.shape[3] * module.weight.numel()
+
+    hooks = [part.register_forward_hook(count) for part in net.modules() if isinstance(part, torch.nn.Conv2d)]
+    device = next(net.parameters()).device
+    with torch.no_grad():
+        net.eval()(torch.zeros((1, *size, 3), device=device))
+    for hook in hooks:
+        hook.remove()
+    return total

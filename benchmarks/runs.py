@@ -1,0 +1,185 @@
+"""The runs that a suite still lacks, and carrying them out in order, in the time there is."""
+
+import dataclasses
+import gc
+import json
+import math
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+
+import keras
+import pandas as pd
+
+from benchmarks import leaderboard, machine
+from benchmarks.suite import Suite
+from kseg import data, pretrained, zoo
+from kseg.training import Recipe, Reporter, dataset, evaluate, train
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a suite: a model and a seed.
+
+    Args:
+        name: The model's name, as in the leaderboard.
+        recipe: Its recipe.
+        folder: Where it is trained.
+    """
+
+    name: str
+    recipe: Recipe
+    folder: pathlib.Path
+
+    def state(self, rows: pd.DataFrame, title: str) -> str:
+        """Says how far the run is: `"done"`, `"missing"`, `"trained, not tested"` or `"stopped after epoch 3"`.
+
+        A row of the same recipe on the same backend counts, from the same kind of device: any GPU, or these cores.
+        A folder in which such a run was begun anew and not finished goes before its row.
+
+        Args:
+            rows: The leaderboard.
+            title: The suite's.
+
+        Returns:
+            The state.
+        """
+        finished = (self.folder / "result.json").is_file()
+        log = self.folder / "log.csv"
+        if self._is_mine() and not finished and log.is_file():
+            return f"stopped after epoch {len(pd.read_csv(log))} of {self.recipe.epochs}"
+        if not rows.empty:
+            same = (rows["suite"] == title) & (rows["name"] == self.name) & (rows["recipe"] == self.recipe.hash())
+            same &= (rows["backend"] == keras.backend.backend()) & (
+                rows["device"].map(_kind) == _kind(machine.device())
+            )
+            if same.any():
+                return "done"
+        return "trained, not tested" if self._is_mine() and finished else "missing"
+
+    def _is_mine(self) -> bool:
+        path = self.folder / "recipe.json"
+        return path.is_file() and Recipe.from_dict(json.loads(path.read_text("utf-8"))).hash() == self.recipe.hash()
+
+
+def _kind(device: str) -> str:
+    return device if device.startswith("CPU") else "GPU"
+
+
+def folder_of(suite: Suite, out: pathlib.Path) -> pathlib.Path:
+    """Returns where a suite's runs lie; those on the CPU's budget, which is older than the others, without its name."""
+    return out / (suite.title if suite.budget in ("", "cpu") else f"{suite.title}-{suite.budget}")
+
+
+def queue(suite: Suite, folder: pathlib.Path, rows: pd.DataFrame) -> Iterator[Run]:
+    """Lists a suite's runs in order: every model, then more seeds of those that are the best on the validation split.
+
+    Args:
+        suite: The suite.
+        folder: What `folder_of` returned.
+        rows: The leaderboard; the best are known once every model has its row.
+
+    Yields:
+        All runs, done or not.
+    """
+    first = [Run(name, recipe, folder / name) for name, recipe in suite.recipes.items()]
+    yield from first
+    if not suite.seeds or any(run.state(rows, suite.title) != "done" for run in first):
+        return
+    scores = {run.recipe.hash(): run for run in first}
+    known = rows[rows["recipe"].isin(scores)].sort_values("val_miou", ascending=False, kind="stable")
+    for recipe in known["recipe"].unique()[: suite.best]:
+        run = scores[recipe]
+        for seed in suite.seeds:
+            seeded = run.recipe.model_copy(update={"seed": seed})
+            yield Run(run.name, seeded, folder / f"{run.name}-seed{seed}")
+
+
+def work(
+    suite: Suite,
+    folder: pathlib.Path,
+    board: pathlib.Path,
+    *,
+    data_root: str | None = None,
+    minutes: float | None = None,
+    worked: bool = False,
+    afresh: Callable[[float | None], None] = lambda minutes: None,
+) -> None:
+    """Trains, tests and records what is missing, one run after another, until all is done or the time is up.
+
+    Each start gets further, however short its time: the first piece of work, an epoch or a test, is always done.
+
+    Args:
+        suite: The suite.
+        folder: What `folder_of` returned.
+        board: The leaderboard's file.
+        data_root: As in `kseg.training.train`.
+        minutes: The time for all of it; None for no end.
+        worked: Whether this start has done a piece of work already.
+        afresh: Called between two runs with the minutes left; it may go on in a new process, which is the only way to
+            give back all memory.
+    """
+    until = math.inf if minutes is None else time.perf_counter() + 60 * minutes
+    say = Reporter().line
+    while run := next(_missing(suite, folder, board), None):
+        left = max(until - time.perf_counter(), 0.0)
+        if worked and left < (needed := _beginning(folder)):
+            say(f"{run.name}: not begun, {left:.0f} s are left, it takes {needed:.0f} to its first epoch")
+            return
+        say(f"-- {run.name}, seed {run.recipe.seed}")
+        began = run.folder / "commit.txt"
+        if not began.is_file():
+            pretrained.write_aside(began, machine.current_commit().encode())
+        trained = (run.folder / "result.json").is_file()
+        given = None if minutes is None else left / 60
+        result = train(run.recipe, run.folder, data_root=data_root, minutes=given)
+        worked = worked or not trained
+        if not result["finished"]:
+            say(f"{run.name}: stopped after epoch {result['epochs']} of {run.recipe.epochs}; the same command goes on")
+            return
+        test = dataset(run.recipe, "test", data_root)
+        if worked and time.perf_counter() + _test_seconds(suite, result["scores"], test) > until:
+            say(f"{run.name}: trained; the same command tests it")
+            return
+        say(_record(suite, run, result, test, board))
+        worked = True
+        if next(_missing(suite, folder, board), None):
+            afresh(None if minutes is None else max(until - time.perf_counter(), 0) / 60)
+            keras.utils.clear_session()
+            gc.collect()
+
+
+def _missing(suite: Suite, folder: pathlib.Path, board: pathlib.Path) -> Iterator[Run]:
+    rows = leaderboard.read(board)
+    return (run for run in queue(suite, folder, rows) if run.state(rows, suite.title) != "done")
+
+
+def _beginning(folder: pathlib.Path) -> float:
+    """Seconds that a run of this suite took, at most, until its first epoch was done."""
+    results = [json.loads(path.read_text("utf-8")) for path in folder.glob("*/result.json")]
+    return max((result.get("beginning", 0.0) for result in results), default=0.0)
+
+
+def _test_seconds(suite: Suite, validation: dict, test: data.Dataset) -> float:
+    """How long testing will take, judged by what validating took."""
+    if not validation:
+        return 0.0
+    passes = 1.0
+    if suite.test_time:
+        flips = 2 if suite.test_time.get("flip") else 1
+        passes += flips * sum(scale**2 for scale in suite.test_time.get("scales", (1.0,)))
+    return passes * validation["seconds"] / validation["images"] * len(test)
+
+
+def _record(suite: Suite, run: Run, result: dict, test: data.Dataset, board: pathlib.Path) -> str:
+    weights = run.folder / result["weights"]
+    model = zoo.load(weights)
+    scores = evaluate(model, test, batch_size=run.recipe.data.batch_size, reporter=Reporter())
+    averaged = leaderboard.test_time_miou(model, test, **suite.test_time) if suite.test_time else None
+    commit = (run.folder / "commit.txt").read_text()
+    leaderboard.add(
+        board,
+        leaderboard.row(suite, run.name, run.recipe, result, scores, averaged, model, test, weights, commit),
+    )
+    more = "" if averaged is None else f", {averaged:.4f} with flips and scales"
+    return f"{run.name}: test mIoU {scores['miou']:.4f}{more}, pixel accuracy {scores['pixel_accuracy']:.4f}"

@@ -1,0 +1,98 @@
+"""The suites in benchmarks/suites: every recipe can be built, so that an hour of a GPU is not lost to a typo."""
+
+import itertools
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from benchmarks import suite
+from kseg import data
+from kseg.data.camvid import CLASSES as CAMVID
+from kseg.data.nuclei import CLASSES as NUCLEI
+from kseg.training import preparation
+
+
+class Blank(data.Dataset):
+    """One image of the size and the classes of a data set, with every class in it."""
+
+    def __init__(self, classes):
+        super().__init__("blank", classes)
+
+    def __len__(self):
+        return 1
+
+    def read(self, index):
+        label = np.arange(64, dtype="uint8").reshape(8, 8) % len(self.classes)
+        return np.zeros((8, 8, 3), "uint8"), label
+
+
+def _models():
+    """Every builder with its options once, by the name of the first that has it."""
+    found = {}
+    for path in sorted(suite.SUITES.glob("*.toml")):
+        for budget in suite.budgets(path.stem):
+            for name, recipe in suite.recipes(path.stem, budget).items():
+                key = json.dumps([recipe.data.name, recipe.model.model_dump()])
+                found.setdefault(key, pytest.param(recipe, id=f"{path.stem}:{name}"))
+    return list(found.values())
+
+
+CLASSES = {"camvid": CAMVID, "nuclei": NUCLEI}
+
+
+def _split(recipe):
+    if recipe.data.name == "streets":
+        return data.load("streets", "val", count=1)
+    return Blank(CLASSES[recipe.data.name])
+
+
+@pytest.mark.usefixtures("without_memory")
+@pytest.mark.parametrize("recipe", _models())
+def test_every_model_of_a_suite_is_built(recipe):
+    split = _split(recipe)
+    random = recipe.model_copy(update={"model": recipe.model.model_copy(update={"encoder_weights": "none"})})
+    model = preparation.model(random, preparation.arguments(recipe, split))
+    size = (360, 480) if recipe.data.crop is None else recipe.data.crop
+    assert model.compute_output_shape((2, *size, 3)) == (2, *size, split.num_classes)
+
+
+def test_losses_optimizers_and_augmentations_of_every_suite_are_made():
+    names = [(path.stem, budget) for path in suite.SUITES.glob("*.toml") for budget in suite.budgets(path.stem)]
+    built = {}
+    for name, recipe in itertools.chain.from_iterable(suite.recipes(*each).items() for each in names):
+        split = _split(recipe)
+        if len(split.classes) not in built:
+            image = keras.Input((None, None, 3))
+            logits = keras.layers.Conv2D(split.num_classes, 1, name="encoder")(image)
+            built[len(split.classes)] = keras.Model(image, logits)
+        model = built[len(split.classes)]
+        assert preparation.loss(recipe, split, model).from_logits, name
+        schedule = preparation.schedule(recipe, 10)
+        assert preparation.optimizer(recipe, model, schedule) is not None
+        assert next(iter(preparation.batches(recipe, split, 0)))[0].shape[0] == recipe.data.batch_size
+
+
+def test_budgets_differ_where_the_file_says_so():
+    gpu, cpu = suite.recipes("camvid", "gpu"), suite.recipes("camvid", "cpu")
+    assert (gpu["unet"].precision, gpu["unet"].data.crop, gpu["unet"].epochs) == ("mixed_bfloat16", (360, 480), 300)
+    assert (cpu["unet"].precision, cpu["unet"].data.crop, cpu["unet"].epochs) == ("float32", (240, 320), 20)
+    assert cpu.keys() - gpu.keys() == {"unet-plain"}
+    with pytest.raises(ValueError, match="suite 'camvid' has no budget 'tpu': there are gpu, cpu"):
+        suite.load("camvid", "tpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("unet", "02ccbbb0b03a"), ("unet-plain", "239a0c5b64f5"), ("deeplabv3plus", "d13a70ae8a43"),
+     ("fcn8", "a60fc60ba48b"), ("fcn16", "091d24cb10f3"), ("fcn32", "ab36288791ed"), ("deeplabv3", "33b59e7d5f55")],
+)  # fmt: skip
+def test_rows_already_in_the_leaderboard_keep_their_recipes(name, expected):
+    assert suite.recipes("camvid", "cpu")[name].hash() == expected
+
+
+def test_an_ablation_keeps_the_protocol_of_the_suite_it_extends():
+    extended = suite.recipes("losses", "gpu")["cross_entropy-root_median"]
+    assert extended == suite.recipes("camvid", "gpu")["unet"]
+    assert not suite.load("losses", "gpu").seeds
