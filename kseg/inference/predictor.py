@@ -208,7 +208,7 @@ class Predictor:
             size = (max(1, round(height * scale)), max(1, round(width * scale)))
             scaled = images if size == (height, width) else _resized(images, size)
             for step in (1, -1) if self.flip else (1,):
-                x = np.ascontiguousarray(scaled[:, :, ::step])
+                x = np.array(scaled[:, :, ::step], order="C")  # a copy: Keras holds it for a while, on PyTorch
                 p = ops.convert_to_numpy(self.to_probabilities(self.model.predict_on_batch(x)))
                 if p.shape[1:3] != size:
                     told = f"{p.shape[1]}x{p.shape[2]} labels for {size[0]}x{size[1]} pixels"
