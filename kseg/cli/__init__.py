@@ -1,9 +1,9 @@
 """The command `kseg`, one file a group of commands."""
 
-from kseg.cli import datasets, training, weights
+from kseg.cli import comparison, datasets, prediction, training, weights
 from kseg.cli.application import application
 
-__all__ = ["application", "datasets", "main", "training", "weights"]
+__all__ = ["application", "comparison", "datasets", "main", "prediction", "training", "weights"]
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ DataRoot = Annotated[pathlib.Path | None, typer.Option(help="Where data sets lie
 
 
 @contextlib.contextmanager
-def plain_errors(debug: bool) -> Iterator[None]:
+def plain_errors(debug: bool, *, interrupted: str = "interrupted") -> Iterator[None]:
     """Turns a user's mistake into one line on stderr and exit code 1."""
     try:
         yield
@@ -33,7 +33,7 @@ def plain_errors(debug: bool) -> Iterator[None]:
         print(f"error: {text}", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        print("interrupted; `kseg train` goes on from its last epoch", file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         raise typer.Exit(130) from None
 
 

@@ -3,11 +3,18 @@
 import contextlib
 import pathlib
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kseg.cli.application import DataRoot, application, integers, plain_errors
+
+if TYPE_CHECKING:
+    from kseg.data import Dataset
+
+DataPlace = Annotated[str, typer.Option(help="A data set's name, a recipe, or a folder with images/ and masks/.")]
+Split = Annotated[str, typer.Option(help="train, val or test.")]
+Ignore = Annotated[str, typer.Option(help="Mask values of a folder that count for nothing, beside 255.")]
 
 datasets = typer.Typer(help="Look at data sets.", no_args_is_help=True)
 application.add_typer(datasets, name="datasets")
@@ -65,3 +72,16 @@ def _splits(opened: Callable[[str | None], Any], split: str | None) -> dict[str 
         with contextlib.suppress(FileNotFoundError):
             found[name] = opened(name)
     return found or {None: opened(None)}
+
+
+def open_dataset(data: str, split: str, model: Any, *, ignore: str, data_root: pathlib.Path | None) -> "Dataset":
+    """Opens what `--data` names: a recipe's data set, one that kseg knows, or a folder in the model's classes."""
+    from kseg import data as sets
+
+    if data.endswith(".toml"):
+        from kseg import training
+
+        return training.dataset(training.Recipe.from_toml(data), split, data_root)
+    if data in sets.DATASETS or not pathlib.Path(data).is_dir():
+        return sets.load(data, split, root=data_root)
+    return sets.FolderDataset(data, split, classes=model.classes, palette=model.palette, ignore=integers(ignore))

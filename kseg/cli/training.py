@@ -7,7 +7,8 @@ import rich.console
 import rich.table
 import typer
 
-from kseg.cli.application import DataRoot, application, integers, plain_errors
+from kseg.cli.application import DataRoot, application, plain_errors
+from kseg.cli.datasets import DataPlace, Ignore, Split, open_dataset
 
 
 @application.command()
@@ -21,7 +22,7 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Stop before so many minutes are over; go on later.")] = None,
 ) -> None:
     """Train a model; the same command resumes a run that was stopped."""
-    with plain_errors(context.obj):
+    with plain_errors(context.obj, interrupted="interrupted; `kseg train` goes on from its last epoch"):
         from kseg import training
 
         folder = run_folder or pathlib.Path("runs", recipe.stem)
@@ -35,26 +36,18 @@ def train(
 def evaluate(
     context: typer.Context,
     weights: Annotated[str, typer.Argument(help="A weight file by kseg, e.g. best.safetensors, or a released name.")],
-    data: Annotated[str, typer.Option(help="A data set's name, a recipe, or a folder with images/ and masks/.")],
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
-    ignore: Annotated[str, typer.Option(help="Mask values of a folder that count for nothing, beside 255.")] = "",
+    data: DataPlace,
+    split: Split = "test",
+    ignore: Ignore = "",
     data_root: DataRoot = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 8,
 ) -> None:
     """Score a model on every image of a split, at full size."""
     with plain_errors(context.obj):
-        from kseg import data as sets
         from kseg import training, zoo
 
         model = zoo.load(weights)
-        dataset: sets.Dataset
-        if data.endswith(".toml"):
-            dataset = training.dataset(training.Recipe.from_toml(data), split, data_root)
-        elif data in sets.DATASETS or not pathlib.Path(data).is_dir():
-            dataset = sets.load(data, split, root=data_root)
-        else:
-            known = {"classes": model.classes, "palette": model.palette}
-            dataset = sets.FolderDataset(data, split, **known, ignore=integers(ignore))
+        dataset = open_dataset(data, split, model, ignore=ignore, data_root=data_root)
         _show(training.evaluate(model, dataset, batch_size=batch_size, reporter=training.Reporter()))
 
 

@@ -1,61 +1,114 @@
 """Image files, PIL images and arrays of every kind as RGB, uint8."""
 
 import os
-from typing import Any
+import threading
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+MAX_PIXELS = 20_000 * 20_000
+"""The largest file that is decoded: a few kilobytes can claim to be billions of pixels."""
+
+STRIP = 2**22
+"""Pixels that are converted at a time: a whole image would be held two or three times over."""
+
+_guard = threading.Lock()
 
 
 def read_image(source: Any) -> np.ndarray:
     """Reads an image as models take it.
 
     16-bit gray is divided by 257, palettes and CMYK become RGB, alpha is dropped, and a photo that its EXIF data say is
-    turned is turned upright.
+    turned is turned upright. Of a file with several pages the first is read. Decoding holds seven bytes a pixel at the
+    most: 2.8 GB for 20,000 x 20,000.
 
     Args:
-        source: A file, a PIL image, or an array: uint8 or uint16 `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)`.
+        source: A file, one opened for reading bytes, a PIL image, or an array: uint8 or uint16 `(H, W)`, `(H, W, 1)`,
+            `(H, W, 3)` or `(H, W, 4)`. A memory map of uint8 `(H, W, 3)` is not read, but handed on as it is.
 
     Returns:
-        uint8 `(H, W, 3)`, RGB.
+        uint8 `(H, W, 3)`, RGB; a view of the array where that is possible.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no image that can be read, or an array of another kind; by name.
+        ValueError: It is no image that can be read, one of more than `MAX_PIXELS`, or of another kind; by name.
 
     Example:
         >>> read_image(np.full((2, 3), 65535, "uint16"))[0, 0].tolist()
         [255, 255, 255]
     """
     if isinstance(source, Image.Image):
-        return _pixels(source, "the image")
-    if isinstance(source, str | os.PathLike):
-        if not os.path.isfile(source):
-            raise FileNotFoundError(f"no image at {os.fspath(source)}")
-        try:
-            with Image.open(source) as image:
-                return _pixels(image, os.fspath(source))
-        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{os.fspath(source)}: not an image that can be read ({error})") from None
+        return _pixels(source, "the image", own=False)
+    if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
+        return _decoded(source)
     array = np.asarray(source)
     array = array[..., None] if array.ndim == 2 else array
-    if array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or array.dtype not in (np.uint8, np.uint16):
+    fits = array.ndim == 3 and array.shape[-1] in (1, 3, 4) and array.size > 0
+    if not fits or array.dtype not in (np.uint8, np.uint16):
         told = f"{array.dtype} {array.shape}"
         raise ValueError(f"an image is uint8 or uint16, (H, W) or (H, W, 1, 3 or 4), got {told}")
     if array.dtype == np.uint16:
         array = (array // 257).astype("uint8")
-    return np.repeat(array, 3, axis=-1) if array.shape[-1] == 1 else np.ascontiguousarray(array[..., :3])
+    return np.repeat(array, 3, axis=-1) if array.shape[-1] == 1 else array[..., :3]
 
 
-def _pixels(image: Image.Image, name: str) -> np.ndarray:
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        return read_image(np.asarray(image).astype("uint16"))
-    if image.mode == "I":  # a 16-bit PNG, as older Pillows call it
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"{name}: 32-bit pixels of {values.min()} to {values.max()}: convert them to 8 or 16 bits")
-        return read_image(values.astype("uint16"))
+def _decoded(file: str | os.PathLike | BinaryIO) -> np.ndarray:
+    if isinstance(file, str | os.PathLike):
+        name = os.fspath(file)
+        if not os.path.isfile(file):
+            raise FileNotFoundError(f"no image at {name}")
+    else:
+        name = str(getattr(file, "name", "the image"))
+    try:
+        image = _opened(file)
+    except UnidentifiedImageError:
+        raise ValueError(f"{name}: not an image that can be read") from None
+    except Exception as error:
+        raise ValueError(f"{name}: not an image that can be read ({error})") from None
+    with image:
+        return _pixels(image, name, own=True)
+
+
+def _opened(file: Any) -> Image.Image:
+    """Opens a file however large it says it is: `_pixels` refuses by a limit of its own before anything is decoded."""
+    with _guard:  # Pillow's limit is one number for the whole process
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _pixels(image: Image.Image, name: str, *, own: bool) -> np.ndarray:
+    if own and image.width * image.height > MAX_PIXELS:
+        raise ValueError(
+            f"{name}: {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}: cut it into smaller images, "
+            "or hand its pixels to kseg.inference.Predictor as a numpy.memmap"
+        )
     if image.mode == "F":
         raise ValueError(f"{name}: floating-point pixels have no known range: convert them to 8 or 16 bits")
-    return np.asarray(image.convert("RGB"))
+    if image.mode == "I" and image.format != "PNG":  # older Pillows say I of 16-bit PNGs; PNG knows no 32 bits
+        raise ValueError(f"{name}: 32-bit pixels have no known range: convert them to 8 or 16 bits")
+    try:
+        return _rgb(image, own=own)
+    except Exception as error:  # on a damaged file Pillow's decoders raise whatever they stumble over
+        raise ValueError(f"{name}: not an image that can be read ({error})") from None
+
+
+def _rgb(image: Image.Image, *, own: bool) -> np.ndarray:
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        if own:  # beside it a turned copy would take up to 1.6 GB more
+            ImageOps.exif_transpose(image, in_place=True)
+        else:
+            image = ImageOps.exif_transpose(image)
+    pixels = np.empty((image.height, image.width, 3), "uint8")
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        if strip.mode.startswith("I"):
+            pixels[top : top + rows] = (np.asarray(strip).astype("uint16") // 257)[..., None]
+        else:
+            strip.info.pop("transparency", None)
+            pixels[top : top + rows] = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
+    return pixels

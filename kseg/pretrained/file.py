@@ -97,12 +97,12 @@ def _stored(variable: keras.Variable, dtype: str | None) -> np.ndarray:
     return array.astype(dtype) if dtype and np.issubdtype(array.dtype, np.floating) else array
 
 
-def write_aside(path: str | os.PathLike, data: bytes) -> pathlib.Path:
+def write_aside(path: str | os.PathLike, data: bytes | Iterable[bytes | memoryview]) -> pathlib.Path:
     """Writes a file beside its place and renames it, so that nobody ever sees half of it.
 
     Args:
         path: Where the file belongs; its folder is made.
-        data: Its content.
+        data: Its content, whole or in pieces.
 
     Returns:
         The path.
@@ -115,7 +115,7 @@ def write_aside(path: str | os.PathLike, data: bytes) -> pathlib.Path:
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
         os.chmod(aside, 0o644)
         os.replace(aside, path)
     except BaseException as error:

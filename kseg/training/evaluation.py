@@ -46,7 +46,7 @@ def evaluate(
     start = time.perf_counter()
     if not isinstance(model, keras.Model):
         model = zoo.load(model)
-    _check(model, dataset)
+    check_classes(model, dataset)
     classes = len(dataset.classes)
     matrix = np.zeros((classes, classes), "int64")
     reporter = reporter or Reporter(quiet=True)
@@ -92,7 +92,8 @@ def gives_logits(model: keras.Model) -> bool:
     return keras.activations.get(activation) == keras.activations.linear
 
 
-def _check(model: keras.Model, dataset: data.Dataset) -> None:
+def check_classes(model: keras.Model, dataset: data.Dataset) -> None:
+    """Raises a ValueError if the model's classes are not those of the data set, or that has no images."""
     if len(dataset) == 0:
         raise ValueError(f"{dataset.name} has no images")
     channels = model.output_shape[-1]

@@ -1,13 +1,22 @@
-"""Images of every kind, flips and scales, broken files."""
+"""Labels and probabilities, flips and scales, many images, the CRF."""
+
+import functools
+import sys
+import types
+import weakref
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from kseg.inference import Predictor, read_image
+from kseg.inference import Predictor
+from kseg.inference import predictor as predictor_module
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
 
+@functools.cache  # JAX compiles a model and a shape once
 def pointwise(classes=3, activation=None):
     keras.utils.set_random_seed(1)
     image = keras.Input((None, None, 3))
@@ -18,66 +27,21 @@ def photo():
     return np.random.default_rng(0).integers(0, 256, (12, 17, 3)).astype("uint8")
 
 
-def test_files_images_and_arrays_are_the_same(tmp_path):
-    pixels = photo()
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    for source in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(pixels), pixels):
-        np.testing.assert_array_equal(read_image(source), pixels)
-
-
-def test_every_kind_of_file_is_understood(tmp_path):
-    pixels = photo()
-    gray = pixels[..., 0]
-    path = tmp_path / "a.png"
-    Image.fromarray(np.dstack([pixels, gray])).save(path)
-    np.testing.assert_array_equal(read_image(path), pixels)
-    Image.fromarray(gray).save(path)
-    np.testing.assert_array_equal(read_image(path), np.dstack([gray] * 3))
-    Image.fromarray(gray.astype("uint16") * 257).save(path)
-    np.testing.assert_array_equal(read_image(path), np.dstack([gray] * 3))
-    palette = Image.fromarray(gray % 4)
-    palette.putpalette([9, 8, 7, 1, 2, 3, 4, 5, 6, 0, 0, 200])
-    palette.save(path)
-    np.testing.assert_array_equal(read_image(path)[gray % 4 == 3][0], [0, 0, 200])
-    Image.new("CMYK", (3, 2), (0, 255, 255, 0)).save(tmp_path / "a.tif")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0, 0], [255, 0, 0])
-
-
-def test_a_turned_photo_is_turned_upright(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held upright: turn clockwise
-    Image.fromarray(photo()).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.rot90(photo(), -1))
-
-
-def test_what_is_no_image_is_named(tmp_path):
-    (tmp_path / "a.png").write_text("no image")
-    for source, error, message in (
-        (tmp_path / "a.png", ValueError, "a.png: not an image that can be read"),
-        (tmp_path / "b.png", FileNotFoundError, "no image at .*b.png"),
-        (np.zeros((2, 2, 7), "uint8"), ValueError, "got uint8 \\(2, 2, 7\\)"),
-        (np.zeros((2, 2, 3)), ValueError, "got float64"),
-        (Image.new("F", (2, 2)), ValueError, "no known range"),
-    ):
-        with pytest.raises(error, match=message):
-            read_image(source)
-
-
 def test_labels_are_the_largest_logits_and_one_class_is_cut_at_one_half():
     model = pointwise()
-    logits = model.predict_on_batch(photo()[None].astype("float32"))[0]
+    logits = model.predict_on_batch(photo()[None])[0]
     np.testing.assert_array_equal(Predictor(model)(photo()), logits.argmax(-1))
     p = Predictor(model).probabilities(photo())
     np.testing.assert_allclose(p, np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), rtol=1e-4)
     binary = pointwise(1)
-    logits = binary.predict_on_batch(photo()[None].astype("float32"))[0, ..., 0]
+    logits = binary.predict_on_batch(photo()[None])[0, ..., 0]
     np.testing.assert_array_equal(Predictor(binary)(photo()), logits > 0)
 
 
 def test_a_model_that_ends_in_probabilities_is_taken_as_it_is():
     model = pointwise(3, "softmax")
     np.testing.assert_allclose(
-        Predictor(model).probabilities(photo()), model.predict_on_batch(photo()[None].astype("float32"))[0], rtol=1e-5
+        Predictor(model).probabilities(photo()), model.predict_on_batch(photo()[None])[0], rtol=1e-5
     )
 
 
@@ -101,15 +65,146 @@ def test_scales_return_to_the_size_of_the_image():
     np.testing.assert_allclose(Predictor(model, scales=(0.5, 1, 1.5)).probabilities(even), plain, atol=1e-5)
 
 
+class Spy:
+    """Stands for a model and keeps the shapes that went through it."""
+
+    def __init__(self, model):
+        self.model, self.shapes = model, []
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def predict_on_batch(self, x):
+        self.shapes.append(x.shape)
+        return self.model.predict_on_batch(x)
+
+
 def test_a_broken_file_stops_nothing(tmp_path):
     for name in ("b.png", "c.jpg"):
         Image.fromarray(photo()).save(tmp_path / name)
     (tmp_path / "a.png").write_text("no image")
     (tmp_path / "notes.txt").write_text("no image either")
-    found = dict(Predictor(pointwise()).many(tmp_path))
-    assert [path.name for path in found] == ["a.png", "b.png", "c.jpg"]
-    errors = [path.name for path, label in found.items() if isinstance(label, Exception)]
-    assert errors == ["a.png"]
-    assert [path.name for path, _ in Predictor(pointwise()).many(str(tmp_path / "*.jpg"))] == ["c.jpg"]
+    found = list(Predictor(pointwise()).many(tmp_path, batch_size=4))
+    assert [each.source.name for each in found] == ["a.png", "b.png", "c.jpg"]
+    assert [each.source.name for each in found if each.error] == ["a.png"]
+    assert [each.source.name for each in found if each.label is not None] == ["b.png", "c.jpg"]
     with pytest.raises(FileNotFoundError, match="no images at"):
         list(Predictor(pointwise()).many(tmp_path / "*.bmp"))
+
+
+def test_consecutive_images_of_one_size_share_a_batch_and_keep_their_order():
+    small = [photo()[:9] // (1 + index) for index in range(5)]
+    large = [photo(), photo() // 2]
+    sources = [*small[:3], "missing.png", *small[3:], *large, np.zeros((64, 40, 3), "uint8")]
+    spy = Spy(pointwise())
+    predictor = Predictor(spy, tile=32)
+    found = list(predictor.many(sources, batch_size=2))
+    assert [each.source is wanted for each, wanted in zip(found, sources, strict=True)] == [True] * 9
+    assert [shape[0] for shape in spy.shapes] == [2, 1, 2, 2, *[1] * 4]  # the last one is cut into tiles
+    assert isinstance(found[3].error, FileNotFoundError)
+    for source, image, label, _ in found[:3] + found[4:]:
+        np.testing.assert_array_equal(image, source)
+        np.testing.assert_array_equal(label, predictor(source))
+    with pytest.raises(ValueError, match="batch_size must be 1 or more, got 0"):
+        list(predictor.many(sources, batch_size=0))
+
+
+def test_no_more_images_are_read_than_a_batch_holds():
+    read = []
+
+    def sources():
+        for index in range(9):
+            read.append(index)
+            yield photo()
+
+    found = Predictor(pointwise()).many(sources(), batch_size=3)
+    assert read == []
+    next(found)
+    assert read == [0, 1, 2]
+
+
+def test_an_image_that_was_handed_on_is_not_held_while_the_next_is_read(monkeypatch):
+    handed = []
+
+    def read(source):
+        assert [image for image in handed if image() is not None] == []
+        return photo() // source
+
+    monkeypatch.setattr(predictor_module, "read_image", read)
+    for found in Predictor(pointwise()).many([1, 2, 3]):
+        handed.append(weakref.ref(found.image))
+        del found
+    assert len(handed) == 3
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_bar_is_on_stderr_and_for_terminals_alone(monkeypatch, capsys, terminal):
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm")
+    list(Predictor(pointwise()).many([photo()] * 2, progress=True))
+    shown = capsys.readouterr()
+    assert ("predicting" in shown.err) == terminal
+    assert shown.out == ""
+
+
+def test_gray_models_see_gray_images():
+    keras.utils.set_random_seed(1)
+    image = keras.Input((None, None, 1))
+    model = keras.Model(image, keras.layers.Conv2D(3, 1, bias_initializer="normal")(image / 255))
+    gray = np.asarray(Image.fromarray(photo()).convert("L"))
+    logits = model.predict_on_batch(gray[None, ..., None].astype("float32"))[0]
+    np.testing.assert_array_equal(Predictor(model)(photo()), logits.argmax(-1))
+    np.testing.assert_array_equal(Predictor(model)(gray), logits.argmax(-1))
+
+
+@pytest.fixture
+def crf(monkeypatch):
+    """Stands for the dense CRF: all classes but the last one are forgotten; keeps what it was given."""
+    given = []
+
+    def dense_crf(image, probabilities, **options):
+        given.append((image, probabilities, options))
+        return np.eye(probabilities.shape[-1], dtype="float32")[np.full(probabilities.shape[:2], -1)]
+
+    module = types.ModuleType("kseg.inference.dense_crf")
+    module.dense_crf = dense_crf
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return given
+
+
+def test_the_crf_refines_the_probabilities_of_the_whole_image(crf):
+    assert (Predictor(pointwise(), crf=True)(photo()) == 2).all()
+    found = list(Predictor(pointwise(), crf={"iterations": 3}).many([photo()] * 2, batch_size=2))
+    assert all((each.label == 2).all() for each in found)
+    assert [options for *_, options in crf] == [{}, {"iterations": 3}, {"iterations": 3}]
+    for image, probabilities, _ in crf:
+        np.testing.assert_array_equal(image, photo())
+        np.testing.assert_allclose(probabilities, Predictor(pointwise()).probabilities(photo()), atol=1e-6)
+
+
+def test_the_crf_sees_two_classes_where_the_model_has_one_channel(crf):
+    p = Predictor(pointwise(1), crf=True).probabilities(photo())
+    np.testing.assert_array_equal(p, np.ones((12, 17, 1)))
+    np.testing.assert_allclose(crf[0][1].sum(axis=-1), 1, rtol=1e-6)
+
+
+def test_the_crf_refuses_images_that_would_be_cut(crf):
+    predictor = Predictor(pointwise(), tile=32, crf=True)
+    predictor(photo())
+    with pytest.raises(ValueError, match="looks at whole images: 40 x 12 pixels need a tile that holds them, or none"):
+        predictor(np.zeros((12, 40, 3), "uint8"))
+
+
+def test_models_that_do_not_fit_are_refused():
+    image = keras.Input((None, None, 3))
+    shrinking = keras.Model(image, keras.layers.Conv2D(2, 3)(image), name="shrinking")
+    with pytest.raises(ValueError, match="shrinking gives 10x15 labels for 12x17 pixels: Predictor needs a label"):
+        Predictor(shrinking)(photo())
+    with pytest.raises(ValueError, match="several outputs"):
+        Predictor(keras.Model(image, [image, image]))
+    five = keras.Input((None, None, 5))
+    with pytest.raises(ValueError, match="images of 5 channels: Predictor knows 3 and 1"):
+        Predictor(keras.Model(five, five))
+    with pytest.raises(ValueError, match="tile must be a multiple of 32, got 100"):
+        Predictor(pointwise(), tile=100)

@@ -1,12 +1,18 @@
 """Tiles against the whole image."""
 
+import functools
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
 
 from kseg.inference import Predictor, tiling
 
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
+
+@functools.cache
 def small_net():
     """A strided net of a receptive field of 15 pixels: 7 to each side at most."""
     keras.utils.set_random_seed(0)
@@ -16,6 +22,9 @@ def small_net():
     x = keras.layers.Conv2D(5, 3, padding="same", activation="relu")(x)
     x = keras.layers.UpSampling2D(2)(x)
     return keras.Model(image, keras.layers.Conv2D(3, 3, padding="same")(x))
+
+
+SMALL = {"tile": 64, "overlap": 32}
 
 
 def image(height, width):
@@ -41,18 +50,46 @@ def test_tiles_cover_a_side_and_overlap(side, overlap):
     assert all(end - following >= overlap for end, following in zip(ends, places[1:], strict=False))
 
 
-def test_a_constant_stays_one_without_seams():
-    found = list(tiling.blend(lambda x: np.full((*x.shape[:3], 2), 0.25), image(150, 201), tile=64, overlap=32))
-    assert [row for row, _ in found] == sorted(row for row, _ in found)
-    whole = np.concatenate([rows for _, rows in found])
-    assert whole.shape == (150, 201, 2)
+@pytest.mark.parametrize("margin", [0, 12])
+def test_a_constant_stays_one_without_seams_and_every_pixel_comes_once(margin):
+    whole = np.zeros((150, 201, 2), "float32")
+    for row, column, found in tiling.blend(
+        lambda x: np.full((*x.shape[:3], 2), 0.25), image(150, 201), margin=margin, **SMALL
+    ):
+        whole[row : row + found.shape[0], column : column + found.shape[1]] += found
     np.testing.assert_allclose(whole, 0.25, rtol=1e-6)
 
 
-def test_no_more_than_a_row_of_tiles_is_held():
-    """20,000 pixels wide, 512 of tile, 12 classes: 0.5 GB for sums and weights; here the bands' sizes are measured."""
-    for _, rows in tiling.blend(lambda x: np.ones((*x.shape[:3], 3)), image(1000, 64), tile=64, overlap=32):
-        assert len(rows) <= 64
+@pytest.mark.parametrize("size", [(500, 700), (512, 512), (65, 1000), (40, 30)])
+def test_tiles_have_at_most_four_shapes(size):
+    """JAX compiles a net anew for every shape."""
+    shapes = set()
+    for _ in tiling.blend(lambda x: shapes.add(x.shape) or np.zeros((*x.shape[:3], 2)), image(*size), **SMALL):
+        pass
+    assert len(shapes) <= 4
+
+
+def test_sums_are_held_of_the_rows_alone_that_tiles_share(tmp_path):
+    """Memory beside the image: labels, the sums of shared rows, some tiles.
+
+    Here, with 12 classes: labels 768 * 2048 = 1.6 MB; at most 64 + 32 shared rows of 2048 * 12 floats = 9.4 MB; a tile
+    of 256 * 256 * 12 floats = 3.1 MB, five of them. Sums of the whole image would be 75 MB.
+
+    20,000 x 20,000: the image 1.2 GB; labels 0.4 GB; 160 rows of 20,000 * 12 floats 0.15 GB; tiles of 1024, 50 MB
+    each, five of them: 2.0 GB, which leaves 2 GB for the backend.
+    """
+    keras.utils.set_random_seed(0)
+    pixels = keras.Input((None, None, 3))
+    predictor = Predictor(keras.Model(pixels, keras.layers.Conv2D(12, 1)(pixels)), tile=256, overlap=64)
+    mapped = np.memmap(tmp_path / "pixels", "uint8", "w+", shape=(768, 2048, 3))
+    mapped[:, 500:] = 100
+    predictor(mapped[:300, :300])  # compiles
+    tracemalloc.start()
+    label = predictor(mapped)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert set(label[:, 500:].reshape(-1)) != set(label[:, :500].reshape(-1))
+    assert peak < 1.6e6 + 9.4e6 + 5 * 3.1e6
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,9 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-import kseg
-from kseg import cli, training, zoo
-from tests.training import tiny
+from kseg import training
+from tests.cli.command import kseg_command, refused
 
 RECIPE = """
 epochs = 1
@@ -21,24 +19,6 @@ builder = "tiny"
 encoder = "small"
 encoder_weights = "none"
 """
-
-
-@pytest.fixture(autouse=True)
-def builder(monkeypatch):
-    monkeypatch.setitem(zoo.BUILDERS, "tiny", tiny.tiny)
-
-
-def kseg_command(*arguments):
-    return CliRunner().invoke(cli.application, [str(argument) for argument in arguments])
-
-
-def refused(*arguments):
-    """Runs a command that must fail, and returns its one line on stderr."""
-    done = kseg_command(*arguments)
-    assert done.exit_code == 1, done.output
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    return done.stderr
 
 
 @pytest.fixture
@@ -76,51 +56,6 @@ def test_a_run_is_kept_under_the_name_of_its_recipe(recipe, tmp_path, monkeypatc
     assert (options["minutes"], options["data_root"]) == (2.5, tmp_path)
 
 
-def test_version_is_printed():
-    assert kseg_command("--version").output == f"kseg {kseg.__version__}\n"
-
-
-def test_datasets_are_listed():
-    names = [line.split()[0] for line in kseg_command("datasets", "list").output.splitlines()]
-    assert names == ["camvid", "nuclei", "streets"]
-
-
-@pytest.mark.parametrize("broken", [False, True])
-def test_a_folder_is_checked(tmp_path, broken):
-    for folder, shape in (("images", (6, 8, 3)), ("masks", (6, 8))):
-        (tmp_path / folder).mkdir()
-        Image.fromarray(np.zeros(shape, "uint8")).save(tmp_path / folder / "first.png")
-    if broken:
-        (tmp_path / "masks" / "first.png").unlink()
-    done = kseg_command("datasets", "check", tmp_path, "--classes", "background, cell", "--ignore", "7,255")
-    assert done.exit_code == int(broken), done.output
-    assert ("first" in done.output) == broken
-    assert "Traceback" not in done.output
-
-
-def test_mistakes_are_one_line(recipe, tmp_path):
-    assert "no recipe at" in refused("train", tmp_path / "nowhere.toml")
-    recipe.write_text(RECIPE.replace("batch_size", "bach_size"))
-    assert "[data] has no key 'bach_size': did you mean 'batch_size'?" in refused("train", recipe)
-    recipe.write_text(RECIPE.replace("streets", "streats"))
-    assert "streets" in refused("train", recipe, "--run-folder", tmp_path / "run")
-    assert "no weight file at" in refused("evaluate", tmp_path / "no.safetensors", "--data", "streets")
-    assert "--ignore takes whole numbers" in refused("datasets", "check", tmp_path, "--classes", "a,b", "--ignore", "x")
-
-
-def test_a_full_disk_is_one_line(recipe, tmp_path, monkeypatch):
-    def full(*arguments, **options):
-        raise OSError(28, "cannot write best.safetensors")
-
-    monkeypatch.setattr(training, "train", full)
-    assert "the disk is full: " in refused("train", recipe)
-
-
-def test_debug_shows_where_an_error_came_from(tmp_path):
-    done = kseg_command("--debug", "train", tmp_path / "nowhere.toml")
-    assert isinstance(done.exception, FileNotFoundError)
-
-
 def test_own_data_are_checked_trained_and_evaluated_by_one_recipe(tmp_path):
     """RGB masks, an ignored colour, folders instead of lists: what the recipe says holds for all three commands."""
     colours = np.array([[0, 0, 0], [0, 160, 0], [200, 60, 0], [255, 255, 255]], "uint8")
@@ -149,3 +84,21 @@ def test_own_data_are_checked_trained_and_evaluated_by_one_recipe(tmp_path):
     evaluated = kseg_command("evaluate", tmp_path / "run" / "best.safetensors", "--data", recipe, "--split", "test")
     assert evaluated.exit_code == 0, evaluated.output
     assert "IoU leaf" in evaluated.output
+
+
+def test_mistakes_are_one_line(recipe, tmp_path):
+    assert "no recipe at" in refused("train", tmp_path / "nowhere.toml")
+    recipe.write_text(RECIPE.replace("batch_size", "bach_size"))
+    assert "[data] has no key 'bach_size': did you mean 'batch_size'?" in refused("train", recipe)
+    recipe.write_text(RECIPE.replace("streets", "streats"))
+    assert "streets" in refused("train", recipe, "--run-folder", tmp_path / "run")
+    assert "no weight file at" in refused("evaluate", tmp_path / "no.safetensors", "--data", "streets")
+    assert "--ignore takes whole numbers" in refused("datasets", "check", tmp_path, "--classes", "a,b", "--ignore", "x")
+
+
+def test_a_full_disk_is_one_line(recipe, tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "cannot write best.safetensors")
+
+    monkeypatch.setattr(training, "train", full)
+    assert "the disk is full: " in refused("train", recipe)

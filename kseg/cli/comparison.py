@@ -1,0 +1,74 @@
+"""`kseg compare`."""
+
+import io
+import pathlib
+from typing import Annotated, Any
+
+import numpy as np
+import rich.console
+import rich.table
+import typer
+
+from kseg.cli.application import DataRoot, application, plain_errors
+from kseg.cli.datasets import DataPlace, Ignore, Split, open_dataset
+
+
+@application.command()
+def compare(
+    context: typer.Context,
+    a: Annotated[str, typer.Argument(help="A released name, or a weight file by kseg.")],
+    b: Annotated[str, typer.Argument(help="Another of the same classes.")],
+    data: DataPlace,
+    split: Split = "test",
+    out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="The picture to write, PNG.")] = pathlib.Path(
+        "compare.png"
+    ),
+    count: Annotated[int, typer.Option(min=1, help="Images in the picture, at most.")] = 5,
+    ignore: Ignore = "",
+    data_root: DataRoot = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images of one size a step; changes no score.")] = 1,
+) -> None:
+    """Show where two models differ: scores, whose pixels are right, the images with the greatest disagreement."""
+    with plain_errors(context.obj):
+        from PIL import Image
+
+        from kseg import inference, metrics, zoo
+        from kseg.pretrained import write_aside
+        from kseg.training.evaluation import check_classes
+
+        models = [zoo.load(weights) for weights in (a, b)]
+        _refuse_others(*models)
+        dataset = open_dataset(data, split, models[0], ignore=ignore, data_root=data_root)
+        for model in models:
+            check_classes(model, dataset)
+        one, other = (inference.Predictor(model) for model in models)
+        found = inference.compare(one, other, dataset, count=count, batch_size=batch_size, progress=True)
+        scores = [metrics.scores(matrix) for matrix in (found.matrix_a, found.matrix_b)]
+        console = rich.console.Console(highlight=False, soft_wrap=True)
+        console.print(f"A  {a}\nB  {b}", markup=False)
+        console.print(_table(dataset.classes, *scores))
+        print(f"A and B disagree on {found.disagreement:.2%} of the labelled pixels")
+        if found.most:
+            shares = zip(inference.OUTCOMES, found.outcomes / found.outcomes.sum(), strict=True)
+            print(f"of those, {', '.join(f'{name} on {share:.1%}' for name, share in shares)}")
+            picture = io.BytesIO()
+            Image.fromarray(found.picture(dataset)).save(picture, "PNG")
+            write_aside(out, picture.getvalue())
+            print(f"the {len(found.most)} images with the greatest disagreement: {out}")
+
+
+def _refuse_others(a: Any, b: Any) -> None:
+    told = [(model.output_shape[-1], tuple(model.classes)) for model in (a, b)]
+    if told[0][0] != told[1][0] or (all(names for _, names in told) and told[0] != told[1]):
+        shown = [", ".join(names) or f"{count} without names" for count, names in told]
+        raise ValueError(f"models of different classes cannot be compared: A has {shown[0]}; B has {shown[1]}")
+
+
+def _table(classes: tuple[str, ...], a: dict[str, Any], b: dict[str, Any]) -> rich.table.Table:
+    table = rich.table.Table("score", *(rich.table.Column(name, justify="right") for name in ("A", "B", "B - A")))
+    rows = [(name, a[name], b[name]) for name in ("miou", "pixel_accuracy")]
+    rows += [(f"IoU {name}", x, y) for name, x, y in zip(classes, a["iou"], b["iou"], strict=True)]
+    for name, x, y in rows:
+        cells = ["absent" if np.isnan(value) else f"{value:.4f}" for value in (x, y)]
+        table.add_row(name, *cells, "" if np.isnan(x - y) else f"{y - x:+.4f}", end_section=name == "pixel_accuracy")
+    return table

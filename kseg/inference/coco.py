@@ -1,0 +1,52 @@
+"""Label maps as COCO annotations: run lengths, boxes and areas."""
+
+from typing import Any
+
+import numpy as np
+
+
+def annotations(label: np.ndarray, num_classes: int) -> list[dict[str, Any]]:
+    """An annotation for each class that occurs.
+
+    Args:
+        label: Integers `(H, W)`; what is no class (255, say) is left out.
+        num_classes: Classes; a background counts as one.
+
+    Returns:
+        Dictionaries as in COCO, without `id` and `image_id`: `category_id`, which is the class id and begins at 0;
+        `segmentation`, run lengths in COCO's uncompressed form, column by column, the first one of pixels outside;
+        `bbox`, x, y, width and height in pixels; `area`, the number of pixels; `iscrowd`, 1, for a class may be many
+        things.
+
+    Example:
+        >>> annotations(np.array([[0, 1], [0, 1]]), 2)[1]["segmentation"]
+        {'size': [2, 2], 'counts': [2, 2]}
+    """
+    height, width = label.shape
+    columns = label.T.reshape(-1)
+    ends = np.append(np.flatnonzero(columns[1:] != columns[:-1]) + 1, columns.size)
+    starts = np.append(0, ends[:-1])
+    values = columns[starts]
+    found = []
+    for index in np.unique(values[values < num_classes]).tolist():
+        inside = values == index
+        first, last = starts[inside], ends[inside]
+        edges = np.stack([first, last], axis=1).reshape(-1)
+        counts = np.diff(np.concatenate([[0], edges, [columns.size]]))
+        counts = counts if counts[-1] else counts[:-1]
+        x, y = _extent((label == index).any(axis=0)), _extent((label == index).any(axis=1))
+        found.append(
+            {
+                "category_id": index,
+                "segmentation": {"size": [height, width], "counts": counts.tolist()},
+                "bbox": [x[0], y[0], x[1] - x[0], y[1] - y[0]],
+                "area": int((last - first).sum()),
+                "iscrowd": 1,
+            }
+        )
+    return found
+
+
+def _extent(occupied: np.ndarray) -> tuple[int, int]:
+    places = np.flatnonzero(occupied)
+    return int(places[0]), int(places[-1]) + 1

@@ -1,0 +1,85 @@
+"""Label maps as GeoJSON: an outline a connected region, with its holes, along the edges of the pixels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+ORIGIN = "the upper left corner of the image; x to the right, y downwards, in pixels"
+
+
+def geojson(label: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """Outlines the regions of a label map.
+
+    The outlines run along pixel edges and are not simplified: the polygons cover the very pixels of the label map, and
+    a polygon's area is its number of pixels. Pixels that touch at a corner alone belong to different regions. Tracing
+    holds up to fifteen bytes a pixel.
+
+    Args:
+        label: Integers `(H, W)`; what is no class (255, say) is left out.
+        classes: Names in the order of their ids; a background counts as a class.
+
+    Returns:
+        A FeatureCollection in pixel coordinates, which its member `origin` says. A feature is a Polygon: the outer
+        ring anticlockwise, holes clockwise, for axes x and y as on paper (RFC 7946); its properties are `id`, `class`
+        and `pixels`.
+
+    Raises:
+        ImportError: OpenCV is not there.
+
+    Example:
+        >>> feature = geojson(np.array([[0, 0, 1], [0, 0, 1]]), ["road", "sky"])["features"][1]
+        >>> feature["geometry"]["coordinates"], feature["properties"]
+        ([[[3, 0], [3, 2], [2, 2], [2, 0], [3, 0]]], {'id': 1, 'class': 'sky', 'pixels': 2})
+    """
+    cv2 = load_opencv()
+    features = []
+    for index, name in enumerate(classes):
+        mask = (label == index).astype("uint8")
+        _, regions, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+        for number, (x, y, width, height, pixels) in enumerate(boxes[1:].tolist(), start=1):
+            region = regions[y : y + height, x : x + width] == number
+            rings = [np.add(ring, (x, y)).tolist() for ring in _rings(cv2, region)]
+            properties = {"id": index, "class": name, "pixels": pixels}
+            geometry = {"type": "Polygon", "coordinates": rings}
+            features.append({"type": "Feature", "properties": properties, "geometry": geometry})
+    return {"type": "FeatureCollection", "origin": ORIGIN, "features": features}
+
+
+def load_opencv() -> Any:
+    """Returns the module cv2, or raises an ImportError that names the cure."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImportError(f"polygons need OpenCV: pip install 'kseg[train]' ({error})") from None
+    return cv2
+
+
+def _rings(cv2: Any, region: np.ndarray) -> list[np.ndarray]:
+    """The closed rings of one region, the outer one first.
+
+    OpenCV's contours run through the centres of the outermost pixels. With each pixel doubled, the centres at 2i and
+    2i + 1 belong to pixel i's left and right edge: halving and rounding up gives i and i + 1, the edges themselves.
+    """
+    doubled = region.astype("uint8").repeat(2, axis=0).repeat(2, axis=1)
+    contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    rings: list[np.ndarray] = []
+    for contour, (_, _, _, parent) in zip(contours, hierarchy[0], strict=True):
+        corners = _corners((contour[:, 0] + 1) // 2)
+        outer = parent < 0
+        if (_doubled_area(corners) > 0) != outer:
+            corners = corners[::-1]
+        rings.insert(0 if outer else len(rings), np.concatenate([corners, corners[:1]]))
+    return rings
+
+
+def _corners(points: np.ndarray) -> np.ndarray:
+    """Where a ring turns: repeated points and those within straight lines left out."""
+    points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
+    before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
+    return points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+
+
+def _doubled_area(points: np.ndarray) -> int:
+    x, y = points.astype("int64").T
+    return int((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())

@@ -1,0 +1,72 @@
+"""Which images a folder or a pattern holds, and what to call the files made of them."""
+
+import collections
+import glob
+import itertools
+import os
+import pathlib
+from collections.abc import Sequence
+
+from kseg.data.folder import IMAGE_SUFFIXES
+
+
+def list_images(place: str | os.PathLike) -> list[pathlib.Path]:
+    """The images of a folder or of a pattern, in order.
+
+    Args:
+        place: A file, a folder (its image files, not those of folders below), or a pattern such as `"photos/*.jpg"`,
+            `**` for folders at any depth.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        FileNotFoundError: There are none.
+    """
+    path = pathlib.Path(place)
+    if path.is_dir():
+        found = sorted(
+            file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+        )
+    elif path.is_file():
+        found = [path]
+    else:
+        found = sorted(
+            file for file in map(pathlib.Path, glob.glob(os.fspath(place), recursive=True)) if file.is_file()
+        )
+    if not found:
+        known = ", ".join(IMAGE_SUFFIXES)
+        raise FileNotFoundError(f"no images at {place}: name a file, a folder that holds {known}, or a pattern with *")
+    return found
+
+
+def output_names(paths: Sequence[str | os.PathLike]) -> list[str]:
+    """Names for what is made of files: their stems, or more of the path where two would be called the same.
+
+    Args:
+        paths: The files, each once.
+
+    Returns:
+        A name a path, without folder and suffix, different even where case does not count.
+
+    Example:
+        >>> output_names(["a/1.png", "b/1.png", "b/1.jpg", "b/2.png"])
+        ['a_1', 'b_1_png', 'b_1_jpg', '2']
+    """
+    files = [pathlib.Path(path).absolute() for path in paths]
+    names = [file.stem for file in files]
+    above = ""
+    for with_suffix in (False, True):
+        counts = collections.Counter(map(str.casefold, names))
+        shared = [index for index, name in enumerate(names) if counts[name.casefold()] > 1]
+        if shared and not above:
+            above = os.path.commonpath([files[index].parent for index in shared])
+        for index in shared:
+            place = files[index].relative_to(above)
+            names[index] = "_".join([*place.parent.parts, place.stem, *[place.suffix[1:]] * with_suffix])
+    unique: dict[str, str] = {}
+    for name in names:
+        numbered = (f"{name}_{count}" if count > 1 else name for count in itertools.count(1))
+        free = next(candidate for candidate in numbered if candidate.casefold() not in unique)
+        unique[free.casefold()] = free
+    return list(unique.values())

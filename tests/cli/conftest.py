@@ -1,0 +1,36 @@
+"""The builder that all commands use here, and a weight file of it."""
+
+import functools
+
+import keras
+import pytest
+
+from kseg import pretrained, zoo
+from tests.training import tiny
+
+
+@pytest.fixture(autouse=True)
+def builder(monkeypatch):
+    monkeypatch.setitem(zoo.BUILDERS, "tiny", tiny.tiny)
+
+
+@pytest.fixture(scope="module")
+def loaded_once():
+    """Each weight file is loaded once a module: JAX compiles every model anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zoo, "load", functools.cache(zoo.load))
+        yield
+
+
+@pytest.fixture(scope="session")
+def save(tmp_path_factory):
+    """Writes a weight file of `tiny` for so many channels, with class names or without."""
+
+    def saved(channels, classes=(), palette=(), seed=0):
+        keras.utils.set_random_seed(seed)
+        path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+        arguments = {"num_classes": channels, "encoder": "small"}
+        model = tiny.tiny(**arguments)
+        return pretrained.save(model, path, builder="tiny", arguments=arguments, classes=classes, palette=palette)
+
+    return saved

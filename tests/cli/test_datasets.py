@@ -1,0 +1,23 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.command import kseg_command
+
+
+def test_datasets_are_listed():
+    names = [line.split()[0] for line in kseg_command("datasets", "list").output.splitlines()]
+    assert names == ["camvid", "nuclei", "streets"]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_folder_is_checked(tmp_path, broken):
+    for folder, shape in (("images", (6, 8, 3)), ("masks", (6, 8))):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.zeros(shape, "uint8")).save(tmp_path / folder / "first.png")
+    if broken:
+        (tmp_path / "masks" / "first.png").unlink()
+    done = kseg_command("datasets", "check", tmp_path, "--classes", "background, cell", "--ignore", "7,255")
+    assert done.exit_code == int(broken), done.output
+    assert ("first" in done.output) == broken
+    assert "Traceback" not in done.output

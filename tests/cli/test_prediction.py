@@ -1,0 +1,175 @@
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kseg import data, inference, pretrained, visualize, zoo
+from tests.cli.command import kseg_command, refused
+from tests.training import tiny
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers", "loaded_once")
+
+PALETTE = [(10, 20, 30), (0, 255, 0), (200, 0, 0)]
+
+
+@pytest.fixture(scope="module")
+def weights(save):
+    return save(3, ["soil", "leaf", "spot"], PALETTE)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two images of one stem in different folders, and a broken one."""
+    folder = tmp_path_factory.mktemp("photos")
+    for index, name in enumerate(("a/1.png", "b/1.png", "b/2.jpg")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        pixels = np.random.default_rng(index).integers(0, 256, (30, 41, 3)).astype("uint8")
+        Image.fromarray(pixels).save(folder / name)
+    (folder / "broken.png").write_text("no image")
+    return folder
+
+
+def labels_of(weights, path, monkeypatch, **options):
+    monkeypatch.setitem(zoo.BUILDERS, "tiny", tiny.tiny)
+    return inference.Predictor(zoo.load(weights), **options)(path)
+
+
+def mask(path):
+    with Image.open(path) as picture:
+        assert picture.mode == "P"
+        return np.asarray(picture)
+
+
+def table(folder):
+    return list(csv.DictReader((folder / "areas.csv").read_text().splitlines()))
+
+
+def test_folders_patterns_and_files_become_masks_overlays_and_a_table(weights, photos, tmp_path, monkeypatch):
+    done = kseg_command("predict", photos / "a", f"{photos}/b/*.jpg", photos / "b/1.png", photos / "a/1.png",
+                        "--weights", weights, "-o", tmp_path / "out")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("3 of 3 labelled in ") and done.stderr == ""
+    written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
+    names = ["2", "a_1", "b_1"]
+    assert written == ["areas.csv", *[f"masks/{n}.png" for n in names], *[f"overlays/{n}.jpg" for n in names]]
+    label = mask(tmp_path / "out/masks/b_1.png")
+    np.testing.assert_array_equal(label, labels_of(weights, photos / "b/1.png", monkeypatch))
+    rows = table(tmp_path / "out")
+    assert len(rows) == 9
+    for row in rows[6:]:
+        pixels = (label == int(row["id"])).sum()
+        assert (row["image"], int(row["pixels"])) == (str(photos / "b/1.png"), pixels)
+        assert float(row["share"]) == pytest.approx(pixels / label.size, abs=1e-6)
+
+
+def test_masks_are_the_labels_of_a_folder_data_set(weights, photos, tmp_path):
+    kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path)
+    found = data.FolderDataset(
+        photos, classes=["soil", "leaf", "spot"], palette=PALETTE, images="b", masks=str(tmp_path / "masks")
+    )
+    assert [found.identifier(index) for index in range(len(found))] == ["1", "2"]
+    np.testing.assert_array_equal(found[0][1], mask(tmp_path / "masks/1.png"))
+
+
+def test_every_format_holds_the_same_labels(weights, photos, tmp_path):
+    done = kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path,
+                        "--format", "png,npy", "--format", "geojson, coco")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "coco.json").read_text())
+    assert [kind["name"] for kind in found["categories"]] == ["soil", "leaf", "spot"]
+    assert len({row["id"] for row in found["annotations"]}) == len(found["annotations"])
+    for image, name in zip(found["images"], ("1", "2"), strict=True):
+        label = mask(tmp_path / f"masks/{name}.png")
+        np.testing.assert_array_equal(np.load(tmp_path / f"labels/{name}.npy"), label)
+        assert (image["height"], image["width"]) == label.shape
+        areas = {row["category_id"]: row["area"] for row in found["annotations"] if row["image_id"] == image["id"]}
+        shapes = json.loads((tmp_path / f"polygons/{name}.geojson").read_text())["features"]
+        for index in range(3):
+            pixels = sum(shape["properties"]["pixels"] for shape in shapes if shape["properties"]["id"] == index)
+            assert (label == index).sum() == pixels == areas.get(index, 0)
+
+
+def test_only_the_formats_asked_for_are_written(weights, photos, tmp_path):
+    kseg_command("predict", photos / "a/1.png", "--weights", weights, "-o", tmp_path, "--format", "npy")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["areas.csv", "labels", "overlays"]
+
+
+def test_standard_input_is_an_image(weights, photos, tmp_path, monkeypatch):
+    pixels = (photos / "a/1.png").read_bytes()
+    done = kseg_command("predict", "-", "--weights", weights, "-o", tmp_path, stdin=pixels)
+    assert done.exit_code == 0, done.output
+    wanted = labels_of(weights, photos / "a/1.png", monkeypatch)
+    np.testing.assert_array_equal(mask(tmp_path / "masks/stdin.png"), wanted)
+    broken = refused("predict", "-", "--weights", weights, "-o", tmp_path, stdin=b"")
+    assert broken == "error: standard input: not an image that can be read\n"
+
+
+def test_broken_files_are_told_at_the_end_and_stop_nothing(weights, photos, tmp_path):
+    done = kseg_command("predict", photos / "broken.png", photos / "a", "--weights", weights, "-o", tmp_path)
+    assert done.exit_code == 1
+    assert done.stdout.startswith("1 of 2 labelled in ")
+    assert done.stderr == f"error: {photos / 'broken.png'}: not an image that can be read\n"
+    assert (tmp_path / "masks/1.png").is_file()
+    assert len((tmp_path / "areas.csv").read_text().splitlines()) == 4
+
+
+def test_options_reach_the_predictor(weights, photos, tmp_path, monkeypatch):
+    seen = []
+
+    class Recorded(inference.Predictor):
+        def __init__(self, model, **options):
+            seen.append(options)
+            super().__init__(model)
+
+        def many(self, sources, **options):
+            seen.append(options)
+            return super().many(sources)
+
+    monkeypatch.setattr(inference, "Predictor", Recorded)
+    kseg_command("predict", photos / "a", "--weights", weights, "-o", tmp_path)
+    assert seen == [{"tile": 1024, "crf": False}, {"batch_size": 1, "progress": False}]
+    seen.clear()
+    options = ("--tta", "--crf", "--tile", 0, "--batch-size", 5)
+    kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path, *options)
+    assert seen[0] == {"tile": None, "crf": True, "flip": True, "scales": (0.75, 1.0, 1.25)}
+    assert seen[1] == {"batch_size": 5, "progress": True}
+
+
+def test_weights_without_names_get_numbers_and_the_default_palette(save, photos, tmp_path):
+    done = kseg_command("predict", photos / "a", "--weights", save(1), "-o", tmp_path)
+    assert done.exit_code == 0, done.output
+    rows = table(tmp_path)
+    assert [row["class"] for row in rows] == ["class 0", "class 1"]
+    with Image.open(tmp_path / "masks/1.png") as picture:
+        assert tuple(picture.getpalette()[3:6]) == visualize.default_palette(2)[1]
+
+
+def test_mistakes_are_one_line(weights, photos, tmp_path, monkeypatch):
+    told = ("--weights", weights, "-o", tmp_path / "out")
+    assert "no images at" in refused("predict", photos / "*.bmp", *told)
+    assert "--format takes png, npy, geojson, coco, got 'bmp'" in refused("predict", photos, *told, "--format", "bmp")
+    assert "tile must be a multiple of 32, got 100" in refused("predict", photos, *told, "--tile", "100")
+    assert "no weight file at" in refused("predict", photos / "a", "--weights", "nowhere.safetensors")
+    assert "name a folder with -o" in refused("predict", photos, *told[:2], "-o", photos / "a/1.png")
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert "pip install 'kseg[train]'" in refused("predict", photos / "a", *told, "--format", "geojson")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_crf_names_the_image_that_it_refuses(weights, photos, tmp_path):
+    done = kseg_command("predict", photos / "b/2.jpg", "--weights", weights, "-o", tmp_path, "--crf", "--tile", "32")
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"error: {photos / 'b/2.jpg'}: the CRF looks at whole images: 41 x 30 pixels")
+
+
+def test_a_full_disk_leaves_no_half_of_a_file(weights, photos, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pretrained.os, "replace", full)
+    told = refused("predict", photos / "a", "--weights", weights, "-o", tmp_path)
+    assert "the disk is full: " in told and "masks/1.png" in told
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

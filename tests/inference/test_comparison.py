@@ -1,0 +1,93 @@
+"""Two models against counts made pixel by pixel."""
+
+import types
+
+import numpy as np
+import pytest
+
+from kseg import data
+from kseg.inference import Labelled, compare
+from kseg.metrics import scores
+
+
+class Drawn(data.Dataset):
+    """Three small images; the label maps hold void."""
+
+    def __init__(self, count=3):
+        super().__init__("drawn", ["a", "b", "c"])
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def read(self, index):
+        rng = np.random.default_rng(index)
+        label = rng.integers(0, 4, (9, 14)).astype("uint8")
+        return rng.integers(0, 256, (9, 14, 3)).astype("uint8"), np.where(label == 3, 255, label).astype("uint8")
+
+
+class Fixed:
+    """Stands for a Predictor: its label maps are drawn, `wrong` shares of them differ from the truth."""
+
+    def __init__(self, wrong, seed, channels=3):
+        self.wrong, self.seed, self.channels = wrong, seed, channels
+        self.model = types.SimpleNamespace(name="fixed")
+
+    def label(self, index):
+        rng = np.random.default_rng([self.seed, index])
+        truth = Drawn()[index][1] % 3
+        return np.where(rng.random(truth.shape) < self.wrong[index], rng.integers(0, 3, truth.shape), truth)
+
+    def many(self, sources, *, batch_size):
+        for index, source in enumerate(sources):
+            yield Labelled(source, source, self.label(index).astype("uint8"))
+
+
+@pytest.fixture(scope="module")
+def models():
+    return Fixed([0.1, 0.9, 0.3], 1), Fixed([0.2, 0.5, 0.0], 2)
+
+
+def test_counts_are_those_made_pixel_by_pixel(models):
+    found = compare(*models, Drawn())
+    outcomes, matrices = [0, 0, 0], np.zeros((2, 3, 3), int)
+    for index in range(3):
+        maps = [Drawn()[index][1], *(model.label(index) for model in models)]
+        for truth, a, b in zip(*(np.ravel(ids).tolist() for ids in maps), strict=True):
+            if truth != 255:
+                matrices[0, truth, a] += 1
+                matrices[1, truth, b] += 1
+                if a != b:
+                    outcomes[0 if a == truth else 1 if b == truth else 2] += 1
+    assert found.outcomes.tolist() == outcomes
+    np.testing.assert_array_equal([found.matrix_a, found.matrix_b], matrices)
+    assert found.disagreement == sum(outcomes) / matrices[0].sum()
+    assert scores(found.matrix_b)["pixel_accuracy"] > scores(found.matrix_a)["pixel_accuracy"]
+
+
+def test_the_images_with_the_greatest_disagreement_are_kept_and_shown(models):
+    shares = [each.share for each in compare(*models, Drawn(), count=9).most]
+    assert shares == sorted(shares, reverse=True) and len(shares) == 3
+    found = compare(*models, Drawn(), count=1)
+    assert [each.index for each in found.most] == [1]
+    np.testing.assert_array_equal(found.most[0].a, models[0].label(1))
+    picture = found.picture(Drawn())
+    _, label = Drawn()[1]
+    assert picture.dtype == np.uint8
+    only_a = (models[0].label(1) == label) & (models[1].label(1) != label)
+    blue = (picture[..., 2].astype(int) > picture[..., 0] + 100) & (picture[..., 1] > 80)
+    assert blue.sum() >= only_a.sum() > 0
+
+
+def test_equal_models_have_nothing_to_show(models):
+    found = compare(models[0], models[0], Drawn())
+    assert (found.disagreement, found.most) == (0.0, [])
+    with pytest.raises(ValueError, match="the models agree on every labelled pixel"):
+        found.picture(Drawn())
+
+
+def test_models_of_other_classes_and_empty_data_are_refused(models):
+    with pytest.raises(ValueError, match="fixed has num_classes=1, drawn needs 3"):
+        compare(models[0], Fixed([], 0, channels=1), Drawn())
+    with pytest.raises(ValueError, match="drawn has no images"):
+        compare(*models, Drawn(0))

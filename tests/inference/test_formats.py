@@ -1,0 +1,142 @@
+"""Palette pictures, overlays, areas, polygons and run lengths: all of them back to the label map."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kseg.data.masks import MaskReader
+from kseg.inference import coco, formats, polygons
+
+CLASSES, PALETTE = ["a", "b", "c"], [(9, 9, 9), (0, 0, 255), (0, 200, 0)]
+
+
+def blobs(seed=0, height=31, width=43):
+    """Regions, holes, specks, pixels that touch at corners, and void."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 3, (height, width)).astype("uint8")
+    label[5:25, 5:35] = 1
+    label[10:18, 9:20] = 0
+    label[12:15, 11:14] = 2
+    label[-3:] = 255
+    return label
+
+
+LABELS = {
+    "blobs": blobs(),
+    "one class": np.full((4, 6), 2, "uint8"),
+    "one pixel": np.ones((1, 1), "uint8"),
+    "void": np.full((3, 2), 255, "uint8"),
+    "chequered": (np.indices((7, 8)).sum(axis=0) % 2).astype("uint8"),
+}
+every_label = pytest.mark.parametrize("label", LABELS.values(), ids=LABELS)
+
+
+@pytest.mark.parametrize("classes", [3, 200])
+def test_a_palette_picture_loads_back_as_labels(tmp_path, classes):
+    palette = [(index, 0, 255 - index) for index in range(classes)]
+    formats.palette_picture(blobs(), palette).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.asarray(picture), blobs())
+        colors = np.asarray(picture.convert("RGB"))
+    np.testing.assert_array_equal(colors[blobs() == 2][0], palette[2])
+    np.testing.assert_array_equal(colors[blobs() == 255][0], [0, 0, 0])
+    reader = MaskReader([str(index) for index in range(classes)])
+    np.testing.assert_array_equal(reader.read(tmp_path / "a.png"), blobs())
+
+
+def test_more_classes_than_a_palette_holds_become_16_bit_gray():
+    label = np.array([[0, 299]], "uint16")
+    file = io.BytesIO()
+    formats.palette_picture(label, [(0, 0, 0)] * 300).save(file, "PNG")
+    np.testing.assert_array_equal(np.asarray(Image.open(file)), label)
+
+
+@pytest.mark.parametrize("size", [(3, 2), (60, 90), (3, 5000), (300, 400)])
+def test_an_overlay_shows_the_image_and_a_legend_of_what_occurs(size):
+    label = np.zeros(size, "uint8")
+    picture = formats.overlay_picture(np.full((*size, 3), 100, "uint8"), label, CLASSES, PALETTE)
+    assert picture.shape[0] > size[0] // 2
+    assert max(picture.shape[:2]) <= formats.LONGEST + 100
+    assert (picture == [54, 54, 54]).all(axis=-1).any()  # half of 100, half of 9
+    assert not (picture.reshape(-1, 3) == PALETTE[1]).all(axis=-1).any()
+    void = formats.overlay_picture(np.full((*size, 3), 100, "uint8"), label + 255, CLASSES, PALETTE)
+    assert void.max() == 50
+
+
+@every_label
+def test_areas_are_counts_and_shares(label):
+    rows = formats.class_areas(label, CLASSES)
+    assert [row["pixels"] for row in rows] == [(label == index).sum() for index in range(3)]
+    assert sum(row["share"] for row in rows) == pytest.approx((label != 255).mean(), abs=2e-6)
+
+
+def inside(ring, height, width):
+    """Even-odd rule at the centres of the pixels: how many edges a ray to the left crosses."""
+    (x, y), (to_x, to_y) = np.transpose(ring[:-1]), np.transpose(ring[1:])
+    assert ((x == to_x) ^ (y == to_y)).all()  # along the pixels, and no edge without length
+    rows, columns = np.arange(height)[:, None] + 0.5, np.arange(width)[None] + 0.5
+    crossed = np.zeros((height, width), int)
+    for at, one, other in zip(x, y, to_y, strict=True):  # level edges are never crossed
+        crossed += (min(one, other) < rows) & (rows < max(one, other)) & (at < columns)
+    return crossed % 2 == 1
+
+
+def area(ring):
+    (x, y), (to_x, to_y) = np.transpose(ring[:-1]), np.transpose(ring[1:])
+    return (x * to_y - to_x * y).sum() / 2
+
+
+@every_label
+def test_polygons_cover_the_very_pixels_of_the_label_map(label):
+    found = polygons.geojson(label, CLASSES)
+    painted, times = np.full(label.shape, 255), np.zeros(label.shape, int)
+    for feature in found["features"]:
+        outer, *holes = feature["geometry"]["coordinates"]
+        region = inside(outer, *label.shape)
+        for hole in holes:
+            assert area(hole) < 0 and inside(hole, *label.shape)[region].any()
+            region &= ~inside(hole, *label.shape)
+        assert outer[0] == outer[-1]
+        assert area(outer) + sum(map(area, holes)) == region.sum() == feature["properties"]["pixels"]
+        assert CLASSES[feature["properties"]["id"]] == feature["properties"]["class"]
+        painted[region] = feature["properties"]["id"]
+        times += region
+    np.testing.assert_array_equal(painted, label)
+    assert (times == (label != 255)).all()
+    assert "upper left corner" in found["origin"]
+
+
+@every_label
+def test_no_ring_passes_a_corner_twice(label):
+    """Rings that touch themselves are not valid GeoJSON."""
+    for feature in polygons.geojson(label, CLASSES)["features"]:
+        for ring in feature["geometry"]["coordinates"]:
+            assert len({tuple(point) for point in ring}) == len(ring) - 1
+
+
+def test_polygons_without_opencv_name_the_cure(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(ImportError, match=r"polygons need OpenCV: pip install 'kseg\[train\]'"):
+        polygons.geojson(blobs(), CLASSES)
+
+
+@every_label
+def test_run_lengths_decode_to_the_very_label_map(label):
+    """COCO's rule: columns one after the other, runs of zeros and ones in turn, zeros first."""
+    decoded = np.full(label.shape, 255)
+    for found in coco.annotations(label, 3):
+        height, width = found["segmentation"]["size"]
+        counts = found["segmentation"]["counts"]
+        assert sum(counts) == height * width and all(counts[1:])
+        mask = np.repeat(np.arange(len(counts)) % 2, counts).reshape(width, height).T.astype(bool)
+        decoded[mask] = found["category_id"]
+        x, y, box_width, box_height = found["bbox"]
+        rows, columns = np.nonzero(mask)
+        assert (x, y) == (columns.min(), rows.min())
+        assert (x + box_width - 1, y + box_height - 1) == (columns.max(), rows.max())
+        assert found["area"] == mask.sum()
+    np.testing.assert_array_equal(decoded, label)
