@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kseg import data, visualize
+from kseg import data, metrics, visualize
 from kseg.inference.predictor import Predictor
 from kseg.inference.progress import bar
 
@@ -130,8 +130,8 @@ def compare(
             x, y = (each.label for each in pair)
             assert x is not None and y is not None
             label = dataset[index][1]
-            found.matrix_a += _confusion(label, x, classes)
-            found.matrix_b += _confusion(label, y, classes)
+            found.matrix_a += metrics.confusion_matrix(label, x, classes, ignore_class=dataset.ignore_class)
+            found.matrix_b += metrics.confusion_matrix(label, y, classes, ignore_class=dataset.ignore_class)
             outcomes = np.bincount(_outcome(label, x, y, dataset.ignore_class).reshape(-1), minlength=3)[:3]
             found.outcomes += outcomes
             if outcomes.any():
@@ -150,9 +150,3 @@ def _outcome(label: np.ndarray, a: np.ndarray, b: np.ndarray, ignore_class: int)
     """uint8 `(H, W)`: an index of `OUTCOMES` where the models differ on a labelled pixel, else 255."""
     outcome = np.where(a == label, 0, np.where(b == label, 1, 2))
     return np.where((a != b) & (label != ignore_class), outcome, 255).astype("uint8")
-
-
-def _confusion(label: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    inside = label < classes
-    cells = label[inside].astype("int64") * classes + predicted[inside]
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)

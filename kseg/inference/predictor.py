@@ -1,7 +1,6 @@
 """Predictor: any image in, a label map of its size out."""
 
 import collections.abc
-import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
+from kseg.inference.dense_crf import dense_crf
 from kseg.inference.picture import read_image
 from kseg.inference.progress import bar
 from kseg.inference.sources import list_images
@@ -221,7 +221,6 @@ class Predictor:
     def _refined(self, image: np.ndarray, p: np.ndarray) -> np.ndarray:
         if self.crf is None:
             return p
-        dense_crf = importlib.import_module("kseg.inference.dense_crf").dense_crf
         image = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
         if self.channels > 1:
             return dense_crf(image, p, **self.crf)

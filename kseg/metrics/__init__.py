@@ -2,7 +2,8 @@
 
 from kseg.metrics.borders import boundary_f1, trimap_scores
 from kseg.metrics.calibration import calibration
-from kseg.metrics.confusion import SegmentationScores, classes_of, confusion_matrix, scores
+from kseg.metrics.confusion import confusion_matrix, scores
+from kseg.metrics.segmentation_scores import SegmentationScores, classes_of
 from kseg.metrics.table import per_class
 
 __all__ = [

@@ -1,8 +1,6 @@
 """Labels and probabilities, flips and scales, many images, the CRF."""
 
 import functools
-import sys
-import types
 import weakref
 
 import keras
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kseg.inference import Predictor
+from kseg.inference import Predictor, dense_crf
 from kseg.inference import predictor as predictor_module
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -167,9 +165,7 @@ def crf(monkeypatch):
         given.append((image, probabilities, options))
         return np.eye(probabilities.shape[-1], dtype="float32")[np.full(probabilities.shape[:2], -1)]
 
-    module = types.ModuleType("kseg.inference.dense_crf")
-    module.dense_crf = dense_crf
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr("kseg.inference.predictor.dense_crf", dense_crf)
     return given
 
 
@@ -181,6 +177,13 @@ def test_the_crf_refines_the_probabilities_of_the_whole_image(crf):
     for image, probabilities, _ in crf:
         np.testing.assert_array_equal(image, photo())
         np.testing.assert_allclose(probabilities, Predictor(pointwise()).probabilities(photo()), atol=1e-6)
+
+
+def test_the_crf_that_is_not_a_stand_in_is_the_function():
+    predictor = Predictor(pointwise())
+    refined = Predictor(pointwise(), crf={"iterations": 2, "appearance_rgb": 40}).probabilities(photo())
+    expected = dense_crf(photo(), predictor.probabilities(photo()), iterations=2, appearance_rgb=40)
+    np.testing.assert_allclose(refined, expected, atol=1e-5)
 
 
 def test_the_crf_sees_two_classes_where_the_model_has_one_channel(crf):

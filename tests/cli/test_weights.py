@@ -9,7 +9,7 @@ from kseg import cli, pretrained
 from kseg.pretrained import source
 
 NAME = "unet-efficientnet_lite0-camvid"
-FILE = pathlib.Path(__file__).parents[1] / "zoo" / NAME / "model.safetensors"
+FILE = pathlib.Path(__file__).parents[2] / "zoo" / NAME / "model.safetensors"
 
 
 def weights(*arguments, code=0):
