@@ -1,6 +1,6 @@
 """What a CRF costs and what it is worth: dense CRF against the authors' code; CamVid without and with CRFs.
 
-`python -m benchmarks.crf` measures the cost in a process of its own, so that its memory can be told.
+`python -m benchmarks.crf HEIGHT WIDTH` measures the cost in a process of its own, so that its memory can be told.
 """
 
 import json
@@ -22,7 +22,7 @@ from kseg.inference import Predictor, dense_crf, tune_crf
 from kseg.layers import ConvCRF
 
 ROOT = pathlib.Path(__file__).parents[1]
-SIZE, CLASSES, ITERATIONS, REPEATS = (360, 480), 12, 10, 5
+CLASSES, ITERATIONS, REPEATS = 12, 10, 5
 CONV_GRID = {
     "appearance_rgb": (3, 10, 20),
     "appearance_xy": (10, 30, 67),
@@ -31,8 +31,11 @@ CONV_GRID = {
 }
 
 
-def cost() -> dict[str, Any]:
+def cost(size: tuple[int, int]) -> dict[str, Any]:
     """Times a dense CRF and the authors' code in turn, in this process, construction included.
+
+    Args:
+        size: Height and width of the image.
 
     Returns:
         `seconds` and `reference_seconds` (medians of five runs each), their `ratio`, `memory_mb` (by how much ours
@@ -41,13 +44,13 @@ def cost() -> dict[str, Any]:
     """
     from pydensecrf import densecrf
 
-    image, label = data.streets("test", count=1, size=SIZE)[0]
+    image, label = data.streets("test", count=1, size=size)[0]
     scores = 2 * np.eye(CLASSES)[np.minimum(label, CLASSES - 1)]
     scores = scores + np.random.default_rng(0).normal(size=scores.shape)
     p = (np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)).astype("float32")
 
     def theirs() -> np.ndarray:
-        field = densecrf.DenseCRF2D(SIZE[1], SIZE[0], CLASSES)
+        field = densecrf.DenseCRF2D(size[1], size[0], CLASSES)
         field.setUnaryEnergy(np.ascontiguousarray(-np.log(p.reshape(-1, CLASSES).T)))
         field.addPairwiseGaussian(sxy=3, compat=3)
         field.addPairwiseBilateral(sxy=67, srgb=3, rgbim=np.ascontiguousarray(image), compat=4)
@@ -77,11 +80,10 @@ def cost() -> dict[str, Any]:
     }
 
 
-def cost_apart() -> dict[str, Any]:
+def cost_apart(size: tuple[int, int] = (360, 480)) -> dict[str, Any]:
     """What `cost` returns, measured in a process of its own."""
-    run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.crf"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
-    )
+    command = [sys.executable, "-m", "benchmarks.crf", *map(str, size)]
+    run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(run.stdout.splitlines()[-1])
 
 
@@ -170,4 +172,4 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    print(json.dumps(cost()))
+    print(json.dumps(cost((int(sys.argv[1]), int(sys.argv[2])))))

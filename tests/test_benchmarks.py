@@ -9,13 +9,14 @@ import re
 import subprocess
 import sys
 
+import keras
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import cost, leaderboard, loader, runs, suite, tables
+from benchmarks import cost, crf, leaderboard, loader, runs, scoring, suite, tables
 from benchmarks.commands import app
-from kseg import zoo
+from kseg import data, training, zoo
 from kseg.data.camvid import CLASSES
 from kseg.training import Recipe
 from tests.training import tiny as tiny_net
@@ -270,3 +271,31 @@ def test_every_way_of_labelling_an_image_is_measured(tmp_path):
     layers = 9 * (31**2 * 3 * 32 + 29**2 * 32 * 32 + 12**2 * 32 * 64 + 10**2 * 64 * 64) + 25 * 64 * 128 + 128 * 11
     assert table.multiply_adds[0] == 17 * 20 * layers
     assert table.multiply_adds[1] < table.multiply_adds[0] / 20
+
+
+def test_the_table_of_crfs_in_the_readme_is_the_file():
+    table = tables.markdown(crf.shown(pd.read_csv(ROOT / "benchmarks/crf.csv")))
+    assert f"<!-- crf -->\n{table}" in (ROOT / "README.md").read_text()
+
+
+def test_the_dense_crf_is_timed_against_its_authors_code():
+    found = crf.cost_apart((48, 64))
+    assert found["ratio"] == pytest.approx(found["seconds"] / found["reference_seconds"], rel=0.2, abs=0.02)
+    assert found["labels"] > 0.99 and found["difference"] < 0.01
+
+
+def test_every_way_of_refining_is_scored():
+    """The model alone is scored as `evaluate` scores it; options come from the search."""
+    streets = data.streets("val", count=2, size=(32, 40))
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(8, 1)(image / 255))
+    grid = {"appearance": (0, 2)}
+    table = crf.worth(model, {"val": streets, "test": streets}, count=1, grids={"conv": grid, "dense": grid})
+    assert table.way.tolist() == ["without", "ConvCRF", "dense CRF"] * 2
+    assert table.miou[0] == round(training.evaluate(model, streets)["miou"], 4)
+    assert all(text.startswith("appearance=") for text in table.parameters if text)
+
+
+def test_scoring_is_timed():
+    found = scoring.compare((32, 48), batch_size=1, repeats=1)
+    assert found["share"] == pytest.approx(found["scores_ms"] / found["predict_ms"], abs=0.01)

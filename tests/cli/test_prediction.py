@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kseg import data, inference, pretrained, visualize, zoo
+from kseg import data, inference, visualize, zoo
 from tests.cli.command import kseg_command, refused
 from tests.training import tiny
 
@@ -169,7 +169,7 @@ def test_a_full_disk_leaves_no_half_of_a_file(weights, photos, tmp_path, monkeyp
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pretrained.os, "replace", full)
+    monkeypatch.setattr("os.replace", full)
     told = refused("predict", photos / "a", "--weights", weights, "-o", tmp_path)
     assert "the disk is full: " in told and "masks/1.png" in told
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
