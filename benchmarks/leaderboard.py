@@ -168,14 +168,14 @@ def inference_ms(predict: Any, image: np.ndarray, repeats: int = 5) -> float:
 
 
 def test_time_miou(
-    model: keras.Model, test: data.Dataset, *, flip: bool = False, scales: tuple[float, ...] = (1.0,)
+    model: keras.Model, test: data.Dataset, *, flip: bool | str = False, scales: tuple[float, ...] = (1.0,)
 ) -> float:
     """Scores a model whose probabilities are averaged over mirrored and scaled images.
 
     Args:
         model: The model.
         test: Images and labels.
-        flip: Whether the mirrored image counts too.
+        flip: Whether mirrored images count too, as in `Predictor`.
         scales: Sizes to predict at.
 
     Returns:

@@ -14,6 +14,7 @@ import pandas as pd
 from benchmarks import leaderboard, machine
 from benchmarks.suite import Suite
 from kseg import data, pretrained, zoo
+from kseg.inference.predictor import FLIPS
 from kseg.training import Recipe, Reporter, dataset, evaluate, train
 
 
@@ -166,7 +167,7 @@ def _test_seconds(suite: Suite, validation: dict, test: data.Dataset) -> float:
         return 0.0
     passes = 1.0
     if suite.test_time:
-        flips = 2 if suite.test_time.get("flip") else 1
+        flips = len(FLIPS[suite.test_time.get("flip", False)])
         passes += flips * sum(scale**2 for scale in suite.test_time.get("scales", (1.0,)))
     return passes * validation["seconds"] / validation["images"] * len(test)
 

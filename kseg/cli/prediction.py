@@ -22,8 +22,12 @@ def predict(
     format: Annotated[
         list[str], typer.Option(help="png, npy, geojson, coco: several with commas between, or repeated.")
     ] = ["png"],  # noqa: B006
-    tta: Annotated[bool, typer.Option("--tta", help="Predict mirrored and at 0.75 and 1.25 of the size too.")] = False,
-    crf: Annotated[bool, typer.Option("--crf", help="Refine by the image's colours (dense CRF).")] = False,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Predict left-right mirrored and at 0.75 and 1.25 of the size too.")
+    ] = False,
+    crf: Annotated[
+        bool, typer.Option("--crf", help="Refine by the image's colours (dense CRF, up to 8 megapixels).")
+    ] = False,
     tile: Annotated[
         int, typer.Option(min=0, help="Side of the tiles that larger images are cut into; 0: whole.")
     ] = 1024,

@@ -47,7 +47,7 @@ class Results:
         if "geojson" in chosen:
             polygons.load_opencv()  # better now than after the first image
         self.images: list[dict[str, Any]] = []
-        self.annotations = 0
+        self.annotations = self.done = 0
         self.areas, self.coco = (tempfile.SpooledTemporaryFile(IN_MEMORY) for _ in range(2))  # noqa: SIM115
         self._areas("image", "id", "class", "pixels", "share")
 
@@ -74,14 +74,15 @@ class Results:
         self._save(f"overlays/{name}.jpg", lambda file: overlay.save(file, "JPEG", quality=90))
         for row in formats.class_areas(label, self.classes):
             self._areas(source, *row.values())
+        self.done += 1
 
     def __enter__(self) -> "Results":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Writes the files that hold all images, if nothing went wrong."""
+        """Writes the files that hold all images: those that were done, where it was cut short."""
         with self.areas, self.coco:
-            if kind is None:
+            if kind is None or self.done:
                 self._close()
 
     def _close(self) -> None:

@@ -42,11 +42,16 @@ def from_one_hot(target: np.ndarray, *, ignore_class: int = IGNORE) -> np.ndarra
     Returns:
         uint8 `(...)`.
 
+    Raises:
+        ValueError: There are more classes.
+
     Example:
         >>> from_one_hot(np.array([[0, 1], [0, 0], [1, 0]])).tolist()
         [1, 255, 0]
     """
     target = np.asarray(target)
+    if target.shape[-1] > 255:
+        raise ValueError(f"{target.shape[-1]} classes do not fit uint8, whose 255 is void: 255 are the most")
     return np.where(target.any(axis=-1), target.argmax(axis=-1), ignore_class).astype("uint8")
 
 

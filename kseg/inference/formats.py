@@ -55,12 +55,7 @@ def overlay_picture(
     picture = visualize.overlay(image[::step, ::step], label, palette)
     present = [index for index in np.unique(label) if index < len(classes)]
     names, colors = [classes[index] for index in present], [palette[index] for index in present]
-    font_size = int(np.clip(picture.shape[1] // 40, 12, 48))
-    for columns in range(len(names), 0, -1):
-        legend = visualize.legend(names, colors, columns=columns, font_size=font_size)
-        if legend.shape[1] <= picture.shape[1]:
-            break
-    return visualize.grid([[picture]], footer=legend, gap=0) if names else picture
+    return visualize.with_legend(picture, names, colors) if names else picture
 
 
 def class_areas(label: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -45,9 +45,14 @@ def read_image(source: Any) -> np.ndarray:
     array = np.asarray(source)
     array = array[..., None] if array.ndim == 2 else array
     fits = array.ndim == 3 and array.shape[-1] in (1, 3, 4) and array.size > 0
-    if not fits or array.dtype not in (np.uint8, np.uint16):
+    floating = np.issubdtype(array.dtype, np.floating)
+    if not fits or not (floating or array.dtype in (np.uint8, np.uint16)):
         told = f"{array.dtype} {array.shape}"
-        raise ValueError(f"an image is uint8 or uint16, (H, W) or (H, W, 1, 3 or 4), got {told}")
+        raise ValueError(f"an image is uint8, uint16 or float, (H, W) or (H, W, 1, 3 or 4), got {told}")
+    if floating:
+        if not 0 <= array.min() <= array.max() <= 255:  # nor NaN
+            raise ValueError(f"a float image has values of 0 to 255, got {array.min():g} to {array.max():g}")
+        array = np.rint(array).astype("uint8")
     if array.dtype == np.uint16:
         array = (array // 257).astype("uint8")
     return np.repeat(array, 3, axis=-1) if array.shape[-1] == 1 else array[..., :3]

@@ -15,6 +15,19 @@ from kseg.inference.picture import read_image
 from kseg.inference.progress import bar
 from kseg.inference.sources import list_images
 from kseg.inference.tiling import STEP, blend, check_sizes
+from kseg.metrics import gives_logits
+
+FLIPS: dict[bool | str, tuple[tuple[int, int], ...]] = {
+    False: ((1, 1),),
+    "horizontal": ((1, 1), (1, -1)),
+    "vertical": ((1, 1), (-1, 1)),
+    "both": ((1, 1), (1, -1), (-1, 1), (-1, -1)),
+}
+"""The directions, of rows and of columns, in which an image is predicted."""
+FLIPS[True] = FLIPS["horizontal"]
+
+CRF_PIXELS = 2**23
+"""The largest image that the CRF takes: at some 500 bytes a pixel it then needs 4 GB."""
 
 
 class Labelled(NamedTuple):
@@ -35,11 +48,13 @@ class Predictor:
         tile: Side of the tiles into which larger images are cut, a multiple of 32; None predicts them whole.
         overlap: Pixels that neighbouring tiles share; None for a quarter of a tile, at most 128.
         margin: Pixels at the tiles' inner sides that count for nothing; see `kseg.inference.tiling.blend`.
-        flip: Whether the mirrored image is predicted too; both are averaged.
+        flip: Whether mirrored images are predicted too; all are averaged. True or `"horizontal"` swaps left and right,
+            as suits photos; `"vertical"` above and below; `"both"`, for microscopes and from the air, does all four.
         scales: Sizes at which the image is predicted; all are averaged.
         threshold: Of the probability of class 1, for models of one class.
         crf: True, or options of `kseg.inference.dense_crf`, to refine the probabilities by the image's colours. It
-            looks at whole images: those that would be cut into tiles are refused.
+            looks at whole images, up to `CRF_PIXELS`; the net's tiles are put together first.
+        from_logits: Whether the model gives logits; None sees it by `kseg.metrics.gives_logits`.
 
     Raises:
         ValueError: The model has several outputs or takes neither RGB nor gray images, there is no scale, or the
@@ -59,10 +74,11 @@ class Predictor:
         tile: int | None = None,
         overlap: int | None = None,
         margin: int = 0,
-        flip: bool = False,
+        flip: bool | str = False,
         scales: Sequence[float] = (1.0,),
         threshold: float = 0.5,
         crf: bool | Mapping[str, Any] = False,
+        from_logits: bool | None = None,
     ):
         if isinstance(model.output, dict | list | tuple):
             raise ValueError(f"{model.name} has several outputs: build it without auxiliary or outputs_per_scale")
@@ -70,6 +86,8 @@ class Predictor:
             raise ValueError(f"{model.name} takes images of {model.input_shape[-1]} channels: Predictor knows 3 and 1")
         if not scales or min(scales) <= 0:
             raise ValueError(f"scales must be positive numbers, got {tuple(scales)}")
+        if flip not in FLIPS:
+            raise ValueError(f'flip is False, True, "horizontal", "vertical" or "both", got {flip!r}')
         self.model, self.flip, self.scales, self.threshold = model, flip, tuple(scales), threshold
         self.tile, self.margin = tile, margin
         if tile is not None:
@@ -77,10 +95,10 @@ class Predictor:
             check_sizes(tile, self.overlap, margin)
         self.crf = None if crf is False else {} if crf is True else dict(crf)
         self.channels: int = model.output_shape[-1]
-        self.dtype = "uint8" if self.channels <= 256 else "uint16"
-        activation = keras.activations.get(getattr(model.layers[-1], "activation", None))
+        self.dtype = "uint8" if self.channels <= 255 else "uint16"  # 255 is void
+        from_logits = gives_logits(model) if from_logits is None else from_logits
         to_probabilities: Callable[[Any], Any] = ops.sigmoid if self.channels == 1 else ops.softmax
-        self.to_probabilities = to_probabilities if activation == keras.activations.linear else ops.convert_to_tensor
+        self.to_probabilities = to_probabilities if from_logits else ops.convert_to_tensor
 
     def __call__(self, source: Any) -> np.ndarray:
         """Labels one image.
@@ -92,7 +110,7 @@ class Predictor:
             source: What `read_image` takes: a file, a PIL image, an array, a memory map.
 
         Returns:
-            uint8 `(H, W)` (uint16 from 257 classes on), at the image's size.
+            uint8 `(H, W)` (uint16 from 256 classes on), at the image's size.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -103,10 +121,7 @@ class Predictor:
     def probabilities(self, source: Any) -> np.ndarray:
         """The probabilities of one image, float32 `(H, W, C)`; arguments as in a call."""
         image = self._image(source)
-        whole = np.empty((*image.shape[:2], self.channels), "float32")
-        for row, column, found in self._blocks(image):
-            whole[row : row + found.shape[0], column : column + found.shape[1]] = found
-        return whole
+        return self._assembled(image, self._blocks(image))
 
     def many(
         self, sources: str | os.PathLike | Iterable[Any], *, batch_size: int = 1, progress: bool = False
@@ -142,9 +157,10 @@ class Predictor:
     def _image(self, source: Any) -> np.ndarray:
         """Reads an image with the model's channels."""
         image = read_image(source)
-        if self.crf is not None and not self._whole(image):
-            size = f"{image.shape[1]} x {image.shape[0]} pixels"
-            raise ValueError(f"the CRF looks at whole images: {size} need a tile that holds them, or none (--tile 0)")
+        if self.crf is not None and (count := image.shape[0] * image.shape[1]) > CRF_PIXELS:
+            raise ValueError(
+                f"the CRF takes at most {CRF_PIXELS:,} pixels, got {count:,}: leave it out, or shrink the image"
+            )
         if self.model.input_shape[-1] == 1:
             image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
         return image
@@ -180,13 +196,18 @@ class Predictor:
 
     def _labelled(self, group: list[Labelled]) -> list[Labelled]:
         images = [item.image for item in group if item.image is not None]
-        if len(images) == 1:
-            return [group[0]._replace(label=self._label(images[0]))]
         if not images:
             return list(group)
-        found = self._predict(_filled(np.stack(images)))
-        labels = [self._decide(self._refined(image, p)) for image, p in zip(images, found, strict=False)]
-        return [item._replace(label=label) for item, label in zip(group, labels, strict=True)]
+        try:
+            if len(images) == 1:
+                return [group[0]._replace(label=self._label(images[0]))]
+            found = self._predict(_filled(np.stack(images)))
+            labels = [self._decide(self._refined(image, p)) for image, p in zip(images, found, strict=False)]
+            return [item._replace(label=label) for item, label in zip(group, labels, strict=True)]
+        except Exception as error:  # backends have errors of their own for what does not fit, memory among it
+            if len(images) == 1:
+                return [Labelled(group[0].source, error=error)]
+            return [labelled for item in group for labelled in self._labelled([item])]
 
     def _label(self, image: np.ndarray) -> np.ndarray:
         label = np.empty(image.shape[:2], self.dtype)
@@ -197,24 +218,31 @@ class Predictor:
     def _blocks(self, image: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
         if self.tile is None or self._whole(image):
             return iter([(0, 0, self._refined(image, self._predict(image[None])[0]))])
-        return blend(self._predict, image, tile=self.tile, overlap=self.overlap, margin=self.margin)
+        blocks = blend(self._predict, image, tile=self.tile, overlap=self.overlap, margin=self.margin)
+        return blocks if self.crf is None else iter([(0, 0, self._refined(image, self._assembled(image, blocks)))])
+
+    def _assembled(self, image: np.ndarray, blocks: Iterator[tuple[int, int, np.ndarray]]) -> np.ndarray:
+        whole = np.empty((*image.shape[:2], self.channels), "float32")
+        for row, column, found in blocks:
+            whole[row : row + found.shape[0], column : column + found.shape[1]] = found
+        return whole
 
     def _predict(self, images: np.ndarray) -> np.ndarray:
         """Mean of the probabilities over scales and flips, each undone before: `(N, H, W, C)`."""
         height, width = images.shape[1:3]
         total: Any = None
-        share = np.float32(1 / (len(self.scales) * (2 if self.flip else 1)))
+        share = np.float32(1 / (len(self.scales) * len(FLIPS[self.flip])))
         for scale in self.scales:
             size = (max(1, round(height * scale)), max(1, round(width * scale)))
             scaled = images if size == (height, width) else _resized(images, size)
-            for step in (1, -1) if self.flip else (1,):
-                x = np.array(scaled[:, :, ::step], order="C")  # a copy: Keras holds it for a while, on PyTorch
+            for down, along in FLIPS[self.flip]:
+                x = np.array(scaled[:, ::down, ::along], order="C")  # a copy: Keras holds it for a while, on PyTorch
                 p = ops.convert_to_numpy(self.to_probabilities(self.model.predict_on_batch(x)))
                 if p.shape[1:3] != size:
                     told = f"{p.shape[1]}x{p.shape[2]} labels for {size[0]}x{size[1]} pixels"
                     raise ValueError(f"{self.model.name} gives {told}: Predictor needs a label for every pixel")
                 p = p if size == (height, width) else _resized(p, (height, width))
-                p = p[:, :, ::step] * share
+                p = p[:, ::down, ::along] * share
                 total = p if total is None else np.add(total, p, out=total)
         return total
 

@@ -46,7 +46,7 @@ def tune_crf(
         those images.
 
     Raises:
-        ValueError: The data set is empty, or the grid is.
+        ValueError: The data set or the grid is empty, or the predictor has a CRF already.
 
     Example:
         >>> from kseg import data
@@ -57,15 +57,20 @@ def tune_crf(
         >>> sorted(found["options"]), 0 <= found["miou"] <= 1
         (['appearance', 'smoothness'], True)
     """
-    if len(dataset) == 0 or not grid or not all(map(len, grid.values())):
-        raise ValueError(f"{dataset.name} has {len(dataset)} images, the grid {len(grid)} parameters: both need some")
+    if len(dataset) == 0 or count < 1 or not grid or not all(map(len, grid.values())):
+        told = (
+            f"{dataset.name} has {len(dataset)} images, of which {count} are asked for, the grid {len(grid)} parameters"
+        )
+        raise ValueError(f"{told}: all need some")
     predictor = model if isinstance(model, Predictor) else Predictor(model)
+    if predictor.crf is not None:
+        raise ValueError("the predictor has a CRF already: hand one over without")
     images, labels, found = [], [], []
     for index in np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)):
         image, label = dataset[int(index)]
         p = predictor.probabilities(image)
         p = np.concatenate([1 - p, p], axis=-1) if p.shape[-1] == 1 else p
-        images.append(image)
+        images.append(np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image)
         labels.append(label)
         found.append(p.astype("float16"))
 

@@ -67,41 +67,44 @@ def scores(confusion_matrix: Any) -> dict[str, Any]:
     }
 
 
-def confusion_matrix(label: Any, prediction: Any, num_classes: int, *, ignore_class: int = 255) -> np.ndarray:
+def confusion_matrix(label: Any, prediction: Any, num_classes: int, *, ignore_class: int | None = 255) -> np.ndarray:
     """Counts pairs of labels in NumPy; add up the matrices of all images.
 
     Args:
-        label: integers of any shape, 0 or more.
+        label: integers of any shape.
         prediction: classes, integers of the same shape.
         num_classes: classes; 2 for a binary task's labels 0 and 1.
-        ignore_class: label of the pixels to leave out (void).
+        ignore_class: label of the pixels to leave out (void); None where there are none.
 
     Returns:
         int64 `(num_classes, num_classes)`, rows are the true classes.
 
     Raises:
-        ValueError: the shapes differ, or a label is neither a class nor void; how many pixels have it.
+        ValueError: the shapes differ, or a label is neither a class nor void, or a prediction no class; how many pixels
+            have it.
 
     Example:
-        >>> from kseg.metrics.confusion import confusion_matrix
+        >>> from kseg.metrics import confusion_matrix
         >>> confusion_matrix(np.array([0, 1, 1, 255]), np.array([0, 0, 1, 1]), 2).tolist()
         [[1, 0], [1, 1]]
     """
     label, prediction = np.asarray(label), np.asarray(prediction)
     if label.shape != prediction.shape:
         raise ValueError(f"label {label.shape} and prediction {prediction.shape} should have the same shape")
-    # All pairs of bytes are counted at once: quicker than to select the pixels that count.
-    side = 256 if label.dtype == prediction.dtype == np.uint8 else max(num_classes, *_greatest(label, prediction)) + 1
-    pair = "uint16" if side == 256 else "int64"
-    codes = label.astype(pair) * np.array(side, pair) + prediction
-    counts = np.bincount(codes.ravel(), minlength=side * side).reshape(side, side)
-    if 0 <= ignore_class < side:
-        counts[ignore_class] = 0
-    if strays := [value for value in np.flatnonzero(counts.any(axis=1)) if value >= num_classes]:
-        told = ", ".join(f"{value} ({counts[value].sum()} pixels)" for value in strays[:5])
-        raise ValueError(f"labels {told} are outside the classes 0 to {num_classes - 1}: correct or ignore them")
-    return counts[:num_classes, :num_classes].astype("int64")
-
-
-def _greatest(*arrays: np.ndarray) -> list[int]:
-    return [int(array.max(initial=0)) for array in arrays]
+    if label.dtype == prediction.dtype == np.uint8:  # all pairs of bytes at once: quicker than to select what counts
+        pairs = label.astype("uint16") * np.uint16(256) + prediction
+        counts = np.bincount(pairs.ravel(), minlength=2**16).reshape(256, 256)
+        if ignore_class is not None and 0 <= ignore_class < 256:
+            counts[ignore_class] = 0
+        outside = counts.copy()
+        outside[:num_classes, :num_classes] = 0
+        if not outside.any():
+            return counts[:num_classes, :num_classes].astype("int64")
+    kept = np.ones(label.shape, bool) if ignore_class is None else label != ignore_class
+    label, prediction = label[kept].astype("int64"), prediction[kept].astype("int64")
+    for name, values in (("labels", label), ("predictions", prediction)):
+        strays, counts = np.unique(values[(values < 0) | (values >= num_classes)], return_counts=True)
+        if len(strays):
+            told = ", ".join(f"{stray} ({count} pixels)" for stray, count in zip(strays[:5], counts[:5], strict=True))
+            raise ValueError(f"{name} {told} are outside the classes 0 to {num_classes - 1}: correct or ignore them")
+    return np.bincount(label * num_classes + prediction, minlength=num_classes**2).reshape(num_classes, num_classes)

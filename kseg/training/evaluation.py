@@ -78,18 +78,12 @@ def labeller(model: keras.Model) -> keras.Model:
         A model on the same layers; the same one each time, since it is compiled when it first predicts.
     """
     if model not in _LABELLERS:
-        classes = metrics.classes_of(model.output, from_logits=gives_logits(model))
+        classes = metrics.classes_of(model.output, from_logits=metrics.gives_logits(model))
         _LABELLERS[model] = keras.Model(model.input, keras.ops.cast(classes, "uint8"))
     return _LABELLERS[model]
 
 
 _LABELLERS: weakref.WeakKeyDictionary[keras.Model, keras.Model] = weakref.WeakKeyDictionary()
-
-
-def gives_logits(model: keras.Model) -> bool:
-    """Returns whether a model ends without an activation, so that its outputs are logits."""
-    activation = getattr(model.layers[-1], "activation", None)
-    return keras.activations.get(activation) == keras.activations.linear
 
 
 def check_classes(model: keras.Model, dataset: data.Dataset) -> None:

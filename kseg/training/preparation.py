@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from kseg import data, losses, pretrained, zoo
+from kseg.metrics import gives_logits
 from kseg.training import optimizer as optimizers
-from kseg.training.evaluation import gives_logits
 from kseg.training.recipe import Recipe
 
 CHECKED = 16

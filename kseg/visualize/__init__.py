@@ -5,7 +5,7 @@ from kseg.visualize.confusion import DEEP, confusion_picture
 from kseg.visualize.curves import curves
 from kseg.visualize.errors import error_map
 from kseg.visualize.grid import grid
-from kseg.visualize.legend import legend
+from kseg.visualize.legend import legend, with_legend
 from kseg.visualize.overlay import borders, overlay
 from kseg.visualize.palette import OKABE_ITO, VOID, Color, default_palette
 from kseg.visualize.panels import class_panels, probability_panels
@@ -32,4 +32,5 @@ __all__ = [
     "probability_panels",
     "reliability_diagram",
     "rgb",
+    "with_legend",
 ]

@@ -57,7 +57,20 @@ def legend(
 
 
 def with_legend(picture: np.ndarray, classes: Sequence[str], palette: Sequence[Sequence[int]]) -> np.ndarray:
-    """A picture `(H, W, 3)` above a legend of its width, or of a column's where that is more."""
+    """A picture above a legend of its width, or of a column's where that is more.
+
+    Args:
+        picture: uint8 `(H, W, 3)`.
+        classes: names.
+        palette: one colour a class.
+
+    Returns:
+        uint8 `(H', W', 3)`.
+
+    Example:
+        >>> with_legend(np.zeros((100, 200, 3), "uint8"), ["sky"], [(0, 0, 255)]).shape[1]
+        200
+    """
     width = picture.shape[1]
     names = legend(classes, palette, width=width, font_size=size_for(width))
     return grid([[picture]], footer=names, gap=0)

@@ -159,10 +159,11 @@ def test_mistakes_are_one_line(weights, photos, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_crf_names_the_image_that_it_refuses(weights, photos, tmp_path):
+def test_a_crf_names_the_image_that_it_refuses_and_the_others_have_their_areas(weights, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("kseg.inference.predictor.CRF_PIXELS", 41 * 30 - 1)
     done = kseg_command("predict", photos / "b/2.jpg", "--weights", weights, "-o", tmp_path, "--crf", "--tile", "32")
     assert done.exit_code == 1
-    assert done.stderr.startswith(f"error: {photos / 'b/2.jpg'}: the CRF looks at whole images: 41 x 30 pixels")
+    assert done.stderr.startswith(f"error: {photos / 'b/2.jpg'}: the CRF takes at most 1,229 pixels, got 1,230")
 
 
 def test_a_full_disk_leaves_no_half_of_a_file(weights, photos, tmp_path, monkeypatch):

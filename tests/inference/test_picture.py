@@ -65,7 +65,7 @@ def test_what_is_no_image_is_named(tmp_path):
         (tmp_path / "real.tif", ValueError, "real.tif: floating-point pixels .*convert them"),
         (np.zeros((2, 2, 7), "uint8"), ValueError, "got uint8 \\(2, 2, 7\\)"),
         (np.zeros((0, 2, 3), "uint8"), ValueError, "got uint8 \\(0, 2, 3\\)"),
-        (np.zeros((2, 2, 3)), ValueError, "got float64"),
+        (np.zeros((2, 2, 3), bool), ValueError, "got bool"),
         (Image.new("F", (2, 2)), ValueError, "no known range"),
         (Image.new("I", (2, 2)), ValueError, "32-bit"),
     ):

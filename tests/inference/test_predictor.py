@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kseg.inference import Predictor, dense_crf
+from kseg.inference import Predictor, dense_crf, read_image
 from kseg.inference import predictor as predictor_module
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -192,11 +192,76 @@ def test_the_crf_sees_two_classes_where_the_model_has_one_channel(crf):
     np.testing.assert_allclose(crf[0][1].sum(axis=-1), 1, rtol=1e-6)
 
 
-def test_the_crf_refuses_images_that_would_be_cut(crf):
-    predictor = Predictor(pointwise(), tile=32, crf=True)
-    predictor(photo())
-    with pytest.raises(ValueError, match="looks at whole images: 40 x 12 pixels need a tile that holds them, or none"):
-        predictor(np.zeros((12, 40, 3), "uint8"))
+def test_the_crf_sees_the_whole_of_an_image_that_is_cut(crf):
+    wide = np.random.default_rng(1).integers(0, 256, (40, 90, 3)).astype("uint8")
+    assert (Predictor(pointwise(), tile=32, crf=True)(wide) == 2).all()
+    ((image, probabilities, _),) = crf
+    np.testing.assert_array_equal(image, wide)
+    np.testing.assert_allclose(probabilities, Predictor(pointwise()).probabilities(wide), atol=1e-5)
+
+
+def test_the_crf_refuses_images_that_would_not_fit_into_memory(crf, monkeypatch):
+    monkeypatch.setattr("kseg.inference.predictor.CRF_PIXELS", 12 * 17 - 1)
+    with pytest.raises(
+        ValueError, match="the CRF takes at most 203 pixels, got 204: leave it out, or shrink the image"
+    ):
+        Predictor(pointwise(), crf=True)(photo())
+
+
+@pytest.mark.parametrize(("flip", "turns"), [("vertical", [(-1, 1)]), ("both", [(-1, 1), (1, -1), (-1, -1)])])
+def test_other_flips_are_undone_too(flip, turns):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(3, (3, 2), padding="same")(image / 255))
+    parts = [Predictor(model).probabilities(photo())]
+    parts += [Predictor(model).probabilities(photo()[::a, ::b])[::a, ::b] for a, b in turns]
+    np.testing.assert_allclose(Predictor(model, flip=flip).probabilities(photo()), np.mean(parts, axis=0), atol=1e-6)
+    with pytest.raises(ValueError, match="got 'diagonal'"):
+        Predictor(model, flip="diagonal")
+
+
+@pytest.mark.parametrize("last", ["layer", "operation", "model"])
+def test_probabilities_are_known_by_what_they_come_from(last):
+    """A binary model of which half the answers are foreground; two sigmoids would make all of it so."""
+    image = keras.Input((None, None, 3))
+    scores = image[..., :1] - 127.5
+    ends = {
+        "layer": keras.layers.Activation("sigmoid"),
+        "operation": keras.ops.sigmoid,
+        "model": keras.Sequential([keras.layers.Activation("sigmoid")]),
+    }
+    model = keras.Model(image, ends[last](scores))
+    np.testing.assert_array_equal(Predictor(model)(photo()), photo()[..., 0] > 127)
+    logits = keras.Model(image, scores)
+    np.testing.assert_array_equal(Predictor(logits)(photo()), photo()[..., 0] > 127)
+    np.testing.assert_array_equal(Predictor(logits, from_logits=False)(photo()), photo()[..., 0] - 127.5 > 0.5)
+
+
+def test_float_images_are_rounded_and_others_refused():
+    exact = photo()
+    np.testing.assert_array_equal(read_image(np.minimum(exact + 0.3, 255)), exact)
+    np.testing.assert_array_equal(read_image(exact.astype("float32")), exact)
+    for wrong in (exact - 1.0, exact * 2.0, exact * np.nan):
+        with pytest.raises(ValueError, match="values of 0 to 255"):
+            read_image(wrong)
+
+
+def test_an_image_that_the_net_cannot_take_stops_nothing():
+    """A net that fails on one size, with an error of its own."""
+    model = pointwise()
+    predictor = Predictor(model)
+    predict = predictor._predict
+
+    def picky(images):
+        if images.shape[2] == 5:
+            raise RuntimeError("out of memory")
+        return predict(images)
+
+    predictor._predict = picky
+    small = photo()[:4, :5]
+    found = list(predictor.many([photo(), small, small, photo()], batch_size=2))
+    assert [each.label is not None for each in found] == [True, False, False, True]
+    assert [str(each.error) for each in found[1:3]] == ["out of memory"] * 2
 
 
 def test_models_that_do_not_fit_are_refused():

@@ -27,7 +27,7 @@ def noisy():
 
     class Noisy(Predictor):
         def __init__(self):
-            pass
+            self.crf = None
 
         def probabilities(self, source):
             rng = np.random.default_rng(int(source.sum()))
@@ -67,5 +67,10 @@ def test_every_parameter_gets_a_value_of_its_own(noisy):
 def test_nothing_to_search_is_refused():
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Conv2D(8, 1)(image))
+    streets = data.streets("val", count=1)
     with pytest.raises(ValueError, match="the grid 0 parameters"):
-        tune_crf(model, data.streets("val", count=1), grid={})
+        tune_crf(model, streets, grid={})
+    with pytest.raises(ValueError, match="of which 0 are asked for"):
+        tune_crf(model, streets, count=0)
+    with pytest.raises(ValueError, match="has a CRF already"):
+        tune_crf(Predictor(model, crf=True), streets)

@@ -7,7 +7,7 @@ import pytest
 from kseg import losses, zoo
 from kseg.inference import dense_crf
 from kseg.layers import ConvCRF
-from kseg.training.evaluation import gives_logits
+from kseg.metrics import gives_logits
 from tests.layers.tracing import at_unknown_size, gradient
 from tests.reference import crf
 from tests.zoo.cheap import CHEAP

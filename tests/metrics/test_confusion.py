@@ -288,6 +288,17 @@ def test_the_matrix_of_numpy_arrays_is_scikit_learns(dtype):
     assert many.shape == (600, 600) and many.sum() == kept.sum()
 
 
+def test_stray_predictions_and_void_of_any_value_are_no_class():
+    label = np.array([0, 1, 65535])
+    np.testing.assert_array_equal(confusion_matrix(label, np.array([0, 1, 7]), 2, ignore_class=65535), np.eye(2))
+    np.testing.assert_array_equal(confusion_matrix(label[:2], np.array([0, 0]), 2, ignore_class=None), [[1, 0], [1, 0]])
+    for dtype in ("uint8", "int64"):
+        with pytest.raises(ValueError, match=r"predictions 9 \(1 pixels\)"):
+            confusion_matrix(np.array([0, 1], dtype), np.array([0, 9], dtype), 2)
+    with pytest.raises(ValueError, match=r"labels -1 \(1 pixels\)"):
+        confusion_matrix(np.array([0, -1]), np.array([0, 1]), 2)
+
+
 def test_stray_labels_of_arrays_are_named():
     with pytest.raises(ValueError, match=r"labels 3 \(2 pixels\), 7 \(1 pixels\) are outside the classes 0 to 1"):
         confusion_matrix(np.array([0, 3, 7, 3, 255]), np.zeros(5, int), 2)

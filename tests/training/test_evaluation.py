@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from kseg.data import Dataset
+from kseg.metrics import gives_logits
 from kseg.training import evaluate
-from kseg.training.evaluation import gives_logits
 
 
 class Drawn(Dataset):
