@@ -3,9 +3,10 @@
 from kseg.layers.convolution import ConvNormAct
 from kseg.layers.crf import ConvCRF
 from kseg.layers.cropping import CropLike, UnpaddedSize
-from kseg.layers.decoder import ScoreFusion, ScoreUpsampling, SegmentationHead, UNetBlock
+from kseg.layers.decoder import SegmentationHead, UNetBlock
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
 from kseg.layers.resize import Resize
+from kseg.layers.scores import ScoreFusion, ScoreUpsampling
 from kseg.layers.transpose import BilinearKernel, TransposeUpsampling2D
 from kseg.layers.unpooling import BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D, MaxUnpooling2D, NearestUnpooling2D
 

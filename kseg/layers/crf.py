@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kseg.layers.decoder import check_activation
 from kseg.layers.resize import Resize
 
 
@@ -82,8 +83,6 @@ class ConvCRF(keras.layers.Layer):
         ):
             if width <= 0:
                 raise ValueError(f"{self.name}: {name} must be positive, got {width}")
-        if activation not in (None, "softmax", "sigmoid"):
-            raise ValueError(f'{self.name}: activation is None, "softmax" or "sigmoid", got {activation!r}')
         self.options: dict[str, Any] = {
             "radius": radius,
             "stride": stride,
@@ -102,6 +101,7 @@ class ConvCRF(keras.layers.Layer):
         self.enlarge = Resize(factor=stride, dtype="float32", name="enlarge")
 
     def build(self, scores_shape, image_shape):
+        check_activation(self, self.activation, scores_shape[-1])
         for given, of_image in zip(scores_shape[1:3], image_shape[1:3], strict=True):
             if given and of_image and given != of_image:
                 raise ValueError(f"{self.name}: scores {scores_shape[1:3]} and image {image_shape[1:3]} differ in size")

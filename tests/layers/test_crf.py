@@ -148,12 +148,17 @@ def test_further_outputs_stay_as_they_are():
         ({"radius": -1}, "radius must be 0 or more"),
         ({"stride": 0}, "stride must be 1 or more"),
         ({"appearance_rgb": 0}, "appearance_rgb must be positive"),
-        ({"activation": "relu"}, 'activation is None, "softmax" or "sigmoid"'),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ConvCRF(**options)
+
+
+def test_other_activations_are_refused():
+    for activation, classes, message in (("relu", 3, 'is None, "softmax" or "sigmoid"'), ("softmax", 1, "always 1")):
+        with pytest.raises(ValueError, match=message):
+            ConvCRF(activation=activation)(*scene(classes=classes))
 
 
 def test_other_sizes_are_refused():
