@@ -122,7 +122,7 @@ def test_normaliser_of_border_weights_is_the_weights_or_the_number_of_the_labell
     # Each pixel lies at a border: 1 + w0 = 5 times the class weights 3, 1, 3.
     total = 5 * (3 * np.log(2) + 1 * np.log(4) + 3 * np.log(10 / 9))
     for normalizer, by in (("weights", 5 * (3 + 1 + 3)), ("pixels", 3)):
-        loss = losses.BoundaryWeighted(w0=4, class_weights=[3, 1], normalizer=normalizer)
+        loss = losses.BoundaryWeighted(w0=4, sigma=1, class_weights=[3, 1], normalizer=normalizer)
         assert float(loss(FOUR, FOUR_LOGITS)) == pytest.approx(total / by, rel=1e-5)
 
 
