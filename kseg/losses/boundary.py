@@ -21,6 +21,7 @@ def boundary_weighted(
     class_weights: Any = None,
     from_logits: bool = True,
     label_smoothing: float = 0.0,
+    normalizer: str = "weights",
     sample_weight: Any = None,
 ) -> Any:
     """Cross-entropy with U-Net's weights around borders: 1 + w0 exp(-d^2 / (2 sigma^2)) times the class weight.
@@ -30,7 +31,7 @@ def boundary_weighted(
     known, give `kseg.losses.border_weights` to `fit` as `sample_weight` instead.
 
     Args:
-        y_true: integers, see `cross_entropy`; one-hot labels too.
+        y_true: see `cross_entropy`; borders lie between the largest entries of soft labels.
         y_pred: see `cross_entropy`.
         w0: what a pixel at a border weighs more than one far away.
         sigma: how fast that falls off, pixels.
@@ -38,6 +39,7 @@ def boundary_weighted(
         class_weights: see `cross_entropy`.
         from_logits: see `cross_entropy`.
         label_smoothing: see `cross_entropy`.
+        normalizer: see `cross_entropy`; `"weights"` divides by the sum of the border weights too.
         sample_weight: see `cross_entropy`.
 
     Returns:
@@ -61,7 +63,7 @@ def boundary_weighted(
     label = ops.argmax(label, axis=-1) if one_hot else label
     squared = _squared_distance(_borders(label, valid > 0), math.ceil(3 * sigma))
     pixels = read_sample_weight(sample_weight, weight) * (1.0 + w0 * ops.exp(-squared / (2 * sigma**2)))
-    return mean(loss * pixels, weight * pixels, valid, "weights")
+    return mean(loss * pixels, weight * pixels, valid, normalizer)
 
 
 def _borders(label: Any, valid: Any) -> Any:

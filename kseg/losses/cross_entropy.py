@@ -21,17 +21,19 @@ def pixel_cross_entropy(
     """Weighted cross-entropy of each pixel and the weight it carries, for `cross_entropy` and for losses of your own.
 
     Args:
-        y_true: integers `(N, H, W)` or `(N, H, W, 1)`, or (soft) one-hot `(N, H, W, C)` whose void pixels are all zero.
-        y_pred: `(N, H, W, C)` logits, or probabilities without `from_logits`; C = 1 is a binary task with labels 0, 1.
+        y_true: ids `(N, H, W)` or `(N, H, W, 1)`, or (soft) one-hot `(N, H, W, C)` whose void pixels are all zero. For
+            C = 1 a label is the probability of class 1: 0 and 1 are ids as they are, values between are soft labels.
+            Ids may come as floats.
+        y_pred: `(N, H, W, C)` logits, or probabilities without `from_logits`; C = 1 is a binary task.
         ignore_class: label of void pixels; None where there are none.
         class_weights: one number a class (two for a binary task), or None for 1.
         from_logits: whether `y_pred` holds logits.
         label_smoothing: 0..1, the share of the target that is spread evenly over all classes.
 
     Returns:
-        Two float32 tensors `(N, H, W)`: the loss times its weight, and the weight (the class weight of the label).
-        Void pixels are 0 in both. A label that is neither a class nor void is an error in the data, but a compiled
-        function cannot raise: it is `nan` in both.
+        Two float32 tensors `(N, H, W)`: the loss times its weight, and the weight (the class weight of the label, of a
+        soft one the mean). Void pixels are 0 in both. A label that is neither a class nor void is an error in the data,
+        but a compiled function cannot raise: it is `nan` in both.
 
     Raises:
         ValueError: if the shapes don't fit one another, or the number of class weights.
@@ -45,11 +47,7 @@ def pixel_cross_entropy(
         loss = -ops.sum(target * weights * log_probabilities(y_pred, from_logits), axis=-1)
     else:
         weight = valid if class_weights is None else valid * ops.take(weights, target)
-        if channels == 1:
-            foreground = ops.cast(target, "float32")
-            log_p = log_probabilities(y_pred, from_logits)
-            loss = -weight * (foreground * log_p[..., 1] + (1.0 - foreground) * log_p[..., 0])
-        elif from_logits:
+        if from_logits:
             # Fused on TensorFlow and PyTorch, where log_softmax and a one-hot copy of the labels would be held.
             loss = weight * ops.sparse_categorical_crossentropy(target, y_pred, from_logits=True)
         else:

@@ -24,6 +24,8 @@ def focal(
 ) -> Any:
     """Focal loss: cross-entropy times (1 - p)^gamma, where p is the probability of the pixel's class.
 
+    Of a soft label, p is exp(-cross-entropy).
+
     Args:
         y_true: see `cross_entropy`.
         y_pred: see `cross_entropy`.
@@ -44,9 +46,11 @@ def focal(
         Lin et al., Focal Loss for Dense Object Detection, 2017, https://arxiv.org/abs/1708.02002
     """
     plain, valid = pixel_cross_entropy(y_true, y_pred, ignore_class=ignore_class, from_logits=from_logits)
-    loss, weight = pixel_cross_entropy(
-        y_true, y_pred, ignore_class=ignore_class, class_weights=class_weights, from_logits=from_logits
-    )
+    loss, weight = plain, valid
+    if class_weights is not None:
+        loss, weight = pixel_cross_entropy(
+            y_true, y_pred, ignore_class=ignore_class, class_weights=class_weights, from_logits=from_logits
+        )
     if gamma:
         # 1 - p = -expm1(log p); above 0, where powers below 1 have no gradient.
         loss = loss * ops.maximum(-ops.expm1(-plain), keras.config.epsilon()) ** gamma
@@ -64,9 +68,10 @@ def ohem(
     class_weights: Any = None,
     from_logits: bool = True,
     label_smoothing: float = 0.0,
+    normalizer: str = "weights",
     sample_weight: Any = None,
 ) -> Any:
-    """Cross-entropy of the hard pixels only (online hard example mining), sum(w * ce) / sum(w) over them.
+    """Cross-entropy of the hard pixels only (online hard example mining), by default sum(w * ce) / sum(w) over them.
 
     A pixel is hard where its class has a probability of at most `threshold`; if fewer than the share `min_kept` of the
     labelled pixels are, then the hardest of that share are taken. Weights do not change which pixels are hard.
@@ -80,6 +85,8 @@ def ohem(
         class_weights: see `cross_entropy`.
         from_logits: see `cross_entropy`.
         label_smoothing: see `cross_entropy`.
+        normalizer: see `cross_entropy`; over the kept pixels: `"weights"` divides by the sum of their weights,
+            `"pixels"` by their number.
         sample_weight: see `cross_entropy`.
 
     Returns:
@@ -94,14 +101,16 @@ def ohem(
         Instance-level Semantic Image Segmentation, 2016, https://arxiv.org/abs/1605.06885
     """
     plain, valid = pixel_cross_entropy(y_true, y_pred, ignore_class=ignore_class, from_logits=from_logits)
-    loss, weight = pixel_cross_entropy(
-        y_true,
-        y_pred,
-        ignore_class=ignore_class,
-        class_weights=class_weights,
-        from_logits=from_logits,
-        label_smoothing=label_smoothing,
-    )
+    loss, weight = plain, valid
+    if class_weights is not None or label_smoothing:
+        loss, weight = pixel_cross_entropy(
+            y_true,
+            y_pred,
+            ignore_class=ignore_class,
+            class_weights=class_weights,
+            from_logits=from_logits,
+            label_smoothing=label_smoothing,
+        )
     hardness = ops.stop_gradient(ops.where(valid > 0, plain, -1.0))
     ranked = ops.flip(ops.sort(ops.reshape(hardness, (-1,))))
     count = ops.sum(ops.cast(valid > 0, "int32"))
@@ -111,7 +120,7 @@ def ohem(
     # Not times 0: a stray label's nan must stay.
     keep = ops.where(ops.isnan(valid), valid, ops.cast(hard, "float32"))
     pixels = read_sample_weight(sample_weight, weight) * keep
-    return mean(loss * pixels, weight * pixels, valid, "weights")
+    return mean(loss * pixels, weight * pixels, valid * keep, normalizer)
 
 
 @keras.saving.register_keras_serializable(package="kseg")

@@ -24,7 +24,7 @@ def lovasz_softmax(
     all pixels once a class.
 
     Args:
-        y_true: see `kseg.losses.dice`; soft one-hot labels are read by their largest entry.
+        y_true: see `kseg.losses.dice`; soft labels are read by their largest entry, as class 0 where two tie.
         y_pred: see `kseg.losses.dice`.
         ignore_class: see `kseg.losses.dice`.
         class_weights: see `kseg.losses.dice`.
@@ -52,7 +52,7 @@ def lovasz_softmax(
     label, valid, one_hot = read_labels(y_true, y_pred, ignore_class)
     if one_hot:
         label = ops.argmax(label, axis=-1)
-        valid = ops.cast(valid > 0, "float32")
+        valid = ops.where(ops.isnan(valid), valid, ops.cast(valid > 0, "float32"))  # a stray label's nan must stay
     predicted = probabilities(y_pred, from_logits)
     weights = read_class_weights(class_weights, y_pred)
     count = ops.reshape(valid * read_sample_weight(sample_weight, valid), (-1,))

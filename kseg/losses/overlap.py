@@ -14,8 +14,7 @@ def _sums(y_true, y_pred, ignore_class, from_logits, sample_weight, per_image, s
     y_pred = ops.cast(y_pred, "float32")
     target, valid, one_hot = read_labels(y_true, y_pred, ignore_class)
     if not one_hot:
-        target = ops.one_hot(target, max(y_pred.shape[-1], 2), dtype="float32")
-    target = target * valid[..., None] if not one_hot else target
+        target = ops.one_hot(target, y_pred.shape[-1], dtype="float32") * valid[..., None]
     predicted = probabilities(y_pred, from_logits)
     weight = (valid * read_sample_weight(sample_weight, valid))[..., None]
     axes = (1, 2) if per_image else (0, 1, 2)
@@ -53,7 +52,9 @@ def dice(
     task counts the foreground alone, unless `class_weights` name the background too.
 
     Args:
-        y_true: integers `(N, H, W)` or `(N, H, W, 1)`, or one-hot `(N, H, W, C)` whose void pixels are all zero.
+        y_true: ids `(N, H, W)` or `(N, H, W, 1)`, or (soft) one-hot `(N, H, W, C)` whose void pixels are all zero. For
+            C = 1 a label is the probability of class 1: 0 and 1 are ids as they are, values between are soft labels.
+            Ids may come as floats.
         y_pred: `(N, H, W, C)` logits, or probabilities without `from_logits`; C = 1 is a binary task.
         squared: sums of squares in the denominator (V-Net's form) instead of plain sums.
         smooth: is added to numerator and denominator.

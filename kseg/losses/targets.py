@@ -11,14 +11,15 @@ def read_labels(y_true: Any, y_pred: Any, ignore_class: int | None) -> tuple[Any
     """Brings labels into one form.
 
     Args:
-        y_true: integers `(N, H, W)` or `(N, H, W, 1)`, or (soft) one-hot `(N, H, W, C)` whose void pixels are all zero.
-        y_pred: `(N, H, W, C)`; C = 1 is a binary task with labels 0, 1.
+        y_true: see `pixel_cross_entropy`.
+        y_pred: `(N, H, W, C)`; C = 1 is a binary task with labels 0 to 1.
         ignore_class: label of void pixels; None where there are none.
 
     Returns:
-        The labels: int32 `(N, H, W)` with 0 where they do not count, or float32 one-hot `(N, H, W, C)`. Which pixels
-        count: float32 `(N, H, W)`, 1, 0 at void, `nan` where a label is neither a class nor void (an error in the data,
-        but a compiled function cannot raise). Whether they are one-hot.
+        The labels: int32 `(N, H, W)` with 0 where they do not count, or float32 one-hot `(N, H, W, C)`, of a binary
+        task always one-hot `(N, H, W, 2)`. Which pixels count: float32 `(N, H, W)`, 1, 0 at void, `nan` where a label
+        is neither a class nor void (an error in the data, but a compiled function cannot raise). Whether they are
+        one-hot.
 
     Raises:
         ValueError: if the shapes don't fit one another.
@@ -38,15 +39,20 @@ def read_labels(y_true: Any, y_pred: Any, ignore_class: int | None) -> tuple[Any
         if ignore_class is not None:
             target = target * ops.cast(ops.arange(classes) != ignore_class, "float32")
         return target, ops.sum(target, axis=-1), True
-    label = ops.cast(y_true, "int32")
-    inside = (label >= 0) & (label < classes)
+    # Not by the dtype of the labels: Keras hands a loss every label as float32, ids and probabilities alike.
+    binary = y_pred.shape[-1] == 1
+    label = ops.cast(y_true, "float32" if binary else "int32")
+    inside = (label >= 0) & (label <= classes - 1)
     if ignore_class is None:
         valid = ops.where(inside, 1.0, float("nan"))
     else:
         void = label == ignore_class
         inside = inside & ops.logical_not(void)
         valid = ops.where(inside, 1.0, ops.where(void, 0.0, float("nan")))
-    return ops.where(inside, label, 0), valid, False
+    label = ops.where(inside, label, 0)
+    if binary:
+        return ops.stack([1.0 - label, label], axis=-1) * valid[..., None], valid, True
+    return label, valid, False
 
 
 def read_class_weights(class_weights: Any, y_pred: Any) -> Any:

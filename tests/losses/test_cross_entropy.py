@@ -102,6 +102,31 @@ def test_soft_labels_are_mixed():
     assert value == pytest.approx(-(np.log(1 / 4) + np.log(3 / 4)) / 2, rel=1e-5)
 
 
+SOFT = np.array([[[0, 0.25, 0.9], [1, 0.9, 255]]], "float32")
+LOGIT = np.array([[[0.5, -2, 3], [-1, -3, 7]]], "float32")[..., None]
+
+
+@pytest.mark.parametrize("weights", [None, [0.5, 3.0]])
+def test_binary_labels_between_zero_and_one_are_probabilities_and_255_is_void(weights):
+    y, p = SOFT.ravel()[:5], 1 / (1 + np.exp(-LOGIT.ravel()[:5]))
+    w0, w1 = weights or (1, 1)
+    expected = -np.sum(w0 * (1 - y) * np.log(1 - p) + w1 * y * np.log(p)) / np.sum(w0 * (1 - y) + w1 * y)
+    for labels in (SOFT, SOFT[..., None], SOFT.astype("float64")[..., None]):
+        for function in (cross_entropy, lambda *x, **options: CrossEntropy(**options)(*x)):
+            assert float(function(labels, LOGIT, class_weights=weights)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int64"])
+def test_fit_takes_binary_labels_as_probabilities_and_as_ids_of_any_dtype(dtype):
+    labels = SOFT if dtype.startswith("float") else np.where(SOFT == 255, 255, SOFT > 0.5)
+    labels = labels.astype(dtype)[..., None]
+    model = keras.Sequential([keras.Input((2, 3, 1)), keras.layers.Conv2D(1, 1, kernel_initializer="ones")])
+    model.compile(keras.optimizers.SGD(), CrossEntropy())
+    y, p = labels.ravel()[:5].astype("float64"), 1 / (1 + np.exp(-LOGIT.ravel()[:5]))
+    expected = -np.mean((1 - y) * np.log(1 - p) + y * np.log(p))
+    assert model.fit(LOGIT, labels, verbose=0).history["loss"] == pytest.approx([expected], rel=1e-5)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 def test_batch_of_void_costs_nothing_and_moves_nothing(channels, label_smoothing):

@@ -103,6 +103,59 @@ def test_ohem_keeps_the_hard_pixels_and_at_least_a_share():
     assert float(losses.OHEM(min_kept=1.0, class_weights=WEIGHTS)(labels, logits)) == pytest.approx(whole, rel=1e-5)
 
 
+# Probabilities of the labels 0, 1, 0: 1/2, 1/4, 9/10; the last is easy. The fourth pixel is void.
+FOUR = np.array([[[0, 1, 0, 255]]])
+FOUR_LOGITS = np.log(np.array([[[[1, 1], [3, 1], [9, 1], [1, 1]]]], "float32"))
+
+
+def test_normaliser_of_ohem_is_the_weights_or_the_number_of_the_kept_pixels():
+    # Two are kept: ce log 2 with weight 3, ce log 4 with weight 1.
+    total = 3 * np.log(2) + 1 * np.log(4)
+    for normalizer, by in (("weights", 3 + 1), ("pixels", 2)):
+        loss = losses.OHEM(class_weights=[3, 1], normalizer=normalizer)
+        assert float(loss(FOUR, FOUR_LOGITS)) == pytest.approx(total / by, rel=1e-5)
+    plain = losses.OHEM(normalizer="pixels")(FOUR, FOUR_LOGITS)
+    assert float(plain) == pytest.approx((np.log(2) + np.log(4)) / 2, rel=1e-5)
+
+
+def test_normaliser_of_border_weights_is_the_weights_or_the_number_of_the_labelled_pixels():
+    # Each pixel lies at a border: 1 + w0 = 5 times the class weights 3, 1, 3.
+    total = 5 * (3 * np.log(2) + 1 * np.log(4) + 3 * np.log(10 / 9))
+    for normalizer, by in (("weights", 5 * (3 + 1 + 3)), ("pixels", 3)):
+        loss = losses.BoundaryWeighted(w0=4, sigma=1, class_weights=[3, 1], normalizer=normalizer)
+        assert float(loss(FOUR, FOUR_LOGITS)) == pytest.approx(total / by, rel=1e-5)
+
+
+def test_focal_loss_equals_the_arithmetic_with_and_without_class_weights():
+    # (1 - p)^2 ce: 1/4 log 2, 9/16 log 4, 1/100 log 10/9.
+    terms = np.array([np.log(2) / 4, 9 / 16 * np.log(4), np.log(10 / 9) / 100])
+    assert float(losses.Focal()(FOUR, FOUR_LOGITS)) == pytest.approx(terms.mean(), rel=1e-5)
+    weighted = losses.Focal(class_weights=[3, 1])(FOUR, FOUR_LOGITS)
+    assert float(weighted) == pytest.approx((terms * [3, 1, 3]).sum() / (3 + 1 + 3), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "ohem", "boundary_weighted"])
+def test_an_unknown_normaliser_is_refused(name):
+    with pytest.raises(ValueError, match="normalizer must be 'weights' or 'pixels', got 'mean'"):
+        make(name, normalizer="mean")(FOUR, FOUR_LOGITS)
+
+
+def test_dice_of_soft_binary_labels_equals_the_arithmetic():
+    # Intersection 0.5 * 0.9 + 1 * 0.25, predictions 0.5 + 1, targets 0.9 + 0.25; the third pixel is void.
+    labels, p = np.array([[[0.9, 0.25, 255]]], "float32")[..., None], np.array([[[0.5, 1, 1]]], "float32")[..., None]
+    assert float(Dice(from_logits=False)(labels, p)) == pytest.approx(1 - 2 * 0.7 / (1.5 + 1.15), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_soft_binary_labels_are_the_soft_one_hot_labels_of_two_classes(name):
+    labels, logits = sample(2, seed=18)
+    soft = np.where(labels == 255, 255, np.random.default_rng(0).random(labels.shape)).astype("float32")
+    pair = np.stack([1 - soft, soft], axis=-1) * (labels != 255)[..., None]
+    two = np.concatenate([np.zeros_like(logits[..., :1]), logits[..., :1]], axis=-1)
+    loss = make(name, 2, class_weights=[1.0, 2.0])  # so that regions count the background of a binary task too
+    assert float(loss(soft[..., None], two[..., 1:])) == pytest.approx(float(loss(pair, two)), rel=1e-5)
+
+
 @pytest.mark.parametrize("sigma", [1.0, 2.5])
 def test_borders_weigh_more_by_their_distance(sigma):
     rng = np.random.default_rng(0)
@@ -176,10 +229,11 @@ def test_half_precision_is_computed_in_float32(name):
     )
 
 
+@pytest.mark.parametrize(("classes", "stray"), [(3, 7), (1, 7), (1, 1.5), (1, -0.5)])
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_stray_label_makes_the_loss_nan(name):
-    logits = np.zeros((1, 1, 3, 3), "float32")
-    assert np.isnan(float(make(name, 3)(np.array([[[0, 1, 7]]]), logits)))
+def test_a_stray_label_makes_the_loss_nan(name, classes, stray):
+    logits = np.zeros((1, 1, 3, classes), "float32")
+    assert np.isnan(float(make(name, classes)(np.array([[[0, 1, stray]]]), logits)))
 
 
 @pytest.mark.parametrize("name", LOSSES)
