@@ -101,6 +101,25 @@ def test_the_model_chooses_among_the_weights_of_a_data_set(release, another, fil
         zoo.build("tiny", weights="leaves", input_shape=(None, None, 4))
 
 
+@pytest.mark.parametrize("way", ["name", "data set", "file"])
+def test_weights_of_other_options_are_not_taken_silently(release, file, way):
+    """`activation` changes what the net gives, and no tensor."""
+    path = put(file, pretrained.places(release)[1])
+    weights = {"name": release.name, "data set": "leaves", "file": path}[way]
+    told = rf"{weights} was trained with activation=None \(here 'softmax'\): .* by kseg.zoo.load$"
+    with pytest.warns(UserWarning, match=told):
+        zoo.build("tiny", weights=weights, activation="softmax")
+
+
+def test_weights_trained_with_options_say_so_to_a_builder_called_without(file, model, tmp_path):
+    arguments = {"num_classes": 3, "encoder": "small", "activation": "softmax"}
+    path = pretrained.save(model, tmp_path / "model.safetensors", builder="tiny", arguments=arguments)
+    with pytest.warns(UserWarning, match=r"trained with activation='softmax' \(here None\)"):
+        tiny.tiny(weights=path)
+    tiny.tiny(weights=path, activation="softmax")  # warnings are errors here
+    assert zoo.load(path).name == "tiny"
+
+
 def test_num_classes_may_be_left_out_and_not_contradicted(release):
     assert pretrained.resolve("leaves", None, "imagenet") == (3, None)
     with pytest.raises(ValueError, match=r"num_classes=5, but leaves was trained with 3: leave num_classes out"):
