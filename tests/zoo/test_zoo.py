@@ -172,3 +172,8 @@ def test_an_unknown_encoder_is_named_with_its_neighbours():
 def test_gray_images_work():
     model = zoo.unet(2, input_shape=(None, None, 1))
     assert model.predict_on_batch(np.zeros((1, 32, 32, 1), "uint8")).shape == (1, 32, 32, 2)
+
+
+@pytest.mark.parametrize("build", [*zoo.BUILDERS.values(), zoo.patch_classifier], ids=lambda build: build.__name__)
+def test_every_builder_compares_its_options_with_those_of_its_weights(build):
+    assert build.__code__ is pretrained.builder(build).__code__
