@@ -226,7 +226,8 @@ def fetch(release: Release) -> pathlib.Path:
         return path
     _, place = places(release)
     other = f" (the file there is another: {place.stat().st_size:,} bytes)" if place.is_file() else ""
-    cure = f"put {release.file}, {release.bytes:,} bytes with SHA-256 {release.sha256}, at {place}{other}"
+    file = f"put {release.file}, {release.bytes:,} bytes with SHA-256 {release.sha256}, at"
+    cure = f"{file} {place}{other}"
     urls = [address(f"{server}/{release.name}/{release.file}") for server in servers()]
     if not urls:
         raise FileNotFoundError(
@@ -237,3 +238,7 @@ def fetch(release: Release) -> pathlib.Path:
         return download.fetch(urls, sha256=release.sha256, size=release.bytes, folder=f"weights/{release.name}")
     except download.TransferError as error:
         raise download.TransferError(f"{error}; to do without: {cure}") from error
+    except OSError as error:  # a full disk, or one that cannot be written
+        below = place.relative_to(download.home())
+        told = f"{error.strerror or error}; to do without a download: {file} {below} below KSEG_HOME"
+        raise OSError(error.errno, told) from error

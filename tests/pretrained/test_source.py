@@ -1,5 +1,8 @@
 """From a name to a model: in the checkout, in the cache, from a server, or an error that says what to do."""
 
+import errno
+import os
+import pathlib
 import re
 import shutil
 
@@ -72,6 +75,22 @@ def test_a_server_that_fails_is_named_and_so_is_the_way_without(release, server,
     server.status = 404
     with pytest.raises(download.TransferError, match=r"the server answered 404 .*to do without: put model.safetensors"):
         zoo.load("tiny-small-leaves")
+
+
+@pytest.mark.parametrize(("number", "fault"), [(errno.ENOSPC, "the disk is full: "), (errno.EROFS, "cannot write to ")])
+def test_a_cache_that_cannot_be_written_is_told_with_what_to_put_where(release, server, monkeypatch, number, fault):
+    def refuse(*arguments, **options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setenv("KSEG_WEIGHTS_URL", server.url)
+    monkeypatch.setattr(pathlib.Path, "mkdir", refuse)
+    with pytest.raises(OSError, match=fault) as caught:
+        zoo.load("tiny-small-leaves")
+    told = str(caught.value)
+    assert caught.value.errno == number and "\n" not in told
+    for fact in ("set KSEG_HOME to another folder", f"{release.bytes:,} bytes", release.sha256):
+        assert fact in told
+    assert told.endswith(f"at {pathlib.Path('weights', release.name, release.file)} below KSEG_HOME")
 
 
 def test_a_damaged_file_is_not_used(release, file, model, server, monkeypatch):
