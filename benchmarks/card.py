@@ -75,7 +75,7 @@ $measured.
 | before storage (float32) | $original_miou | $original_pixel_accuracy | $original_mean_accuracy | $original_fwiou |
 
 The scores before storage: $original_measured.
-Storage as $dtype costs $cost mIoU (of 0 to 1); a negative number is a gain.
+$cost
 
 | class | IoU |
 | --- | --- |
@@ -96,7 +96,7 @@ $encoder_start
 
 ```bash
 kseg train zoo/$name/recipe.toml --run-folder runs/$name
-python -m benchmarks release runs/$name
+python -m benchmarks release runs/$name$called
 ```
 
 `recipe.toml` holds every setting (hash `$recipe`, seed $seed, $epochs epochs). `metrics.json` holds the confusion
@@ -141,7 +141,8 @@ def card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str, Any]
         original_mean_accuracy=_percent(original["mean_accuracy"]),
         original_fwiou=_percent(original["frequency_weighted_iou"]),
         original_measured=original["measured"],
-        cost=f"{metrics['cost']:.6f}",
+        cost=_cost(metrics),
+        called="" if release.name.endswith(f"-{release.dataset}") else f" --name {release.name}",
         ious="\n".join(f"| {name} | {_percent(iou)} |" for name, iou in scores["iou"].items()),
         weakest=" and ".join(f"{name} ({_percent(ious[name])})" for name in sorted(ious, key=ious.__getitem__)[:2]),
         limits=source.limits,
@@ -153,6 +154,18 @@ def card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str, Any]
         bytes=f"{release.bytes:,}",
         parameters=f"{release.parameters:,}",
     )
+
+
+def _cost(metrics: Mapping[str, Any]) -> str:
+    """A sentence on what storage costs, no finer than the score before storage is known."""
+    told = f"Storage as {metrics['dtype']} changes the mIoU (of 0 to 1) by"
+    digits = metrics["float32"].get("digits")
+    if digits is None:
+        return f"{told} {-metrics['cost']:+.6f}."
+    step = f"{10**-digits:.{digits}f}"
+    if metrics["cost"] == 0:
+        return f"{told} less than {step}, the leaderboard's precision."
+    return f"{told} {-metrics['cost']:+.{digits}f}, to the leaderboard's precision of {step}."
 
 
 def _percent(share: float | None) -> str:

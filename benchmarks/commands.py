@@ -175,16 +175,19 @@ def release_run(
     run: Annotated[pathlib.Path, typer.Argument(help="A finished run's folder, or one of zoo/ to be written anew.")],
     data_root: DataRoot = None,
     dtype: Annotated[str, typer.Option(help="How the weights are stored: float16 or float32.")] = "float16",
+    name: Annotated[str | None, typer.Option(help="builder-encoder-dataset, or that with -MORE behind it.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Put them in place of another recipe's.")] = False,
     to: Annotated[pathlib.Path, typer.Option(help="The folder of released weights.")] = release.ZOO,
     table: Annotated[pathlib.Path, typer.Option(help="The table of released weights.")] = release.table.TABLE,
 ):
     """Make released weights of a run: scores, card, picture, half-precision file and the entry in kseg's table."""
-    console.print(str(release.release(run, data_root=data_root, dtype=dtype, to=to, releases=table)))
+    folder = release.release(run, data_root=data_root, dtype=dtype, name=name, replace=replace, to=to, releases=table)
+    console.print(str(folder))
 
 
 @app.command("publish")
 def publish_all(
-    to: Annotated[pathlib.Path, typer.Option(help="A folder for a web server, a release page or a model hub.")],
+    to: Annotated[pathlib.Path, typer.Option(help="A folder for a web server or a model hub.")],
 ):
     """Lay out all released weights under the addresses at which kseg looks for them."""
     for path in publish.publish(to):

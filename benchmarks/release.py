@@ -26,6 +26,8 @@ SMALL = 16 * 10**6
 """Bytes up to which a weight file lies in the checkout."""
 LOSS = 5e-4
 """The mIoU that half precision may cost."""
+DIGITS = 4
+"""After the decimal point in a leaderboard."""
 EVERY = 24
 """The subset that tests measure again is every 24th test image: ten of CamVid's, seconds on any backend."""
 
@@ -59,6 +61,8 @@ def release(
     *,
     data_root: str | None = None,
     dtype: str = "float16",
+    name: str | None = None,
+    replace: bool = False,
     to: pathlib.Path = ZOO,
     releases: pathlib.Path = table.TABLE,
 ) -> pathlib.Path:
@@ -69,6 +73,9 @@ def release(
             scores before storage are then read from the leaderboards.
         data_root: Where data sets lie.
         dtype: How to store the weights.
+        name: What to call them: `builder-encoder-dataset`, which is the default, or that with more behind it; a folder
+            of `zoo/` keeps its name.
+        replace: Whether weights of that name that another recipe gave may go.
         to: The folder of released weights.
         releases: The table to enter them into.
 
@@ -77,7 +84,8 @@ def release(
 
     Raises:
         FileNotFoundError: The folder is neither, or the data are not there.
-        ValueError: The run is unfinished, on data of one's own, or half precision costs too much.
+        ValueError: The run is unfinished, on data of one's own or begun with a file of this machine, half precision
+            costs too much, or the name belongs to another recipe. Nothing has been written then.
     """
     file, recipe = _run(run)
     description = pretrained.describe(file)
@@ -87,14 +95,20 @@ def release(
         raise ValueError(
             f"{run} was trained on {description['dataset']!r}, whose licence benchmarks/card.py must state"
         )
+    if local := _local(recipe):
+        raise ValueError(f"the recipe in {run} begins with {local}: start it from released weights or an address")
     arguments = description["arguments"]
-    name = "-".join(filter(None, [description["builder"], arguments.get("encoder"), description["dataset"]]))
+    known = table.read(releases) if releases.is_file() else {}
+    name = _name(description, name or (run.resolve().name if file.name == FILE else None))
+    if name in known and known[name].recipe != hashed and not replace:
+        cure = f"give these a --name that begins with {name}-, or say --replace"
+        raise ValueError(f"{name} is released already, trained with recipe {known[name].recipe}, not {hashed}: {cure}")
     test = training.dataset(recipe, "test", data_root)
     batch_size = recipe.data.batch_size
     original = (
         _scores(file, test, batch_size) | {"measured": f"`kseg.training.evaluate` on the run's {file.name}"}
         if file.name != FILE
-        else _recorded(description)
+        else _recorded(description, _dtype(file))
     )
     with tempfile.TemporaryDirectory() as aside:
         stored = file if file.name == FILE else _store(file, pathlib.Path(aside) / FILE, description, dtype)
@@ -110,7 +124,7 @@ def release(
             "scores": (scores := _scores(stored, test, batch_size)),
             "subset": {"every": EVERY, **_scores(stored, Subset(test), batch_size)},
             "float32": original,
-            "cost": round(original["miou"] - scores["miou"], 6),  # of storage, in mIoU
+            "cost": _cost(original, scores),
             "recipe": hashed,
             "epoch": description["epoch"],
             "bytes": stored.stat().st_size,
@@ -136,21 +150,23 @@ def release(
         licence=card.SOURCES[description["dataset"]].licence,
         recipe=hashed,
     )
+    own = () if "encoder" in inspect.signature(zoo.BUILDERS[entry.builder]).parameters else ("encoder",)
     folder = to / name
     place = folder / FILE if entry.bytes <= SMALL else download.home() / "weights" / name / FILE
-    pretrained.write_aside(place, content)
-    own = () if "encoder" in inspect.signature(zoo.BUILDERS[entry.builder]).parameters else ("encoder",)
-    texts = {
-        "recipe.toml": toml.text(recipe, leave_out=own),
-        "metrics.json": compact(metrics),
-        "card.md": card.card(entry, metrics, recipe.model_dump(mode="json"), PICTURE),
+    known[name] = entry
+    files = {
+        place: content,
+        folder / "recipe.toml": toml.text(recipe, leave_out=own).encode(),
+        folder / "metrics.json": compact(metrics).encode(),
+        folder / "card.md": card.card(entry, metrics, recipe.model_dump(mode="json"), PICTURE).encode(),
+        folder / PICTURE: _picture(model, test),
+        to / "README.md": card.contents(known).encode(),
     }
-    for file_name, text in texts.items():
-        pretrained.write_aside(folder / file_name, text.encode())
-    pretrained.write_aside(folder / PICTURE, _picture(model, test))
-    known = {**(table.read(releases) if releases.is_file() else {}), name: entry}
-    table.write(known, releases)
-    pretrained.write_aside(to / "README.md", card.contents(known).encode())
+    for path, written in files.items():
+        pretrained.write_aside(path, written)
+    if place != folder / FILE:
+        (folder / FILE).unlink(missing_ok=True)  # a predecessor's that was smaller
+    table.write(known, releases)  # last: what it names is there
     return folder
 
 
@@ -164,6 +180,25 @@ def _run(run: pathlib.Path) -> tuple[pathlib.Path, training.Recipe]:
     if not (run / FILE).is_file():
         raise FileNotFoundError(f"{run} holds neither a finished run (result.json) nor released weights ({FILE})")
     return run / FILE, training.Recipe.from_toml(run / "recipe.toml")
+
+
+def _local(recipe: training.Recipe) -> str | None:
+    """The weights of this machine that a recipe begins with: a setting that others cannot repeat."""
+    begun = {"start": recipe.model.start, "encoder_weights": recipe.model.encoder_weights}
+    for key, weights in begun.items():
+        shared = weights in (None, "none", "imagenet", *pretrained.RELEASES) or re.match("https?://|hf://", weights)
+        if not shared:
+            return f"what is on this machine alone ([model] {key} = {weights!r})"
+    return None
+
+
+def _name(description: Mapping[str, Any], wanted: str | None) -> str:
+    """`builder-encoder-dataset`, or what is wanted, which begins so."""
+    encoder = description["arguments"].get("encoder")
+    name = "-".join(filter(None, [description["builder"], encoder, description["dataset"]]))
+    if wanted is not None and not re.fullmatch(rf"{re.escape(name)}(-[\w.]+)*", wanted):
+        raise ValueError(f"released weights of this run are called {name}, or {name}-MORE, not {wanted!r}")
+    return wanted or name
 
 
 def _store(file: pathlib.Path, path: pathlib.Path, description: Mapping[str, Any], dtype: str) -> pathlib.Path:
@@ -183,9 +218,14 @@ def _scores(file: pathlib.Path, test: data.Dataset, batch_size: int) -> dict[str
     return scores
 
 
-def _recorded(description: Mapping[str, Any]) -> dict[str, Any]:
+def _cost(original: Mapping[str, Any], scores: Mapping[str, Any]) -> float:
+    """What storage costs, in mIoU, as exactly as the score before storage is known."""
+    return round(original["miou"] - scores["miou"], original.get("digits", 6)) + 0.0  # not -0.0
+
+
+def _recorded(description: Mapping[str, Any], dtype: str) -> dict[str, Any]:
     """What the leaderboards say of the run whose weights were stored: its recipe and validation score tell it."""
-    val = round(description["scores"]["miou"], 4)
+    val = round(description["scores"]["miou"], DIGITS)
     for board in sorted(leaderboard.LEADERBOARDS.glob("*.csv")):
         rows = leaderboard.read(board)
         for _, row in rows[(rows["recipe"] == description["recipe"]) & (rows["val_miou"] == val)].iterrows():
@@ -193,8 +233,9 @@ def _recorded(description: Mapping[str, Any]) -> dict[str, Any]:
             return {
                 **{name: float(row[name]) for name in leaderboard.SCORES},
                 "iou": {name: None if pd.isna(iou) else float(iou) for name, iou in ious.items()},
-                "measured": f"row `{row['name']}` of benchmarks/leaderboards/{board.name}, written when the run ended; "
-                "its float32 file was not kept",
+                "digits": DIGITS,
+                "measured": f"row `{row['name']}` of benchmarks/leaderboards/{board.name}, written when the run ended"
+                + ("" if dtype == "float32" else "; its float32 file was not at hand"),
             }
     raise ValueError(f"no leaderboard has a row of recipe {description['recipe']} with a validation mIoU of {val}")
 

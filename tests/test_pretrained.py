@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from kseg import pretrained, zoo
+from kseg import encoders, pretrained, zoo
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
@@ -66,7 +66,7 @@ def test_num_classes_is_asked_for():
 
 def test_no_encoder_weights_are_fetched_when_weights_are_given(file, monkeypatch):
     asked = []
-    extract = zoo.unet.__globals__["encoders"].extract
+    extract = encoders.extract
     monkeypatch.setattr(
         "kseg.encoders.extract",
         lambda *args, weights, **options: asked.append(weights) or extract(*args, weights=weights, **options),

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks import publish, release, toml
+from benchmarks import card, publish, release, toml
 from benchmarks.commands import app
 from kseg import data, download, pretrained, training, zoo
 from kseg.pretrained import release as table
@@ -85,7 +85,8 @@ def test_a_folder_of_released_weights_is_written_anew_around_its_file(released, 
     monkeypatch.setattr("benchmarks.leaderboard.LEADERBOARDS", tmp_path)
     release.release(tmp_path / "zoo" / NAME, to=tmp_path / "zoo", releases=tmp_path / "table.json")
     metrics = json.loads((tmp_path / "zoo" / NAME / "metrics.json").read_text())
-    assert metrics["float32"]["measured"].startswith("row `old` of benchmarks/leaderboards/board.csv")
+    measured = metrics["float32"]["measured"]
+    assert measured.startswith("row `old` of benchmarks/leaderboards/board.csv") and "not at hand" in measured
     assert metrics["float32"]["iou"]["car"] == 0.25
     same = [(folder / NAME / "model.safetensors").read_bytes() for folder in (released.parent, tmp_path / "zoo")]
     assert same[0] == same[1]
@@ -105,9 +106,85 @@ def test_what_is_no_finished_run_is_refused(run, tmp_path):
     assert "is not finished" in str(command(tmp_path / "run", tmp_path).exception)
 
 
-def test_large_weights_go_to_the_cache(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(release, "SMALL", 10)
+@pytest.fixture
+def quick(released, monkeypatch):
+    """The scores are those of the first release: measuring them again takes most of the time."""
+    scores = json.loads((released / "metrics.json").read_text())["scores"]
+    monkeypatch.setattr(release, "_scores", lambda *arguments: dict(scores))
+
+
+@pytest.fixture
+def retrained(run, tmp_path):
+    """The same run, by another recipe."""
+
+    def change(**sections):
+        folder = shutil.copytree(run, tmp_path / "retrained", dirs_exist_ok=True)
+        recipe = training.Recipe.from_dict(tiny.content(epochs=1, **sections))
+        (folder / "recipe.json").write_text(recipe.model_dump_json())
+        told = pretrained.describe(run / "best.safetensors") | {"recipe": recipe.hash()}
+        pretrained.save(zoo.load(run / "best.safetensors"), folder / "best.safetensors", **told)
+        return folder
+
+    return change
+
+
+@pytest.mark.usefixtures("quick")
+def test_another_recipe_takes_no_name_away(run, retrained, tmp_path):
+    assert command(run, tmp_path / "zoo").exit_code == 0
+    other = retrained(seed=5)
+    before = {path: path.read_bytes() for path in (tmp_path / "zoo").rglob("*") if path.is_file()}
+    told = str(command(other, tmp_path / "zoo").exception)
+    assert f"{NAME} is released already" in told and "or say --replace" in told and "\n" not in told
+    assert before == {path: path.read_bytes() for path in (tmp_path / "zoo").rglob("*") if path.is_file()}
+    assert "not 'best'" in str(command(other, tmp_path / "zoo", "--name", "best").exception)
+    assert command(other, tmp_path / "zoo", "--name", f"{NAME}-seed5").exit_code == 0
+    assert f"release runs/{NAME}-seed5 --name {NAME}-seed5" in (tmp_path / "zoo" / f"{NAME}-seed5/card.md").read_text()
+    entries = table.read(tmp_path / "zoo" / "table.json")
+    assert entries.keys() == {NAME, f"{NAME}-seed5"}
+    assert command(other, tmp_path / "zoo", "--replace").exit_code == 0
+    replaced = table.read(tmp_path / "zoo" / "table.json")[NAME]
+    assert replaced.recipe == entries[f"{NAME}-seed5"].recipe != entries[NAME].recipe
+
+
+@pytest.mark.parametrize("model", [{"start": "runs/fcn16/best.safetensors"}, {"encoder_weights": "own.safetensors"}])
+def test_a_recipe_that_nobody_else_could_repeat_is_refused(retrained, tmp_path, model):
+    done = command(retrained(model=model), tmp_path / "zoo")
+    assert "on this machine alone" in str(done.exception) and repr(*model.values()) in str(done.exception)
+    assert not (tmp_path / "zoo").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_fails_on_the_way_leaves_all_as_it_was(run, tmp_path, monkeypatch):
+    def broken(*arguments):
+        raise RuntimeError("no picture")
+
+    monkeypatch.setattr(release, "_picture", broken)
+    assert command(run, tmp_path / "zoo").exit_code == 1
+    assert not (tmp_path / "zoo").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "digits", "told"),
+    [
+        (0.50004, 4, "changes the mIoU (of 0 to 1) by less than 0.0001, the leaderboard's precision."),
+        (0.49996, 4, "changes the mIoU (of 0 to 1) by less than 0.0001, the leaderboard's precision."),
+        (0.5003, 4, "changes the mIoU (of 0 to 1) by -0.0003, to the leaderboard's precision of 0.0001."),
+        (0.500012, None, "changes the mIoU (of 0 to 1) by -0.000012."),
+        (0.499988, None, "changes the mIoU (of 0 to 1) by +0.000012."),
+    ],
+)
+def test_what_storage_costs_is_told_as_exactly_as_it_is_known(before, digits, told):
+    original = {"miou": before} | ({"digits": digits} if digits else {})
+    cost = release._cost(original, {"miou": 0.5})
+    assert card._cost({"dtype": "float16", "float32": original, "cost": cost}) == f"Storage as float16 {told}"
+
+
+@pytest.mark.usefixtures("quick")
+def test_large_weights_go_to_the_cache_and_none_stay_behind(run, tmp_path, monkeypatch):
     monkeypatch.setenv("KSEG_HOME", str(tmp_path / "home"))
+    assert command(run, tmp_path / "zoo").exit_code == 0
+    assert (tmp_path / "zoo" / NAME / "model.safetensors").is_file()
+    monkeypatch.setattr(release, "SMALL", 10)
     assert command(run, tmp_path / "zoo").exit_code == 0
     assert not (tmp_path / "zoo" / NAME / "model.safetensors").exists()
     entry = table.read(tmp_path / "zoo" / "table.json")[NAME]
@@ -167,6 +244,13 @@ def test_what_was_published_is_what_the_table_names(released, tmp_path, monkeypa
             assert zoo.load(NAME).classes == releases[NAME].classes
         finally:
             server.shutdown()
+
+
+def test_the_table_of_this_checkout_can_be_published(tmp_path):
+    kept = {name: entry for name, entry in pretrained.RELEASES.items() if entry.bytes <= release.SMALL}
+    assert len(publish.publish(tmp_path, releases=kept)) == 5 * len(kept) + 1
+    for name, entry in kept.items():
+        assert download.file_sha256(tmp_path / name / entry.file) == entry.sha256
 
 
 def test_weights_that_are_not_here_cannot_be_published(released, tmp_path, monkeypatch):

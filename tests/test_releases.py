@@ -17,6 +17,10 @@ from kseg.pretrained import release as table
 
 ZOO = pathlib.Path(__file__).parents[1] / "zoo"
 RELEASES = dict(pretrained.RELEASES)
+KEPT = [name for name, release in RELEASES.items() if release.bytes <= SMALL]
+"""Those whose weights are in the checkout; what is larger, a server has."""
+HERE = {"streets", *(["camvid", "nuclei"] if os.environ.get("KSEG_DATA") else [])}
+MEASURED = [name for name in KEPT if RELEASES[name].dataset in HERE]
 
 
 @pytest.fixture(params=RELEASES)
@@ -38,9 +42,9 @@ def test_the_table_says_how_to_build_the_model(release):
     assert model.output_shape[-1] == (1 if len(release.classes) == 2 else len(release.classes))
 
 
-def test_its_name_is_builder_encoder_dataset(release):
+def test_its_name_begins_with_builder_encoder_dataset(release):
     parts = [release.builder, release.arguments.get("encoder"), release.dataset]
-    assert release.name == "-".join(part for part in parts if part)
+    assert f"{release.name}-".startswith("-".join(part for part in parts if part) + "-")
 
 
 def test_the_file_is_the_one_in_the_table_and_describes_itself_so(release):
@@ -64,7 +68,8 @@ def test_its_scores_are_those_measured(release, metrics):
 
 
 def test_storage_costs_next_to_nothing(metrics):
-    assert metrics["cost"] == pytest.approx(metrics["float32"]["miou"] - metrics["scores"]["miou"], abs=1e-6)
+    exactly = 10 ** -metrics["float32"].get("digits", 6)
+    assert metrics["cost"] == pytest.approx(metrics["float32"]["miou"] - metrics["scores"]["miou"], abs=exactly)
     assert metrics["cost"] <= LOSS == 0.0005
 
 
@@ -81,6 +86,7 @@ def test_its_card_and_picture_are_there(release, metrics):
     assert 10_000 < (folder / "predictions.png").stat().st_size < 300_000
 
 
+@pytest.mark.parametrize("release", KEPT, indirect=True)
 def test_scores_before_storage_that_a_leaderboard_gave_are_the_leaderboard_s(release, metrics):
     """A later run of the same recipe may have replaced its row: its validation score tells."""
     told = pretrained.describe(ZOO / release.name / release.file)
@@ -102,23 +108,21 @@ def test_all_files_together_are_small():
     assert sum(path.stat().st_size for path in ZOO.rglob("*") if path.is_file()) < 64e6
 
 
-@pytest.fixture(scope="module")
-def unet():
-    return zoo.unet(weights="camvid")
-
-
-def test_a_builder_and_a_data_set_name_the_weights(unet):
+def test_a_builder_and_a_data_set_name_the_weights():
     stored = safetensors.numpy.load_file(ZOO / "unet-efficientnet_lite0-camvid" / "model.safetensors")
+    unet = zoo.unet(weights="camvid")
     assert unet.output_shape == (None, None, None, 11)
     for key, variable in pretrained.weight_keys(unet).items():
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), stored[key].astype("float32"))
 
 
-def test_its_stated_scores_are_measured_again_where_the_images_are_at_hand(unet):
-    """On the subset that `metrics.json` states."""
-    metrics = json.loads((ZOO / "unet-efficientnet_lite0-camvid" / "metrics.json").read_text())
-    for dataset in ("camvid",) if "KSEG_DATA" in os.environ else ():
-        scores = training.evaluate(unet, Subset(data.load(dataset, "test"), metrics["subset"]["every"]), batch_size=2)
+if MEASURED:  # where no images are at hand there is no such test
+
+    @pytest.mark.parametrize("release", MEASURED, indirect=True)
+    def test_its_stated_scores_are_measured_again(release, metrics):
+        """On the subset that `metrics.json` states."""
+        subset = Subset(data.load(release.dataset, "test"), metrics["subset"]["every"])
+        scores = training.evaluate(ZOO / release.name / release.file, subset, batch_size=2)
         assert (scores["images"], metrics["subset"]["every"]) == (metrics["subset"]["images"], EVERY)
         assert scores["miou"] == pytest.approx(metrics["subset"]["miou"], abs=0.001)
 

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from kseg.download.lock import locked
@@ -36,12 +36,29 @@ def fetch(
     path = home() / folder / (name or PurePosixPath(urls[0]).name)
     if is_whole(path, sha256, size):
         return path
+    with writing(path) as alone:
+        if not (alone and is_whole(path, sha256, size)):  # else another process was quicker
+            _first(urls, path, sha256, size, resume=alone and bool(sha256))
+    return path
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[bool]:
+    """Makes a file's folder and holds the file's lock while the block writes it.
+
+    Args:
+        path: The file. Another process may have written it meanwhile: look again inside.
+
+    Yields:
+        Whether the lock is held, as `locked` does.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written: in one line, with what to do.
+    """
     with told(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path) as alone:
-            if not (alone and is_whole(path, sha256, size)):  # else another process was quicker
-                _first(urls, path, sha256, size, resume=alone and bool(sha256))
-    return path
+            yield alone
 
 
 def _first(urls: list[str], path: Path, sha256: str, size: int | None, *, resume: bool) -> None:

@@ -2,6 +2,7 @@
 
 from kseg.pretrained.file import HEADER, describe, save, weight_keys, write_aside
 from kseg.pretrained.loading import load, resolve
+from kseg.pretrained.options import builder
 from kseg.pretrained.release import RELEASES, Release
 from kseg.pretrained.source import fetch, find, locate, places, release_of
 
@@ -9,6 +10,7 @@ __all__ = [
     "HEADER",
     "RELEASES",
     "Release",
+    "builder",
     "describe",
     "fetch",
     "find",

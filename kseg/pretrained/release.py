@@ -16,7 +16,7 @@ class Release:
     """Trained weights that have a name: what they are, and how to know the file."""
 
     name: str
-    """`builder-encoder-dataset`, or `builder-dataset` where the builder has its own encoder."""
+    """`builder-encoder-dataset`, or `builder-dataset` where the builder has its own encoder; more may stand behind."""
     builder: str
     arguments: dict[str, Any]
     """The builder's keyword arguments, `num_classes` included."""

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import urllib.parse
+from typing import Any
 
 import keras
 
@@ -142,6 +143,22 @@ def locate(weights: str | os.PathLike, model: keras.Model | None = None, *, whol
     return fetch(releases[0] if weights in RELEASES else _fitting(os.fspath(weights), releases, model, whole))
 
 
+def arguments(weights: str | os.PathLike, model: keras.Model) -> dict[str, Any]:
+    """Returns the builder's arguments with which weights were trained.
+
+    Args:
+        weights: As in `locate`.
+        model: The model that they fill.
+
+    Returns:
+        The arguments, `num_classes` included.
+    """
+    if releases := named(weights):
+        found = releases[0] if weights in RELEASES else _fitting(os.fspath(weights), releases, model, whole=True)
+        return found.arguments
+    return describe(locate(weights))["arguments"]
+
+
 def _fetch_address(url: str) -> pathlib.Path:
     """The file at an address that no table knows: kept in the cache if it describes itself."""
     digest = hashlib.sha256(url.encode()).hexdigest()[:12]  # files of one name lie at many addresses
@@ -150,7 +167,7 @@ def _fetch_address(url: str) -> pathlib.Path:
     try:
         describe(path)
     except ValueError as error:
-        path.unlink()
+        path.unlink(missing_ok=True)  # another process may have removed it
         raise ValueError(f"{url} is no weight file of kseg, nothing was kept: {error}") from None
     return path
 
@@ -209,7 +226,8 @@ def fetch(release: Release) -> pathlib.Path:
         return path
     _, place = places(release)
     other = f" (the file there is another: {place.stat().st_size:,} bytes)" if place.is_file() else ""
-    cure = f"put {release.file}, {release.bytes:,} bytes with SHA-256 {release.sha256}, at {place}{other}"
+    file = f"put {release.file}, {release.bytes:,} bytes with SHA-256 {release.sha256}, at"
+    cure = f"{file} {place}{other}"
     urls = [address(f"{server}/{release.name}/{release.file}") for server in servers()]
     if not urls:
         raise FileNotFoundError(
@@ -220,3 +238,7 @@ def fetch(release: Release) -> pathlib.Path:
         return download.fetch(urls, sha256=release.sha256, size=release.bytes, folder=f"weights/{release.name}")
     except download.TransferError as error:
         raise download.TransferError(f"{error}; to do without: {cure}") from error
+    except OSError as error:  # a full disk, or one that cannot be written
+        below = place.relative_to(download.home())
+        told = f"{error.strerror or error}; to do without a download: {file} {below} below KSEG_HOME"
+        raise OSError(error.errno, told) from error

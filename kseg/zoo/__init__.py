@@ -6,6 +6,7 @@
 import difflib
 import inspect
 import os
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -178,13 +179,19 @@ def _published(source: str | os.PathLike) -> str:
     published = torchvision.PUBLISHED[name]
     converted = download.home() / "weights" / f"torchvision-{name}-{published.sha256}.safetensors"
     if not converted.exists():
-        arguments = {"num_classes": len(published.classes), **published.arguments}
-        file = download.fetch(published.url, sha256=published.sha256)
-        try:
-            model = build(published.builder, encoder_weights=None, **arguments)
-            pretrained.load(model, torchvision.convert(reader.read(file)))
-        finally:
-            file.unlink()  # the converted file is all that is needed
+        with download.writing(converted):
+            if not converted.exists():  # else another process was quicker
+                _convert(published, converted)
+    return os.fspath(converted)
+
+
+def _convert(published: torchvision.Published, converted: pathlib.Path) -> None:
+    """Downloads a checkpoint and saves it as a file of kseg, which is all that stays."""
+    arguments = {"num_classes": len(published.classes), **published.arguments}
+    file = download.fetch(published.url, sha256=published.sha256)
+    try:
+        model = build(published.builder, encoder_weights=None, **arguments)
+        pretrained.load(model, torchvision.convert(reader.read(file)))
         pretrained.save(
             model,
             converted,
@@ -194,4 +201,5 @@ def _published(source: str | os.PathLike) -> str:
             palette=published.palette,
             source=published.url,
         )
-    return os.fspath(converted)
+    finally:
+        file.unlink(missing_ok=True)  # without locks, another process may have been quicker

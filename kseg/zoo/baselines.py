@@ -14,6 +14,7 @@ from kseg.layers import ConvNormAct, SegmentationHead
 from kseg.zoo.refinement import refined
 
 
+@pretrained.builder
 def patch_classifier(
     num_classes: int | None = None,
     *,
@@ -165,6 +166,7 @@ def _dense_form(layer: keras.layers.Layer, rate: int, flat: tuple[int, ...]) -> 
     )
 
 
+@pretrained.builder
 def full_resolution(
     num_classes: int | None = None,
     *,

@@ -11,6 +11,7 @@ from kseg.zoo.fcn import auxiliary_head
 from kseg.zoo.refinement import refined
 
 
+@pretrained.builder
 def deeplabv3(
     num_classes: int | None = None,
     *,
@@ -85,6 +86,7 @@ def deeplabv3(
     return pretrained.load(refined(keras.Model(image, outputs, name="deeplabv3"), crf), weights)
 
 
+@pretrained.builder
 def deeplabv3plus(
     num_classes: int | None = None,
     *,

@@ -13,6 +13,7 @@ LARGE = (6, 12, 18, 24)
 SMALL = (2, 4, 8, 12)
 
 
+@pretrained.builder
 def deeplabv1(
     num_classes: int | None = None,
     *,
@@ -60,6 +61,7 @@ def deeplabv1(
     return pretrained.load(refined(keras.Model(image, logits, name="deeplabv1"), crf), weights)
 
 
+@pretrained.builder
 def deeplabv2(
     num_classes: int | None = None,
     *,

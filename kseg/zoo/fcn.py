@@ -13,6 +13,7 @@ AT_ONCE = {16: 0.01, 8: 0.0001}
 """By what the features of each stride are multiplied where all skips are trained at once."""
 
 
+@pretrained.builder
 def fcn32(
     num_classes: int | None = None,
     *,
@@ -57,6 +58,7 @@ def fcn32(
     return _fcn("fcn32", (), num_classes, encoder, encoder_weights, dropout, activation, crf, weights, input_shape)
 
 
+@pretrained.builder
 def fcn16(
     num_classes: int | None = None,
     *,
@@ -80,6 +82,7 @@ def fcn16(
     return _fcn("fcn16", (16,), num_classes, encoder, encoder_weights, dropout, activation, crf, weights, input_shape)
 
 
+@pretrained.builder
 def fcn8(
     num_classes: int | None = None,
     *,
@@ -110,6 +113,7 @@ def fcn8(
     )
 
 
+@pretrained.builder
 def fcn_dilated(
     num_classes: int | None = None,
     *,

@@ -22,6 +22,7 @@ from kseg.zoo.refinement import refined
 VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
+@pretrained.builder
 def segnet(
     num_classes: int | None = None,
     *,
@@ -78,6 +79,7 @@ def segnet(
     return pretrained.load(refined(keras.Model(image, logits, name="segnet"), crf), weights)
 
 
+@pretrained.builder
 def segnet_basic(
     num_classes: int | None = None,
     *,

@@ -20,6 +20,7 @@ from kseg.layers import (
 from kseg.zoo.refinement import refined
 
 
+@pretrained.builder
 def unet(
     num_classes: int | None = None,
     *,
@@ -78,6 +79,7 @@ def unet(
     return pretrained.load(refined(keras.Model(image, logits, name="unet"), crf), weights)
 
 
+@pretrained.builder
 def unet_2015(
     num_classes: int | None = None,
     *,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kseg import data, inference, visualize, zoo
+from kseg import data, inference, pretrained, visualize, zoo
 from tests.cli.command import kseg_command, refused
 from tests.training import tiny
 
@@ -174,3 +174,23 @@ def test_a_full_disk_leaves_no_half_of_a_file(weights, photos, tmp_path, monkeyp
     told = refused("predict", photos / "a", "--weights", weights, "-o", tmp_path)
     assert "the disk is full: " in told and "masks/1.png" in told
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_released_weights_label_a_street_without_a_network(tmp_path, monkeypatch):
+    def offline(*arguments, **options):
+        raise AssertionError("there is no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    monkeypatch.setattr("socket.create_connection", offline)
+    monkeypatch.delenv("KSEG_WEIGHTS_URL", raising=False)
+    monkeypatch.setenv("KSEG_HOME", str(tmp_path / "home"))
+    image, _ = data.load("streets", "test", count=1, size=(96, 128))[0]
+    Image.fromarray(image).save(tmp_path / "photo.jpg")
+    name = "unet-efficientnet_lite0-camvid"
+    done = kseg_command("predict", tmp_path / "photo.jpg", "--weights", name, "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    label = mask(tmp_path / "out/masks/photo.png")
+    road = pretrained.RELEASES[name].classes.index("road")
+    assert label.shape == (96, 128) and (label[-8:] == road).mean() > 0.9 and (label[:8] != road).all()
+    assert sum(float(row["share"]) for row in table(tmp_path / "out")) == pytest.approx(1, abs=0.01)
+    assert (tmp_path / "out/overlays/photo.jpg").is_file() and not (tmp_path / "home").exists()

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import os
 import pathlib
 import re
@@ -187,6 +188,52 @@ def test_a_full_disk_keeps_no_part(server, monkeypatch):
     assert error.errno == errno.ENOSPC
     assert left() == []
     assert fetch(server).read_bytes() == server.content
+
+
+class Small(io.FileIO):
+    """A file on a disk that has room for 3,000 bytes."""
+
+    def write(self, data):
+        room = 3000 - self.tell()
+        super().write(data[:room])
+        if len(data) > room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return len(data)
+
+
+def test_a_disk_that_fills_up_on_the_way_keeps_nothing(server, monkeypatch):
+    written = []
+
+    def opened(path, *mode):
+        if path.suffix == ".part":
+            written.append(path)
+            return Small(path, *mode)
+        return whole(path, *mode)
+
+    whole = pathlib.Path.open
+    server.pause = 0.1  # two pieces of 2,560 bytes
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "open", opened)
+        error = refused(server, match=r"the disk is full: .*weights has no room; nothing was kept, free some or set")
+    assert error.errno == errno.ENOSPC and written
+    assert left() == []
+    assert fetch(server).read_bytes() == server.content
+
+
+@pytest.mark.parametrize("call", ["mkdir", "open"])
+def test_a_read_only_file_system_is_one_line(server, monkeypatch, call):
+    """The folder is missing, or it is there."""
+
+    def read_only(path, *arguments, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.fspath(path))
+
+    if call == "open":
+        (download.home() / "weights").mkdir(parents=True)
+    monkeypatch.setattr(pathlib.Path, call, read_only)
+    error = refused(
+        server, match=r"cannot write to .*weights \(Read-only file system\); nothing was kept, set KSEG_HOME"
+    )
+    assert error.errno == errno.EROFS and server.asked == []
 
 
 # The package alone: importing all of kseg takes a backend's time to start.

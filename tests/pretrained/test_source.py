@@ -1,5 +1,8 @@
 """From a name to a model: in the checkout, in the cache, from a server, or an error that says what to do."""
 
+import errno
+import os
+import pathlib
 import re
 import shutil
 
@@ -74,6 +77,22 @@ def test_a_server_that_fails_is_named_and_so_is_the_way_without(release, server,
         zoo.load("tiny-small-leaves")
 
 
+@pytest.mark.parametrize(("number", "fault"), [(errno.ENOSPC, "the disk is full: "), (errno.EROFS, "cannot write to ")])
+def test_a_cache_that_cannot_be_written_is_told_with_what_to_put_where(release, server, monkeypatch, number, fault):
+    def refuse(*arguments, **options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setenv("KSEG_WEIGHTS_URL", server.url)
+    monkeypatch.setattr(pathlib.Path, "mkdir", refuse)
+    with pytest.raises(OSError, match=fault) as caught:
+        zoo.load("tiny-small-leaves")
+    told = str(caught.value)
+    assert caught.value.errno == number and "\n" not in told
+    for fact in ("set KSEG_HOME to another folder", f"{release.bytes:,} bytes", release.sha256):
+        assert fact in told
+    assert told.endswith(f"at {pathlib.Path('weights', release.name, release.file)} below KSEG_HOME")
+
+
 def test_a_damaged_file_is_not_used(release, file, model, server, monkeypatch):
     place = pretrained.places(release)[1]
     put(file, place)
@@ -99,6 +118,25 @@ def test_the_model_chooses_among_the_weights_of_a_data_set(release, another, fil
         ValueError, match=r"no released weights of 'leaves' fit this 'tiny' .*tiny-small-leaves, tiny-la"
     ):
         zoo.build("tiny", weights="leaves", input_shape=(None, None, 4))
+
+
+@pytest.mark.parametrize("way", ["name", "data set", "file"])
+def test_weights_of_other_options_are_not_taken_silently(release, file, way):
+    """`activation` changes what the net gives, and no tensor."""
+    path = put(file, pretrained.places(release)[1])
+    weights = {"name": release.name, "data set": "leaves", "file": path}[way]
+    told = rf"{weights} was trained with activation=None \(here 'softmax'\): .* by kseg.zoo.load$"
+    with pytest.warns(UserWarning, match=told):
+        zoo.build("tiny", weights=weights, activation="softmax")
+
+
+def test_weights_trained_with_options_say_so_to_a_builder_called_without(file, model, tmp_path):
+    arguments = {"num_classes": 3, "encoder": "small", "activation": "softmax"}
+    path = pretrained.save(model, tmp_path / "model.safetensors", builder="tiny", arguments=arguments)
+    with pytest.warns(UserWarning, match=r"trained with activation='softmax' \(here None\)"):
+        tiny.tiny(weights=path)
+    tiny.tiny(weights=path, activation="softmax")  # warnings are errors here
+    assert zoo.load(path).name == "tiny"
 
 
 def test_num_classes_may_be_left_out_and_not_contradicted(release):

@@ -6,6 +6,7 @@ from kseg import pretrained, zoo
 from kseg.layers import SegmentationHead
 
 
+@pretrained.builder
 def tiny(
     num_classes=None,
     *,

@@ -1,5 +1,6 @@
 """Models from other people's checkpoints, by name and by folder."""
 
+import concurrent.futures
 import hashlib
 
 import keras
@@ -84,6 +85,28 @@ def test_a_pytorch_file_is_called_one(network, tmp_path):
         torch.save(network.state_dict(), tmp_path / "net.pth", _use_new_zipfile_serialization=way)
         with pytest.raises(ValueError, match="is a PyTorch file, which does not say its model"):
             zoo.load(tmp_path / "net.pth")
+
+
+def test_of_two_that_convert_one_does_and_both_have_the_file(address, tmp_path, monkeypatch):
+    converted, convert = [], zoo._convert
+    monkeypatch.setattr(zoo, "_convert", lambda *arguments: converted.append(convert(*arguments)))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        files = list(pool.map(zoo._published, ["torchvision/fcn_resnet18"] * 2))
+    assert files[0] == files[1] and len(converted) == 1
+    assert [str(file) for file in (tmp_path / "home" / "weights").iterdir()] == files[:1]
+
+
+def test_a_download_that_another_process_removed_does_no_harm(address, tmp_path, monkeypatch):
+    """Where the file system knows no locks."""
+    save = pretrained.save
+
+    def slow(*arguments, **options):
+        for file in (tmp_path / "home" / "weights").glob("*.pth"):
+            file.unlink()  # it was there until now
+            return save(*arguments, **options)
+
+    monkeypatch.setattr(pretrained, "save", slow)
+    assert zoo.load("torchvision/fcn_resnet18").name == "fcn_dilated"
 
 
 @pytest.mark.parametrize("damage", ["changed", "truncated"])

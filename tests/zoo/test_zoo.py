@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kseg import losses, metrics, pretrained, zoo
+from kseg.zoo import fcn
 from tests.zoo.cheap import CHEAP, LITE
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -122,7 +123,7 @@ def test_vgg_classifier_weights_become_convolutions(monkeypatch):
         return classifier
 
     monkeypatch.setattr(keras.applications, "VGG16", vgg16)
-    zoo.fcn32.__globals__["_load_vgg_classifier"](convolutional, "vgg16")
+    fcn._load_vgg_classifier(convolutional, "vgg16")
     feature = rng.normal(size=(3, 2, 2, 3)).astype("float32")
     expected = classifier.predict_on_batch(feature)
     np.testing.assert_allclose(convolutional.predict_on_batch(feature)[:, 0, 0], expected, rtol=1e-5, atol=1e-6)
@@ -171,3 +172,8 @@ def test_an_unknown_encoder_is_named_with_its_neighbours():
 def test_gray_images_work():
     model = zoo.unet(2, input_shape=(None, None, 1))
     assert model.predict_on_batch(np.zeros((1, 32, 32, 1), "uint8")).shape == (1, 32, 32, 2)
+
+
+@pytest.mark.parametrize("build", [*zoo.BUILDERS.values(), zoo.patch_classifier], ids=lambda build: build.__name__)
+def test_every_builder_compares_its_options_with_those_of_its_weights(build):
+    assert build.__code__ is pretrained.builder(build).__code__

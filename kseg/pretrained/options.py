@@ -1,0 +1,74 @@
+"""Options change what a net computes, not its tensors: weights trained with others are never taken silently."""
+
+import functools
+import inspect
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec
+
+import keras
+
+from kseg.pretrained import source
+
+Arguments = ParamSpec("Arguments")
+FREE = ("num_classes", "encoder_weights", "weights", "input_shape")
+"""Parameters of builders that are no options: they are checked elsewhere, or may differ."""
+
+
+def builder(build: Callable[Arguments, keras.Model]) -> Callable[Arguments, keras.Model]:
+    """Makes a builder warn where its `weights` were trained with other options than it was called with.
+
+    A DeepLabV3 at stride 8 and one at stride 16 have the same tensors, and so have nets with another activation.
+
+    Args:
+        build: A function with the parameter `weights` that returns the model filled with them.
+
+    Returns:
+        The function. Its warning names the options, and how to have the model that was trained.
+
+    Example:
+        >>> @builder
+        ... def score(num_classes=None, *, weights=None):
+        ...     image = keras.Input((8, 8, 3))
+        ...     return keras.Model(image, keras.layers.Conv2D(num_classes, 1)(image))
+        >>> score(2).output_shape
+        (None, 8, 8, 2)
+    """
+    signature = inspect.signature(build)
+    defaults = {name: each.default for name, each in signature.parameters.items() if name not in FREE}
+
+    @functools.wraps(build)
+    def built(*arguments: Arguments.args, **options: Arguments.kwargs) -> keras.Model:
+        model = build(*arguments, **options)
+        called = signature.bind(*arguments, **options).arguments
+        weights: str | os.PathLike | None = called.get("weights")
+        if weights is None or os.fspath(weights).endswith(".weights.h5"):  # Keras's files do not tell their options
+            return model
+        mine = {**defaults, **{name: value for name, value in called.items() if name in defaults}}
+        other = _differences(mine, {**defaults, **source.arguments(weights, model)})
+        if other:
+            cure = "call the builder so, or take the model as it was trained by kseg.zoo.load"
+            warnings.warn(f"{weights} was trained with {', '.join(other)}: {cure}", stacklevel=2)
+        return model
+
+    return built
+
+
+def _differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """`"output_stride=8 (here 16)"` for each option that differs; lists and tuples are one here, as in JSON."""
+    found = []
+    for name in sorted((mine.keys() | theirs.keys()) - set(FREE)):
+        here, there = _plain(mine.get(name)), _plain(theirs.get(name))
+        if here != there:
+            found.append(f"{name}={there!r} (here {here!r})")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON gives it back: what is no JSON, an encoder of one's own, stays as it is."""
+    try:
+        return json.loads(json.dumps(value))
+    except TypeError:
+        return value
