@@ -145,6 +145,17 @@ def test_the_best_on_the_validation_split_get_more_seeds_at_the_end(worked, tmp_
     listed = [(run.name, run.recipe.seed, run.folder.name) for run in runs.queue(more, tmp_path, rows)]
     best = rows.loc[rows["val_miou"].idxmax(), "name"]
     assert listed[2:] == [(best, 8, f"{best}-seed8"), (best, 9, f"{best}-seed9")]
+    other = next(name for name in rows["name"] if name != best)
+    better = rows[rows["name"] == other].assign(val_miou=2.0)
+    strangers = [
+        better.assign(name="smp.Unet", backend="a peer's"),
+        better.assign(name="another model's name"),
+        better.assign(suite="another suite"),
+        better.assign(backend="another backend"),
+        better.assign(device="another GPU" if better["device"].iloc[0].startswith("CPU") else "CPU, 0 cores"),
+    ]
+    assert [run.name for run in runs.queue(more, tmp_path, pd.concat([rows, *strangers]))][2:] == [best, best]
+    assert [run.name for run in runs.queue(more, tmp_path, pd.concat([rows, better]))][2:] == [other, other]
     assert len(list(runs.queue(more, tmp_path, rows[:1]))) == 2  # not before every model has its row
 
 
