@@ -5,7 +5,6 @@
 
 import json
 import pathlib
-import resource
 import statistics
 import subprocess
 import sys
@@ -17,9 +16,11 @@ import keras
 import numpy as np
 import pandas as pd
 
+from benchmarks import machine
 from kseg import data, metrics
 from kseg.inference import Predictor, dense_crf, tune_crf
 from kseg.layers import ConvCRF
+from kseg.training.memory import process_peak
 
 ROOT = pathlib.Path(__file__).parents[1]
 CLASSES, ITERATIONS, REPEATS = 12, 10, 5
@@ -59,9 +60,9 @@ def cost(size: tuple[int, int]) -> dict[str, Any]:
     def ours() -> np.ndarray:
         return dense_crf(image, p, iterations=ITERATIONS)
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = process_peak()
     found = ours()
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    memory = machine.memory_raised(before)
     reference = theirs()
     times: dict[Callable, list[float]] = {ours: [], theirs: []}
     for _ in range(REPEATS):
@@ -74,7 +75,7 @@ def cost(size: tuple[int, int]) -> dict[str, Any]:
         "seconds": round(mine, 3),
         "reference_seconds": round(other, 3),
         "ratio": round(mine / other, 2),
-        "memory_mb": round(memory),
+        "memory_mb": memory,
         "labels": round(float((found.argmax(-1) == reference.argmax(-1)).mean()), 4),
         "difference": round(float(np.abs(found - reference).mean()), 5),
     }

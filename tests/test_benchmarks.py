@@ -8,13 +8,14 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import keras
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import cost, crf, leaderboard, loader, runs, scoring, suite, tables
+from benchmarks import cost, crf, leaderboard, loader, machine, runs, scoring, suite, tables
 from benchmarks.commands import app
 from kseg import data, training, zoo
 from kseg.data.camvid import CLASSES
@@ -293,6 +294,25 @@ def test_the_dense_crf_is_timed_against_its_authors_code():
     found = crf.cost_apart((48, 64))
     assert found["ratio"] == pytest.approx(found["seconds"] / found["reference_seconds"], rel=0.2, abs=0.02)
     assert found["labels"] > 0.99 and found["difference"] < 0.01
+
+
+def test_where_processes_tell_no_memory_the_rest_is_measured(monkeypatch):
+    """Windows has no module `resource`."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+    found = cost.measure("encoder-decoder", (17, 20))
+    assert found["memory_mb"] is None and found["seconds"] > 0
+    rows = pd.DataFrame([found]).assign(ratio=1.0, size="17x20", backend="jax")
+    assert cost.shown(rows)["memory"].tolist() == [""]
+
+
+def test_memory_is_counted_in_bytes_on_a_mac(monkeypatch):
+    """Where `ru_maxrss` is in bytes; on Linux it is in units of 1024."""
+    usage = types.SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda who: types.SimpleNamespace(ru_maxrss=3 * 2**20))
+    monkeypatch.setitem(sys.modules, "resource", usage)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert machine.memory_raised(2**20) == 2
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert machine.memory_raised(2**30) == 2 * 2**10
 
 
 def test_every_way_of_refining_is_scored():
