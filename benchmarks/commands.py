@@ -19,11 +19,14 @@ from benchmarks import cost as costs
 from benchmarks import crf as crfs
 from benchmarks import leaderboard, page, publish, rehearsal, release, runs, scoring, suite, tables
 from benchmarks import loader as loaders
-from kseg import data, pretrained, visualize
+from kseg import data, download, pretrained
+from kseg.training.samples import sample_picture
 
 ROOT = pathlib.Path(__file__).parents[1]
 COST = ROOT / "benchmarks/cost.csv"
 CRF = ROOT / "benchmarks/crf.csv"
+CRF_COST = ROOT / "benchmarks/crf_cost.csv"
+SCORES = ROOT / "benchmarks/scores.csv"
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 console = rich.console.Console(highlight=False, soft_wrap=True)
 
@@ -38,7 +41,9 @@ def quickstart(
     chosen = suite.load("quickstart")
     runs.work(chosen, out, out / "leaderboard.csv")
     models = {name: kseg.zoo.load(out / name / "best.safetensors") for name in chosen.recipes}
-    _save_grid(out / "predictions.png", data.load("streets", "test"), models)
+    test = data.load("streets", "test")
+    picture = sample_picture(models, test, np.linspace(0, len(test) - 1, 4))
+    Image.fromarray(picture).save(out / "predictions.png")
     _print(leaderboard.read(out / "leaderboard.csv"))
     console.print(f"{out / 'leaderboard.csv'}\n{out / 'predictions.png'}")
 
@@ -78,9 +83,7 @@ def run(
             go_on = [argument for argument in sys.argv[1:] if argument != "--worked"]
             os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *go_on, *limit, "--worked"])
 
-    if minutes is not None:
-        minutes -= (time.perf_counter() - benchmarks.START) / 60
-    runs.work(chosen, folder, path, data_root=data_root, minutes=minutes, worked=worked, afresh=afresh)
+    runs.work(chosen, folder, path, data_root=data_root, minutes=_left(minutes), worked=worked, afresh=afresh)
     _print(leaderboard.read(path))
     console.print(str(path))
 
@@ -90,7 +93,10 @@ def peer(
     name: Annotated[str, typer.Argument(metavar="SUITE", help="A name in benchmarks/suites, or a TOML file.")],
     data_root: DataRoot = None,
     budget: Annotated[str | None, typer.Option(help="cpu or gpu; gpu where the backend sees one.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop cleanly in that time; the same command goes on.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Train no longer; the same command goes on. The last start's test comes on top."),
+    ] = None,
     out: Annotated[pathlib.Path, typer.Option(help="Where run folders go.")] = ROOT / "runs",
     board: Annotated[pathlib.Path | None, typer.Option(help="The CSV; benchmarks/leaderboards/SUITE.csv.")] = None,
 ):
@@ -99,7 +105,7 @@ def peer(
 
     chosen = suite.load(name, budget)
     path = board or leaderboard.LEADERBOARDS / f"{chosen.title}.csv"
-    peers.run(chosen, runs.folder_of(chosen, out), path, data_root=data_root, minutes=minutes)
+    peers.run(chosen, runs.folder_of(chosen, out), path, data_root=data_root, minutes=_left(minutes))
     _print(leaderboard.read(path))
 
 
@@ -120,7 +126,9 @@ def table():
     contents = {f"leaderboard {title}": tables.shown(rows) for title, rows in boards.items()}
     contents |= {f"published {path.stem}": tables.published(path.stem) for path in tables.PUBLISHED.glob("*.csv")}
     contents["cost"] = costs.shown(pd.read_csv(COST))
-    contents["crf"] = crfs.shown(pd.read_csv(CRF))
+    contents["crf"] = crfs.shown(crfs.read(CRF))
+    contents["crf cost"] = crfs.cost_shown(pd.read_csv(CRF_COST))
+    contents["scores"] = scoring.shown(pd.read_csv(SCORES))
     for title, content in contents.items():
         begin, end = f"<!-- {title} -->\n", f"<!-- end {title} -->"
         if begin not in text or end not in text:
@@ -140,34 +148,36 @@ def cost(
     out: Annotated[pathlib.Path, typer.Option(help="The CSV.")] = COST,
 ):
     """Compare what labelling one image costs: sliding window, full resolution, encoder and decoder."""
-    table = costs.compare(size)
-    pretrained.write_aside(out, table.to_csv(index=False, lineterminator="\n").encode())
-    console.print(table.to_string(index=False))
-    console.print(f"{out}")
+    _store(costs.compare(size), out)
 
 
 @app.command()
-def scores():
-    """Time what scoring adds to an evaluation: to a U-Net's inference on images of 360x480."""
-    for key, value in scoring.compare().items():
-        console.print(f"{key:12} {value}")
+def scores(
+    size: Annotated[tuple[int, int], typer.Option(help="Height and width of the images.")] = (360, 480),
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 8,
+    out: Annotated[pathlib.Path, typer.Option(help="The CSV, a row a backend.")] = SCORES,
+):
+    """Time what scoring adds to an evaluation: to a U-Net's inference, on this backend."""
+    _store(pd.DataFrame([scoring.compare(size, batch_size)]), out, key="backend")
 
 
 @app.command()
 def crf(
-    weights: Annotated[str | None, typer.Option(help="Also score this model on CamVid without and with CRFs.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="A file or a released name: also score it on CamVid without and with CRFs.")
+    ] = None,
     data_root: DataRoot = None,
     out: Annotated[pathlib.Path, typer.Option(help="The CSV of those scores.")] = CRF,
+    cost_out: Annotated[pathlib.Path, typer.Option(help="The CSV of times, a row an image.")] = CRF_COST,
 ):
     """Time the dense CRF against its authors' code; with --weights, see what CRFs are worth on CamVid."""
-    for key, value in crfs.cost_apart().items():
-        console.print(f"{key:18} {value}")
+    measured = [crfs.cost_apart(name, data_root=data_root) for name in crfs.pictures(data_root)]
+    _store(pd.DataFrame(measured), cost_out, key="image")
     if weights is not None:
+        file = pathlib.Path(pretrained.locate(weights))
+        model = kseg.zoo.load(file)
         splits = {name: data.load("camvid", name, root=data_root) for name in ("val", "test")}
-        table = crfs.worth(kseg.zoo.load(weights), splits)
-        pretrained.write_aside(out, table.to_csv(index=False, lineterminator="\n").encode())
-        console.print(table.to_string(index=False))
-        console.print(f"{out}")
+        _store(crfs.worth(model, splits).assign(weights_sha256=download.file_sha256(file)[:12]), out)
 
 
 @app.command("release")
@@ -207,15 +217,18 @@ def loader(
         console.print(measured.round(2).to_string(index=False))
 
 
-def _save_grid(path: pathlib.Path, test: data.Dataset, models: dict) -> None:
-    """A row an image: image, label, and what each model predicts."""
-    rows = []
-    for place in np.linspace(0, len(test) - 1, 4).astype(int):
-        image, label = test[int(place)]
-        predicted = [model.predict_on_batch(image[None])[0].argmax(-1) for model in models.values()]
-        rows.append([image, *(visualize.colorize(mask, test.palette) for mask in (label, *predicted))])
-    picture = visualize.grid(rows, titles=["image", "label", *models])
-    Image.fromarray(picture).save(path)
+def _left(minutes: float | None) -> float | None:
+    """Minutes less those that this process has taken to start."""
+    return None if minutes is None else minutes - (time.perf_counter() - benchmarks.START) / 60
+
+
+def _store(rows: pd.DataFrame, path: pathlib.Path, key: str | None = None) -> None:
+    """Shows rows and writes them to a CSV; with `key`, rows of another key that it holds stay."""
+    console.print(rows.to_string(index=False))
+    if key is not None and path.is_file():
+        rows = pd.concat([pd.read_csv(path), rows]).drop_duplicates(key, keep="last").sort_values(key)
+    pretrained.write_aside(path, rows.to_csv(index=False, lineterminator="\n").encode())
+    console.print(f"{path}")
 
 
 def _print(rows: pd.DataFrame) -> None:

@@ -5,7 +5,6 @@
 
 import json
 import pathlib
-import resource
 import subprocess
 import sys
 import time
@@ -16,7 +15,9 @@ import keras
 import numpy as np
 import pandas as pd
 
+from benchmarks import machine
 from kseg import zoo
+from kseg.training.memory import process_peak
 
 ROOT = pathlib.Path(__file__).parents[1]
 BATCH = 256
@@ -63,17 +64,17 @@ def measure(way: str, size: tuple[int, int]) -> dict[str, Any]:
 
     Returns:
         `way`, `seconds` (the second run: the first one compiles), `multiply_adds`, and `memory_mb`: by how much
-        labelling raised the process's greatest memory.
+        labelling raised the process's greatest memory, None where the system does not tell.
     """
     image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype("uint8")
     label, times, cost = WAYS[way](image)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = process_peak()
     label()
     start = time.perf_counter()
     label()
     seconds = (time.perf_counter() - start) * times
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return {"way": way, "seconds": round(seconds, 3), "multiply_adds": cost, "memory_mb": round(memory)}
+    memory = machine.memory_raised(before)
+    return {"way": way, "seconds": round(seconds, 3), "multiply_adds": cost, "memory_mb": memory}
 
 
 def compare(size: tuple[int, int]) -> pd.DataFrame:
@@ -112,7 +113,7 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
             "seconds": [f"{value:.2f}" for value in rows["seconds"]],
             "to the encoder-decoder's": [f"{value:.1f}" for value in rows["ratio"]],
             "multiply-adds": [f"{value / 1e9:,.1f} G" for value in rows["multiply_adds"]],
-            "memory": [f"{value} MB" for value in rows["memory_mb"]],
+            "memory": ["" if pd.isna(value) else f"{value:.0f} MB" for value in rows["memory_mb"]],
             "size": rows["size"],
             "backend": rows["backend"],
         }

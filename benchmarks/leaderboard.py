@@ -1,14 +1,12 @@
 """Leaderboards: one CSV a suite, one row a run. No number in them is typed by hand."""
 
-import contextlib
-import hashlib
 import inspect
 import io
-import os
+import math
 import pathlib
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -19,7 +17,8 @@ from benchmarks import suite as suites
 from benchmarks.machine import current_commit, device
 from benchmarks.suite import Suite
 from benchmarks.tables import markdown, shown
-from kseg import data, metrics, pretrained, zoo
+from kseg import data, download, metrics, pretrained, zoo
+from kseg.download.lock import locked
 from kseg.inference import Predictor
 from kseg.training import Recipe
 
@@ -85,7 +84,7 @@ def row(
         "device": device(),
         "backend": result["backend"],
         "versions": " ".join(f"{package}={result[package]}" for package in (*PACKAGES, result["backend"])),
-        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "weights_sha256": download.file_sha256(weights),
     }
 
 
@@ -222,7 +221,8 @@ def add(path: pathlib.Path, new: Mapping[str, Any]) -> None:
         path: The CSV file.
         new: What `row` returned.
     """
-    with _alone(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path, patience=math.inf):
         old = read(path)
         rows = pd.DataFrame([*old.to_dict("records"), new])
         columns = [*new, *(column for column in old.columns if column not in new)]
@@ -233,23 +233,6 @@ def _write(path: pathlib.Path, rows: pd.DataFrame) -> None:
     text = io.StringIO()
     rows.to_csv(text, index=False, lineterminator="\n")
     pretrained.write_aside(path, text.getvalue().encode())
-
-
-@contextlib.contextmanager
-def _alone(path: pathlib.Path) -> Iterator[None]:
-    """Keeps other processes from the leaderboards of a folder while the block runs."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: one process at a time, please
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)  # the folder itself: a lock file would stay behind
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
 
 
 def fill(path: pathlib.Path) -> int:
@@ -267,7 +250,7 @@ def fill(path: pathlib.Path) -> int:
         for recipe in suite.recipes.values():
             seeded = [recipe.model_copy(update={"seed": seed}) for seed in (recipe.seed, *suite.seeds)]
             known |= {each.hash(): (suite, each) for each in seeded}
-    with _alone(path):
+    with locked(path, patience=math.inf):
         board = read(path)
         classes = sum(column.startswith("iou_") for column in board)
         rows = board.to_dict("records")

@@ -7,6 +7,8 @@ import subprocess
 
 import keras
 
+from kseg.training.memory import process_peak
+
 
 def current_commit() -> str:
     """Returns the checkout's commit, with a `+` where the code differs from it; empty outside git.
@@ -52,4 +54,22 @@ def device(backend: str | None = None) -> str:
 
         if gpus := tf.config.list_physical_devices("GPU"):
             return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    return processor()
+
+
+def processor() -> str:
+    """Names the processor and the number of its cores."""
     return f"CPU {platform.machine()}, {os.cpu_count()} cores"
+
+
+def memory_raised(since: int | None) -> int | None:
+    """Tells by how much this process's greatest memory has grown.
+
+    Args:
+        since: What `process_peak` returned before.
+
+    Returns:
+        Megabytes of 2**20, or None where the system does not tell.
+    """
+    peak = process_peak()
+    return None if peak is None or since is None else round((peak - since) / 2**20)

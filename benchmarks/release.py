@@ -15,9 +15,11 @@ import pandas as pd
 from PIL import Image
 
 from benchmarks import card, leaderboard, toml
+from benchmarks.subset import Subset
 from kseg import data, download, pretrained, training, visualize, zoo
 from kseg.pretrained import release as table
 from kseg.training.folder import versions
+from kseg.training.samples import sample_picture
 
 ZOO = pathlib.Path(__file__).parents[1] / "zoo"
 FILE = "model.safetensors"
@@ -30,30 +32,6 @@ DIGITS = 4
 """After the decimal point in a leaderboard."""
 EVERY = 24
 """The subset that tests measure again is every 24th test image: ten of CamVid's, seconds on any backend."""
-
-
-class Subset(data.Dataset):
-    """Every n-th image of a data set, from the first.
-
-    Args:
-        whole: The data set.
-        every: n.
-    """
-
-    def __init__(self, whole: data.Dataset, every: int = EVERY):
-        super().__init__(whole.name, whole.classes, whole.palette)
-        self.whole, self.every = whole, every
-
-    def __len__(self) -> int:
-        return -(-len(self.whole) // self.every)
-
-    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Reads one pair."""
-        return self.whole.read(index * self.every)
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Returns the height and the width of one image."""
-        return self.whole.size(index * self.every)
 
 
 def release(
@@ -122,7 +100,7 @@ def release(
             "dtype": _dtype(stored),
             "measured": f"`kseg.training.evaluate` on {keras.backend.backend()}",
             "scores": (scores := _scores(stored, test, batch_size)),
-            "subset": {"every": EVERY, **_scores(stored, Subset(test), batch_size)},
+            "subset": {"every": EVERY, **_scores(stored, Subset(test, EVERY), batch_size)},
             "float32": original,
             "cost": _cost(original, scores),
             "recipe": hashed,
@@ -255,14 +233,9 @@ def compact(content: Mapping[str, Any]) -> str:
 
 def _picture(model: keras.Model, test: data.Dataset) -> bytes:
     """Three test images, their labels and what the model predicts, as PNG."""
-    rows = []
-    for place in np.linspace(0, len(test) - 1, 7).astype(int)[1::2]:
-        image, label = test[int(place)]
-        output = model.predict_on_batch(image[None])[0]
-        predicted = output[..., 0] > 0 if output.shape[-1] == 1 else output.argmax(-1)
-        rows.append([image, *(visualize.colorize(mask, test.palette) for mask in (label, predicted))])
+    places = np.linspace(0, len(test) - 1, 7)[1::2]
     names = visualize.legend(test.classes, test.palette, columns=6, font_size=14)
-    picture = visualize.grid(rows, titles=["image", "label", "prediction"], footer=names, cell_width=240)
+    picture = sample_picture({"prediction": model}, test, places, footer=names, cell_width=240)
     content = io.BytesIO()
     Image.fromarray(picture).save(content, "png", optimize=True)
     return content.getvalue()

@@ -35,8 +35,7 @@ class Run:
     def state(self, rows: pd.DataFrame, title: str) -> str:
         """Says how far the run is: `"done"`, `"missing"`, `"trained, not tested"` or `"stopped after epoch 3"`.
 
-        A row of the same recipe on the same backend counts, from the same kind of device: any GPU, or these cores.
-        A folder in which such a run was begun anew and not finished goes before its row.
+        What `rows` returns counts. A folder in which such a run was begun anew and not finished goes before its row.
 
         Args:
             rows: The leaderboard.
@@ -49,14 +48,25 @@ class Run:
         log = self.folder / "log.csv"
         if self._is_mine() and not finished and log.is_file():
             return f"stopped after epoch {len(pd.read_csv(log))} of {self.recipe.epochs}"
-        if not rows.empty:
-            same = (rows["suite"] == title) & (rows["name"] == self.name) & (rows["recipe"] == self.recipe.hash())
-            same &= (rows["backend"] == keras.backend.backend()) & (
-                rows["device"].map(_kind) == _kind(machine.device())
-            )
-            if same.any():
-                return "done"
+        if not self.rows(rows, title).empty:
+            return "done"
         return "trained, not tested" if self._is_mine() and finished else "missing"
+
+    def rows(self, board: pd.DataFrame, title: str) -> pd.DataFrame:
+        """Returns the run's rows: of its recipe, on this backend and this kind of device: any GPU, or these cores.
+
+        Args:
+            board: The leaderboard.
+            title: The suite's.
+
+        Returns:
+            At most one row a device.
+        """
+        if board.empty:
+            return board
+        same = {"suite": title, "name": self.name, "recipe": self.recipe.hash(), "backend": keras.backend.backend()}
+        mine = board[(board[list(same)] == pd.Series(same)).all(axis=1)]
+        return mine[mine["device"].map(_kind) == _kind(machine.device())]
 
     def _is_mine(self) -> bool:
         path = self.folder / "recipe.json"
@@ -87,10 +97,8 @@ def queue(suite: Suite, folder: pathlib.Path, rows: pd.DataFrame) -> Iterator[Ru
     yield from first
     if not suite.seeds or any(run.state(rows, suite.title) != "done" for run in first):
         return
-    scores = {run.recipe.hash(): run for run in first}
-    known = rows[rows["recipe"].isin(scores)].sort_values("val_miou", ascending=False, kind="stable")
-    for recipe in known["recipe"].unique()[: suite.best]:
-        run = scores[recipe]
+    reached = {run.name: run.rows(rows, suite.title)["val_miou"].fillna(-1).max() for run in first}
+    for run in sorted(first, key=lambda run: -reached[run.name])[: suite.best]:
         for seed in suite.seeds:
             seeded = run.recipe.model_copy(update={"seed": seed})
             yield Run(run.name, seeded, folder / f"{run.name}-seed{seed}")

@@ -6,7 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 
+from benchmarks import machine
 from kseg import data, metrics, zoo
 from kseg.training.evaluation import labeller
 
@@ -20,8 +22,8 @@ def compare(size: tuple[int, int] = (360, 480), batch_size: int = 8, repeats: in
         repeats: Runs of each, in turn; medians are compared.
 
     Returns:
-        `backend`, `predict_ms`, `scores_ms` (what scoring adds, from scores of the net to the confusion matrix) and
-        `share`, the second to the first.
+        `backend`, `predict_ms`, `scores_ms` (what scoring adds, from scores of the net to the confusion matrix),
+        `share` (the second to the first), `size`, `batch_size` and `device`.
     """
     streets = data.streets("val", count=batch_size, size=size)
     images, labels = (np.stack(arrays) for arrays in zip(*(streets[i] for i in range(batch_size)), strict=True))
@@ -44,4 +46,28 @@ def compare(size: tuple[int, int] = (360, 480), batch_size: int = 8, repeats: in
         "predict_ms": round(predict, 1),
         "scores_ms": round(scored - predict, 1),
         "share": round((scored - predict) / predict, 4),
+        "size": f"{size[0]}x{size[1]}",
+        "batch_size": batch_size,
+        "device": machine.device(),
     }
+
+
+def shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rounds for the page.
+
+    Args:
+        rows: What `compare` returned, a row a backend.
+
+    Returns:
+        Columns of text.
+    """
+    return pd.DataFrame(
+        {
+            "backend": rows["backend"],
+            "prediction": [f"{value:.1f} ms" for value in rows["predict_ms"]],
+            "scores add": [f"{value:.1f} ms" for value in rows["scores_ms"]],
+            "share": [f"{100 * value:.1f} %" for value in rows["share"]],
+            "batch": [f"{count} of {size}" for count, size in zip(rows["batch_size"], rows["size"], strict=True)],
+            "device": rows["device"],
+        }
+    )

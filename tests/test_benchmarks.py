@@ -8,15 +8,16 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import keras
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import cost, crf, leaderboard, loader, runs, scoring, suite, tables
+from benchmarks import cost, crf, leaderboard, loader, machine, runs, scoring, suite, tables
 from benchmarks.commands import app
-from kseg import data, training, zoo
+from kseg import data, pretrained, training, zoo
 from kseg.data.camvid import CLASSES
 from kseg.training import Recipe
 from tests.training import tiny as tiny_net
@@ -145,6 +146,17 @@ def test_the_best_on_the_validation_split_get_more_seeds_at_the_end(worked, tmp_
     listed = [(run.name, run.recipe.seed, run.folder.name) for run in runs.queue(more, tmp_path, rows)]
     best = rows.loc[rows["val_miou"].idxmax(), "name"]
     assert listed[2:] == [(best, 8, f"{best}-seed8"), (best, 9, f"{best}-seed9")]
+    other = next(name for name in rows["name"] if name != best)
+    better = rows[rows["name"] == other].assign(val_miou=2.0)
+    strangers = [
+        better.assign(name="smp.Unet", backend="a peer's"),
+        better.assign(name="another model's name"),
+        better.assign(suite="another suite"),
+        better.assign(backend="another backend"),
+        better.assign(device="another GPU" if better["device"].iloc[0].startswith("CPU") else "CPU, 0 cores"),
+    ]
+    assert [run.name for run in runs.queue(more, tmp_path, pd.concat([rows, *strangers]))][2:] == [best, best]
+    assert [run.name for run in runs.queue(more, tmp_path, pd.concat([rows, better]))][2:] == [other, other]
     assert len(list(runs.queue(more, tmp_path, rows[:1]))) == 2  # not before every model has its row
 
 
@@ -274,14 +286,43 @@ def test_every_way_of_labelling_an_image_is_measured(tmp_path):
 
 
 def test_the_table_of_crfs_in_the_readme_is_the_file():
-    table = tables.markdown(crf.shown(pd.read_csv(ROOT / "benchmarks/crf.csv")))
+    table = tables.markdown(crf.shown(crf.read(ROOT / "benchmarks/crf.csv")))
     assert f"<!-- crf -->\n{table}" in (ROOT / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "shown"),
+    [("crf cost", "crf_cost.csv", crf.cost_shown), ("scores", "scores.csv", scoring.shown)],
+)
+def test_the_tables_of_times_in_the_readme_are_the_files(name, file, shown):
+    table = tables.markdown(shown(pd.read_csv(ROOT / "benchmarks" / file)))
+    assert f"<!-- {name} -->\n{table}<!-- end {name} -->" in (ROOT / "README.md").read_text()
+
+
 def test_the_dense_crf_is_timed_against_its_authors_code():
-    found = crf.cost_apart((48, 64))
+    found = crf.cost_apart("streets", size=(48, 64))
+    assert (found["image"], found["size"]) == ("drawn street", "48x64")
     assert found["ratio"] == pytest.approx(found["seconds"] / found["reference_seconds"], rel=0.2, abs=0.02)
     assert found["labels"] > 0.99 and found["difference"] < 0.01
+
+
+def test_where_processes_tell_no_memory_the_rest_is_measured(monkeypatch):
+    """Windows has no module `resource`."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+    found = cost.measure("encoder-decoder", (17, 20))
+    assert found["memory_mb"] is None and found["seconds"] > 0
+    rows = pd.DataFrame([found]).assign(ratio=1.0, size="17x20", backend="jax")
+    assert cost.shown(rows)["memory"].tolist() == [""]
+
+
+def test_memory_is_counted_in_bytes_on_a_mac(monkeypatch):
+    """Where `ru_maxrss` is in bytes; on Linux it is in units of 1024."""
+    usage = types.SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda who: types.SimpleNamespace(ru_maxrss=3 * 2**20))
+    monkeypatch.setitem(sys.modules, "resource", usage)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert machine.memory_raised(2**20) == 2
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert machine.memory_raised(2**30) == 2 * 2**10
 
 
 def test_every_way_of_refining_is_scored():
@@ -294,6 +335,28 @@ def test_every_way_of_refining_is_scored():
     assert table.way.tolist() == ["without", "ConvCRF", "dense CRF"] * 2
     assert table.miou[0] == round(training.evaluate(model, streets)["miou"], 4)
     assert all(text.startswith("appearance=") for text in table.parameters if text)
+    assert table.search_images.tolist() == [0, 1, 1] * 2
+    assert set(table.backend) == {keras.backend.backend()}
+
+
+def test_released_weights_are_scored_by_name_and_rows_of_other_images_stay(tmp_path, monkeypatch):
+    (tmp_path / "CamVid/trainannot").mkdir(parents=True)
+    (tmp_path / "cost.csv").write_text("image,seconds\nanother image,1\ndrawn street,2\n")
+    scored = []
+    monkeypatch.setattr(crf, "cost_apart", lambda name, data_root: {"image": crf.PICTURES[name], "seconds": 3})
+    monkeypatch.setattr(crf, "worth", lambda *given: scored.append(given) or pd.DataFrame({"way": ["without"]}))
+    monkeypatch.setattr(data, "load", lambda name, split, root: split)
+    command = ["crf", "--weights", "unet-efficientnet_lite0-camvid", "--data-root", str(tmp_path)]
+    run = CliRunner().invoke(
+        app, [*command, "--out", str(tmp_path / "crf.csv"), "--cost-out", str(tmp_path / "cost.csv")]
+    )
+    assert run.exit_code == 0, run.output
+    ((model, splits),) = scored
+    assert model.name == "unet" and splits == {"val": "val", "test": "test"}
+    released = pretrained.RELEASES["unet-efficientnet_lite0-camvid"]
+    assert crf.read(tmp_path / "crf.csv")["weights_sha256"].tolist() == [released.sha256[:12]]
+    stored = pd.read_csv(tmp_path / "cost.csv").to_numpy().tolist()
+    assert stored == [["CamVid, test", 3], ["another image", 1], ["drawn street", 3]]
 
 
 def test_scoring_is_timed():

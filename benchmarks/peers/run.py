@@ -1,6 +1,5 @@
 """A peer's row: trained, tested and recorded as the suite's own models are."""
 
-import hashlib
 import pathlib
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from benchmarks import leaderboard, machine
 from benchmarks.peers import smp, training
 from benchmarks.suite import Suite
-from kseg import metrics, pretrained
+from kseg import download, metrics, pretrained
 from kseg.training import Recipe, Reporter, dataset
 
 
@@ -30,7 +29,8 @@ def run(
         folder: Where the suite's runs lie.
         board: The leaderboard's file.
         data_root: As in `kseg.training.train`.
-        minutes: Stop in that time; the same call goes on.
+        minutes: Stop after the last epoch that fits into that time, but do one; the same call goes on. The test after
+            the last epoch comes on top.
 
     Raises:
         ValueError: The suite has no `unet`, or its recipe asks for what peers do not do.
@@ -89,5 +89,5 @@ def row(
         "device": machine.device("torch"),
         "backend": "torch",
         "versions": " ".join(f"{package}={result[package]}" for package in packages),
-        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "weights_sha256": download.file_sha256(weights),
     }

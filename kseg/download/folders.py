@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from kseg.download.files import file_sha256
 from kseg.download.transfer import download, home, told
 
 
@@ -42,7 +43,7 @@ def folder_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     for name in sorted(files):
-        digest.update(f"{hashlib.sha256(files[name].read_bytes()).hexdigest()}  {name}\n".encode())
+        digest.update(f"{file_sha256(files[name])}  {name}\n".encode())
     return digest.hexdigest()
 
 

@@ -66,7 +66,7 @@ def locked(path: Path, *, patience: float = PATIENCE) -> Iterator[bool]:
                             lock.unlink()
                 return
         if not waiting:
-            print(f"waiting for another process that fetches {path.name}", file=sys.stderr)
+            print(f"waiting for another process that writes {path.name}", file=sys.stderr)
             waiting = True
         time.sleep(PAUSE)
 

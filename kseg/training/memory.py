@@ -37,7 +37,7 @@ class PeakMemory:
         """Returns the peak in bytes, or None where it cannot be told from what was before."""
         backend = keras.backend.backend()
         if self.gpu is None:
-            return _process() if self.first else None
+            return process_peak() if self.first else None
         if backend == "torch":
             return self.gpu.max_memory_allocated()
         if backend == "tensorflow":
@@ -62,7 +62,13 @@ def _gpu() -> Any:
     return jax.devices()[0] if jax.devices()[0].platform == "gpu" else None
 
 
-def _process() -> int | None:
+def process_peak() -> int | None:
+    """Returns the most memory in bytes that this process has had, or None where the system does not tell (Windows).
+
+    Example:
+        >>> (process_peak() or 10**8) > 10**7
+        True
+    """
     try:
         import resource
     except ImportError:  # Windows

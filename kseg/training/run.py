@@ -13,14 +13,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from kseg import data, pretrained, visualize
+from kseg import pretrained, visualize
 from kseg.training import chance, checkpoint, preparation
-from kseg.training.evaluation import evaluate, labeller
+from kseg.training.evaluation import evaluate
 from kseg.training.folder import BEST, CANDIDATE, CHECKPOINT, RunFolder, versions
 from kseg.training.memory import PeakMemory
 from kseg.training.optimizer import averaged
 from kseg.training.progress import Reporter
 from kseg.training.recipe import Recipe
+from kseg.training.samples import sample_picture
 
 SAMPLES = 4
 """Images in `predictions.png`."""
@@ -233,19 +234,13 @@ class Run:
             self.folder.write_table("confusion.csv", [dict(zip(columns, row, strict=True)) for row in rows])
             self.folder.write_picture("confusion.png", visualize.confusion_picture(np.array(matrix), classes))
         self.folder.write_picture("curves.png", visualize.curves({self.folder.path.resolve().name: self.rows}))
-        self.folder.write_picture("predictions.png", self._picture(self.val_split or self.train_split))
+        split = self.val_split or self.train_split
+        picture = sample_picture({"prediction": self.model}, split, np.linspace(0, len(split) - 1, SAMPLES))
+        self.folder.write_picture("predictions.png", picture)
         result = self._result(finished=True)
         self.folder.write("result.json", json.dumps(result, indent=2))
         self.reporter.line(f"finished: {self.folder.path / BEST} holds epoch {self.best['epoch']}")
         return result
-
-    def _picture(self, split: data.Dataset) -> np.ndarray:
-        palette, rows = split.palette, []
-        for place in np.unique(np.linspace(0, len(split) - 1, SAMPLES).astype(int)):
-            image, label = split[int(place)]
-            predicted = labeller(self.model).predict_on_batch(image[None])[0]
-            rows.append([image, visualize.colorize(label, palette), visualize.colorize(predicted, palette)])
-        return visualize.grid(rows, titles=["image", "label", "prediction"])
 
     def _result(self, *, finished: bool) -> dict[str, Any]:
         speeds = [row["images_per_second"] for row in self.rows if "images_per_second" in row]  # older runs lack it

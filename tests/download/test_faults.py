@@ -290,7 +290,7 @@ def test_a_process_that_takes_too_long_is_not_waited_for(server, monkeypatch, ca
     path.parent.mkdir(parents=True)
     with lock.locked(path) as alone, lock.locked(path, patience=0.03) as also:
         assert (alone, also) == (True, False)
-    assert "waiting for another process that fetches net.bin" in capsys.readouterr().err
+    assert "waiting for another process that writes net.bin" in capsys.readouterr().err
 
 
 def test_a_lock_passes_on(server):
