@@ -276,7 +276,7 @@ def hub_contents(releases: Mapping[str, Release]) -> str:
 
 def _table(releases: Mapping[str, Release], page: str) -> str:
     lines = ["| name | data set | mIoU | pixel accuracy | parameters | size | licence |", f"|{' --- |' * 7}"]
-    for one in releases.values():
+    for _, one in sorted(releases.items()):  # as in the file
         cells = [
             f"[{one.name}]({one.name}/{page})",
             SOURCES[one.dataset].title,

@@ -93,8 +93,8 @@ def named(weights: str | os.PathLike) -> list[Release]:
         ValueError: It is neither; near matches are named.
 
     Example:
-        >>> [release.name for release in named("camvid")]
-        ['unet-efficientnet_lite0-camvid']
+        >>> [release.builder for release in named("camvid")]
+        ['deeplabv3plus', 'unet']
         >>> named("unet-efficientnet-camvid")
         Traceback (most recent call last):
         ...
