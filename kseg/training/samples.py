@@ -27,7 +27,7 @@ def sample_picture(
     Example:
         >>> image = keras.Input((None, None, 3))
         >>> model = keras.Model(image, keras.layers.Conv2D(8, 1)(image))
-        >>> streets = data.load("streets", "val", count=2, size=(20, 30))
+        >>> streets = data.load("streets", "val", count=2, size=(32, 40))
         >>> sample_picture({"untrained": model}, streets, [0, 0.5, 1]).shape[2]
         3
     """

@@ -274,7 +274,7 @@ def test_of_two_processes_one_downloads(server):
 def test_a_process_that_was_killed_locks_nobody_out(server):
     server.stop = 1000
     killed = child(server)
-    wait(lambda: any(part.stat().st_size for part in (download.home() / "weights").glob(".*.part")))
+    wait(lambda: any(part.stat().st_size == server.stop for part in (download.home() / "weights").glob(".*.part")))
     killed.kill()
     killed.communicate(timeout=30)
     assert left() == [".lock", ".part"]
