@@ -19,6 +19,7 @@ from benchmarks.suite import Suite
 from benchmarks.tables import markdown, shown
 from kseg import data, download, metrics, pretrained, zoo
 from kseg.download.lock import locked
+from kseg.encoders import bsds500
 from kseg.inference import Predictor
 from kseg.training import Recipe
 
@@ -28,9 +29,10 @@ LEADERBOARDS = pathlib.Path(__file__).parent / "leaderboards"
 KEY = ["suite", "name", "recipe", "seed", "backend", "device"]
 """Rows that agree in these are the same run: the later one replaces the earlier."""
 TYPES: dict[str, Any] = {
-    **dict.fromkeys(("recipe", "family", "commit", "peer", "budget", "crop"), "str"),
+    **dict.fromkeys(("recipe", "family", "commit", "peer", "budget", "crop", "pretraining"), "str"),
     **dict.fromkeys(("parameters", "multiply_adds", "peak_memory_mb", "batch_size"), "Int64"),  # may be empty
 }
+PRETRAINING = {"imagenet": "ImageNet", bsds500.NAME: "ImageNet+BSDS500"}
 PACKAGES = ("kseg", "python", "keras", "numpy", "albumentations", "grain")
 SCORES = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
 
@@ -102,7 +104,17 @@ def described(suite: Suite, name: str, recipe: Recipe) -> dict[str, Any]:
         "precision": recipe.precision,
         "batch_size": recipe.data.batch_size,
         "crop": None if crop is None else "x".join(map(str, crop)),
+        "pretraining": pretraining(recipe),
     }
+
+
+def pretraining(recipe: Recipe) -> str:
+    """Says what the weights knew that a run began with: data sets, `"none"`, or a file's name."""
+    if recipe.model.start is not None:
+        return recipe.model.start
+    if "encoder_weights" not in inspect.signature(zoo.BUILDERS[recipe.model.builder]).parameters:
+        return "none"
+    return PRETRAINING.get(recipe.model.encoder_weights, recipe.model.encoder_weights)
 
 
 def family(recipe: Recipe) -> str:

@@ -26,7 +26,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str] | None]] = {
     "frequency_weighted_iou": ("freq. weighted IoU", _percent),
     "dice": ("Dice", _percent),
     "encoder": ("encoder", None),
-    "encoder_weights": ("its weights", None),
+    "pretraining": ("pretraining", None),
     "peer": ("peer", None),
     "budget": ("budget", None),
     "epochs": ("epochs", "{:.0f}".format),
@@ -65,9 +65,12 @@ def page(boards: Mapping[str, pd.DataFrame]) -> str:
         parts = [f"<h2>{html.escape(title)}</h2>"]
         if rows["multiply_adds"].notna().any():
             parts += [scatter(rows, 900, 460, "wide"), scatter(rows, 360, 380, "narrow"), _legend(rows)]
-        parts.append(_table(rows))
-        if (others := tables.published(title)) is not None:
-            parts += ["<h3>Published by others</h3>", "<p>Sizes and pretraining differ.</p>", _published(others)]
+        ranking, others = rows[~rows["outside"]], rows[rows["outside"]]
+        parts += [_table(ranking)] * (not ranking.empty)
+        if not others.empty:
+            parts += ["<h3>Outside the ranking: pretrained on more than ImageNet</h3>", _table(others)]
+        if (published := tables.published(title)) is not None:
+            parts += ["<h3>Published by others</h3>", "<p>Sizes and pretraining differ.</p>", _published(published)]
         sections.append(f'<section id="{html.escape(title)}">\n' + "\n".join(parts) + "\n</section>")
     return TEMPLATE.read_text("utf-8").replace("{{sections}}", "\n".join(sections))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import keras
 import pandas as pd
 
-from benchmarks import leaderboard, machine
+from benchmarks import leaderboard, machine, tables
 from benchmarks.suite import Suite
 from kseg import data, pretrained, zoo
 from kseg.inference.predictor import FLIPS
@@ -98,7 +98,8 @@ def queue(suite: Suite, folder: pathlib.Path, rows: pd.DataFrame) -> Iterator[Ru
     if not suite.seeds or any(run.state(rows, suite.title) != "done" for run in first):
         return
     reached = {run.name: run.rows(rows, suite.title)["val_miou"].fillna(-1).max() for run in first}
-    for run in sorted(first, key=lambda run: -reached[run.name])[: suite.best]:
+    ranking = [run for run in first if leaderboard.pretraining(run.recipe) in tables.RANKED]
+    for run in sorted(ranking, key=lambda run: -reached[run.name])[: suite.best]:
         for seed in suite.seeds:
             seeded = run.recipe.model_copy(update={"seed": seed})
             yield Run(run.name, seeded, folder / f"{run.name}-seed{seed}")

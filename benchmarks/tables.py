@@ -7,19 +7,26 @@ import pandas as pd
 PUBLISHED = pathlib.Path(__file__).parent / "published"
 SAME = ["name", "family", "backend", "device"]
 """Rows that agree in these differ in the seed alone."""
+LATER = (
+    "peer", "budget", "miou_test_time", "multiply_adds", "images_per_second", "peak_memory_mb", "crop", "pretraining"
+)  # fmt: skip
+"""Columns that the oldest rows lack."""
+RANKED = ("ImageNet", "none")
+"""What models of the ranking may have been pretrained on; others stand below it."""
 
 
 def ranked(rows: pd.DataFrame) -> pd.DataFrame:
-    """Joins the seeds of one recipe, and sorts: the best mIoU first.
+    """Joins the seeds of one recipe, and sorts: the best mIoU first, then those that saw more than ImageNet.
 
     Args:
         rows: A leaderboard.
 
     Returns:
-        A row a recipe, with the mean of its numbers, `seeds` (how many) and `spread` (greatest less least mIoU).
+        A row a recipe, with the mean of its numbers, `seeds` (how many), `spread` (greatest less least mIoU), and
+        `outside`, whether it stands outside the ranking for its pretraining.
     """
     rows = rows.copy()
-    for column in ("peer", "budget", "miou_test_time", "multiply_adds", "images_per_second", "peak_memory_mb", "crop"):
+    for column in LATER:
         if column not in rows:
             rows[column] = None
     rows["family"] = rows["family"].fillna(rows["recipe"]) if "family" in rows else rows["recipe"]
@@ -32,7 +39,9 @@ def ranked(rows: pd.DataFrame) -> pd.DataFrame:
         one["seeds"] = len(group)
         one["spread"] = group["miou"].max() - group["miou"].min()
         joined.append(one)
-    return pd.DataFrame(joined).sort_values("miou", ascending=False, ignore_index=True)
+    joined = pd.DataFrame(joined)
+    joined["outside"] = joined["pretraining"].notna() & ~joined["pretraining"].isin(RANKED)
+    return joined.sort_values(["outside", "miou"], ascending=[True, False], ignore_index=True)
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
@@ -48,6 +57,7 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
     columns = {
         "name": [name if pd.isna(peer) else f"{name} (peer)" for name, peer in zip(rows.name, rows.peer, strict=True)],
         "encoder": rows["encoder"],
+        "pretraining": rows["pretraining"].fillna(""),
         "mIoU": [_with_spread(*each) for each in zip(rows["miou"], rows["seeds"], rows["spread"], strict=True)],
         "flips, scales": [_percent(value) for value in rows["miou_test_time"]],
         "pixel accuracy": [_percent(value) for value in rows["pixel_accuracy"]],

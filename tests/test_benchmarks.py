@@ -214,8 +214,30 @@ def _rows(*changes):
 def test_the_best_comes_first_in_a_table():
     rows = _rows({}, {"name": "y", "miou": 0.625, "multiply_adds": 3.21e9, "crop": "2x2", "miou_test_time": 0.64})
     lines = tables.markdown(tables.shown(rows)).splitlines()
-    assert lines[2].startswith("| y | e | 62.5 | 64.0 | 80.0 | 1.50 M | 3.2 G | 3, 2x2 | 1.0 min | 12 ms |")
-    assert lines[3].startswith("| x | e | 51.0 |  | 80.0 | 1.50 M |  | 3 |")
+    assert lines[2].startswith("| y | e |  | 62.5 | 64.0 | 80.0 | 1.50 M | 3.2 G | 3, 2x2 | 1.0 min | 12 ms |")
+    assert lines[3].startswith("| x | e |  | 51.0 |  | 80.0 | 1.50 M |  | 3 |")
+
+
+def test_what_saw_more_than_imagenet_stands_below_the_ranking():
+    more = {"name": "y", "miou": 0.9, "pretraining": "ImageNet+BSDS500"}
+    shown = tables.shown(_rows(more, {"pretraining": "none"}, {"name": "z", "pretraining": "ImageNet", "miou": 0.6}))
+    assert shown["name"].tolist() == ["z", "x", "y"]
+    assert shown["pretraining"].tolist() == ["ImageNet", "none", "ImageNet+BSDS500"]
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"builder": "unet"}, "ImageNet"),
+        ({"builder": "unet", "encoder_weights": "none"}, "none"),
+        ({"builder": "unet_2015"}, "none"),
+        ({"builder": "segnet", "encoder_weights": "imagenet+bsds500"}, "ImageNet+BSDS500"),
+        ({"builder": "fcn8", "start": "runs/fcn16/best.safetensors"}, "runs/fcn16/best.safetensors"),
+    ],
+)
+def test_a_row_says_what_its_weights_knew_before(model, said):
+    recipe = Recipe.from_dict({"epochs": 1, "data": {"name": "camvid"}, "model": model})
+    assert leaderboard.pretraining(recipe) == said
 
 
 def test_seeds_of_a_recipe_are_one_line_with_mean_and_spread():

@@ -50,6 +50,13 @@ def test_a_click_on_a_heading_sorts_and_another_turns_it_round(opened):
     assert opened.evaluate("document.querySelectorAll('#camvid table')[0].querySelectorAll('[aria-sort]').length") == 1
 
 
+def test_what_saw_more_than_imagenet_has_a_table_of_its_own():
+    shown = page({"camvid": _board().assign(pretraining=["ImageNet", "none", "ImageNet+BSDS500", "none"])})
+    ranking, rest = shown.split("<h3>Published")[0].split("<h3>Outside the ranking")
+    assert (ranking.count("<tr><td"), rest.count("<tr><td")) == (3, 1)
+    assert "ImageNet+BSDS500" in rest and "ImageNet+BSDS500" not in ranking
+
+
 def test_the_plot_has_a_labelled_point_for_each_row_with_data(opened):
     for kind in ("wide", "narrow"):
         assert opened.evaluate(f"document.querySelectorAll('svg.{kind} circle').length") == 3

