@@ -6,6 +6,7 @@ Every encoder is a functional `keras.Model` named `encoder`. It takes an image o
 
 import difflib
 import functools
+import itertools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -75,6 +76,16 @@ class Encoder:
             side = side // 2 if stride >= self.floor_from else -(-side // 2)
             lengths[stride] = side
         return {stride: lengths[stride] for stride in self.strides}
+
+    def smallest(self, output_stride: int) -> int:
+        """Says how long the shortest side is that leaves a pixel of every feature.
+
+        Example:
+            >>> ENCODERS["vgg16"].smallest(32), ENCODERS["vgg16"].smallest(8), ENCODERS["resnet18"].smallest(32)
+            (32, 8, 1)
+        """
+        strides = [stride for stride in self.strides if stride <= output_stride]
+        return next(side for side in itertools.count(1) if all(self.sizes(side)[stride] for stride in strides))
 
 
 def _lite(name: str, *channels: int) -> Encoder:
@@ -163,7 +174,8 @@ def extract(
         is named `encoder`.
 
     Raises:
-        ValueError: An unknown encoder, weights that do not exist, or an output stride that the encoder cannot give.
+        ValueError: An unknown encoder, weights that do not exist, an output stride that the encoder cannot give, or an
+            image that is too small for it.
 
     Example:
         >>> image = keras.Input((65, 97, 3))
@@ -179,12 +191,14 @@ def extract(
             hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(ENCODERS)}"
             raise ValueError(f"unknown encoder {encoder!r}; {hint}")
         known = ENCODERS[encoder]
+        smallest = known.smallest(output_stride)
         model = known.build(
             input_shape=tuple(image.shape[1:]),
             weights="imagenet" if weights == "imagenet" else None,
             output_stride=output_stride,
             multi_grid=multi_grid or (),
             penultimate=penultimate,
+            **({"smallest": smallest} if smallest > 1 else {}),
         )
         strides: list[Any] = [stride for stride in known.strides if stride < output_stride]
         strides += ["penultimate", output_stride] if penultimate and output_stride < 32 else [output_stride]
@@ -230,10 +244,15 @@ def _wrap(encoder: keras.Model | Callable, shape: tuple) -> tuple[keras.Model, l
     image = keras.Input(shape, name="image")
     features = encoder(image)
     if isinstance(encoder, keras.Model):
-        # Where sizes are unknown, strides show on a trial of a known size.
-        trial = features if None not in shape[:2] else encoder(keras.Input((256, 256, shape[2])))
-        side = shape[0] if None not in shape[:2] else 256
+        # Strides show on a trial of a size that they divide; small odd ones mislead.
+        free = None in encoder.input_shape[1:3]
+        trial = encoder(keras.Input((256, 256, shape[2]))) if free else features
+        side = 256 if free else shape[0]
         strides = [2 ** round(math.log2(side / feature.shape[1])) for feature in keras.tree.flatten(trial)]
+        if len(set(strides)) < len(strides):
+            raise ValueError(
+                f"features of your encoder share a stride: {strides}; give the finest of each, or images of any size"
+            )
         features = dict(zip(strides, keras.tree.flatten(features), strict=True))
     elif not isinstance(features, Mapping) or not all(isinstance(stride, int) for stride in features):
         raise ValueError(f"an encoder function must return {{stride: feature}} with whole strides, got {features!r}")

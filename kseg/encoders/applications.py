@@ -20,6 +20,7 @@ import numpy as np
 
 from kseg.encoders.atrous import dilate, multi_grid_factors
 from kseg.encoders.channels import adapt_kernel, normalization
+from kseg.layers import SmallestSize
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -96,6 +97,7 @@ def build(
     output_stride: int,
     multi_grid: Sequence[int] = (),
     penultimate: bool = False,
+    smallest: int = 1,
 ) -> keras.Model:
     """Builds an encoder from a network of keras.applications.
 
@@ -108,6 +110,7 @@ def build(
         output_stride: Strides beyond it become dilation.
         multi_grid: Factors on the dilation of the last spatial convolutions.
         penultimate: Whether the last stage but one is among the features where its stride has become dilation.
+        smallest: The least side of an image: a shorter one would leave nothing where sizes are rounded down.
 
     Returns:
         A functional model named `encoder` whose output is the list of features, finest first, one a stride.
@@ -154,7 +157,8 @@ def build(
         if _drops(operation):
             return args[0]
         if args[0] is image:
-            args = (normalize(image), *args[1:])
+            checked = SmallestSize(smallest, name="size")(image) if smallest > 1 else image
+            args = (normalize(checked), *args[1:])
         return operation(*args, **kwargs)
 
     encoder = keras.models.clone_model(trunk, input_tensors=image, clone_function=copy, call_function=call)

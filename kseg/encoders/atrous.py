@@ -98,6 +98,12 @@ def dilate(
     return layer.__class__.from_config(config)
 
 
+def check_multi_grid(multi_grid: Sequence[int], count: int) -> None:
+    """Raises a ValueError where there are more factors than spatial convolutions."""
+    if len(multi_grid) > count:
+        raise ValueError(f"multi_grid has {len(multi_grid)} factors for {count} spatial convolutions: leave some out")
+
+
 def multi_grid_factors(network: keras.Model, multi_grid: Sequence[int]) -> dict[str, int]:
     """Gives the last spatial convolutions of a network their multi-grid factors.
 
@@ -117,4 +123,5 @@ def multi_grid_factors(network: keras.Model, multi_grid: Sequence[int]) -> dict[
         {'c': 2, 'b': 1}
     """
     wide = [layer.name for layer in network.layers if isinstance(layer, SPATIAL) and layer.kernel_size[0] > 1]
+    check_multi_grid(multi_grid, len(wide))
     return dict(zip(reversed(wide), reversed(multi_grid), strict=False))

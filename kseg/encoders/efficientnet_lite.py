@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from kseg.checkpoints import reader
+from kseg.encoders.atrous import check_multi_grid
 from kseg.encoders.channels import adapt_kernel, normalization
 
 # repeats, kernel size, strides, expansion, filters of each stage, before scaling
@@ -118,6 +119,7 @@ def _blocks(width: float, depth: float, output_stride: int, multi_grid: Sequence
             if strides > 1 and stride > output_stride:
                 dilation, strides = dilation * strides, 1
             blocks.append(_Block(kernel_size, strides, rate, expansion, _round(filters * width), stride))
+    check_multi_grid(multi_grid, len(blocks))
     for position, factor in enumerate(reversed(multi_grid), start=1):
         block = blocks[-position]
         blocks[-position] = dataclasses.replace(block, dilation_rate=block.dilation_rate * factor)

@@ -10,6 +10,7 @@ import keras
 
 from kseg import download, pretrained
 from kseg.checkpoints import reader, torchvision
+from kseg.encoders.atrous import check_multi_grid
 from kseg.encoders.channels import adapt_kernel, normalization
 from kseg.layers.convolution import NORM_EPSILON, NORM_MOMENTUM
 
@@ -134,8 +135,7 @@ def _rates(blocks: Sequence[int], convolutions: int, output_stride: int, multi_g
             rate *= 2
         rates += [first] + [rate] * (repeats * convolutions - 1)
         full += [rate] * (repeats * convolutions)
-    if len(multi_grid) > len(rates):
-        raise ValueError(f"multi_grid has {len(multi_grid)} factors for {len(rates)} 3x3 convolutions: leave some out")
+    check_multi_grid(multi_grid, len(rates))
     for position, factor in enumerate(reversed(multi_grid), start=1):
         rates[-position] = full[-position] * factor
     return iter(rates)

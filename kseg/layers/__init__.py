@@ -2,7 +2,7 @@
 
 from kseg.layers.convolution import ConvNormAct
 from kseg.layers.crf import ConvCRF
-from kseg.layers.cropping import CropLike, UnpaddedSize
+from kseg.layers.cropping import CropLike, SmallestSize, UnpaddedSize
 from kseg.layers.decoder import SegmentationHead, UNetBlock
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
 from kseg.layers.resize import Resize
@@ -25,6 +25,7 @@ __all__ = [
     "ScoreFusion",
     "ScoreUpsampling",
     "SegmentationHead",
+    "SmallestSize",
     "TransposeUpsampling2D",
     "UNetBlock",
     "UnpaddedSize",

@@ -61,6 +61,46 @@ class CropLike(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kseg")
+class SmallestSize(keras.layers.Layer):
+    """Hands an image on if it is large enough for a net whose poolings round down.
+
+    Args:
+        side: the least height and width.
+
+    Returns:
+        The image.
+
+    Raises:
+        ValueError: a side is shorter. Sizes that are not known before the net runs on them are not looked at.
+
+    Example:
+        >>> SmallestSize(32).compute_output_shape((None, 20, None, 3))
+        Traceback (most recent call last):
+        ...
+        ValueError: the encoder takes no side of 20 pixels: take 32 or more, or another encoder
+    """
+
+    def __init__(self, side: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.side = side
+
+    def call(self, image):
+        self.compute_output_shape(image.shape)
+        return image
+
+    def compute_output_shape(self, shape):
+        for side in shape[1:3]:
+            if isinstance(side, int) and side < self.side:
+                raise ValueError(
+                    f"the encoder takes no side of {side} pixels: take {self.side} or more, or another encoder"
+                )
+        return shape
+
+    def get_config(self):
+        return super().get_config() | {"side": self.side}
+
+
+@keras.saving.register_keras_serializable(package="kseg")
 class UnpaddedSize(keras.layers.Layer):
     """Hands an image on if the unpadded U-Net can take its size.
 

@@ -160,6 +160,7 @@ class SegmentationHead(keras.layers.Layer):
         if like is not None and self.aligned_factor is None:
             x = self.resize(x, like=like)
         elif like is not None:
+            self._check(x.shape, like.shape)
             height, width = ops.shape(like)[1:3]
             x = self.resize(x)[:, :height, :width]
         return x if self.activation is None else keras.activations.get(self.activation)(x)
@@ -169,8 +170,18 @@ class SegmentationHead(keras.layers.Layer):
         return (x_shape[0], *size, self.num_classes)
 
     def compute_output_spec(self, x, like=None):
+        if like is not None and self.aligned_factor is not None:
+            self._check(x.shape, like.shape)
         shape = self.compute_output_shape(x.shape, None if like is None else like.shape)
         return keras.KerasTensor(shape, dtype="float32")
+
+    def _check(self, x_shape, like_shape):
+        for have, want in zip(x_shape[1:3], like_shape[1:3], strict=True):
+            if isinstance(have, int) and isinstance(want, int) and have * (self.aligned_factor or 1) < want:
+                raise ValueError(
+                    f"{self.name}: {self.aligned_factor} times {have} pixels do not reach the image's {want}: "
+                    "aligned corners need an encoder that rounds sizes up"
+                )
 
     def get_config(self):
         return super().get_config() | {

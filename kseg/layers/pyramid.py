@@ -48,12 +48,10 @@ class ASPP(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.filters = filters
-        self.rates = tuple(rates)
+        self.rates = _distinct(self, rates)
         self.separable = separable
         self.dropout = dropout
         self.seed = seed
-        if len(set(self.rates)) < len(self.rates):
-            raise ValueError(f"ASPP: every rate only once, got {self.rates}")
 
         def conv(name: str, kernel_size: int = 1, rate: int = 1) -> ConvNormAct:
             return ConvNormAct(
@@ -135,7 +133,7 @@ class AtrousScoreSum(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
-        self.rates = tuple(rates)
+        self.rates = _distinct(self, rates)
         self.hidden = tuple(hidden)
         self.dropout = dropout
         self.branches = [self._branch(rate) for rate in self.rates]
@@ -199,6 +197,13 @@ class AtrousScoreSum(keras.layers.Layer):
             "hidden": self.hidden,
             "dropout": self.dropout,
         }
+
+
+def _distinct(layer: keras.layers.Layer, rates: Sequence[int]) -> tuple[int, ...]:
+    """A branch is named by its rate."""
+    if len(set(rates)) < len(rates):
+        raise ValueError(f"{layer.__class__.__name__}: every rate only once, got {tuple(rates)}")
+    return tuple(rates)
 
 
 def _warn_of_rates(layer: Any, x_shape: Sequence[int | None]) -> None:

@@ -19,7 +19,7 @@ class Resize(keras.layers.Layer):
     Args:
         size: height and width of the output, or one integer for both.
         factor: how many times larger the output is, for both axes or as (rows, columns). Fractions are welcome
-            (0.5 halves); a size that does not come out whole is rounded down.
+            (0.5 halves); a size that does not come out whole is rounded down, but to 1 at least.
         interpolation: "bilinear" or "nearest".
         align_corners: False maps the outer edges of the images onto each other (half-pixel centres, as Keras, PyTorch
             and OpenCV do by default), True the centres of the corner pixels (as Caffe's Interp and DeepLab V2 did).
@@ -127,7 +127,10 @@ def _pair(value):
 def _scaled(size, factor):
     # Whole-number arithmetic, so that known and unknown sizes round alike.
     ratio = Fraction(factor).limit_denominator(4096)
-    return size if size is None else size * ratio.numerator // ratio.denominator
+    if size is None:
+        return None
+    scaled = size * ratio.numerator // ratio.denominator
+    return max(scaled, 1) if isinstance(scaled, int) else ops.maximum(scaled, 1)
 
 
 def _positions(source, target, align_corners):

@@ -42,7 +42,8 @@ def resolve(
         return num_classes, None
     released = source.named(weights)
     arguments = released[0].arguments if released else describe(source.locate(weights))["arguments"]
-    known = arguments["num_classes"]
+    if (known := arguments.get("num_classes", num_classes)) is None:
+        raise ValueError(f"num_classes is missing: {weights} does not say how many classes it has")
     if num_classes not in (None, known):
         raise ValueError(
             f"num_classes={num_classes}, but {weights} was trained with {known}: leave num_classes out; "

@@ -90,6 +90,8 @@ def check_classes(model: keras.Model, dataset: data.Dataset) -> None:
     """Raises a ValueError if the model's classes are not those of the data set, or that has no images."""
     if len(dataset) == 0:
         raise ValueError(f"{dataset.name} has no images")
+    if isinstance(model.output, dict | list):
+        raise ValueError(f"{model.name} has several outputs: build it without auxiliary or outputs_per_scale")
     channels = model.output_shape[-1]
     if channels != dataset.num_classes:
         raise ValueError(

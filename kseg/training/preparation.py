@@ -138,6 +138,8 @@ def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
     if told != train.num_classes:
         raise ValueError(f"[model] num_classes = {told}, but {train.name} has {train.num_classes}: leave it out")
     parameters = inspect.signature(zoo.BUILDERS[section.builder]).parameters
+    if "padding" in parameters and section.options.get("padding", parameters["padding"].default) != "same":
+        raise ValueError(f'[model] recipes need a label for every pixel: give {section.builder} padding = "same"')
     channels = np.asarray(train[0][0]).shape[-1]
     shape = {} if channels == parameters["input_shape"].default[-1] else {"input_shape": [None, None, channels]}
     if "encoder" not in parameters and "encoder" in section.model_fields_set:

@@ -158,12 +158,13 @@ def load(
     else:
         weights, description = source, pretrained.describe(source)
     arguments = dict(description["arguments"])
-    known = arguments.pop("num_classes")
+    if (known := arguments.pop("num_classes", None)) is None:
+        raise ValueError(f"{os.fspath(source)} does not say how many classes it has: build the model, then load it")
     same = num_classes in (None, known)
     builder = description["builder"]
     if "encoder_weights" in inspect.signature(BUILDERS.get(builder, unet)).parameters:
         arguments["encoder_weights"] = None
-    model = build(builder, num_classes or known, **arguments)
+    model = build(builder, known if num_classes is None else num_classes, **arguments)
     pretrained.load(model, weights, strict=strict, head=head if same else "skip")
     model.classes = tuple(description.get("classes", ())) if same else ()
     model.palette = tuple(tuple(colour) for colour in description.get("palette", ())) if same else ()

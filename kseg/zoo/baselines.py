@@ -105,7 +105,9 @@ def convolutionalize(model: keras.Model, *, padding: str = "valid") -> keras.Mod
     if padding == "same":
         x = keras.layers.ZeroPadding2D([(n // 2, n - 1 - n // 2) for n in side], name="surround")(x)
     flat: tuple[int, ...] = ()  # the feature that was flattened and meets the next dense layer
-    for layer in model.layers[1:]:
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):  # a Sequential lists none
+            continue
         if isinstance(layer, keras.layers.Flatten):
             flat = tuple(layer.input.shape[1:])
             continue

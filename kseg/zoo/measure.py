@@ -11,7 +11,8 @@ from kseg import layers
 from kseg.encoders import ENCODERS
 from kseg.encoders.atrous import AtrousPooling2D
 
-CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
+TRANSPOSED = (keras.layers.Conv2DTranspose, layers.TransposeUpsampling2D)
 POOLINGS = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D, layers.MaxPoolingWithArgmax2D)
 
 
@@ -39,13 +40,15 @@ def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
             nonlocal total
             y = call(x, *args, **kwargs)
             # A transposed convolution meets its kernel once an input pixel, any other once an output pixel.
-            transposed = isinstance(layer, layers.TransposeUpsampling2D)
-            total += math.prod((x if transposed else y).shape[1:-1]) * math.prod(layer.kernel.shape)
+            pixels = math.prod((x if isinstance(layer, TRANSPOSED) else y).shape[1:-1])
+            separable = isinstance(layer, keras.layers.SeparableConv2D)
+            kernels = [layer.depthwise_kernel, layer.pointwise_kernel] if separable else [layer.kernel]
+            total += pixels * sum(math.prod(kernel.shape) for kernel in kernels)
             return y
 
         return record
 
-    counted = (*CONVOLUTIONS, keras.layers.Dense, layers.TransposeUpsampling2D)
+    counted = (*CONVOLUTIONS, *TRANSPOSED, keras.layers.Dense)
     found = [layer for layer in layers_of(model) if isinstance(layer, counted)]
     for layer in found:
         layer.__dict__["call"] = recorded(layer, layer.call)
@@ -132,6 +135,10 @@ def _after(layer: Any, arrived: Sequence[_Seen]) -> _Seen:
     (pixels, step), *others = arrived
     if isinstance(layer, keras.layers.GlobalAveragePooling2D | layers.ASPP):
         return math.inf, step
+    if isinstance(layer, TRANSPOSED):
+        kernel = _first(layer.kernel_size)
+        factor = layer.factor if isinstance(layer, layers.TransposeUpsampling2D) else _first(layer.strides)
+        return pixels + (math.ceil(kernel / factor) - 1) * step, step / factor
     if isinstance(layer, (*CONVOLUTIONS, layers.ConvNormAct)):
         kernel, rate, stride = (_first(getattr(layer, key)) for key in ("kernel_size", "dilation_rate", "strides"))
         return pixels + (kernel - 1) * rate * step, step * stride
@@ -141,8 +148,6 @@ def _after(layer: Any, arrived: Sequence[_Seen]) -> _Seen:
         return pixels + layer.rate * step, step
     if isinstance(layer, layers.AtrousScoreSum):
         return pixels + 2 * max(layer.rates) * step, step
-    if isinstance(layer, layers.TransposeUpsampling2D):
-        return pixels + (math.ceil(layer.kernel_size / layer.factor) - 1) * step, step / layer.factor
     if isinstance(layer, layers.UNetBlock):
         fine = others[0][1] if others else step / 2
         return max(pixels, *(seen for seen, _ in others), 0) + 4 * fine, fine
@@ -154,6 +159,13 @@ def _after(layer: Any, arrived: Sequence[_Seen]) -> _Seen:
     if isinstance(layer, layers.ScoreUpsampling | layers.Resize):
         fine = others[0][1] if others else step / _first(layer.factor)
         return pixels + (step if getattr(layer, "interpolation", "bilinear") == "bilinear" else 0), fine
+    if isinstance(layer, layers.ConvCRF):  # means of cells, their windows, enlarging; the norms look a window further
+        cells = layer.stride - 1 + 2 * layer.radius * layer.stride + (layer.stride if layer.stride > 1 else 0)
+        reach = layer.iterations * cells + 2 * layer.radius * layer.stride
+        return max(seen for seen, _ in arrived) + (reach * step if layer.iterations else 0), step
+    if isinstance(layer, keras.layers.UpSampling2D):
+        factor = _first(layer.size)
+        return pixels + (step if layer.interpolation != "nearest" else 0), step / factor
     if isinstance(layer, layers.CropLike):
         return pixels, step
     if isinstance(layer, layers.MaxUnpooling2D):

@@ -41,7 +41,8 @@ def test_strides_channels_and_sizes_are_those_of_the_table(name, without_memory)
         stride: (heights[stride], widths[stride], channels)
         for stride, channels in zip(known.strides, known.channels, strict=True)
     }
-    layers = keras.Model(image, list(features.values())).get_layer("encoder").layers
+    encoder = keras.Model(image, list(features.values())).get_layer("encoder")
+    layers = [layer for layer in encoder.layers if layer.name != "size"]
     assert [layers[0].name, layers[1].name] == ["image", "normalization"]
     assert not any(isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization) for layer in layers[2:])
 
@@ -155,6 +156,32 @@ def test_a_model_of_ones_own_is_an_encoder(size):
     assert keras.Model(image, list(features.values())).get_layer("encoder").get_layer("mine")
 
 
+def test_small_odd_sizes_do_not_mislead_about_the_strides_of_a_model_of_ones_own():
+    x = image = keras.Input((None, None, 3), name="pixels")
+    features = []
+    for width in range(4, 9):
+        x = keras.layers.Conv2D(width, 3, strides=2, padding="same")(x)
+        features.append(x)
+    found = encoders.extract(keras.Input((65, 33, 3)), keras.Model(image, features, name="mine"))
+    assert {stride: feature.shape[-1] for stride, feature in found.items()} == {2: 4, 4: 5, 8: 6, 16: 7, 32: 8}
+
+
+def test_features_that_share_a_stride_are_refused():
+    image = keras.Input((None, None, 3))
+    twice = keras.Model(image, [keras.layers.Conv2D(2, 3, strides=2, padding="same")(image) for _ in range(2)])
+    assert "share a stride: [2, 2]" in one_line_error(twice)
+
+
+def test_an_image_too_small_for_a_net_that_rounds_down_is_refused(without_memory):
+    for shape in ((20, 40, 3), (40, 31, 3)):
+        with pytest.raises(ValueError, match=r"takes no side of (20|31) pixels: take 32 or more"):
+            encoders.extract(keras.Input(shape), "vgg16", weights=None)
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, encoders.extract(image, "vgg16", weights=None, output_stride=8)[8])
+    with pytest.raises(ValueError, match="takes no side of 7 pixels: take 8 or more"):
+        model.predict_on_batch(np.zeros((1, 7, 9, 3), "uint8"))
+
+
 def test_a_function_is_an_encoder():
     def coarse_first(image):
         feature = keras.layers.Conv2D(4, 3, strides=4, padding="same", name="fine")(image)
@@ -184,5 +211,7 @@ def test_what_cannot_be_done_is_said_in_one_line():
         "32", "8"
     )
     assert "multi_grid" in one_line_error(own_model(None), multi_grid=(1, 2))
+    for name in ("efficientnet_lite0", "mobilenet_v2", "resnet18"):
+        assert "multi_grid has 99 factors" in one_line_error(name, weights=None, multi_grid=(1,) * 99)
     assert "imagnet" in one_line_error("vgg16", weights="imagnet")
     assert "{stride: feature}" in one_line_error(lambda image: [image])

@@ -90,7 +90,7 @@ def test_the_convolution_that_loses_its_stride_keeps_the_former_dilation():
     assert rates("resnet18", 16, (1, 2, 4)) == [1] * 12 + [1, 2, 4, 8]
     assert rates("resnet50", 16, (1, 2, 4))[-3:] == [2, 4, 8]  # the paper's, section 3.2.1
     assert rates("resnet50", 8, (1, 2, 4))[-3:] == [4, 8, 16]
-    with pytest.raises(ValueError, match="multi_grid has 17 factors for 16 3x3 convolutions"):
+    with pytest.raises(ValueError, match="multi_grid has 17 factors for 16 spatial convolutions"):
         rates("resnet18", 16, [1] * 17)
 
 

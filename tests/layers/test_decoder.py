@@ -87,6 +87,13 @@ def test_scores_that_do_not_fit_are_refused():
         ScoreFusion(2)(normal(1, 3, 4, 2), normal(1, 9, 8, 5))
 
 
+def test_aligned_corners_that_do_not_reach_the_image_are_refused():
+    head = SegmentationHead(2, aligned_factor=16)
+    for make in (np.zeros, keras.KerasTensor):
+        with pytest.raises(ValueError, match="16 times 2 pixels do not reach the image's 45"):
+            head(make((1, 2, 3, 4)), like=make((1, 45, 48, 3)))
+
+
 def test_logits_have_the_size_of_the_image_and_are_resized_bilinearly():
     x, image = normal(1, 3, 4, 5), np.zeros((1, 13, 9, 3), "uint8")
     head = SegmentationHead(2)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from kseg.layers import ASPP
+from kseg.layers import ASPP, AtrousScoreSum
 from tests.reference.convolution import batch_norm, conv2d
 
 
@@ -41,5 +41,7 @@ def test_the_mean_of_a_large_map_stays_within_float16():
 
 
 def test_a_rate_given_twice_is_refused():
-    with pytest.raises(ValueError, match="only once"):
+    with pytest.raises(ValueError, match="ASPP: every rate only once"):
         ASPP(rates=(6, 6))
+    with pytest.raises(ValueError, match="AtrousScoreSum: every rate only once"):
+        AtrousScoreSum(2, rates=(6, 6))

@@ -73,6 +73,9 @@ def test_a_class_that_is_nowhere_has_no_iou():
 def test_a_model_of_other_classes_is_refused():
     with pytest.raises(ValueError, match="the model has num_classes=3, drawn needs 4"):
         evaluate(channels(), Drawn(classes=("a", "b", "c", "d")))
+    image = keras.Input((None, None, 3))
+    with pytest.raises(ValueError, match="two has several outputs"):
+        evaluate(keras.Model(image, {"logits": image, "auxiliary": image}, name="two"), Drawn())
     model = channels()
     model.classes = ("x", "y", "z")
     with pytest.raises(ValueError, match="the model's classes are x, y, z; those of drawn are a, b, c"):

@@ -113,9 +113,15 @@ def _arguments(**model):
 
 def test_a_builder_with_an_encoder_of_its_own_is_not_given_one():
     assert _arguments(builder="segnet_basic").keys() == {"num_classes"}
-    assert _arguments(builder="unet_2015")["input_shape"] == [None, None, 3]  # it is made for gray images
+    same = {"padding": "same"}
+    assert _arguments(builder="unet_2015", options=same)["input_shape"] == [None, None, 3]  # it is made for gray images
     with pytest.raises(ValueError, match="encoder: segnet has its own: leave it out"):
         _arguments(builder="segnet", encoder="vgg16")
+
+
+def test_a_model_that_leaves_the_image_without_padding_is_refused():
+    with pytest.raises(ValueError, match='a label for every pixel: give unet_2015 padding = "same"'):
+        _arguments(builder="unet_2015")
 
 
 def test_a_model_with_several_outputs_is_refused():

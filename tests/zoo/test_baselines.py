@@ -50,6 +50,14 @@ def test_strided_convolutions_and_average_pooling_have_a_dense_form():
     np.testing.assert_allclose(zoo.convolutionalize(classifier).predict_on_batch(pixels), expected, atol=1e-4)
 
 
+def test_a_sequential_is_a_chain_too():
+    parts = [keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(2)]
+    classifier = keras.Sequential([keras.Input((7, 7, 3)), *parts])
+    image = _image(9, 10)
+    expected = classifier.predict(_windows(image, 7), verbose=0).reshape(1, 3, 4, 2)
+    np.testing.assert_allclose(zoo.convolutionalize(classifier).predict_on_batch(image), expected, atol=1e-4)
+
+
 def test_a_layer_without_dense_form_is_named():
     image = keras.Input((9, 9, 3))
     padded = keras.layers.Conv2D(2, 3, padding="same", name="padded")(image)

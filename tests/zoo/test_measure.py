@@ -63,6 +63,34 @@ def test_no_logit_depends_on_more_pixels_than_that(builder):
     assert max(height // 2 - rows.min(), rows.max() - height // 2) < pixels
 
 
+def changed_rows(model, height):
+    """How far up and down a changed row of the image changes the output, in pixels of the image."""
+    image = np.random.default_rng(0).uniform(0, 255, (1, height, 32, 3)).astype("float32")
+    changed = image.copy()
+    changed[0, height // 2] = 255 - changed[0, height // 2]
+    difference = np.abs(model.predict_on_batch(image) - model.predict_on_batch(changed))[0].max(axis=(1, 2))
+    rows = np.flatnonzero(difference > 0) * (height / len(difference))
+    return rows.max() - rows.min() + height / len(difference)
+
+
+def test_a_crf_sees_its_windows():
+    model = zoo.full_resolution(2, filters=(4,), crf=True)
+    assert model.get_layer("crf").radius == 3
+    pixels = zoo.receptive_field(model)
+    assert 2 * 3 < changed_rows(model, 2 * pixels + 65) < 2 * pixels
+
+
+def test_keras_own_separable_and_transposed_convolutions_are_counted():
+    image = keras.Input((None, None, 3))
+    separable = keras.Model(image, keras.layers.SeparableConv2D(4, 5, padding="same")(image))
+    assert zoo.receptive_field(separable) == 5
+    assert zoo.multiply_adds(separable, (10, 20)) == 200 * (25 * 3 + 3 * 4)
+    assert changed_rows(separable, 32) == 5
+    transposed = keras.Model(image, keras.layers.Conv2DTranspose(4, 5, strides=2, padding="same")(image))
+    assert zoo.receptive_field(transposed) == 3
+    assert zoo.multiply_adds(transposed, (10, 20)) == 200 * 25 * 3 * 4
+
+
 def test_the_mean_of_the_image_sees_all_of_it():
     assert math.isinf(zoo.receptive_field(zoo.deeplabv3(2, **CHEAP["deeplabv3"])))
 
