@@ -30,8 +30,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _body(file: io.BufferedReader, size: int) -> dict[str, np.ndarray]:
-    if (protocol := unpickle(file, size)) != PROTOCOL:
-        raise Refused(f"protocol {protocol} where {PROTOCOL} is expected")
+    if unpickle(file, size) != PROTOCOL:
+        raise Refused(f"its protocol is not {PROTOCOL}")
     if unpickle(file, size).get("little_endian") is not True:
         raise Refused("it was written on a big-endian machine")
     found = tensors(unpickle(file, size), size)
@@ -39,8 +39,8 @@ def _body(file: io.BufferedReader, size: int) -> dict[str, np.ndarray]:
     storages = {}
     for key in unpickle(file, size):
         count = int.from_bytes(_take(file, 8, size), "little")
-        if key not in declared:
-            raise Refused(f"storage {key!r} belongs to no tensor of a plain container")
+        if not isinstance(key, str) or key not in declared:
+            raise Refused("a storage belongs to no tensor of a plain container")
         if count != declared[key].count:
             raise Refused(f"storage {key!r} has {count} elements where {declared[key].count} are declared")
         dtype = declared[key].dtype

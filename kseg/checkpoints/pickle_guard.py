@@ -8,7 +8,7 @@ for the callables they are named after.
 import math
 import pickle
 import pickletools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -70,7 +70,19 @@ class _Sealed:
 
 
 class _Dictionary(dict):
-    """Stands for OrderedDict; its attributes (PyTorch hangs version numbers there) are dropped."""
+    """Stands for dict and OrderedDict; their attributes (PyTorch hangs version numbers there) are dropped.
+
+    A tuple as a key could hold itself over and over: its hash takes twice as long with each step of the pickle.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[Any, Any]] = ()) -> None:
+        for key, value in pairs:
+            self[key] = value
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if not isinstance(key, str | int):
+            raise Refused("a dictionary has a key that is neither text nor a whole number")
+        super().__setitem__(key, value)
 
     def __setstate__(self, state: object) -> None:
         pass
@@ -103,7 +115,7 @@ class Tensor(_Sealed):
         if not isinstance(storage, Storage) or len(shape) != len(strides):
             raise Refused("a tensor without a storage or with strides that do not match its shape")
         if not all(type(number) is int and number >= 0 for number in (offset, *shape, *strides)):
-            raise Refused(f"a tensor with offset {offset}, shape {shape} and strides {strides}")
+            raise Refused("a tensor whose offset, shape or strides are not whole numbers from 0 on")
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
 
     def array(self, numbers: np.ndarray) -> np.ndarray:
@@ -148,13 +160,29 @@ _NAMES: dict[str, Any] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    # The one written in Python, whose dictionaries can be replaced by ours; looking a pickle through takes as long.
+    dispatch = dict(pickle._Unpickler.dispatch)
+
+    def load_empty_dictionary(self: Any) -> None:
+        self.append(_Dictionary())
+
+    def load_dict(self: Any) -> None:
+        items = self.pop_mark()
+        self.append(_Dictionary(zip(items[::2], items[1::2], strict=True)))
+
+    dispatch[pickle.EMPTY_DICT[0]] = load_empty_dictionary
+    dispatch[pickle.DICT[0]] = load_dict
+
     def find_class(self, module: str, name: str) -> Any:
         if f"{module} {name}" not in _NAMES:
             raise Refused(f"it asks for {module}.{name}")
         return _NAMES[f"{module} {name}"]
 
     def persistent_load(self, pid: Any) -> Storage:
+        # Before anything hashes or shows them.
+        if not isinstance(pid, tuple) or not all(part is None or isinstance(part, str | int) for part in pid):
+            raise Refused("a reference whose parts are neither text nor number")
         tag, kind, key, _, count, *view = pid  # only the legacy format has the last one
         if tag != "storage" or kind not in STORAGES or view not in ([], [None]) or type(count) is not int or count < 0:
             raise Refused(f"a reference {pid!r}")

@@ -157,9 +157,18 @@ def test_nothing_before_the_refused_call_runs_either(tmp_path, monkeypatch):
     assert not made
 
 
+DOUBLED = b")" + b"2\x86" * 22
+"""A tuple of two of a tuple of two ...: to hash or to show it takes 2 ** 22 steps."""
+
+
 @pytest.mark.parametrize(
     "program",
     [
+        pytest.param(b"}" + DOUBLED + b"Ns.", id="tuple as a key"),
+        pytest.param(b"}(" + DOUBLED + b"Nu.", id="tuple among keys"),
+        pytest.param(b"(" + DOUBLED + b"Nd.", id="tuple as a key of a finished dictionary"),
+        pytest.param(b"ccollections\nOrderedDict\n(]" + DOUBLED + b"N\x86atR.", id="tuple as an ordered key"),
+        pytest.param(b"(U\x07storage" + DOUBLED + b"U\x010U\x03cpuK\x04tQ.", id="tuple in a reference"),
         pytest.param(b"ios\nsystem\n(S'true'\no.", id="instance of a class"),
         pytest.param(b"\x82\x01.", id="extension registry"),
         pytest.param(b"ctorch._utils\n_rebuild_parameter\n}S'a'\nNsb.", id="attributes of a function"),
@@ -173,7 +182,16 @@ def test_hand_written_programs_are_refused(program, tmp_path):
     parts = [pickle.dumps(part, 2) for part in (legacy.MAGIC, legacy.PROTOCOL, {"little_endian": True})]
     path = tmp_path / "weights.pth"
     path.write_bytes(b"".join([*parts, program, pickle.dumps([], 2)]))
-    refusal(path)
+    assert len(refusal(path)) < 200
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_what_takes_too_long_to_show_is_not_shown(place, tmp_path):
+    parts = [pickle.dumps(part, 2) for part in (legacy.MAGIC, legacy.PROTOCOL, {"little_endian": True}, {}, [])]
+    parts[place] = DOUBLED + b"." if place < 4 else b"]" + DOUBLED + b"a."
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"".join(parts) + bytes(8))
+    assert len(refusal(path)) < 200
 
 
 @pytest.mark.parametrize(
