@@ -97,7 +97,7 @@ def convert(
 
 
 def read_folder(folder: str | os.PathLike) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
-    """Reads a hub folder: what `save_pretrained` wrote or a hub's repository holds.
+    """Reads a hub folder: what `save_pretrained` wrote or a hub's repository holds; `kseg.zoo.load(folder)` calls it.
 
     Args:
         folder: Holds `config.json` and `model.safetensors`.

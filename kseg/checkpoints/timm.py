@@ -30,6 +30,8 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads a ResNet of timm from its file.
 
+    What comes out goes into an encoder: `kseg.pretrained.load(model.get_layer("encoder"), arrays)`.
+
     Args:
         path: `model.safetensors` or `pytorch_model.bin`.
 

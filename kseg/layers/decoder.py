@@ -114,7 +114,7 @@ class SegmentationHead(keras.layers.Layer):
         kernel_size: of the convolution.
         activation: None for logits, "softmax" or "sigmoid" for probabilities.
         aligned_factor: enlarges by this factor with the corner pixels' centres aligned, then cuts to `like`, as
-            segmentation-models-pytorch does; None resizes to `like`.
+            segmentation-models-pytorch does, for encoders that round sizes up; None resizes to `like`.
 
     Call arguments:
         x: `(N, H, W, C)`, features.

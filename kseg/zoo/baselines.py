@@ -137,7 +137,7 @@ def convolutionalize(model: keras.Model, *, padding: str = "valid") -> keras.Mod
 def _dense_form(layer: keras.layers.Layer, rate: int, flat: tuple[int, ...]) -> keras.layers.Layer:
     config: dict[str, Any] = layer.get_config()
     if isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):
-        if layer.padding == "valid" and tuple(layer.pool_size) == (2, 2):
+        if layer.padding == "valid" and tuple(layer.pool_size) == (2, 2) and len(set(layer.strides)) == 1:
             return AtrousPooling2D(
                 "max" if isinstance(layer, keras.layers.MaxPooling2D) else "average", rate, name=layer.name
             )

@@ -48,7 +48,8 @@ def deeplabv3(
         dropout: Dropped share of the pyramid's output.
         extra_conv: Whether a 3x3 convolution follows the pyramid, as in torchvision.
         auxiliary: Whether a light head on the last stage but one gives logits too, for a loss of weight 0.4 or so.
-        align_corners: Whether the logits are enlarged as segmentation-models-pytorch does.
+        align_corners: Whether the logits are enlarged as segmentation-models-pytorch does, for encoders that round
+            sizes up (`floor_from` of `kseg.encoders.ENCODERS` tells which do not).
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
         weights: Trained weights: a file, its address, or the name of released weights or of their data set.
@@ -125,7 +126,7 @@ def deeplabv3plus(
         separable: Whether the 3x3 convolutions of pyramid and decoder are depthwise ones followed by 1x1.
         extra_conv: Whether a 3x3 convolution follows the pyramid.
         dropout: Dropped share of the pyramid's output.
-        align_corners: Whether features and logits are enlarged as segmentation-models-pytorch does.
+        align_corners: Whether features and logits are enlarged as segmentation-models-pytorch does; see `deeplabv3`.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
         weights: Trained weights: a file, its address, or the name of released weights or of their data set.
