@@ -4,8 +4,10 @@ import os
 import pathlib
 import sys
 import time
+from collections.abc import Collection
 from typing import Annotated
 
+import keras
 import numpy as np
 import pandas as pd
 import rich.console
@@ -60,6 +62,7 @@ def run(
     out: Annotated[pathlib.Path, typer.Option(help="Where run folders go.")] = ROOT / "runs",
     board: Annotated[pathlib.Path | None, typer.Option(help="The CSV; benchmarks/leaderboards/SUITE.csv.")] = None,
     worked: Annotated[bool, typer.Option("--worked", hidden=True)] = False,
+    failed: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
 ):
     """Train the models of a suite that its leaderboard lacks and add their scores on the test split to it."""
     chosen = suite.only(suite.load(name, budget), only or [])
@@ -76,16 +79,31 @@ def run(
         console.print("\n".join(lacking) or "nothing is missing", markup=False)
         return
 
-    def afresh(left: float | None) -> None:
+    def afresh(left: float | None, failed: Collection[str]) -> None:
         """Goes on in a new process: a backend keeps the compiled models of this one in memory."""
         if os.name != "nt":  # where a process cannot be replaced
-            limit = [] if left is None else ["--minutes", f"{left:.3f}"]
-            go_on = [argument for argument in sys.argv[1:] if argument != "--worked"]
-            os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *go_on, *limit, "--worked"])
+            os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *going_on(sys.argv[1:], left, failed)])
 
-    runs.work(chosen, folder, path, data_root=data_root, minutes=_left(minutes), worked=worked, afresh=afresh)
+    left, seen = _left(minutes), failed or []
+    runs.work(chosen, folder, path, data_root=data_root, minutes=left, worked=worked, failed=seen, afresh=afresh)
     _print(leaderboard.read(path))
     console.print(str(path))
+
+
+def going_on(arguments: list[str], left: float | None, failed: Collection[str]) -> list[str]:
+    """Returns the arguments of the process that goes on: of an option given twice the last one counts.
+
+    Args:
+        arguments: Of this process.
+        left: The minutes left, if they are limited.
+        failed: Names of the models to leave out.
+
+    Returns:
+        The arguments.
+    """
+    asked = arguments[: arguments.index("--worked")] if "--worked" in arguments else arguments
+    limit = [] if left is None else ["--minutes", f"{left:.3f}"]
+    return [*asked, *limit, "--worked", *(argument for name in failed for argument in ("--failed", name))]
 
 
 @app.command()
@@ -101,6 +119,8 @@ def peer(
     board: Annotated[pathlib.Path | None, typer.Option(help="The CSV; benchmarks/leaderboards/SUITE.csv.")] = None,
 ):
     """Train segmentation-models-pytorch's U-Net by the recipe of a suite's `unet` and add its row, marked as a peer."""
+    if keras.backend.backend() != "torch":  # another backend would choose another budget, and share the GPU's memory
+        raise ValueError(f"peers are trained by PyTorch: set KERAS_BACKEND=torch, it is {keras.backend.backend()}")
     from benchmarks.peers import run as peers  # needs PyTorch
 
     chosen = suite.load(name, budget)
@@ -134,7 +154,8 @@ def table():
         if begin not in text or end not in text:
             raise ValueError(f"README.md lacks the line {begin.strip()!r} or {end!r}: add both")
         before, rest = text.split(begin)
-        text = before + begin + tables.markdown(content) + rest[rest.index(end) :]
+        heading = f"\n{tables.HEADINGS[title]}\n\n" if title in tables.HEADINGS else ""
+        text = before + begin + heading + tables.markdown(content) + rest[rest.index(end) :]
     pretrained.write_aside(readme, text.encode())
     pretrained.write_aside(leaderboard.LEADERBOARDS / "index.html", page.page(boards).encode())
     picture = ROOT / "runs/quickstart/predictions.png"

@@ -6,7 +6,8 @@ import json
 import math
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Collection, Iterator
 
 import keras
 import pandas as pd
@@ -66,14 +67,15 @@ class Run:
             return board
         same = {"suite": title, "name": self.name, "recipe": self.recipe.hash(), "backend": keras.backend.backend()}
         mine = board[(board[list(same)] == pd.Series(same)).all(axis=1)]
-        return mine[mine["device"].map(_kind) == _kind(machine.device())]
+        return mine[mine["device"].map(kind) == kind(machine.device())]
 
     def _is_mine(self) -> bool:
         path = self.folder / "recipe.json"
         return path.is_file() and Recipe.from_dict(json.loads(path.read_text("utf-8"))).hash() == self.recipe.hash()
 
 
-def _kind(device: str) -> str:
+def kind(device: str) -> str:
+    """Rows of two devices of a kind are the same run's: one of any GPU, or of these cores."""
     return device if device.startswith("CPU") else "GPU"
 
 
@@ -82,18 +84,19 @@ def folder_of(suite: Suite, out: pathlib.Path) -> pathlib.Path:
     return out / (suite.title if suite.budget in ("", "cpu") else f"{suite.title}-{suite.budget}")
 
 
-def queue(suite: Suite, folder: pathlib.Path, rows: pd.DataFrame) -> Iterator[Run]:
+def queue(suite: Suite, folder: pathlib.Path, rows: pd.DataFrame, failed: Collection[str] = ()) -> Iterator[Run]:
     """Lists a suite's runs in order: every model, then more seeds of those that are the best on the validation split.
 
     Args:
         suite: The suite.
         folder: What `folder_of` returned.
         rows: The leaderboard; the best are known once every model has its row.
+        failed: Names of models that cannot be trained here and that nothing waits for.
 
     Yields:
-        All runs, done or not.
+        All other runs, done or not.
     """
-    first = [Run(name, recipe, folder / name) for name, recipe in suite.recipes.items()]
+    first = [Run(name, recipe, folder / name) for name, recipe in suite.recipes.items() if name not in failed]
     yield from first
     if not suite.seeds or any(run.state(rows, suite.title) != "done" for run in first):
         return
@@ -113,11 +116,13 @@ def work(
     data_root: str | None = None,
     minutes: float | None = None,
     worked: bool = False,
-    afresh: Callable[[float | None], None] = lambda minutes: None,
+    failed: Collection[str] = (),
+    afresh: Callable[[float | None, Collection[str]], None] = lambda minutes, failed: None,
 ) -> None:
     """Trains, tests and records what is missing, one run after another, until all is done or the time is up.
 
-    Each start gets further, however short its time: the first piece of work, an epoch or a test, is always done.
+    Each start gets further, however short its time: the first piece of work, an epoch or a test, is always done. A
+    model that fails is told and left out until the next start.
 
     Args:
         suite: The suite.
@@ -126,12 +131,21 @@ def work(
         data_root: As in `kseg.training.train`.
         minutes: The time for all of it; None for no end.
         worked: Whether this start has done a piece of work already.
-        afresh: Called between two runs with the minutes left; it may go on in a new process, which is the only way to
-            give back all memory.
+        failed: Names of models that this start has seen fail already.
+        afresh: Called between two runs with the minutes left and the names of what failed; it may go on in a new
+            process, which is the only way to give back all memory.
+
+    Raises:
+        ValueError: Models failed; all else was tried before.
     """
     until = math.inf if minutes is None else time.perf_counter() + 60 * minutes
     say = Reporter().line
-    while run := next(_missing(suite, folder, board), None):
+    failed = list(failed)
+    if not worked and not failed:
+        say(f"{suite.title}: budget {suite.budget or 'none'}, {keras.backend.backend()} on {machine.device()}")
+        if not machine.current_commit():
+            say("rows will not tell their commit: this is no checkout with git; KSEG_COMMIT can tell it")
+    while run := next(_missing(suite, folder, board, failed), None):
         left = max(until - time.perf_counter(), 0.0)
         if worked and left < (needed := _beginning(folder)):
             say(f"{run.name}: not begun, {left:.0f} s are left, it takes {needed:.0f} to its first epoch")
@@ -140,28 +154,36 @@ def work(
         began = run.folder / "commit.txt"
         if not began.is_file():
             pretrained.write_aside(began, machine.current_commit().encode())
+        test = dataset(run.recipe, "test", data_root)  # a data set that is not there stops them all
         trained = (run.folder / "result.json").is_file()
         given = None if minutes is None else left / 60
-        result = train(run.recipe, run.folder, data_root=data_root, minutes=given)
-        worked = worked or not trained
-        if not result["finished"]:
-            say(f"{run.name}: stopped after epoch {result['epochs']} of {run.recipe.epochs}; the same command goes on")
-            return
-        test = dataset(run.recipe, "test", data_root)
-        if worked and time.perf_counter() + _test_seconds(suite, result["scores"], test) > until:
-            say(f"{run.name}: trained; the same command tests it")
-            return
-        say(_record(suite, run, result, test, board))
+        try:
+            result = train(run.recipe, run.folder, data_root=data_root, minutes=given)
+            worked = worked or not trained
+            if not result["finished"]:
+                epochs = f"{result['epochs']} of {run.recipe.epochs}"
+                say(f"{run.name}: stopped after epoch {epochs}; the same command goes on")
+                return
+            if worked and time.perf_counter() + _test_seconds(suite, result, test) > until:
+                say(f"{run.name}: trained; the same command tests it")
+                return
+            say(_record(suite, run, result, test, board))
+        except Exception as error:  # whatever it is, the models after it are to be trained too
+            failed.append(run.name)
+            say(f"{run.name}: FAILED, {type(error).__name__}: {error}")
+            say(traceback.format_exc(limit=-3))
         worked = True
-        if next(_missing(suite, folder, board), None):
-            afresh(None if minutes is None else max(until - time.perf_counter(), 0) / 60)
+        if next(_missing(suite, folder, board, failed), None):
+            afresh(None if minutes is None else max(until - time.perf_counter(), 0) / 60, failed)
             keras.utils.clear_session()
             gc.collect()
+    if failed:
+        raise ValueError(f"{suite.title}: {', '.join(failed)} failed, all else is done; see above for why")
 
 
-def _missing(suite: Suite, folder: pathlib.Path, board: pathlib.Path) -> Iterator[Run]:
+def _missing(suite: Suite, folder: pathlib.Path, board: pathlib.Path, failed: Collection[str]) -> Iterator[Run]:
     rows = leaderboard.read(board)
-    return (run for run in queue(suite, folder, rows) if run.state(rows, suite.title) != "done")
+    return (run for run in queue(suite, folder, rows, failed) if run.state(rows, suite.title) != "done")
 
 
 def _beginning(folder: pathlib.Path) -> float:
@@ -170,15 +192,16 @@ def _beginning(folder: pathlib.Path) -> float:
     return max((result.get("beginning", 0.0) for result in results), default=0.0)
 
 
-def _test_seconds(suite: Suite, validation: dict, test: data.Dataset) -> float:
-    """How long testing will take, judged by what validating took."""
+def _test_seconds(suite: Suite, result: dict, test: data.Dataset) -> float:
+    """How long testing will take, judged by what validating took, and compiling for the first epoch."""
+    validation = result["scores"]
     if not validation:
         return 0.0
     passes = 1.0
     if suite.test_time:
         flips = len(FLIPS[suite.test_time.get("flip", False)])
         passes += flips * sum(scale**2 for scale in suite.test_time.get("scales", (1.0,)))
-    return passes * validation["seconds"] / validation["images"] * len(test)
+    return (result.get("beginning") or 0.0) + passes * validation["seconds"] / validation["images"] * len(test)
 
 
 def _record(suite: Suite, run: Run, result: dict, test: data.Dataset, board: pathlib.Path) -> str:

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import cost, crf, leaderboard, loader, machine, runs, scoring, suite, tables
+from benchmarks import commands, cost, crf, leaderboard, loader, machine, runs, scoring, suite, tables
 from benchmarks.commands import app
 from kseg import data, pretrained, training, zoo
 from kseg.data.camvid import CLASSES
@@ -129,6 +129,48 @@ def test_what_is_in_the_leaderboard_is_not_trained_again(worked):
     folder, chosen, board, _ = worked
     runs.work(chosen, folder / "elsewhere", board)
     assert not (folder / "elsewhere").exists()
+
+
+def test_a_model_that_fails_stops_neither_the_others_nor_the_seeds(builder, tmp_path, monkeypatch, capsys):
+    def train(recipe, *arguments, **options):
+        if recipe.hash() == chosen.recipes["one"].hash():
+            raise ValueError("the loss is nan")
+        return training.train(recipe, *arguments, **options)
+
+    (tmp_path / "tiny.toml").write_text(SUITE)
+    chosen, board = suite.load(tmp_path / "tiny.toml"), tmp_path / "board.csv"
+    monkeypatch.setattr(runs, "train", train)
+    went_on = []
+    with pytest.raises(ValueError, match="tiny: one failed, all else is done"):
+        runs.work(chosen, tmp_path / "runs", board, afresh=lambda left, failed: went_on.append((left, list(failed))))
+    assert went_on == [(None, ["one"])]
+    said = capsys.readouterr().out
+    assert "one: FAILED, ValueError: the loss is nan" in said
+    assert said.startswith(f"tiny: budget none, {keras.backend.backend()} on ")
+    rows = leaderboard.read(board)
+    assert rows["name"].tolist() == ["two"]
+    more = dataclasses.replace(chosen, best=1, seeds=(8,))
+    assert [run.name for run in runs.queue(more, tmp_path, rows, failed=["one"])] == ["two", "two"]
+
+
+def test_the_process_that_goes_on_is_told_the_time_that_is_left_and_what_failed():
+    asked = ["run", "camvid", "--minutes", "9"]
+    second = commands.going_on(asked, 7.5, ["one"])
+    assert second == [*asked, "--minutes", "7.500", "--worked", "--failed", "one"]
+    third = commands.going_on(second, 2, ["one", "two"])
+    assert third[4:] == ["--minutes", "7.500", "--minutes", "2.000", "--worked", "--failed", "one", "--failed", "two"]
+    assert commands.going_on(asked[:2], None, []) == ["run", "camvid", "--worked"]
+
+
+def test_a_copy_without_git_is_told_its_commit(monkeypatch):
+    monkeypatch.setenv("KSEG_COMMIT", "0123456789ab")
+    assert machine.current_commit() == "0123456789ab"
+
+
+def test_a_peer_asks_for_its_own_backend(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    run = CliRunner().invoke(app, ["peer", "camvid"])
+    assert "set KERAS_BACKEND=torch, it is jax" in str(run.exception)
 
 
 def test_a_run_begun_anew_goes_before_its_row(worked, tmp_path):
@@ -254,7 +296,7 @@ def test_two_classes_are_shown_with_dice_and_the_objects_iou():
 def test_the_tables_of_the_readme_are_the_leaderboards(board):
     text = (ROOT / "README.md").read_text()
     table = tables.markdown(tables.shown(leaderboard.read(board)))
-    assert f"<!-- leaderboard {board.stem} -->\n{table}" in text
+    assert f"{table}<!-- end leaderboard {board.stem} -->" in text
 
 
 @pytest.mark.parametrize("name", [path.stem for path in tables.PUBLISHED.glob("*.csv")])

@@ -65,6 +65,9 @@ def test_a_peer_is_trained_in_two_starts_and_recorded(tmp_path, monkeypatch):
     assert row["peer"].startswith("segmentation-models-pytorch 0.")
     assert row["recipe"] == chosen.recipes["unet"].hash()
     assert 0 <= row["miou"] <= 1 and row["multiply_adds"] > 1e8
+    peers.run(chosen, tmp_path / "whole", tmp_path / "another.csv")  # in one start
+    one, two = (torch.load(tmp_path / runs / smp.NAME / training.BEST) for runs in ("runs", "whole"))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
     monkeypatch.setattr(training, "train", None)  # a third start has nothing to do
     peers.run(chosen, tmp_path / "runs", board)
 

@@ -1,6 +1,8 @@
 """Batches of a data set, by Grain: threads, a new order each epoch, reproducible from any step on."""
 
+import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -74,8 +76,10 @@ def loader(
     return samples.batch(batch_size, batch_fn=_stack).to_iter_dataset(_reading(grain, num_threads))
 
 
-def evaluation_loader(dataset: Dataset, *, batch_size: int, num_threads: int | None = None) -> Any:
-    """Returns every image once, in order, as it is.
+def evaluation_loader(
+    dataset: Dataset, *, batch_size: int, by_size: bool = False, num_threads: int | None = None
+) -> Any:
+    """Returns every image once, as it is.
 
     A batch holds images of one size: where the size changes from one image to the next, a new batch begins. Loop over
     it, or, where all images have one size, hand it to `model.evaluate(batches, steps=math.ceil(len(dataset) /
@@ -84,6 +88,8 @@ def evaluation_loader(dataset: Dataset, *, batch_size: int, num_threads: int | N
     Args:
         dataset: The data set.
         batch_size: The most images a batch may hold.
+        by_size: False keeps the order of the data set. True sorts by size, so that few batches are short, and puts no
+            more pixels into a batch than `batch_size` of the smallest images have.
         num_threads: Threads that read ahead, as in `loader`.
 
     Returns:
@@ -102,14 +108,20 @@ def evaluation_loader(dataset: Dataset, *, batch_size: int, num_threads: int | N
     _require_images(dataset)
     if batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+    sizes = [dataset.size(index) for index in range(len(dataset))]
+    order: Sequence[int] = range(len(dataset))
+    most = dict.fromkeys(sizes, batch_size)
+    if by_size:
+        order = sorted(order, key=sizes.__getitem__)
+        pixels = batch_size * min(math.prod(size) for size in most)
+        most = {size: min(batch_size, max(1, pixels // math.prod(size))) for size in most}
     groups: list[list[int]] = []
     last_size = None
-    for index in range(len(dataset)):
-        size = dataset.size(index)
-        if size != last_size or len(groups[-1]) == batch_size:
+    for index in order:
+        if sizes[index] != last_size or len(groups[-1]) == most[sizes[index]]:
             groups.append([])
         groups[-1].append(index)
-        last_size = size
+        last_size = sizes[index]
     batches = grain.MapDataset.source(groups).map(lambda group: _stack([dataset[index] for index in group]))
     return batches.to_iter_dataset(_reading(grain, num_threads))
 

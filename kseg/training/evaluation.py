@@ -50,10 +50,12 @@ def evaluate(
     classes = len(dataset.classes)
     matrix = np.zeros((classes, classes), "int64")
     reporter = reporter or Reporter(quiet=True)
+    filled: dict[tuple[int, ...], int] = {}  # shape of the images -> size of the batches that the model is compiled for
     with reporter.task("evaluating", len(dataset)) as advance:
-        for images, labels in data.evaluation_loader(dataset, batch_size=batch_size):
+        for images, labels in data.evaluation_loader(dataset, batch_size=batch_size, by_size=True):
             count = len(images)
-            images, labels = _filled(np.asarray(images), np.asarray(labels), batch_size, dataset.ignore_class)
+            size = filled.setdefault(images.shape[1:], min(batch_size, 1 << (count - 1).bit_length()))
+            images, labels = _filled(np.asarray(images), np.asarray(labels), size, dataset.ignore_class)
             predicted = labeller(model).predict_on_batch(images)
             matrix += metrics.confusion_matrix(labels, predicted, classes, ignore_class=dataset.ignore_class)
             advance(count)

@@ -4,7 +4,7 @@ import pytest
 
 from kseg.data import Dataset
 from kseg.metrics import gives_logits
-from kseg.training import evaluate
+from kseg.training import evaluate, evaluation
 
 
 class Drawn(Dataset):
@@ -52,6 +52,16 @@ def test_the_confusion_matrix_counts_every_labelled_pixel_once(batch_size):
     np.testing.assert_allclose(scores["miou"], iou.mean())
     np.testing.assert_allclose(scores["pixel_accuracy"], np.diag(expected).sum() / expected.sum())
     assert scores["images"] == 3
+
+
+def test_sizes_are_gathered_and_short_batches_are_filled_a_little(monkeypatch):
+    """Of 4x4: one of 4, and one more image filled to it; of 4x8: 1 of 2; of 8x8: one at a time, for its pixels."""
+    given = []
+    model = channels()
+    monkeypatch.setattr(evaluation, "labeller", lambda model: model)
+    monkeypatch.setattr(model, "predict_on_batch", lambda x: given.append(x.shape[:3]) or x.argmax(-1))
+    evaluate(model, Drawn(sizes=((4, 4), (8, 8), (4, 8), (4, 4), (4, 4), (8, 8), (4, 4), (4, 4))), batch_size=4)
+    assert given == [(4, 4, 4), (4, 4, 4), (1, 4, 8), (1, 8, 8), (1, 8, 8)]
 
 
 @pytest.mark.parametrize(("activation", "threshold"), [(None, 100), ("sigmoid", 100)])
