@@ -25,8 +25,16 @@ class _OutOfRange(Exception):
 
 
 def home() -> Path:
-    """Returns the folder of downloads: the environment variable `KSEG_HOME`, or `~/.cache/kseg`."""
-    return Path(os.environ.get("KSEG_HOME") or "~/.cache/kseg").expanduser()
+    """Returns the folder of downloads: the environment variable `KSEG_HOME`, or `~/.cache/kseg`.
+
+    Raises:
+        FileNotFoundError: This user has no home folder.
+    """
+    named = os.environ.get("KSEG_HOME") or "~/.cache/kseg"
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        raise FileNotFoundError(f"there is no home folder for {named}: set KSEG_HOME to a folder") from None
 
 
 def download(url: str, path: Path, *, size: int | None = None, part: Path | None = None) -> Path:
