@@ -1,10 +1,12 @@
 """The card of released weights: what they are, their licence, scores and limits; and the list of all of them."""
 
 import dataclasses
+import inspect
 import string
 from collections.abc import Mapping
 from typing import Any
 
+from kseg import pretrained, zoo
 from kseg.pretrained import Release
 
 
@@ -46,6 +48,24 @@ SOURCES = {
     ),
 }
 
+LICENCES = ("CC0-1.0", "Apache-2.0", "CC-BY-NC-4.0")
+"""Each allows less than the one before."""
+
+
+def licence(dataset: str, start: str | None) -> str:
+    """Returns the licence that weights inherit: the stricter of the data's and of the weights' that they began with.
+
+    Args:
+        dataset: A key of `SOURCES`.
+        start: The name of released weights, or None.
+
+    Returns:
+        An SPDX identifier.
+    """
+    inherited = [SOURCES[dataset].licence, *([pretrained.RELEASES[start].licence] if start else [])]
+    return max(inherited, key=LICENCES.index)
+
+
 CARD = string.Template("""\
 # $name
 
@@ -59,7 +79,7 @@ model = kseg.zoo.load("$name")
 
 ![Test images, their labels and what the model predicts]($picture)
 
-Black in a label is void, which counts for nothing. Images: $title, $licence.
+Black in a label is void, which counts for nothing. Images: $title, $data_licence.
 
 Input: RGB images, 0 to 255, of any size. Output: float32 logits `(N, H, W, $channels)`.
 Classes: $class_names.
@@ -90,7 +110,7 @@ The weakest classes are $weakest.
 
 $terms
 Data: $origin.
-$encoder_start
+$begun
 
 ## How to repeat
 
@@ -120,8 +140,7 @@ def card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str, Any]
     """
     source, scores, original = SOURCES[release.dataset], metrics["scores"], metrics["float32"]
     ious = {name: iou for name, iou in scores["iou"].items() if iou is not None}
-    encoder, start = release.arguments.get("encoder"), recipe["model"].get("encoder_weights")
-    begun = f"The encoder began with its {start} weights." if encoder and start != "none" else ""
+    encoder = release.arguments.get("encoder")
     return CARD.substitute(
         dataclasses.asdict(release),
         title=source.title,
@@ -146,14 +165,27 @@ def card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str, Any]
         ious="\n".join(f"| {name} | {_percent(iou)} |" for name, iou in scores["iou"].items()),
         weakest=" and ".join(f"{name} ({_percent(ious[name])})" for name in sorted(ious, key=ious.__getitem__)[:2]),
         limits=source.limits,
-        terms=source.terms,
+        terms=source.terms
+        if release.licence == source.licence
+        else f"{source.title} is {source.licence}, but training began with weights under {release.licence}: these "
+        "inherit that.",
+        data_licence=source.licence,
         origin=source.origin,
-        encoder_start=begun,
+        begun=_begun(release, recipe["model"]),
         seed=recipe["seed"],
         epochs=recipe["epochs"],
         bytes=f"{release.bytes:,}",
         parameters=f"{release.parameters:,}",
     )
+
+
+def _begun(release: Release, model: Mapping[str, Any]) -> str:
+    """A sentence on the weights that training began with."""
+    if start := model.get("start"):
+        return f"Training began with the released weights `{start}`."
+    pretrained_encoder = "encoder_weights" in inspect.signature(zoo.BUILDERS[release.builder]).parameters
+    known = model["encoder_weights"] if pretrained_encoder else "none"
+    return "" if known == "none" else f"The encoder began with its {known} weights."
 
 
 def _cost(metrics: Mapping[str, Any]) -> str:
@@ -176,8 +208,14 @@ HUB = ("library_name: keras", "pipeline_tag: image-segmentation")
 TAGS = ("semantic-segmentation", "kseg", "keras")
 
 
+ADDRESS = """\
+# With the environment variable KSEG_WEIGHTS_URL set to the address of the folder above this one;
+# or give load the address of model.safetensors here.
+"""
+
+
 def hub(release: Release, text: str) -> str:
-    """Puts the metadata that model hubs read before a card.
+    """Puts the metadata that model hubs read before a card, and into it where its code finds the weights.
 
     Args:
         release: The entry of the table.
@@ -188,6 +226,8 @@ def hub(release: Release, text: str) -> str:
     """
     tags = "\n".join(f"- {tag}" for tag in (*TAGS, release.builder))
     head = "\n".join(HUB)
+    code = f'model = kseg.zoo.load("{release.name}")'
+    text = text.replace(code, f"{ADDRESS}{code}", 1)
     return f"""\
 ---
 license: {release.licence.lower()}

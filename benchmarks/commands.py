@@ -205,7 +205,7 @@ def crf(
 def release_run(
     run: Annotated[pathlib.Path, typer.Argument(help="A finished run's folder, or one of zoo/ to be written anew.")],
     data_root: DataRoot = None,
-    dtype: Annotated[str, typer.Option(help="How the weights are stored: float16 or float32.")] = "float16",
+    dtype: Annotated[release.Dtype, typer.Option(help="How the weights are stored.")] = release.Dtype.float16,
     name: Annotated[str | None, typer.Option(help="builder-encoder-dataset, or that with -MORE behind it.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Put them in place of another recipe's.")] = False,
     to: Annotated[pathlib.Path, typer.Option(help="The folder of released weights.")] = release.ZOO,

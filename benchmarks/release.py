@@ -1,8 +1,10 @@
 """`python -m benchmarks release RUN`: a run becomes released weights. No number in them is typed by hand."""
 
+import enum
 import inspect
 import io
 import json
+import math
 import pathlib
 import re
 import tempfile
@@ -34,11 +36,18 @@ EVERY = 24
 """The subset that tests measure again is every 24th test image: ten of CamVid's, seconds on any backend."""
 
 
+class Dtype(enum.StrEnum):
+    """How weights may be stored."""
+
+    float16 = "float16"
+    float32 = "float32"
+
+
 def release(
     run: pathlib.Path,
     *,
     data_root: str | None = None,
-    dtype: str = "float16",
+    dtype: Dtype = Dtype.float16,
     name: str | None = None,
     replace: bool = False,
     to: pathlib.Path = ZOO,
@@ -62,8 +71,8 @@ def release(
 
     Raises:
         FileNotFoundError: The folder is neither, or the data are not there.
-        ValueError: The run is unfinished, on data of one's own or begun with a file of this machine, half precision
-            costs too much, or the name belongs to another recipe. Nothing has been written then.
+        ValueError: The run is unfinished, on data of one's own or begun with weights that are not released, half
+            precision costs too much, or the name belongs to another recipe. Nothing has been written then.
     """
     file, recipe = _run(run)
     description = pretrained.describe(file)
@@ -73,8 +82,8 @@ def release(
         raise ValueError(
             f"{run} was trained on {description['dataset']!r}, whose licence benchmarks/card.py must state"
         )
-    if local := _local(recipe):
-        raise ValueError(f"the recipe in {run} begins with {local}: start it from released weights or an address")
+    if begun := _unknown(recipe):
+        raise ValueError(f"the recipe in {run} begins with what others may not have, under a licence unknown: {begun}")
     arguments = description["arguments"]
     known = table.read(releases) if releases.is_file() else {}
     name = _name(description, name or (run.resolve().name if file.name == FILE else None))
@@ -96,7 +105,7 @@ def release(
             "name": name,
             "dataset": description["dataset"],
             "split": "test",
-            "size": "x".join(map(str, test.size(0))),
+            "size": _sizes(test),
             "dtype": _dtype(stored),
             "measured": f"`kseg.training.evaluate` on {keras.backend.backend()}",
             "scores": (scores := _scores(stored, test, batch_size)),
@@ -125,7 +134,7 @@ def release(
         palette=tuple((r, g, b) for r, g, b in description["palette"]),
         miou=round(scores["miou"], 6),
         pixel_accuracy=round(scores["pixel_accuracy"], 6),
-        licence=card.SOURCES[description["dataset"]].licence,
+        licence=card.licence(description["dataset"], recipe.model.start),
         recipe=hashed,
     )
     own = () if "encoder" in inspect.signature(zoo.BUILDERS[entry.builder]).parameters else ("encoder",)
@@ -160,14 +169,20 @@ def _run(run: pathlib.Path) -> tuple[pathlib.Path, training.Recipe]:
     return run / FILE, training.Recipe.from_toml(run / "recipe.toml")
 
 
-def _local(recipe: training.Recipe) -> str | None:
-    """The weights of this machine that a recipe begins with: a setting that others cannot repeat."""
-    begun = {"start": recipe.model.start, "encoder_weights": recipe.model.encoder_weights}
-    for key, weights in begun.items():
-        shared = weights in (None, "none", "imagenet", *pretrained.RELEASES) or re.match("https?://|hf://", weights)
-        if not shared:
-            return f"what is on this machine alone ([model] {key} = {weights!r})"
+def _unknown(recipe: training.Recipe) -> str | None:
+    """The weights that a recipe begins with if nobody else can repeat that, and those that would do."""
+    start, encoder = recipe.model.start, recipe.model.encoder_weights
+    if start is not None and start not in pretrained.RELEASES:
+        return f"[model] start = {start!r}; released are {', '.join(pretrained.RELEASES)}"
+    if encoder not in (known := ("none", *leaderboard.PRETRAINING)):
+        return f"[model] encoder_weights = {encoder!r}; known are {', '.join(known)}"
     return None
+
+
+def _sizes(test: data.Dataset) -> str:
+    """Height and width of the images, or of the smallest and the largest."""
+    sizes = sorted({test.size(index) for index in range(len(test))}, key=math.prod)
+    return " to ".join(f"{height}x{width}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
 
 
 def _name(description: Mapping[str, Any], wanted: str | None) -> str:

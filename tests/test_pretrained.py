@@ -163,6 +163,15 @@ def test_keras_weight_files_work_too(unet, tmp_path):
         np.testing.assert_array_equal(old, new)
     with pytest.raises(ValueError, match="does not say how many classes"):
         zoo.unet(weights=path, **SMALL)
+    with pytest.raises(ValueError, match=r"m\.weights\.h5 holds .*: hand it to the model's builder as weights=$"):
+        zoo.load(path)
+
+
+def test_a_whole_keras_model_is_named(tmp_path):
+    image = keras.Input((4, 4, 3))
+    keras.Model(image, keras.layers.ReLU()(image)).save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match=r"m\.keras is a whole Keras model: read it with keras\.saving\.load_model$"):
+        zoo.load(tmp_path / "m.keras")
 
 
 def test_half_precision_halves_the_file(unet, file, tmp_path):

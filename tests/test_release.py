@@ -1,5 +1,6 @@
 """`python -m benchmarks release` and `publish`: from a run to what a server serves, and back over HTTP."""
 
+import dataclasses
 import functools
 import http.server
 import json
@@ -18,6 +19,7 @@ from kseg.pretrained import source
 from tests.training import tiny
 
 NAME = "tiny-small-streets"
+STRICT = next(name for name, entry in pretrained.RELEASES.items() if entry.licence == "CC-BY-NC-4.0")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -146,11 +148,60 @@ def test_another_recipe_takes_no_name_away(run, retrained, tmp_path):
     assert replaced.recipe == entries[f"{NAME}-seed5"].recipe != entries[NAME].recipe
 
 
-@pytest.mark.parametrize("model", [{"start": "runs/fcn16/best.safetensors"}, {"encoder_weights": "own.safetensors"}])
-def test_a_recipe_that_nobody_else_could_repeat_is_refused(retrained, tmp_path, model):
-    done = command(retrained(model=model), tmp_path / "zoo")
-    assert "on this machine alone" in str(done.exception) and repr(*model.values()) in str(done.exception)
+@pytest.mark.parametrize(
+    ("model", "cure"),
+    [
+        ({"start": "runs/fcn16/best.safetensors"}, f"released are {STRICT}"),
+        ({"start": "https://example.org/model.safetensors"}, f"released are {STRICT}"),
+        ({"encoder_weights": "own.safetensors"}, "known are none, imagenet, imagenet+bsds500"),
+    ],
+)
+def test_a_recipe_that_nobody_else_could_repeat_is_refused(retrained, tmp_path, model, cure):
+    told = str(command(retrained(model=model), tmp_path / "zoo").exception)
+    assert "begins with what others may not have" in told and repr(*model.values()) in told and cure in told
     assert not (tmp_path / "zoo").exists()
+
+
+@pytest.mark.parametrize("model", [{"start": STRICT}, {"encoder_weights": "imagenet+bsds500"}])
+def test_a_recipe_that_anyone_can_repeat_is_not(model):
+    assert release._unknown(training.Recipe.from_dict(tiny.content(model=model))) is None
+
+
+@pytest.mark.usefixtures("quick")
+def test_weights_inherit_the_stricter_licence_of_those_that_they_began_with(retrained, tmp_path):
+    assert command(retrained(model={"start": STRICT}), tmp_path / "zoo").exit_code == 0
+    assert table.read(tmp_path / "zoo" / "table.json")[NAME].licence == "CC-BY-NC-4.0"
+    page = (tmp_path / "zoo" / NAME / "card.md").read_text()
+    assert "streets is Apache-2.0, but training began with weights under CC-BY-NC-4.0: these inherit that." in page
+    assert f"Training began with the released weights `{STRICT}`." in page and "under its licence" not in page
+
+
+def test_a_milder_licence_changes_nothing():
+    assert card.licence("camvid", None) == card.licence("camvid", STRICT) == "CC-BY-NC-4.0"
+    assert card.LICENCES[0] == card.licence("nuclei", None) and card.licence("streets", None) == card.LICENCES[1]
+    assert {each.licence for each in card.SOURCES.values()} == set(card.LICENCES)
+
+
+@pytest.mark.parametrize(
+    ("builder", "told"), [("segnet", "The encoder began with its imagenet weights."), ("unet_2015", "")]
+)
+def test_a_card_names_imagenet_where_the_builder_knows_it(builder, told):
+    entry = dataclasses.replace(pretrained.RELEASES[STRICT], builder=builder, arguments={"num_classes": 11})
+    recipe = training.Recipe.from_dict(tiny.content(model={"builder": builder, "encoder_weights": "imagenet"}))
+    assert card._begun(entry, recipe.model_dump(mode="json")["model"]) == told
+
+
+def test_a_card_tells_the_smallest_and_the_largest_size():
+    images = data.load("streets", "test", count=3, size=(32, 48))
+    assert release._sizes(images) == "32x48"
+    images.size = [(60, 33), (64, 48), (32, 56)].__getitem__
+    assert release._sizes(images) == "32x56 to 64x48"
+
+
+def test_an_unknown_precision_is_refused_before_anything_is_scored(run, tmp_path):
+    done = command(run, tmp_path, "--dtype", "bfloat16")
+    assert done.exit_code == 2 and "float16" in done.output and "float32" in done.output
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("quick")
@@ -226,7 +277,8 @@ def test_what_was_published_is_what_the_table_names(released, tmp_path, monkeypa
         "datasets:\n- streets",
     ):
         assert line in head
-    assert page.endswith((released / "card.md").read_text())
+    own, hint = (released / "card.md").read_text(), card.ADDRESS
+    assert page.endswith(own.replace("model = kseg", f"{hint}model = kseg")) and "KSEG_WEIGHTS_URL" in hint in page
     assert (tmp_path / "served" / "README.md").read_text().startswith("---\nlicense: apache-2.0\n")
 
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "served")

@@ -28,7 +28,7 @@ def plain_errors(debug: bool, *, interrupted: str = "interrupted") -> Iterator[N
         if debug:
             raise
         text = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and "the disk is full" not in text:
             text = f"the disk is full: {text}"
         print(f"error: {text}", file=sys.stderr)
         raise typer.Exit(1) from None

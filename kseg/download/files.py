@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-import os
+import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -15,12 +15,13 @@ def fetch(
 ) -> Path:
     """Downloads one file into a folder of `home()`, verified, unless it is there already.
 
-    A download that broke off goes on at the next call. Of several processes one downloads, the others wait for it.
+    A download that broke off goes on at the next call if `sha256` is known. Of several processes one downloads, the
+    others wait for it.
 
     Args:
         url: The file, or several addresses of it, tried in this order.
         sha256: Its SHA-256, in hexadecimal digits, or how that begins (PyTorch's addresses hold the first eight); empty
-            where nobody knows it: then whatever comes whole is kept.
+            where nobody knows it: then whatever comes whole, in one piece, is kept.
         size: Its bytes, where they are known.
         folder: The name of the folder in `home()`.
         name: The name of the file there; `None` takes the one in the address.
@@ -38,7 +39,7 @@ def fetch(
         return path
     with writing(path) as alone:
         if not (alone and is_whole(path, sha256, size)):  # else another process was quicker
-            _first(urls, path, sha256, size, resume=alone and bool(sha256))
+            _first(urls, path, sha256, size, alone=alone)
     return path
 
 
@@ -61,15 +62,15 @@ def writing(path: Path) -> Iterator[bool]:
             yield alone
 
 
-def _first(urls: list[str], path: Path, sha256: str, size: int | None, *, resume: bool) -> None:
+def _first(urls: list[str], path: Path, sha256: str, size: int | None, *, alone: bool) -> None:
     """Fetches from the first address that works.
 
-    The part is named after the file's sum: it is never taken for one of another file. Without a lock or a sum it
-    belongs to this process alone and goes with it.
+    The part is named after the file's sum: it is never taken for one of another file. Without a sum nobody would notice
+    two halves of different files, so nothing is taken up; without a lock the part belongs to this process.
     """
-    own = sha256[:12] if resume else str(os.getpid())
+    own = (sha256[:12] or "new") if alone else secrets.token_hex(6)
     aside = path.with_name(f".{path.name}.{own}")
-    part = path.with_name(f"{aside.name}.part") if resume else None
+    part = path.with_name(f"{aside.name}.part") if alone and sha256 else None
     faults = []
     try:
         for url in urls:

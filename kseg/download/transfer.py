@@ -1,4 +1,4 @@
-"""One file over the network: with progress, taken up again where it broke off, never half in its place."""
+"""One file over the network: with progress, tried again where it broke off, never half in its place."""
 
 import contextlib
 import errno
@@ -25,19 +25,27 @@ class _OutOfRange(Exception):
 
 
 def home() -> Path:
-    """Returns the folder of downloads: the environment variable `KSEG_HOME`, or `~/.cache/kseg`."""
-    return Path(os.environ.get("KSEG_HOME") or "~/.cache/kseg").expanduser()
+    """Returns the folder of downloads: the environment variable `KSEG_HOME`, or `~/.cache/kseg`.
+
+    Raises:
+        FileNotFoundError: This user has no home folder.
+    """
+    named = os.environ.get("KSEG_HOME") or "~/.cache/kseg"
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        raise FileNotFoundError(f"there is no home folder for {named}: set KSEG_HOME to a folder") from None
 
 
 def download(url: str, path: Path, *, size: int | None = None, part: Path | None = None) -> Path:
-    """Downloads one file, showing progress; a connection that breaks is taken up again.
+    """Downloads one file, showing progress; after a connection that breaks it tries again.
 
     Args:
         url: What to fetch.
         path: The file to create.
         size: Its bytes, where they are known.
-        part: Where to keep what has come if it breaks off for good, and to find it next time; whoever names it verifies
-            the file, which may have changed in between. `None` keeps nothing.
+        part: Where to keep what has come if it breaks off, and to go on from it, the next time too; whoever names it
+            verifies the file, which may have changed in between. `None` keeps nothing and starts afresh each time.
 
     Returns:
         `path`.
@@ -49,6 +57,8 @@ def download(url: str, path: Path, *, size: int | None = None, part: Path | None
     aside = part or path.with_name(path.name + ".part")
     try:
         for attempt in range(1, ATTEMPTS + 1):
+            if part is None:
+                aside.unlink(missing_ok=True)  # of the last attempt, or of a process that was killed
             before = _length(aside)
             try:
                 _receive(url, aside, size)
@@ -91,6 +101,8 @@ def _receive(url: str, part: Path, size: int | None) -> None:
             part.unlink()
             raise TransferError("the server sent another part of the file than was asked for")
         length = response.headers.get("Content-Length")
+        if length and not length.isdecimal():
+            raise TransferError(f"the server announced {length!r} bytes")
         total = start + int(length) if length else size
         if size is not None and total != size:
             raise TransferError(f"the server has a file of {total} bytes instead of {size}")

@@ -167,8 +167,18 @@ def opened(path: str | os.PathLike) -> Iterator[Any]:
         with safetensors.safe_open(os.fspath(path), framework="np") as file:
             yield file
     except safetensors.SafetensorError as error:
-        with open(path, "rb") as file:
-            if file.read(2) in (b"PK", b"\x80\x02"):
-                told = "is a PyTorch file, which does not say its model: read it with kseg.checkpoints"
-                raise ValueError(f"{path} {told}") from None
-        raise ValueError(f"{path} is not a whole safetensors file ({error}): fetch or write it again") from None
+        told = _other(pathlib.Path(path)) or f"is not a whole safetensors file ({error}): fetch or write it again"
+        raise ValueError(f"{path} {told}") from None
+
+
+def _other(path: pathlib.Path) -> str | None:
+    """What kind of weight file it is, if it is none of ours, and who reads it."""
+    with path.open("rb") as file:
+        begins = file.read(4)
+    if begins == b"\x89HDF" and path.name.endswith(".weights.h5"):
+        return "holds Keras's weights, which do not say their model: hand it to the model's builder as weights="
+    if begins == b"\x89HDF" or (begins[:2] == b"PK" and path.suffix == ".keras"):
+        return "is a whole Keras model: read it with keras.saving.load_model"
+    if begins[:2] in (b"PK", b"\x80\x02"):
+        return "is a PyTorch file, which does not say its model: read it with kseg.checkpoints"
+    return None

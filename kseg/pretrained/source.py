@@ -25,11 +25,15 @@ CHECKOUT = pathlib.Path(__file__).parents[2] / "zoo"
 def servers() -> list[str]:
     """Returns the addresses below which released weights lie.
 
-    They come from the environment variable `KSEG_WEIGHTS_URL`, with spaces or commas between: `https://...`,
-    `file:///...`, or `hf://owner/repository` for a repository of models on the Hugging Face hub.
+    They come from the environment variable `KSEG_WEIGHTS_URL`, with spaces or commas between: `https://...`, a folder,
+    or `hf://owner/repository` for a repository of models on the Hugging Face hub.
     """
     named = os.environ.get("KSEG_WEIGHTS_URL") or SERVERS
-    return [server.rstrip("/") for server in re.split(r"[\s,]+", named) if server]
+    return [_with_scheme(server).rstrip("/") for server in re.split(r"[\s,]+", named) if server]
+
+
+def _with_scheme(server: str) -> str:
+    return server if "://" in server else pathlib.Path(os.path.abspath(os.path.expanduser(server))).as_uri()
 
 
 def address(url: str) -> str:
@@ -173,9 +177,11 @@ def _fetch_address(url: str) -> pathlib.Path:
 
 
 def _fitting(dataset: str, releases: list[Release], model: keras.Model, whole: bool) -> Release:
-    """The one among the weights of a data set that a model can hold."""
+    """The one among the weights of a data set that a model can hold; the plain name comes before longer ones."""
     parameters = model.count_params()
     fit = [one for one in releases if one.builder == model.name and (not whole or one.parameters == parameters)]
+    if len(fit) > 1:  # those with the plain name, which say no more than builder, encoder and data set
+        fit = [one for one in fit if one.name.endswith(f"-{dataset}")] or fit
     if len(fit) != 1:
         names = ", ".join(release.name for release in releases)
         raise ValueError(
@@ -194,7 +200,18 @@ def find(release: Release) -> pathlib.Path | None:
     Returns:
         The file, whose SHA-256 is right; None if there is none.
     """
-    return next((path for path in places(release) if download.is_whole(path, release.sha256, release.bytes)), None)
+    for place in (_checkout, _cache):  # one after the other: a checkout needs no home
+        if download.is_whole(path := place(release), release.sha256, release.bytes):
+            return path
+    return None
+
+
+def _checkout(release: Release) -> pathlib.Path:
+    return CHECKOUT / release.name / release.file
+
+
+def _cache(release: Release) -> pathlib.Path:
+    return download.home() / "weights" / release.name / release.file
 
 
 def places(release: Release) -> tuple[pathlib.Path, pathlib.Path]:
@@ -206,7 +223,7 @@ def places(release: Release) -> tuple[pathlib.Path, pathlib.Path]:
     Returns:
         A path in the checkout's `zoo/`, and one in the cache: below `KSEG_HOME`, by default `~/.cache/kseg`.
     """
-    return CHECKOUT / release.name / release.file, download.home() / "weights" / release.name / release.file
+    return _checkout(release), _cache(release)
 
 
 def fetch(release: Release) -> pathlib.Path:
@@ -224,7 +241,7 @@ def fetch(release: Release) -> pathlib.Path:
     """
     if (path := find(release)) is not None:
         return path
-    _, place = places(release)
+    place = _cache(release)
     other = f" (the file there is another: {place.stat().st_size:,} bytes)" if place.is_file() else ""
     file = f"put {release.file}, {release.bytes:,} bytes with SHA-256 {release.sha256}, at"
     cure = f"{file} {place}{other}"

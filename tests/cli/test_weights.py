@@ -1,5 +1,7 @@
 """`kseg weights`: what there is, where it lies, and whether it is whole."""
 
+import errno
+import os
 import pathlib
 
 import pytest
@@ -70,3 +72,12 @@ def test_a_misspelt_name_is_one_line(command):
 def test_weights_that_cannot_be_had_are_one_line(elsewhere):
     done = weights("get", NAME, code=1)
     assert done.stderr.count("\n") == 1 and str(elsewhere) in done.stderr
+
+
+def test_a_full_disk_is_told_once(elsewhere, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setenv("KSEG_WEIGHTS_URL", FILE.parents[1].as_uri())
+    monkeypatch.setattr(pathlib.Path, "mkdir", full)
+    assert weights("get", NAME, code=1).stderr.count("the disk is full") == 1

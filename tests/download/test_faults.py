@@ -76,6 +76,21 @@ def test_halves_that_do_not_belong_together_are_fetched_again(server):
     assert ranges(server)[-2:] == ["bytes=1000-", None]
 
 
+def test_without_a_sum_nothing_is_taken_up(server, monkeypatch):
+    """Nobody would notice a file that changes on the server between two attempts."""
+
+    def change(request):
+        answer(request)
+        server.content = later
+
+    answer, later = server.answer, server.content[::-1]
+    monkeypatch.setattr(server, "answer", change)
+    server.cuts = [1000]
+    assert download.fetch(f"{server.url}/net.bin", sha256="").read_bytes() == later
+    assert ranges(server) == [None, None]
+    assert left() == []
+
+
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("length", [5120, 6000])
 def test_a_part_as_long_as_the_file_or_longer_does_no_harm(server, length, known):
@@ -120,7 +135,10 @@ def mirror(server):
     running.close()
 
 
-@pytest.mark.parametrize("fault", [{"status": 404}, {"status": 503}, {"content": b"wrong"}, {"cuts": [700, 0]}])
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": 404}, {"status": 503}, {"content": b"wrong"}, {"cuts": [700, 0]}, {"announced": "abc"}],
+)
 def test_another_server_takes_over(server, mirror, fault):
     for name, value in fault.items():
         setattr(server, name, value)
@@ -247,8 +265,8 @@ print(download.fetch(sys.argv[2], sha256=sys.argv[3]))
 """
 
 
-def child(server):
-    command = [sys.executable, "-c", CHILD, str(ROOT), f"{server.url}/net.bin", sha256(server)]
+def child(server, known=True):
+    command = [sys.executable, "-c", CHILD, str(ROOT), f"{server.url}/net.bin", sha256(server) if known else ""]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
 
 
@@ -271,16 +289,22 @@ def test_of_two_processes_one_downloads(server):
     assert left() == []
 
 
-def test_a_process_that_was_killed_locks_nobody_out(server):
+@pytest.mark.parametrize("known", [True, False])
+def test_a_process_that_was_killed_locks_nobody_out(server, known):
+    """Without a sum its part is of no use: the file may be another by now."""
     server.stop = 1000
-    killed = child(server)
+    killed = child(server, known)
     wait(lambda: any(part.stat().st_size == server.stop for part in (download.home() / "weights").glob(".*.part")))
     killed.kill()
     killed.communicate(timeout=30)
     assert left() == [".lock", ".part"]
     server.stop = None
-    assert fetch(server).read_bytes() == server.content
-    assert ranges(server) == [None, "bytes=1000-"]
+    if known:
+        assert fetch(server).read_bytes() == server.content
+    else:
+        server.content = server.content[::-1]
+        assert download.fetch(f"{server.url}/net.bin", sha256="").read_bytes() == server.content
+    assert ranges(server) == [None, "bytes=1000-" if known else None]
     assert left() == []
 
 

@@ -1,5 +1,6 @@
 """From a name to a model: in the checkout, in the cache, from a server, or an error that says what to do."""
 
+import dataclasses
 import errno
 import os
 import pathlib
@@ -55,9 +56,10 @@ def test_the_hub_serves_a_repository(release, server, monkeypatch):
     assert server.asked[0][0] == "/someone/models/resolve/main/tiny-small-leaves/model.safetensors"
 
 
-def test_a_folder_is_a_server_too(release, file, tmp_path, monkeypatch):
-    put(file, tmp_path / "shared" / release.name / release.file)
-    monkeypatch.setenv("KSEG_WEIGHTS_URL", (tmp_path / "shared").as_uri())
+@pytest.mark.parametrize("written", [pathlib.Path.as_uri, str])
+def test_a_folder_is_a_server_too(release, file, tmp_path, monkeypatch, written):
+    put(file, tmp_path / "100%" / release.name / release.file)
+    monkeypatch.setenv("KSEG_WEIGHTS_URL", written(tmp_path / "100%"))
     assert pretrained.fetch(release) == pretrained.places(release)[1]
 
 
@@ -118,6 +120,29 @@ def test_the_model_chooses_among_the_weights_of_a_data_set(release, another, fil
         ValueError, match=r"no released weights of 'leaves' fit this 'tiny' .*tiny-small-leaves, tiny-la"
     ):
         zoo.build("tiny", weights="leaves", input_shape=(None, None, 4))
+
+
+def test_among_equals_the_plain_name_is_chosen(release, file, model, monkeypatch):
+    put(file, pretrained.places(release)[1])
+    for name in ("tiny-small-leaves-seed5", "tiny-small-leaves-seed6"):
+        monkeypatch.setitem(pretrained.RELEASES, name, dataclasses.replace(release, name=name))
+    assert_same(zoo.build("tiny", weights="leaves"), model)
+    monkeypatch.delitem(pretrained.RELEASES, release.name)
+    with pytest.raises(ValueError, match="2 released weights of 'leaves' fit this 'tiny'"):
+        zoo.build("tiny", weights="leaves")
+
+
+def test_a_user_without_a_home_needs_none_in_a_checkout(release, file, model, monkeypatch):
+    def homeless(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    place = put(file, pretrained.places(release)[0])
+    monkeypatch.delenv("KSEG_HOME")
+    monkeypatch.setattr(pathlib.Path, "expanduser", homeless)
+    assert_same(zoo.load(release.name), model)
+    place.unlink()
+    with pytest.raises(FileNotFoundError, match=r"^there is no home folder for ~/\.cache/kseg: set KSEG_HOME to a"):
+        zoo.load(release.name)
 
 
 @pytest.mark.parametrize("way", ["name", "data set", "file"])
