@@ -25,6 +25,8 @@ from kseg.training.samples import sample_picture
 
 SAMPLES = 4
 """Images in `predictions.png`."""
+CHECKPOINT_SECONDS = 30.0
+"""A kill loses no more training than this, and the epoch it falls into."""
 
 
 def train(
@@ -37,9 +39,10 @@ def train(
 ) -> dict[str, Any]:
     """Trains a model, or goes on where a run in that folder stopped; a finished run is returned as it is.
 
-    After each epoch `checkpoint.safetensors` holds every variable (weights, random seeds, optimizer, averaged weights)
-    and the run can be killed at any moment: started again, it reaches the weights that an unbroken run reaches, bit for
-    bit if the recipe is `deterministic` and the number of threads is the same.
+    At the end of an epoch `checkpoint.safetensors` gets every variable (weights, random seeds, optimizer, averaged
+    weights), unless it did in the last 30 seconds and no weights are kept. The run can be killed at any moment: started
+    again, it reaches the weights that an unbroken run reaches, bit for bit if the recipe is `deterministic` and the
+    number of threads is the same.
 
     The folder also gets `recipe.json`, `versions.json`, `log.csv` (a row an epoch), `best.safetensors` (the weights,
     for `kseg.zoo.load`), and at the end `confusion.csv`, `curves.png`, `predictions.png` of validation images and
@@ -96,7 +99,8 @@ class Run:
         self.rows: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"epoch": 0, "scores": {}}
         self.seconds = 0.0
-        self.start = time.perf_counter()
+        self.start = self.saved = time.perf_counter()
+        self.saved_epochs = 0
         self.beginning: float | None = None
 
     def train(self, start: float, until: float) -> dict[str, Any]:
@@ -160,6 +164,9 @@ class Run:
     def close_epoch(self, epoch: int, logs: dict[str, Any], seconds: float) -> None:
         """Validates if it is due, then writes candidate, checkpoint and log in an order that survives a kill anywhere.
 
+        A checkpoint can take longer than a small epoch: one is written where weights are kept, at the end, and where
+        the last one is `CHECKPOINT_SECONDS` old.
+
         Args:
             epoch: From 0.
             logs: Keras's; the validation scores are added.
@@ -188,16 +195,24 @@ class Run:
         row["seconds"] = round(seconds + time.perf_counter() - start, 3)
         self.seconds += row["seconds"]
         self.rows.append(row)
-        progress = {"rows": self.rows, "best": self.best, "seconds": self.seconds}
-        checkpoint.save(self.model, self.folder.path / CHECKPOINT, progress)
+        if kept or last or time.perf_counter() - self.saved > CHECKPOINT_SECONDS:
+            self.checkpoint()
         if kept:
             os.replace(self.folder.path / CANDIDATE, self.folder.path / BEST)
-        self.folder.write_table("log.csv", self.rows)
         shown = [f"epoch {epoch + 1}/{self.recipe.epochs}", f"loss {row['loss']:.4f}"]
         if "val_miou" in row:
             shown.append(f"val miou {row['val_miou']:.4f}")
         shown.append(f"{row['seconds']:.1f} s")
         self.reporter.line("  ".join(shown + ["best"] * (kept and selection.every > 0)))
+
+    def checkpoint(self) -> None:
+        """Writes checkpoint and log; the time that it takes belongs to the training."""
+        start = time.perf_counter()
+        progress = {"rows": self.rows, "best": self.best, "seconds": self.seconds}
+        checkpoint.save(self.model, self.folder.path / CHECKPOINT, progress)
+        self.folder.write_table("log.csv", self.rows)
+        self.saved, self.saved_epochs = time.perf_counter(), len(self.rows)
+        self.seconds += self.saved - start
 
     def _validate(self) -> dict[str, Any]:
         if self.val_split is None:
@@ -293,6 +308,8 @@ class _Epochs(keras.callbacks.Callback):
         lately = [row["seconds"] for row in self.run.rows[-max(1, self.run.recipe.selection.every) :]]
         if now + max(now - self.start, *lately) > self.until:  # one of these validated, as the next one may
             self.model.stop_training = True
+            if self.run.saved_epochs < len(self.run.rows):
+                self.run.checkpoint()
 
 
 def _means(scores: dict[str, Any]) -> list[str]:

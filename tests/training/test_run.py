@@ -264,6 +264,23 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_no_checkpoint(tmp_pat
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
+def test_a_checkpoint_is_written_where_weights_are_kept_where_a_start_stops_and_after_half_a_minute(
+    tmp_path, monkeypatch
+):
+    written, save = [], run.checkpoint.save
+    monkeypatch.setattr(run.checkpoint, "save", lambda *given: written.append(len(given[2]["rows"])) or save(*given))
+    five = recipe(epochs=5, selection={"every": 4})
+    train(five, tmp_path / "stopped", progress=False, minutes=0)
+    assert written == [1]
+    train(five, tmp_path / "stopped", progress=False)
+    assert written == [1, 4, 5]
+    assert len((tmp_path / "stopped" / "log.csv").read_text().splitlines()) == 6
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", -1.0)
+    written.clear()
+    train(five, tmp_path / "slow", progress=False)
+    assert written == [1, 2, 3, 4, 5]
+
+
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     train(recipe(), tmp_path, progress=False, minutes=0)
     before = (tmp_path / "checkpoint.safetensors").read_bytes()
