@@ -26,10 +26,14 @@ def predict(
         bool, typer.Option("--tta", help="Predict left-right mirrored and at 0.75 and 1.25 of the size too.")
     ] = False,
     crf: Annotated[
-        bool, typer.Option("--crf", help="Refine by the image's colours (dense CRF, up to 8 megapixels).")
+        bool, typer.Option("--crf", help="Refine by the image's colours (dense CRF, up to some 5 megapixels).")
     ] = False,
     tile: Annotated[
-        int, typer.Option(min=0, help="Side of the tiles that larger images are cut into; 0: whole.")
+        int,
+        typer.Option(
+            min=0,
+            help="Side of the tiles that larger images are cut into, which may change labels near seams; 0: whole.",
+        ),
     ] = 1024,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Images of one size a step; on a CPU, 1 is as quick as more.")

@@ -39,6 +39,8 @@ class MaskReader:
         values: Sequence[int] | None = None,
     ) -> None:
         self.classes, self.palette = tuple(classes), palette
+        if len(self.classes) > IGNORE:
+            raise ValueError(f"{len(self.classes)} classes do not fit 8 bits, where {IGNORE} is void: {IGNORE} at most")
         ignore = (ignore,) if isinstance(ignore, int) else ignore
         self.void_is_255 = IGNORE in ignore  # said, not assumed
         values = range(len(self.classes)) if values is None else values
@@ -121,8 +123,7 @@ class MaskReader:
 def _present_codes(codes: np.ndarray) -> np.ndarray:
     # Runs of one colour are long, so that dropping repeats first makes the sort short.
     flat = codes.reshape(-1)
-    changes = np.concatenate([[True], flat[1:] != flat[:-1]])
-    return np.unique(flat[changes])
+    return np.unique(flat[np.append(True, flat[1:] != flat[:-1])[: flat.size]])
 
 
 def _table(codes: Sequence[int], ignored: Sequence[int], noun: str) -> dict[int, int]:

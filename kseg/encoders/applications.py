@@ -157,7 +157,7 @@ def build(
         if _drops(operation):
             return args[0]
         if args[0] is image:
-            checked = SmallestSize(smallest, name="size")(image) if smallest > 1 else image
+            checked = SmallestSize(smallest, dtype="float32", name="size")(image) if smallest > 1 else image
             args = (normalize(checked), *args[1:])
         return operation(*args, **kwargs)
 

@@ -108,8 +108,8 @@ def dense_crf(
 
 def _checked(image: Any, probabilities: Any) -> tuple[np.ndarray, np.ndarray]:
     image, p = np.asarray(image), np.asarray(probabilities, "float32")
-    if image.ndim != 3 or image.shape[-1] != 3:
-        raise ValueError(f"an image is (H, W, 3), got {image.shape}")
+    if image.ndim != 3 or image.shape[-1] != 3 or image.size == 0:
+        raise ValueError(f"an image is (H, W, 3), a pixel at least, got {image.shape}")
     if p.ndim != 3 or p.shape[:2] != image.shape[:2] or p.shape[-1] < 2:
         told = f"({image.shape[0]}, {image.shape[1]}, classes), at least two classes"
         raise ValueError(f"probabilities for this image are {told}, got {p.shape}; of one channel p take [1 - p, p]")

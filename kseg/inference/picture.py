@@ -62,7 +62,7 @@ def _decoded(file: str | os.PathLike | BinaryIO) -> np.ndarray:
     if isinstance(file, str | os.PathLike):
         name = os.fspath(file)
         if not os.path.isfile(file):
-            raise FileNotFoundError(f"no image at {name}")
+            raise FileNotFoundError(f"no image at {name}; folders and patterns are for Predictor.many and kseg predict")
     else:
         name = str(getattr(file, "name", "the image"))
     try:

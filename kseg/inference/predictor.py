@@ -26,8 +26,8 @@ FLIPS: dict[bool | str, tuple[tuple[int, int], ...]] = {
 """The directions, of rows and of columns, in which an image is predicted."""
 FLIPS[True] = FLIPS["horizontal"]
 
-CRF_PIXELS = 2**23
-"""The largest image that the CRF takes: at some 500 bytes a pixel it then needs 4 GB."""
+CRF_BYTES = 2**32
+"""What the CRF may need, by an estimate: 450 bytes a pixel and 25 more a class. Noisy images need 2.5 times that."""
 
 
 class Labelled(NamedTuple):
@@ -47,13 +47,15 @@ class Predictor:
             e.g. `kseg.zoo.load(file)`.
         tile: Side of the tiles into which larger images are cut, a multiple of 32; None predicts them whole.
         overlap: Pixels that neighbouring tiles share; None for a quarter of a tile, at most 128.
-        margin: Pixels at the tiles' inner sides that count for nothing; see `kseg.inference.tiling.blend`.
+        margin: Pixels at the tiles' inner sides that count for nothing; see `kseg.inference.tiling.blend`. Labels near
+            seams may differ from those of the whole image; a margin of half of `kseg.zoo.receptive_field(model)`, with
+            an overlap of twice that, gives the same.
         flip: Whether mirrored images are predicted too; all are averaged. True or `"horizontal"` swaps left and right,
             as suits photos; `"vertical"` above and below; `"both"`, for microscopes and from the air, does all four.
         scales: Sizes at which the image is predicted; all are averaged.
         threshold: Of the probability of class 1, for models of one class.
         crf: True, or options of `kseg.inference.dense_crf`, to refine the probabilities by the image's colours. It
-            looks at whole images, up to `CRF_PIXELS`; the net's tiles are put together first.
+            looks at whole images, as far as `CRF_BYTES` reach; the net's tiles are put together first.
         from_logits: Whether the model gives logits; None sees it by `kseg.metrics.gives_logits`.
 
     Raises:
@@ -129,7 +131,7 @@ class Predictor:
         """Labels many images; a broken one stops nothing.
 
         Args:
-            sources: A folder, a pattern such as `"photos/*.jpg"`, or any iterable of what a call takes.
+            sources: A folder, a pattern such as `"photos/*.jpg"`, or any iterable of what a call takes; one image too.
             batch_size: Images of one size that follow one another go through the net together, so many at most, and so
                 many are held. For accelerators: on a CPU, one at a time is as quick.
             progress: Whether to show a bar on stderr, if that is a terminal.
@@ -144,6 +146,8 @@ class Predictor:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+        if isinstance(sources, Image.Image) or (isinstance(sources, np.ndarray) and sources.ndim < 4):
+            sources = [sources]
         listed = list_images(sources) if isinstance(sources, str | os.PathLike) else sources
         total = len(listed) if isinstance(listed, collections.abc.Sized) else None
         with bar("predicting", total, shown=progress) as advance:
@@ -157,10 +161,10 @@ class Predictor:
     def _image(self, source: Any) -> np.ndarray:
         """Reads an image with the model's channels."""
         image = read_image(source)
-        if self.crf is not None and (count := image.shape[0] * image.shape[1]) > CRF_PIXELS:
-            raise ValueError(
-                f"the CRF takes at most {CRF_PIXELS:,} pixels, got {count:,}: leave it out, or shrink the image"
-            )
+        most = CRF_BYTES // (450 + 25 * max(2, self.channels))
+        if self.crf is not None and (count := image.shape[0] * image.shape[1]) > most:
+            told = f"at most {most:,} pixels of {self.channels} classes, got {count:,}"
+            raise ValueError(f"the CRF takes {told}: leave it out, or shrink the image")
         if self.model.input_shape[-1] == 1:
             image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
         return image

@@ -212,9 +212,9 @@ def _warn_of_rates(layer: Any, x_shape: Sequence[int | None]) -> None:
     if not isinstance(height, int) or not isinstance(width, int) or getattr(layer, "looked_at_rates", False):
         return
     layer.looked_at_rates = True
-    if beyond := [rate for rate in layer.rates if rate >= max(height, width)]:
+    if beyond := [rate for rate in layer.rates if rate >= min(height, width)]:
         warnings.warn(
-            f"{layer.name}: rates {beyond} exceed the feature map of {height}x{width}: their kernels see one pixel and "
-            "padding; take smaller rates or larger images",
+            f"{layer.name}: rates {beyond} exceed the feature map of {height}x{width}: along that side their kernels "
+            "see one pixel and padding; take smaller rates or larger images",
             stacklevel=2,
         )

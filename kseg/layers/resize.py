@@ -67,6 +67,8 @@ class Resize(keras.layers.Layer):
 
     def call(self, image, like=None):
         source = ops.shape(image)[1:3]
+        if any(isinstance(n, int) and n == 0 for n in source):
+            raise ValueError(f"{self.name}: nothing is left to resize: the image is too small for the net before it")
         target = self._target(source, None if like is None else ops.shape(like)[1:3])
         known = all(isinstance(n, int) for n in (*source, *target))
         if known and tuple(source) == tuple(target):

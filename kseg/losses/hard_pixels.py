@@ -100,6 +100,9 @@ def ohem(
         https://arxiv.org/abs/1604.03540; by a threshold on pixels: Wu et al., Bridging Category-level and
         Instance-level Semantic Image Segmentation, 2016, https://arxiv.org/abs/1605.06885
     """
+    if not 0 <= min_kept <= 1 or not 0 <= threshold <= 1:
+        told = f"min_kept={min_kept}, threshold={threshold}"
+        raise ValueError(f"min_kept, a share of the pixels, and threshold, a probability, are 0 to 1: got {told}")
     plain, valid = pixel_cross_entropy(y_true, y_pred, ignore_class=ignore_class, from_logits=from_logits)
     loss, weight = plain, valid
     if class_weights is not None or label_smoothing:

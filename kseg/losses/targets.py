@@ -102,7 +102,11 @@ def read_sample_weight(sample_weight: Any, like: Any) -> Any:
     sample_weight = ops.cast(sample_weight, "float32")
     if len(sample_weight.shape) > len(like.shape):
         sample_weight = ops.squeeze(sample_weight, -1)
-    missing = len(like.shape) - len(sample_weight.shape)
+    given, labels = tuple(sample_weight.shape), tuple(like.shape)
+    fits = all(None in pair or pair[0] in (1, pair[1]) for pair in zip(given, labels, strict=False))
+    if len(given) not in (0, 1, len(labels)) or not fits:
+        raise ValueError(f"sample_weight of shape {given} does not fit labels of shape {labels}")
+    missing = len(labels) - len(given)
     return ops.reshape(sample_weight, (*ops.shape(sample_weight), *[1] * missing))
 
 

@@ -82,7 +82,8 @@ def class_weights(
 
 def _images(labels: Any) -> Iterator[np.ndarray]:
     """Label maps `(H, W)` of a data set, of pairs or of labels, batched or not."""
-    items: Iterable = (labels[i] for i in range(len(labels))) if hasattr(labels, "__len__") else labels
+    indexed = hasattr(labels, "__len__") and hasattr(labels, "__getitem__")
+    items: Iterable = (labels[i] for i in range(len(labels))) if indexed else labels
     for item in items:
         label = np.asarray(item[1] if isinstance(item, tuple | list) else item)
         yield from label if label.ndim == 3 else [label]

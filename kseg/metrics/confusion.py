@@ -91,7 +91,7 @@ def confusion_matrix(label: Any, prediction: Any, num_classes: int, *, ignore_cl
     label, prediction = np.asarray(label), np.asarray(prediction)
     if label.shape != prediction.shape:
         raise ValueError(f"label {label.shape} and prediction {prediction.shape} should have the same shape")
-    if label.dtype == prediction.dtype == np.uint8:  # all pairs of bytes at once: quicker than to select what counts
+    if num_classes <= 256 and label.dtype == prediction.dtype == np.uint8:  # all pairs of bytes at once
         pairs = label.astype("uint16") * np.uint16(256) + prediction
         counts = np.bincount(pairs.ravel(), minlength=2**16).reshape(256, 256)
         if ignore_class is not None and 0 <= ignore_class < 256:

@@ -144,6 +144,10 @@ class SegmentationScores(keras.metrics.Metric):
         if sample_weight is not None:
             kept = ops.convert_to_tensor(sample_weight) != 0
             kept = ops.squeeze(kept, -1) if len(kept.shape) > len(true.shape) else kept
+            given = tuple(kept.shape)
+            fits = all(None in pair or pair[0] in (1, pair[1]) for pair in zip(given, expected, strict=False))
+            if len(given) not in (0, 1, len(expected)) or not fits:
+                raise ValueError(f"sample_weight of shape {given} does not fit labels of shape {expected}")
             kept = ops.reshape(kept, (*ops.shape(kept), *[1] * (len(true.shape) - len(kept.shape))))
             cell = ops.where(kept, cell, ignored)
         self._add(_count(cell, stray + 1))

@@ -159,10 +159,11 @@ def _after(layer: Any, arrived: Sequence[_Seen]) -> _Seen:
     if isinstance(layer, layers.ScoreUpsampling | layers.Resize):
         fine = others[0][1] if others else step / _first(layer.factor)
         return pixels + (step if getattr(layer, "interpolation", "bilinear") == "bilinear" else 0), fine
-    if isinstance(layer, layers.ConvCRF):  # means of cells, their windows, enlarging; the norms look a window further
-        cells = layer.stride - 1 + 2 * layer.radius * layer.stride + (layer.stride if layer.stride > 1 else 0)
-        reach = layer.iterations * cells + 2 * layer.radius * layer.stride
-        return max(seen for seen, _ in arrived) + (reach * step if layer.iterations else 0), step
+    if isinstance(layer, layers.ConvCRF):
+        # Of cells: the pixel's own, the windows, of stride > 1 two that are interpolated; norms look a window further.
+        apart = 2 * layer.radius + (2 if layer.stride > 1 else 0)
+        cells = layer.iterations * apart + 2 * layer.radius + (layer.stride == 1)
+        return max(seen for seen, _ in arrived) + ((cells * layer.stride - 1) * step if layer.iterations else 0), step
     if isinstance(layer, keras.layers.UpSampling2D):
         factor = _first(layer.size)
         return pixels + (step if layer.interpolation != "nearest" else 0), step / factor

@@ -61,3 +61,12 @@ def test_classes_are_merged_and_renumbered():
 def test_what_is_unknown_is_named_and_counted(function, message):
     with pytest.raises(ValueError, match=message):
         function()
+
+
+def test_more_classes_than_bytes_are_refused():
+    with pytest.raises(ValueError, match="300 classes do not fit 8 bits, where 255 is void"):
+        labels.from_rgb(np.zeros((2, 2, 3), "uint8"), [(0, n // 256, n % 256) for n in range(300)])
+
+
+def test_an_empty_mask_has_no_labels():
+    assert labels.from_rgb(np.zeros((0, 4, 3), "uint8"), [(0, 0, 0), (9, 9, 9)]).shape == (0, 4)

@@ -5,9 +5,11 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from kseg import encoders, pretrained
 from kseg.encoders import ENCODERS
+from kseg.encoders.applications import CAFFE
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
@@ -111,8 +113,13 @@ def test_mixed_precision_normalises_in_float32():
     try:
         features = encoders.extract(keras.Input((32, 32, 3)), "mobilenet_v2", weights=None)
         encoder = ENCODERS["efficientnet_lite0"].build(input_shape=(32, 32, 3), weights=None, output_stride=32)
+        image = keras.Input((32, 32, 3))
+        checked = keras.Model(image, encoders.extract(image, "vgg16", weights=None)[32]).get_layer("encoder")
     finally:
         keras.config.set_dtype_policy("float32")
+    normalized = keras.Model(checked.input, checked.get_layer("normalization").output)
+    pixels = np.full((1, 32, 32, 3), 200.3, "float32")  # bfloat16 would make 200 of it
+    np.testing.assert_allclose(normalized.predict(pixels, verbose=0)[0, 0, 0], pixels[0, 0, 0] - CAFFE.mean, rtol=1e-5)
     assert encoder.get_layer("normalization").compute_dtype == "float32"
     assert {feature.dtype for feature in [*features.values(), *encoder.outputs]} == {"bfloat16"}
 
@@ -129,6 +136,13 @@ def test_encoder_weights_are_read_from_a_file(suffix, tmp_path):
     model = keras.Model(image, list(encoders.extract(image, "efficientnet_lite0", weights=path).values()))
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
     np.testing.assert_allclose(model.predict(pixels, verbose=0)[-1], encoder.predict(pixels, verbose=0)[-1], atol=1e-6)
+
+
+def test_a_file_with_pytorchs_names_is_answered_with_its_reader(tmp_path):
+    safetensors.numpy.save_file({"conv1.weight": np.ones((64, 3, 7, 7), "float32")}, tmp_path / "timm.safetensors")
+    assert "as PyTorch does (conv1.weight): read it with kseg.checkpoints.timm" in one_line_error(
+        "resnet18", weights=tmp_path / "timm.safetensors"
+    )
 
 
 @pytest.mark.parametrize("name", ["convnext_tiny", "mobilenet_v3_small"])

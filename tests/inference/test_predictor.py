@@ -201,11 +201,16 @@ def test_the_crf_sees_the_whole_of_an_image_that_is_cut(crf):
 
 
 def test_the_crf_refuses_images_that_would_not_fit_into_memory(crf, monkeypatch):
-    monkeypatch.setattr("kseg.inference.predictor.CRF_PIXELS", 12 * 17 - 1)
-    with pytest.raises(
-        ValueError, match="the CRF takes at most 203 pixels, got 204: leave it out, or shrink the image"
-    ):
-        Predictor(pointwise(), crf=True)(photo())
+    predictor = Predictor(pointwise(), crf=True)
+    monkeypatch.setattr("kseg.inference.predictor.CRF_BYTES", 12 * 17 * (450 + 25 * predictor.channels) - 1)
+    told = f"the CRF takes at most 203 pixels of {predictor.channels} classes, got 204: leave it out"
+    with pytest.raises(ValueError, match=told):
+        predictor(photo())
+
+
+def test_one_image_among_many_is_one_image():
+    assert [found.label.shape for found in Predictor(pointwise()).many(photo())] == [photo().shape[:2]]
+    assert [found.error for found in Predictor(pointwise()).many(Image.fromarray(photo()))] == [None]
 
 
 @pytest.mark.parametrize(("flip", "turns"), [("vertical", [(-1, 1)]), ("both", [(-1, 1), (1, -1), (-1, -1)])])

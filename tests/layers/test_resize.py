@@ -127,3 +127,8 @@ def test_exactly_one_source_of_the_size_is_needed():
         Resize()(image())
     with pytest.raises(ValueError, match="exactly one"):
         Resize(factor=2)(image(), like=image())
+
+
+def test_an_empty_map_is_refused():
+    with pytest.raises(ValueError, match="nothing is left to resize: the image is too small for the net before it"):
+        Resize()(np.zeros((1, 0, 3, 2), "float32"), like=image())

@@ -140,6 +140,20 @@ def test_an_unknown_normaliser_is_refused(name):
         make(name, normalizer="mean")(FOUR, FOUR_LOGITS)
 
 
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("shape", [(4, 6), (2, 4), (2, 6, 4)])
+def test_weights_that_do_not_fit_the_labels_are_refused(name, shape):
+    true, scores = np.zeros((2, 4, 6), "uint8"), np.zeros((2, 4, 6, 3), "float32")
+    with pytest.raises(ValueError, match=r"sample_weight of shape .* does not fit labels of shape"):
+        make(name, 3)(true, scores, sample_weight=np.ones(shape, "float32"))
+
+
+@pytest.mark.parametrize("options", [{"min_kept": 100_000}, {"min_kept": -1}, {"threshold": 7}])
+def test_shares_of_hard_pixels_are_0_to_1(options):
+    with pytest.raises(ValueError, match="are 0 to 1: got min_kept="):
+        losses.ohem(np.zeros((1, 2, 2), "uint8"), np.zeros((1, 2, 2, 3), "float32"), **options)
+
+
 def test_dice_of_soft_binary_labels_equals_the_arithmetic():
     # Intersection 0.5 * 0.9 + 1 * 0.25, predictions 0.5 + 1, targets 0.9 + 0.25; the third pixel is void.
     labels, p = np.array([[[0.9, 0.25, 255]]], "float32")[..., None], np.array([[[0.5, 1, 1]]], "float32")[..., None]

@@ -90,3 +90,11 @@ def test_border_weights_are_the_papers(objects):
         )
         border = 7 * np.exp(-((distances[0] + distances[1]) ** 2) / 18) if not label and len(distances) > 1 else 0
         assert found[row, column] == pytest.approx((2.0 if label else 0.5) + border, rel=1e-6)
+
+
+def test_pytorchs_loaders_can_be_counted():
+    """They have a length and cannot be indexed."""
+    import torch
+
+    loader = torch.utils.data.DataLoader([(np.zeros((2, 2)), np.eye(2, dtype="int64"))] * 3, batch_size=2)
+    np.testing.assert_allclose(class_weights(loader, 2), [1, 1])

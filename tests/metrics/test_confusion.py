@@ -304,3 +304,16 @@ def test_stray_labels_of_arrays_are_named():
         confusion_matrix(np.array([0, 3, 7, 3, 255]), np.zeros(5, int), 2)
     with pytest.raises(ValueError, match="should have the same shape"):
         confusion_matrix(np.zeros((2, 3), "uint8"), np.zeros((3, 2), "uint8"), 2)
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (2, 4)])
+def test_masks_that_do_not_fit_the_labels_are_refused(shape):
+    metric = SegmentationScores(3)
+    with pytest.raises(ValueError, match=r"sample_weight of shape .* does not fit labels of shape"):
+        metric.update_state(np.zeros((2, 4, 6), "uint8"), np.zeros((2, 4, 6, 3), "float32"), np.ones(shape, "float32"))
+
+
+def test_bytes_fit_matrices_of_more_than_256_classes():
+    label = np.array([0, 3, 254], "uint8")
+    matrix = confusion_matrix(label, label, 300)
+    assert matrix.shape == (300, 300) and matrix.trace() == matrix.sum() == 3

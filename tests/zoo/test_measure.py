@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kseg import encoders, zoo
+from kseg.layers import ConvCRF
 from tests.zoo.cheap import CHEAP, encoder_to
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -78,6 +79,23 @@ def test_a_crf_sees_its_windows():
     assert model.get_layer("crf").radius == 3
     pixels = zoo.receptive_field(model)
     assert 2 * 3 < changed_rows(model, 2 * pixels + 65) < 2 * pixels
+
+
+@pytest.mark.parametrize(("radius", "stride", "cells"), [(1, 2, 14), (2, 1, 17)])
+def test_three_messages_of_a_crf_are_heard_from_whole_cells(radius, stride, cells):
+    """Of stride 2: each message 2 cells of the windows and 2 interpolated, and 2 more of the norms: 3 * 4 + 2."""
+    image = keras.Input((None, None, 3))
+    crf = ConvCRF(radius=radius, stride=stride, iterations=3, appearance_rgb=50.0)
+    model = keras.Model(image, crf(keras.layers.Conv2D(2, 1)(keras.layers.Rescaling(1 / 255)(image)), image))
+    pixels = cells * stride
+    assert zoo.receptive_field(model) == pixels
+    height = 64
+    images = np.random.default_rng(0).uniform(0, 255, (height + 1, height, 2 * stride, 3)).astype("float32")
+    images[:] = images[0]
+    images[np.arange(height), np.arange(height)] = 255 - images[0, 0]  # each but the last has another row changed
+    logits = model.predict_on_batch(images)
+    changed = np.abs(logits[:-1] - logits[-1])[:, 24:40].max(axis=(2, 3))
+    assert max(np.ptp(np.flatnonzero(column)) + 1 for column in changed.T) == pixels  # what is far may be rounded away
 
 
 def test_keras_own_separable_and_transposed_convolutions_are_counted():
