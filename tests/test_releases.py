@@ -121,7 +121,7 @@ if MEASURED:  # where no images are at hand there is no such test
 
     @pytest.mark.parametrize("release", MEASURED, indirect=True)
     def test_its_stated_scores_are_measured_again(release, metrics):
-        """On the whole test split for one, on the subset that `metrics.json` states for the others: it takes a minute."""
+        """Of one, which takes a minute, on the whole test split; on the subset that `metrics.json` states of others."""
         test, stated = data.load(release.dataset, "test"), metrics["scores"]
         if release.name != WHOLE:
             test, stated = Subset(test, metrics["subset"]["every"]), metrics["subset"]
