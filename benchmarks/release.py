@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from benchmarks import card, leaderboard, toml
+from benchmarks import card, leaderboard, sources, toml
 from benchmarks.subset import Subset
 from kseg import data, download, pretrained, training, visualize, zoo
 from kseg.pretrained import release as table
@@ -78,9 +78,9 @@ def release(
     description = pretrained.describe(file)
     if (hashed := recipe.hash()) != description["recipe"]:
         raise ValueError(f"{file} was trained with recipe {description['recipe']}, that in {run} is {hashed}")
-    if description["dataset"] not in card.SOURCES:
+    if description["dataset"] not in sources.SOURCES:
         raise ValueError(
-            f"{run} was trained on {description['dataset']!r}, whose licence benchmarks/card.py must state"
+            f"{run} was trained on {description['dataset']!r}, whose licence benchmarks/sources.py must state"
         )
     if begun := _unknown(recipe):
         raise ValueError(f"the recipe in {run} begins with what others may not have, under a licence unknown: {begun}")
@@ -134,7 +134,7 @@ def release(
         palette=tuple((r, g, b) for r, g, b in description["palette"]),
         miou=round(scores["miou"], 6),
         pixel_accuracy=round(scores["pixel_accuracy"], 6),
-        licence=card.licence(description["dataset"], recipe.model.start),
+        licence=sources.licence(description["dataset"], recipe.model.start),
         recipe=hashed,
     )
     own = () if "encoder" in inspect.signature(zoo.BUILDERS[entry.builder]).parameters else ("encoder",)

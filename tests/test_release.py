@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks import card, publish, release, toml
+from benchmarks import card, publish, release, sources, toml
 from benchmarks.commands import app
 from kseg import data, download, pretrained, training, zoo
 from kseg.pretrained import release as table
@@ -177,9 +177,12 @@ def test_weights_inherit_the_stricter_licence_of_those_that_they_began_with(retr
 
 
 def test_a_milder_licence_changes_nothing():
-    assert card.licence("camvid", None) == card.licence("camvid", STRICT) == "CC-BY-NC-4.0"
-    assert card.LICENCES[0] == card.licence("nuclei", None) and card.licence("streets", None) == card.LICENCES[1]
-    assert {each.licence for each in card.SOURCES.values()} == set(card.LICENCES)
+    assert sources.licence("camvid", None) == sources.licence("camvid", STRICT) == "CC-BY-NC-4.0"
+    assert (
+        sources.LICENCES[0] == sources.licence("nuclei", None)
+        and sources.licence("streets", None) == sources.LICENCES[1]
+    )
+    assert {each.licence for each in sources.SOURCES.values()} == set(sources.LICENCES)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ class Resize(keras.layers.Layer):
         self.factor = factor if factor is None else _pair(factor)
         self.interpolation = interpolation
         self.align_corners = align_corners
+        self.built = True  # it has no weights; on JAX a model with a layer that is not built runs twice
 
     def call(self, image, like=None):
         source = ops.shape(image)[1:3]
