@@ -98,7 +98,7 @@ def load(
         missing = [key for key in wanted if key not in shapes]
         extra = sorted(key for key in shapes if key not in variables)
         misshapen = [key for key in wanted if key in shapes and shapes[key] != tuple(wanted[key].shape)]
-        if shapes and not any("/" in key for key in shapes):
+        if not isinstance(weights, Mapping) and shapes and not any("/" in key for key in shapes):
             raise ValueError(
                 f"{name} names its tensors as PyTorch does ({next(iter(shapes))}): read it with kseg.checkpoints.timm, "
                 "torchvision or smp, and load what they return"

@@ -95,7 +95,8 @@ def test_three_messages_of_a_crf_are_heard_from_whole_cells(radius, stride, cell
     images[np.arange(height), np.arange(height)] = 255 - images[0, 0]  # each but the last has another row changed
     logits = model.predict_on_batch(images)
     changed = np.abs(logits[:-1] - logits[-1])[:, 24:40].max(axis=(2, 3))
-    assert max(np.ptp(np.flatnonzero(column)) + 1 for column in changed.T) == pixels  # what is far may be rounded away
+    seen = max(np.ptp(np.flatnonzero(column)) + 1 for column in changed.T)
+    assert pixels - 2 * radius * stride < seen <= pixels  # what is far may be rounded away, not a window
 
 
 def test_keras_own_separable_and_transposed_convolutions_are_counted():
