@@ -98,7 +98,7 @@ class WeightedSum(SegmentationLoss):
     Example:
         >>> from kseg.losses import CrossEntropy, Dice
         >>> (CrossEntropy() + 0.5 * Dice()).name
-        'cross_entropy + 0.5 * dice'
+        'cross_entropy_plus_0.5_dice'
     """
 
     def __init__(self, terms: Sequence[Any], factors: Sequence[float], name: str | None = None):
@@ -108,7 +108,8 @@ class WeightedSum(SegmentationLoss):
             names = ", ".join(term.name for term in self.terms)
             raise ValueError(f"{names} cannot be added: some expect logits, some probabilities; set from_logits alike")
         pairs = zip(self.factors, self.terms, strict=True)
-        told = " + ".join(term.name if factor == 1 else f"{factor:g} * {term.name}" for factor, term in pairs)
+        # TensorFlow makes a scope of it, in which neither blanks nor signs may stand.
+        told = "_plus_".join(term.name if factor == 1 else f"{factor:g}_{term.name}" for factor, term in pairs)
         super().__init__(name=name or told)
 
     def compute(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
