@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import safetensors
 
-from kseg.checkpoints import archive, legacy
+from kseg.checkpoints import archive, pickle_stream
 from kseg.checkpoints.pickle_guard import BROKEN, Refused, widened
 
 
@@ -53,7 +53,7 @@ def _format(path: Path) -> Callable[[Path], dict[str, np.ndarray]]:
     if start.startswith(b"PK"):
         return archive.read
     # Eight bytes of length, then JSON. No pickle has a brace there: PyTorch's begin with a number of ten bytes.
-    return _safetensors if start[8:] == b"{" else legacy.read
+    return _safetensors if start[8:] == b"{" else pickle_stream.read
 
 
 def _safetensors(path: Path) -> dict[str, np.ndarray]:

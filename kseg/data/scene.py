@@ -51,6 +51,14 @@ class Scene:
         """How long a stretch is in the image, at a distance."""
         return self.focal * metres / z
 
+    def place_in_view(self, x: tuple[float, float], z: tuple[float, float]) -> tuple[float, float]:
+        """A place on the ground that the camera sees, if a few tries find one: across and ahead, metres."""
+        for _ in range(8):
+            depth, across = self.rng.uniform(*z), self.rng.uniform(min(x), max(x))
+            if 4 < self.at(across, 0, depth)[0] < self.width - 4:
+                break
+        return across, depth
+
     def tint(self, color: Color, spread: float = 14.0) -> np.ndarray:
         """The colour, varied."""
         return np.asarray(color, float) + self.rng.normal(0, spread) + self.rng.normal(0, spread / 3, 3)

@@ -247,7 +247,7 @@ def poles(scene: Scene) -> list[Brush]:
     for _ in range(rng.integers(3, 6)):
         side = int(rng.integers(2))
         outward = 1 if side else -1
-        x, z = place_in_view(scene, (scene.road[side], scene.road[side] + 0.7 * outward), (6, 16))
+        x, z = scene.place_in_view((scene.road[side], scene.road[side] + 0.7 * outward), (6, 16))
         brushes.append((z, pole(scene, x, z, outward, rng.uniform(3.5, 6.5))))
     return brushes
 
@@ -274,7 +274,7 @@ def pedestrians(scene: Scene) -> list[Brush]:
     for _ in range(rng.integers(3, 7)):
         side = int(rng.integers(2))
         inner, outer = sorted((scene.road[side], scene.walls[side])) if rng.random() >= 0.2 else scene.road
-        x, z = place_in_view(scene, (inner + 0.4, outer - 0.4), (7.5, 12.5))
+        x, z = scene.place_in_view((inner + 0.4, outer - 0.4), (7.5, 12.5))
         brushes.append((z, pedestrian(scene, x, z)))
     return brushes
 
@@ -292,12 +292,3 @@ def pedestrian(scene: Scene, x: float, z: float) -> Callable[[], None]:
         scene.box((x - 0.15, x + 0.15), (height * 0.83, height), z, skin, PEDESTRIAN, oval=True)
 
     return brush
-
-
-def place_in_view(scene: Scene, x: tuple[float, float], z: tuple[float, float]) -> tuple[float, float]:
-    """A place on the ground that the camera sees, if a few tries find one."""
-    for _ in range(8):
-        depth, across = scene.rng.uniform(*z), scene.rng.uniform(min(x), max(x))
-        if 4 < scene.at(across, 0, depth)[0] < scene.width - 4:
-            break
-    return across, depth

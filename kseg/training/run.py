@@ -1,6 +1,5 @@
 """`train`: one run from a recipe to a folder, resumable at any epoch."""
 
-import contextlib
 import importlib.util
 import json
 import math
@@ -15,6 +14,7 @@ import numpy as np
 
 from kseg import pretrained, visualize
 from kseg.training import chance, checkpoint, preparation
+from kseg.training.epochs import Epochs
 from kseg.training.evaluation import evaluate
 from kseg.training.folder import BEST, CANDIDATE, CHECKPOINT, RunFolder, versions
 from kseg.training.memory import PeakMemory
@@ -124,7 +124,7 @@ class Run:
                     initial_epoch=first,
                     epochs=self.recipe.epochs,
                     steps_per_epoch=self.steps,
-                    callbacks=[_Epochs(self, until), *self._tensorboard()],
+                    callbacks=[Epochs(self, until), *self._tensorboard()],
                     shuffle=False,  # the loader has shuffled
                     verbose=0,
                 )
@@ -273,43 +273,6 @@ class Run:
             "weights": BEST,
             **versions(),
         }
-
-
-class _Epochs(keras.callbacks.Callback):
-    """Shows the steps, closes each epoch, and stops when the next one would not fit into the time."""
-
-    def __init__(self, run: Run, until: float):
-        super().__init__()
-        self.run = run
-        self.until = until
-        self.bar = contextlib.ExitStack()
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.epoch = epoch
-        self.start = self.shown = time.perf_counter()
-        name = f"epoch {epoch + 1}/{self.run.recipe.epochs}"
-        self.advance = self.bar.enter_context(self.run.reporter.task(name, self.run.steps))
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if batch == 0:  # not at the epoch's begin: the iterator over the data, made after it, draws too
-            chance.begin_epoch(self.run.recipe, self.epoch)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.advance()
-        if (now := time.perf_counter()) > self.shown + 1:  # reading the loss waits for the step: not each time
-            self.shown = now
-            self.advance(0, note=f"loss {float(logs['loss']):.4f}")
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.bar.close()
-        self.run.close_epoch(epoch, logs, time.perf_counter() - self.start)
-        now = time.perf_counter()
-        self.run.beginning = self.run.beginning or now - self.run.start
-        lately = [row["seconds"] for row in self.run.rows[-max(1, self.run.recipe.selection.every) :]]
-        if now + max(now - self.start, *lately) > self.until:  # one of these validated, as the next one may
-            self.model.stop_training = True
-            if self.run.saved_epochs < len(self.run.rows):
-                self.run.checkpoint()
 
 
 def _means(scores: dict[str, Any]) -> list[str]:

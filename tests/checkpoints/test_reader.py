@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from kseg.checkpoints import legacy, pickle_guard, reader
+from kseg.checkpoints import pickle_guard, pickle_stream, reader
 from kseg.encoders.efficientnet_lite import weight_file
 
 
@@ -55,7 +55,7 @@ def write(path: Path, content: Any, *, keys: Any = ("0",), numbers: int = 4, pro
             return thing.reference if isinstance(thing, Storage) else None
 
     buffer = io.BytesIO()
-    for part in (legacy.MAGIC, legacy.PROTOCOL, {"little_endian": True}, content, list(keys)):
+    for part in (pickle_stream.MAGIC, pickle_stream.PROTOCOL, {"little_endian": True}, content, list(keys)):
         Pickler(buffer, protocol).dump(part)
     buffer.write(numbers.to_bytes(8, "little") + np.arange(numbers, dtype="<f4").tobytes())
     path.write_bytes(buffer.getvalue())
@@ -141,7 +141,7 @@ def test_a_call_is_refused_and_does_not_run(protocol, tmp_path):
 @pytest.mark.parametrize("place", range(5))
 def test_a_call_is_refused_in_each_of_the_five_pickles(place, tmp_path):
     mark = tmp_path / "mark"
-    parts = [legacy.MAGIC, legacy.PROTOCOL, {"little_endian": True}, {}, []]
+    parts = [pickle_stream.MAGIC, pickle_stream.PROTOCOL, {"little_endian": True}, {}, []]
     parts[place] = [parts[place], Evil(mark)]
     path = tmp_path / "weights.pth"
     path.write_bytes(b"".join(pickle.dumps(part, 2) for part in parts))
@@ -179,7 +179,7 @@ DOUBLED = b")" + b"2\x86" * 22
     ],
 )
 def test_hand_written_programs_are_refused(program, tmp_path):
-    parts = [pickle.dumps(part, 2) for part in (legacy.MAGIC, legacy.PROTOCOL, {"little_endian": True})]
+    parts = [pickle.dumps(part, 2) for part in (pickle_stream.MAGIC, pickle_stream.PROTOCOL, {"little_endian": True})]
     path = tmp_path / "weights.pth"
     path.write_bytes(b"".join([*parts, program, pickle.dumps([], 2)]))
     assert len(refusal(path)) < 200
@@ -187,7 +187,9 @@ def test_hand_written_programs_are_refused(program, tmp_path):
 
 @pytest.mark.parametrize("place", range(5))
 def test_what_takes_too_long_to_show_is_not_shown(place, tmp_path):
-    parts = [pickle.dumps(part, 2) for part in (legacy.MAGIC, legacy.PROTOCOL, {"little_endian": True}, {}, [])]
+    parts = [
+        pickle.dumps(part, 2) for part in (pickle_stream.MAGIC, pickle_stream.PROTOCOL, {"little_endian": True}, {}, [])
+    ]
     parts[place] = DOUBLED + b"." if place < 4 else b"]" + DOUBLED + b"a."
     path = tmp_path / "weights.pth"
     path.write_bytes(b"".join(parts) + bytes(8))
