@@ -154,8 +154,7 @@ def table():
         if begin not in text or end not in text:
             raise ValueError(f"README.md lacks the line {begin.strip()!r} or {end!r}: add both")
         before, rest = text.split(begin)
-        heading = f"\n{tables.HEADINGS[title]}\n\n" if title in tables.HEADINGS else ""
-        text = before + begin + heading + tables.markdown(content) + rest[rest.index(end) :]
+        text = before + begin + tables.markdown(content) + rest[rest.index(end) :]
     pretrained.write_aside(readme, text.encode())
     pretrained.write_aside(leaderboard.LEADERBOARDS / "index.html", page.page(boards).encode())
     picture = ROOT / "runs/quickstart/predictions.png"

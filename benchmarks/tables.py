@@ -11,12 +11,6 @@ LATER = (
     "peer", "budget", "miou_test_time", "multiply_adds", "images_per_second", "peak_memory_mb", "crop", "pretraining"
 )  # fmt: skip
 """Columns that the oldest rows lack."""
-HEADINGS = {
-    "leaderboard nuclei": "**Nuclei**, 447 training images, 142 test images of 256x256 to 1040x1388, one class:",
-    "leaderboard losses": "**Losses** of U-Net on CamVid, all else being equal:",
-    "leaderboard segnet-unpooling": "**What enlarges in SegNet's decoder** on CamVid, from scratch:",
-}
-"""Of tables that README.md has once their leaderboard has rows."""
 RANKED = ("ImageNet", "none")
 """What models of the ranking may have been pretrained on; others stand below it."""
 

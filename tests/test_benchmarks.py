@@ -296,7 +296,7 @@ def test_two_classes_are_shown_with_dice_and_the_objects_iou():
 def test_the_tables_of_the_readme_are_the_leaderboards(board):
     text = (ROOT / "README.md").read_text()
     table = tables.markdown(tables.shown(leaderboard.read(board)))
-    assert f"{table}<!-- end leaderboard {board.stem} -->" in text
+    assert f"<!-- leaderboard {board.stem} -->\n{table}<!-- end leaderboard {board.stem} -->" in text
 
 
 @pytest.mark.parametrize("name", [path.stem for path in tables.PUBLISHED.glob("*.csv")])
