@@ -30,11 +30,12 @@ def _argmax(y: Any) -> Any:
     """Index of the largest channel, `(..., C)` to int32 `(...)`; the first of equal ones, on every backend.
 
     On a CPU a running maximum over the channels takes a third of the time of Keras's argmax on TensorFlow (which also
-    orders -0 below 0), and XLA fuses it. PyTorch's own argmax is the faster one there.
+    orders -0 below 0), and XLA fuses it. PyTorch's own argmax is the faster one there, on channels that lie together:
+    its convolutions and resizing leave them apart, and joining one tensor copies it.
     """
     channels = y.shape[-1]
     if keras.backend.backend() == "torch" or channels > 64:  # 64: keep the graph small
-        return ops.argmax(y, axis=-1)
+        return ops.argmax(ops.concatenate([y], axis=-1), axis=-1)
     first, *rest = ops.unstack(ops.moveaxis(y, -1, 0), channels, axis=0)
     best, index = first, ops.zeros_like(first, dtype="uint8")  # a quarter of the memory to move
     for channel, score in enumerate(rest, start=1):
