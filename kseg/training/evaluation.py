@@ -80,12 +80,23 @@ def labeller(model: keras.Model) -> keras.Model:
         A model on the same layers; the same one each time, since it is compiled when it first predicts.
     """
     if model not in _LABELLERS:
-        classes = metrics.classes_of(model.output, from_logits=metrics.gives_logits(model))
-        _LABELLERS[model] = keras.Model(model.input, keras.ops.cast(classes, "uint8"))
+        labels = _Labels(metrics.gives_logits(model), name=f"labels_of_{model.name}", autocast=False)
+        _LABELLERS[model] = keras.Model(model.input, labels(model.output))
     return _LABELLERS[model]
 
 
 _LABELLERS: weakref.WeakKeyDictionary[keras.Model, keras.Model] = weakref.WeakKeyDictionary()
+
+
+class _Labels(keras.layers.Layer):
+    """Scores to uint8 classes; a layer, because the names of bare operations can meet those of a loaded model's."""
+
+    def __init__(self, from_logits: bool, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.from_logits = from_logits
+
+    def call(self, scores: Any) -> Any:
+        return keras.ops.cast(metrics.classes_of(scores, from_logits=self.from_logits), "uint8")
 
 
 def check_classes(model: keras.Model, dataset: data.Dataset) -> None:

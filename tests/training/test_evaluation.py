@@ -64,6 +64,33 @@ def test_sizes_are_gathered_and_short_batches_are_filled_a_little(monkeypatch):
     assert given == [(4, 4, 4), (4, 4, 4), (1, 4, 8), (1, 8, 8), (1, 8, 8)]
 
 
+def test_names_of_a_loaded_models_operations_are_no_obstacle():
+    """A file keeps the names of its operations, while Keras counts names from the start in each process."""
+    dataset = Drawn()
+    expected = evaluate(channels(), dataset)["confusion_matrix"]
+    image = keras.Input((None, None, 3))
+    x = channels()(image)
+    for operation in ("concatenate", "argmax", "moveaxis", "unstack", "zeros_like", "where", "maximum", "cast"):
+        x = keras.layers.Identity(name=operation)(x)
+    keras.utils.clear_session()
+    assert evaluate(keras.Model(image, x), dataset)["confusion_matrix"] == expected
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_labels_are_chosen_at_the_scores_own_precision(policy):
+    """Scores of 1.0001 and 1.0002 are one number in half precision."""
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Dense(2, use_bias=True, dtype="float32")(image))
+    model.set_weights([np.zeros((3, 2), "float32"), np.float32([1.0001, 1.0002])])
+    keras.config.set_dtype_policy(policy)
+    try:
+        labels = evaluation.labeller(model).predict_on_batch(np.zeros((1, 4, 4, 3), "uint8"))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert labels.dtype == "uint8"
+    assert (labels == 1).all()
+
+
 @pytest.mark.parametrize(("activation", "threshold"), [(None, 100), ("sigmoid", 100)])
 def test_a_binary_model_is_cut_at_one_half(activation, threshold):
     dataset = Drawn(classes=("background", "cell"))
