@@ -56,8 +56,9 @@ def release(
     """Measures a run's weights as they will be stored, and writes all that belongs to them.
 
     Args:
-        run: A finished run's folder; or a folder of `zoo/`, which is written anew around its `model.safetensors`: the
-            scores before storage are then read from the leaderboards.
+        run: A finished run's folder; or a folder of `zoo/`, which is written anew. Where there is a
+            `model.safetensors` instead of the run's `best.safetensors`, it is taken as it is, and the scores before
+            storage are read from the leaderboards.
         data_root: Where data sets lie.
         dtype: How to store the weights.
         name: What to call them: `builder-encoder-dataset`, which is the default, or that with more behind it; a folder
@@ -86,7 +87,7 @@ def release(
         raise ValueError(f"the recipe in {run} begins with what others may not have, under a licence unknown: {begun}")
     arguments = description["arguments"]
     known = table.read(releases) if releases.is_file() else {}
-    name = _name(description, name or (run.resolve().name if file.name == FILE else None))
+    name = _name(description, name or (run.resolve().name if not (run / "result.json").is_file() else None))
     if name in known and known[name].recipe != hashed and not replace:
         cure = f"give these a --name that begins with {name}-, or say --replace"
         raise ValueError(f"{name} is released already, trained with recipe {known[name].recipe}, not {hashed}: {cure}")
@@ -161,7 +162,9 @@ def _run(run: pathlib.Path) -> tuple[pathlib.Path, training.Recipe]:
     """The weight file and the recipe of a finished run, or of a folder of released weights."""
     if (run / "result.json").is_file():
         content = json.loads((run / "recipe.json").read_text("utf-8"))
-        return run / "best.safetensors", training.Recipe.from_dict(content, source=str(run))
+        best = run / "best.safetensors"
+        file = run / FILE if (run / FILE).is_file() and not best.is_file() else best
+        return file, training.Recipe.from_dict(content, source=str(run))
     if (run / "recipe.json").is_file():
         raise ValueError(f"the run in {run} is not finished: kseg train goes on with it")
     if not (run / FILE).is_file():

@@ -13,6 +13,7 @@ import keras
 import pandas as pd
 
 from benchmarks import leaderboard, machine, tables
+from benchmarks.release import FILE
 from benchmarks.suite import Suite
 from kseg import data, pretrained, zoo
 from kseg.inference.predictor import FLIPS
@@ -121,6 +122,8 @@ def work(
 ) -> None:
     """Trains, tests and records what is missing, one run after another, until all is done or the time is up.
 
+    A run's folder keeps the weights that were tested, and beside them `model.safetensors`, the same in float16.
+
     Each start gets further, however short its time: the first piece of work, an epoch or a test, is always done. A
     model that fails is told and left out until the next start.
 
@@ -210,6 +213,7 @@ def _record(suite: Suite, run: Run, result: dict, test: data.Dataset, board: pat
     scores = evaluate(model, test, batch_size=run.recipe.data.batch_size, reporter=Reporter())
     averaged = leaderboard.test_time_miou(model, test, **suite.test_time) if suite.test_time else None
     commit = (run.folder / "commit.txt").read_text()
+    pretrained.save(model, run.folder / FILE, dtype="float16", **pretrained.describe(weights))
     leaderboard.add(
         board,
         leaderboard.row(suite, run.name, run.recipe, result, scores, averaged, model, test, weights, commit),

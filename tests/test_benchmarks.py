@@ -4,8 +4,10 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import io
+import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -16,7 +18,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import commands, cost, crf, leaderboard, loader, machine, runs, scoring, suite, tables
+from benchmarks import commands, cost, crf, leaderboard, loader, machine, release, runs, scoring, suite, tables
 from benchmarks.commands import app
 from kseg import data, pretrained, training, zoo
 from kseg.data.camvid import CLASSES
@@ -123,6 +125,21 @@ def test_a_row_tells_what_was_run(worked):
     assert re.fullmatch("[0-9a-f]{64}", row["weights_sha256"])
     assert row["recipe"] == chosen.recipes["two"].hash()
     assert {"iou_sky", "iou_pedestrian"} <= set(rows.columns)
+
+
+def test_a_run_keeps_its_weights_in_half_precision_too_and_they_suffice_for_a_release(worked, tmp_path, monkeypatch):
+    folder, _, board, _ = worked
+    shutil.copytree(folder / "runs" / "one", tmp_path / "one")
+    whole = zoo.load(tmp_path / "one" / "best.safetensors").get_weights()
+    for half, full in zip(zoo.load(tmp_path / "one" / "model.safetensors").get_weights(), whole, strict=True):
+        np.testing.assert_array_equal(half, full.astype("float16").astype("float32"))
+    (tmp_path / "one" / "best.safetensors").unlink()
+    monkeypatch.setattr(leaderboard, "LEADERBOARDS", board.parent)
+    monkeypatch.setattr(release, "LOSS", 1.0)
+    released = release.release(tmp_path / "one", to=tmp_path / "zoo", releases=tmp_path / "table.json")
+    metrics = json.loads((released / "metrics.json").read_text())
+    assert metrics["float32"]["measured"].startswith("row `one` of benchmarks/leaderboards/board.csv")
+    assert (released / "model.safetensors").read_bytes() == (tmp_path / "one" / "model.safetensors").read_bytes()
 
 
 def test_what_is_in_the_leaderboard_is_not_trained_again(worked):
