@@ -90,7 +90,7 @@ def receptive_field(model: keras.Model) -> float:
     Walks the graph with the arithmetic of kernels, rates and strides; interpolation counts the pixels that it mixes.
     In decoders it is an upper bound: a fine pixel may lie so in its coarse one that fewer take part.
     Where a mean of the whole image takes part (image pooling, squeeze-and-excitation) the answer is infinity.
-    Layers that neither kseg nor Keras's convolutions, poolings and resizings are count as pointwise.
+    Layers that are neither kseg's nor convolutions, poolings or resizings of Keras count as pointwise.
 
     Args:
         model: A functional model with one image as input.
