@@ -23,7 +23,7 @@ model = kseg.zoo.load("$name")
 
 ![Test images, their labels and what the model predicts]($picture)
 
-Black in a label is void, which counts for nothing. Images: $title, $data_licence.
+${void}Images: $title, $data_licence.
 
 Input: RGB images, 0 to 255, of any size. Output: float32 logits `(N, H, W, $channels)`.
 Classes: $class_names.
@@ -48,7 +48,7 @@ $ious
 ## Limits
 
 $limits
-The weakest classes are $weakest.
+$weakest
 
 ## Data and licence
 
@@ -83,7 +83,6 @@ def card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str, Any]
         Markdown.
     """
     source, scores, original = SOURCES[release.dataset], metrics["scores"], metrics["float32"]
-    ious = {name: iou for name, iou in scores["iou"].items() if iou is not None}
     encoder = release.arguments.get("encoder")
     return CARD.substitute(
         dataclasses.asdict(release),
@@ -107,7 +106,8 @@ def card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str, Any]
         cost=_cost(metrics),
         called="" if release.name.endswith(f"-{release.dataset}") else f" --name {release.name}",
         ious="\n".join(f"| {name} | {_percent(iou)} |" for name, iou in scores["iou"].items()),
-        weakest=" and ".join(f"{name} ({_percent(ious[name])})" for name in sorted(ious, key=ious.__getitem__)[:2]),
+        void="" if (0, 0, 0) in release.palette else "Black in a label is void, which counts for nothing. ",
+        weakest=_weakest({name: iou for name, iou in scores["iou"].items() if iou is not None}),
         limits=source.limits,
         terms=source.terms
         if release.licence == source.licence
@@ -130,6 +130,12 @@ def _begun(release: Release, model: Mapping[str, Any]) -> str:
     pretrained_encoder = "encoder_weights" in inspect.signature(zoo.BUILDERS[release.builder]).parameters
     known = model["encoder_weights"] if pretrained_encoder else "none"
     return "" if known == "none" else f"The encoder began with its {known} weights."
+
+
+def _weakest(ious: Mapping[str, float]) -> str:
+    """A sentence on the classes of the lowest IoU: two of many, one of two."""
+    told = [f"{name} ({_percent(ious[name])})" for name in sorted(ious, key=ious.__getitem__)]
+    return f"The weakest class is {told[0]}." if len(told) < 3 else f"The weakest classes are {told[0]} and {told[1]}."
 
 
 def _cost(metrics: Mapping[str, Any]) -> str:

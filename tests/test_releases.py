@@ -109,6 +109,14 @@ def test_all_files_together_are_small():
     assert sum(path.stat().st_size for path in ZOO.rglob("*") if path.is_file()) < 64e6
 
 
+@pytest.mark.parametrize("release", KEPT, indirect=True)
+def test_its_builder_needs_no_more_than_the_data_set(release):
+    """FCN's default encoder is another than that of its released weights."""
+    model = zoo.BUILDERS[release.builder](weights=release.dataset)
+    assert model.output_shape[-1] == release.arguments["num_classes"]
+    assert model.count_params() == release.parameters
+
+
 def test_a_builder_and_a_data_set_name_the_weights():
     stored = safetensors.numpy.load_file(ZOO / "unet-efficientnet_lite0-camvid" / "model.safetensors")
     unet = zoo.unet(weights="camvid")

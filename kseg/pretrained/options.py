@@ -1,4 +1,4 @@
-"""Options change what a net computes, not its tensors: weights trained with others are never taken silently."""
+"""Options change what a net computes, not its tensors: weights bring theirs, and never take others silently."""
 
 import functools
 import inspect
@@ -18,7 +18,7 @@ FREE = ("num_classes", "encoder_weights", "weights", "input_shape")
 
 
 def builder(build: Callable[Arguments, keras.Model]) -> Callable[Arguments, keras.Model]:
-    """Makes a builder warn where its `weights` were trained with other options than it was called with.
+    """Makes a builder take from its `weights` the options that it was called without, and warn of others.
 
     A DeepLabV3 at stride 8 and one at stride 16 have the same tensors, and so have nets with another activation.
 
@@ -41,19 +41,28 @@ def builder(build: Callable[Arguments, keras.Model]) -> Callable[Arguments, kera
 
     @functools.wraps(build)
     def built(*arguments: Arguments.args, **options: Arguments.kwargs) -> keras.Model:
-        model = build(*arguments, **options)
         called = signature.bind(*arguments, **options).arguments
         weights: str | os.PathLike | None = called.get("weights")
         if weights is None or os.fspath(weights).endswith(".weights.h5"):  # Keras's files do not tell their options
-            return model
-        mine = {**defaults, **{name: value for name, value in called.items() if name in defaults}}
-        other = _differences(mine, {**defaults, **source.arguments(weights, model)})
+            return build(*arguments, **options)
+        given = {name: value for name, value in called.items() if name in defaults}
+        trained = _chosen(source.trained(weights, build.__name__), defaults, given)
+        taken = {name: value for name, value in trained.items() if name in defaults and name not in given}
+        model = build(*arguments, **options, **taken)
+        other = _differences({**defaults, **taken, **given}, {**defaults, **source.arguments(weights, model)})
         if other:
             cure = "call the builder so, or take the model as it was trained by kseg.zoo.load"
             warnings.warn(f"{weights} was trained with {', '.join(other)}: {cure}", stacklevel=2)
         return model
 
     return built
+
+
+def _chosen(trained: list[dict[str, Any]], defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The only arguments, or of several the only ones that contain the given; else none: the tensors will decide."""
+    if len(trained) > 1:
+        trained = [each for each in trained if not _differences({**defaults, **each, **given}, {**defaults, **each})]
+    return trained[0] if len(trained) == 1 else {}
 
 
 def _differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:

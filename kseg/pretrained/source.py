@@ -147,6 +147,23 @@ def locate(weights: str | os.PathLike, model: keras.Model | None = None, *, whol
     return fetch(releases[0] if weights in RELEASES else _fitting(os.fspath(weights), releases, model, whole))
 
 
+def trained(weights: str | os.PathLike, builder: str) -> list[dict[str, Any]]:
+    """Returns the arguments with which a builder's weights were trained.
+
+    Args:
+        weights: As in `locate`.
+        builder: The builder's name.
+
+    Returns:
+        The arguments of the file's training, or of each of a data set's weights; none of another builder's.
+    """
+    if releases := named(weights):
+        mine = [release for release in releases if release.builder == builder]
+        return [release.arguments for release in _plainest(mine)]
+    told = describe(locate(weights))
+    return [told["arguments"]] if told.get("builder") == builder else []
+
+
 def arguments(weights: str | os.PathLike, model: keras.Model) -> dict[str, Any]:
     """Returns the builder's arguments with which weights were trained.
 
@@ -180,8 +197,7 @@ def _fitting(dataset: str, releases: list[Release], model: keras.Model, whole: b
     """The one among the weights of a data set that a model can hold; the plain name comes before longer ones."""
     parameters = model.count_params()
     fit = [one for one in releases if one.builder == model.name and (not whole or one.parameters == parameters)]
-    if len(fit) > 1:  # those with the plain name, which say no more than builder, encoder and data set
-        fit = [one for one in fit if one.name.endswith(f"-{dataset}")] or fit
+    fit = _plainest(fit)
     if len(fit) != 1:
         names = ", ".join(release.name for release in releases)
         raise ValueError(
@@ -189,6 +205,11 @@ def _fitting(dataset: str, releases: list[Release], model: keras.Model, whole: b
             f"there are {names}, and kseg.zoo.load(name) builds the model that they are for"
         )
     return fit[0]
+
+
+def _plainest(releases: list[Release]) -> list[Release]:
+    """Those whose name says no more than builder, encoder and data set, if there are any."""
+    return [one for one in releases if one.name.endswith(f"-{one.dataset}")] or releases
 
 
 def find(release: Release) -> pathlib.Path | None:

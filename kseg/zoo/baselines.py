@@ -34,7 +34,8 @@ def patch_classifier(
         patch_size: Side of the patch, pixels, odd.
         filters: Channels of the levels.
         units: Width of the hidden dense layer.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
+            left out are those that they were trained with.
         channels: Of the image.
 
     Returns:
@@ -185,7 +186,8 @@ def full_resolution(
         filters: Channels of the convolutions; each adds 2 pixels to the receptive field.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
+            left out are those that they were trained with.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:

@@ -52,7 +52,8 @@ def deeplabv3(
             sizes up (`floor_from` of `kseg.encoders.ENCODERS` tells which do not).
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
+            left out are those that they were trained with.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:
@@ -129,7 +130,8 @@ def deeplabv3plus(
         align_corners: Whether features and logits are enlarged as segmentation-models-pytorch does; see `deeplabv3`.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
+            left out are those that they were trained with.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:

@@ -36,7 +36,8 @@ def deeplabv1(
         dropout: Dropped share after fc6 and fc7.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
+            left out are those that they were trained with.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:
@@ -93,7 +94,8 @@ def deeplabv2(
         dropout: Dropped share after fc6 and fc7.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
+            left out are those that they were trained with.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:

@@ -37,7 +37,8 @@ def fcn32(
         dropout: Dropped share of the classifier's features.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
+            left out are those that they were trained with.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:
@@ -138,7 +139,8 @@ def fcn_dilated(
         auxiliary: Whether a light head on the last stage but one gives logits too, for a loss of weight 0.4 or so.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
+            left out are those that they were trained with.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:

@@ -48,7 +48,8 @@ def unet(
             stretching to the skip; they differ at sizes that 32 does not divide. For encoders that round sizes up.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
+            left out are those that they were trained with.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:
@@ -108,7 +109,8 @@ def unet_2015(
         dropout: Dropped share at the end of the contracting path, after its last two levels.
         activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
         crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set.
+        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
+            left out are those that they were trained with.
         input_shape: Height, width and channels of the image; None where it varies.
 
     Returns:

@@ -155,13 +155,60 @@ def test_weights_of_other_options_are_not_taken_silently(release, file, way):
         zoo.build("tiny", weights=weights, activation="softmax")
 
 
-def test_weights_trained_with_options_say_so_to_a_builder_called_without(file, model, tmp_path):
+def test_options_left_out_are_those_of_the_training(file, model, tmp_path):
     arguments = {"num_classes": 3, "encoder": "small", "activation": "softmax"}
     path = pretrained.save(model, tmp_path / "model.safetensors", builder="tiny", arguments=arguments)
+    assert "softmax" in str(tiny.tiny(weights=path).get_config())  # warnings are errors here
     with pytest.warns(UserWarning, match=r"trained with activation='softmax' \(here None\)"):
-        tiny.tiny(weights=path)
-    tiny.tiny(weights=path, activation="softmax")  # warnings are errors here
+        tiny.tiny(weights=path, activation=None)
     assert zoo.load(path).name == "tiny"
+    other = pretrained.save(model, tmp_path / "other.safetensors", builder="unet", arguments=arguments)
+    with pytest.warns(UserWarning, match=r"trained with activation='softmax' \(here None\)"):
+        tiny.tiny(weights=other)  # another builder's options are not this one's
+
+
+@pretrained.builder
+def layered(num_classes=None, *, units=4, relu=False, weights=None):
+    num_classes, _ = pretrained.resolve(weights, num_classes, None)
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(units, 1, activation="relu" if relu else None, name="units")(image)
+    return pretrained.load(
+        keras.Model(image, keras.layers.Conv2D(num_classes, 1, name="head")(x), name="layered"), weights
+    )
+
+
+@pytest.fixture
+def two(release, tmp_path, monkeypatch):
+    """Released weights of 8 and 16 units, on the same data; the builder's default is 4."""
+    for units, options in ((8, {}), (16, {"relu": True})):
+        options |= {"units": units}
+        trained = layered(3, **options)
+        path = tmp_path / f"{units}.safetensors"
+        pretrained.save(trained, path, builder="layered", arguments={"num_classes": 3, **options})
+        entry = dataclasses.replace(
+            release,
+            name=f"layered-{units}-leaves",
+            builder="layered",
+            arguments={"num_classes": 3, **options},
+            bytes=path.stat().st_size,
+            sha256=download.file_sha256(path),
+            parameters=trained.count_params(),
+        )
+        monkeypatch.setitem(pretrained.RELEASES, entry.name, entry)
+        put(path, pretrained.places(entry)[1])
+
+
+@pytest.mark.usefixtures("two")
+def test_options_choose_among_the_weights_of_a_data_set(monkeypatch):
+    wide = layered(weights="leaves", units=16)
+    assert (wide.get_layer("units").filters, wide.get_layer("units").activation.__name__) == (16, "relu")
+    assert layered(weights="layered-8-leaves").get_layer("units").filters == 8
+    with pytest.warns(UserWarning, match=r"leaves was trained with relu=True \(here False\)"):
+        layered(weights="leaves", units=16, relu=False)
+    with pytest.raises(ValueError, match="no released weights of 'leaves' fit this 'layered' of 31 parameters"):
+        layered(weights="leaves")
+    monkeypatch.delitem(pretrained.RELEASES, "layered-8-leaves")
+    assert layered(weights="leaves").get_layer("units").filters == 16
 
 
 def test_num_classes_may_be_left_out_and_not_contradicted(release):
