@@ -106,7 +106,7 @@ def card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str, Any]
         cost=_cost(metrics),
         called="" if release.name.endswith(f"-{release.dataset}") else f" --name {release.name}",
         ious="\n".join(f"| {name} | {_percent(iou)} |" for name, iou in scores["iou"].items()),
-        void="" if (0, 0, 0) in release.palette else "Black in a label is void, which counts for nothing. ",
+        void="Black in a label is void, which counts for nothing. " if source.void else "",
         weakest=_weakest({name: iou for name, iou in scores["iou"].items() if iou is not None}),
         limits=source.limits,
         terms=source.terms

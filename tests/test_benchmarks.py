@@ -133,13 +133,24 @@ def test_a_run_keeps_its_weights_in_half_precision_too_and_they_suffice_for_a_re
     whole = zoo.load(tmp_path / "one" / "best.safetensors").get_weights()
     for half, full in zip(zoo.load(tmp_path / "one" / "model.safetensors").get_weights(), whole, strict=True):
         np.testing.assert_array_equal(half, full.astype("float16").astype("float32"))
-    (tmp_path / "one" / "best.safetensors").unlink()
     monkeypatch.setattr(leaderboard, "LEADERBOARDS", board.parent)
     monkeypatch.setattr(release, "LOSS", 1.0)
-    released = release.release(tmp_path / "one", to=tmp_path / "zoo", releases=tmp_path / "table.json")
-    metrics = json.loads((released / "metrics.json").read_text())
-    assert metrics["float32"]["measured"].startswith("row `one` of benchmarks/leaderboards/board.csv")
-    assert (released / "model.safetensors").read_bytes() == (tmp_path / "one" / "model.safetensors").read_bytes()
+    for told in (
+        "`kseg.training.evaluate` on the run's best.safetensors",
+        "row `one` of benchmarks/leaderboards",
+    ):
+        released = release.release(tmp_path / "one", to=tmp_path / "zoo", releases=tmp_path / "table.json")
+        metrics = json.loads((released / "metrics.json").read_text())
+        assert metrics["float32"]["measured"].startswith(told)
+        assert (released / "model.safetensors").read_bytes() == (tmp_path / "one" / "model.safetensors").read_bytes()
+        (tmp_path / "one" / "best.safetensors").unlink(missing_ok=True)
+    with pytest.raises(ValueError, match=r"is float16: --dtype float32 needs the best.safetensors of the run$"):
+        release.release(tmp_path / "one", dtype=release.Dtype.float32, to=tmp_path / "zoo")
+    monkeypatch.setattr(release, "LOSS", -2.0)
+    with pytest.raises(
+        ValueError, match=r"more than -2.0: release the best.safetensors of the run with --dtype float32"
+    ):
+        release.release(tmp_path / "one", to=tmp_path / "zoo", releases=tmp_path / "table.json")
 
 
 def test_what_is_in_the_leaderboard_is_not_trained_again(worked):

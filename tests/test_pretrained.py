@@ -50,6 +50,22 @@ def test_the_header_tells_what_was_noted(file):
     assert pretrained.describe(file)["epoch"] == 4
 
 
+def test_half_precision_keeps_whole_what_it_cannot_hold(tmp_path):
+    image = keras.Input((4, 4, 2))
+    model = keras.Model(image, keras.layers.BatchNormalization(name="norm")(image))
+    values = [np.float32([1, 2]), np.float32([0.1, 0]), np.float32([3, -4]), np.float32([1e6, 1])]
+    model.set_weights(values)
+    path = pretrained.save(model, tmp_path / "norm.safetensors", builder="none", arguments={}, dtype="float16")
+    stored = safetensors.numpy.load_file(path)
+    assert {key.split("/")[-1]: array.dtype.name for key, array in stored.items()} == {
+        "gamma": "float16", "beta": "float16", "moving_mean": "float16", "moving_variance": "float32",
+    }  # fmt: skip
+    model.set_weights([np.zeros(2, "float32")] * 4)
+    pretrained.load(model, path)
+    for value, loaded in zip(values, model.get_weights(), strict=True):
+        np.testing.assert_allclose(loaded, value, rtol=1e-3)
+
+
 def test_a_builder_takes_num_classes_from_the_file(file):
     assert zoo.unet(weights=file, **SMALL).output_shape[-1] == 3
 

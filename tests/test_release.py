@@ -194,6 +194,23 @@ def test_a_card_names_imagenet_where_the_builder_knows_it(builder, told):
     assert card._begun(entry, recipe.model_dump(mode="json")["model"]) == told
 
 
+@pytest.mark.parametrize(
+    ("ious", "told"),
+    [
+        ({"background": 0.9, "nucleus": 0.8}, "The weakest class is nucleus (80.00)."),
+        ({"sky": 0.9, "pole": 0.2, "car": None, "sign": 0.3}, "The weakest classes are pole (20.00) and sign (30.00)."),
+    ],
+)
+def test_a_card_names_the_weakest_classes_and_void_where_there_is_some(released, ious, told):
+    metrics = json.loads((released / "metrics.json").read_text())
+    metrics["scores"]["iou"] = ious
+    recipe = training.Recipe.from_dict(tiny.content()).model_dump(mode="json")
+    for dataset, void in (("nuclei", False), ("streets", True), ("camvid", True)):
+        entry = dataclasses.replace(table.read(released.parent / "table.json")[NAME], dataset=dataset)
+        text = card.card(entry, metrics, recipe, "predictions.png")
+        assert told in text.splitlines() and ("is void" in text) == void
+
+
 def test_a_card_tells_the_smallest_and_the_largest_size():
     images = data.load("streets", "test", count=3, size=(32, 48))
     assert release._sizes(images) == "32x48"

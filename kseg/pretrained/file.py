@@ -72,7 +72,8 @@ def save(
         arguments: The keyword arguments it was called with, JSON types only.
         classes: Class names in the order of their ids.
         palette: One (R, G, B), 0 to 255, a class.
-        dtype: Storage type of floating-point weights, e.g. `"float16"`; None keeps the variables' own.
+        dtype: Storage type of floating-point weights, e.g. `"float16"`; None keeps the variables' own, as tensors do
+            that hold values beyond the type's.
         **notes: More to remember (scores, data set, recipe), JSON types only.
 
     Returns:
@@ -94,7 +95,11 @@ def save(
 
 def _stored(variable: keras.Variable, dtype: str | None) -> np.ndarray:
     array = np.asarray(keras.ops.convert_to_numpy(variable), order="C")
-    return array.astype(dtype) if dtype and np.issubdtype(array.dtype, np.floating) else array
+    if dtype is None or not np.issubdtype(array.dtype, np.floating):
+        return array
+    with np.errstate(over="ignore"):
+        stored = array.astype(dtype)
+    return stored if np.array_equal(np.isfinite(stored), np.isfinite(array)) else array
 
 
 def write_aside(path: str | os.PathLike, data: bytes | Iterable[bytes | memoryview]) -> pathlib.Path:

@@ -11,6 +11,8 @@ from typing import Any, ParamSpec
 import keras
 
 from kseg.pretrained import source
+from kseg.pretrained.file import describe
+from kseg.pretrained.release import RELEASES, Release
 
 Arguments = ParamSpec("Arguments")
 FREE = ("num_classes", "encoder_weights", "weights", "input_shape")
@@ -46,11 +48,10 @@ def builder(build: Callable[Arguments, keras.Model]) -> Callable[Arguments, kera
         if weights is None or os.fspath(weights).endswith(".weights.h5"):  # Keras's files do not tell their options
             return build(*arguments, **options)
         given = {name: value for name, value in called.items() if name in defaults}
-        trained = _chosen(source.trained(weights, build.__name__), defaults, given)
+        weights, trained = _chosen(weights, build.__name__, defaults, given)
         taken = {name: value for name, value in trained.items() if name in defaults and name not in given}
-        model = build(*arguments, **options, **taken)
-        other = _differences({**defaults, **taken, **given}, {**defaults, **source.arguments(weights, model)})
-        if other:
+        model = build(*arguments, **{**options, **taken, "weights": weights})
+        if other := _differences({**defaults, **taken, **given}, {**defaults, **trained}):
             cure = "call the builder so, or take the model as it was trained by kseg.zoo.load"
             warnings.warn(f"{weights} was trained with {', '.join(other)}: {cure}", stacklevel=2)
         return model
@@ -58,11 +59,33 @@ def builder(build: Callable[Arguments, keras.Model]) -> Callable[Arguments, kera
     return built
 
 
-def _chosen(trained: list[dict[str, Any]], defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The only arguments, or of several the only ones that contain the given; else none: the tensors will decide."""
-    if len(trained) > 1:
-        trained = [each for each in trained if not _differences({**defaults, **each, **given}, {**defaults, **each})]
-    return trained[0] if len(trained) == 1 else {}
+def _chosen(
+    weights: str | os.PathLike, builder: str, defaults: Mapping[str, Any], given: Mapping[str, Any]
+) -> tuple[str | os.PathLike, dict[str, Any]]:
+    """The weights that are meant, and the arguments of their training.
+
+    Among those of a data set: whose training comes nearest to the given options, then to the builder's own.
+    """
+    releases = source.named(weights)
+    if not releases:
+        return weights, describe(source.locate(weights))["arguments"]
+    if weights in RELEASES:
+        return weights, releases[0].arguments
+    mine = [release for release in releases if release.builder == builder]
+    if not mine:
+        names = ", ".join(release.name for release in releases)
+        raise ValueError(f"no weights of {builder!r} on {weights!r} are released: there are {names}")
+
+    def far(release: Release) -> tuple[int, int]:
+        options = {**defaults, **release.arguments}
+        asked = {name: options[name] for name in given}
+        return len(_differences(given, asked)), len(_differences({**defaults, **given}, options))
+
+    near = source.plainest([release for release in mine if far(release) == min(map(far, mine))])
+    if len(near) > 1:
+        names = ", ".join(release.name for release in near)
+        raise ValueError(f"several weights of {builder!r} on {weights!r} are released: name one of {names}")
+    return near[0].name, near[0].arguments
 
 
 def _differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:

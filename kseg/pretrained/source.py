@@ -6,7 +6,6 @@ import os
 import pathlib
 import re
 import urllib.parse
-from typing import Any
 
 import keras
 
@@ -147,39 +146,6 @@ def locate(weights: str | os.PathLike, model: keras.Model | None = None, *, whol
     return fetch(releases[0] if weights in RELEASES else _fitting(os.fspath(weights), releases, model, whole))
 
 
-def trained(weights: str | os.PathLike, builder: str) -> list[dict[str, Any]]:
-    """Returns the arguments with which a builder's weights were trained.
-
-    Args:
-        weights: As in `locate`.
-        builder: The builder's name.
-
-    Returns:
-        The arguments of the file's training, or of each of a data set's weights; none of another builder's.
-    """
-    if releases := named(weights):
-        mine = [release for release in releases if release.builder == builder]
-        return [release.arguments for release in _plainest(mine)]
-    told = describe(locate(weights))
-    return [told["arguments"]] if told.get("builder") == builder else []
-
-
-def arguments(weights: str | os.PathLike, model: keras.Model) -> dict[str, Any]:
-    """Returns the builder's arguments with which weights were trained.
-
-    Args:
-        weights: As in `locate`.
-        model: The model that they fill.
-
-    Returns:
-        The arguments, `num_classes` included.
-    """
-    if releases := named(weights):
-        found = releases[0] if weights in RELEASES else _fitting(os.fspath(weights), releases, model, whole=True)
-        return found.arguments
-    return describe(locate(weights))["arguments"]
-
-
 def _fetch_address(url: str) -> pathlib.Path:
     """The file at an address that no table knows: kept in the cache if it describes itself."""
     digest = hashlib.sha256(url.encode()).hexdigest()[:12]  # files of one name lie at many addresses
@@ -197,7 +163,7 @@ def _fitting(dataset: str, releases: list[Release], model: keras.Model, whole: b
     """The one among the weights of a data set that a model can hold; the plain name comes before longer ones."""
     parameters = model.count_params()
     fit = [one for one in releases if one.builder == model.name and (not whole or one.parameters == parameters)]
-    fit = _plainest(fit)
+    fit = plainest(fit)
     if len(fit) != 1:
         names = ", ".join(release.name for release in releases)
         raise ValueError(
@@ -207,8 +173,15 @@ def _fitting(dataset: str, releases: list[Release], model: keras.Model, whole: b
     return fit[0]
 
 
-def _plainest(releases: list[Release]) -> list[Release]:
-    """Those whose name says no more than builder, encoder and data set, if there are any."""
+def plainest(releases: list[Release]) -> list[Release]:
+    """Returns those whose name says no more than builder, encoder and data set, or all where there are none.
+
+    Args:
+        releases: Entries of the table.
+
+    Returns:
+        Some of them.
+    """
     return [one for one in releases if one.name.endswith(f"-{one.dataset}")] or releases
 
 

@@ -90,7 +90,7 @@ def receptive_field(model: keras.Model) -> float:
     Walks the graph with the arithmetic of kernels, rates and strides; interpolation counts the pixels that it mixes.
     In decoders it is an upper bound: a fine pixel may lie so in its coarse one that fewer take part.
     Where a mean of the whole image takes part (image pooling, squeeze-and-excitation) the answer is infinity.
-    Layers that are neither kseg's nor convolutions, poolings or resizings of Keras count as pointwise.
+    Other layers than kseg's and Keras's convolutions, poolings and `UpSampling2D` count as pointwise.
 
     Args:
         model: A functional model with one image as input.
@@ -134,7 +134,7 @@ def _walk(model: keras.Model, image: _Seen) -> list[_Seen]:
 
 def _after(layer: Any, arrived: Sequence[_Seen]) -> _Seen:
     (pixels, step), *others = arrived
-    if isinstance(layer, keras.layers.GlobalAveragePooling2D | layers.ASPP):
+    if isinstance(layer, keras.layers.GlobalAveragePooling2D | keras.layers.GlobalMaxPooling2D | layers.ASPP):
         return math.inf, step
     if isinstance(layer, TRANSPOSED):
         kernel = _first(layer.kernel_size)
@@ -168,6 +168,8 @@ def _after(layer: Any, arrived: Sequence[_Seen]) -> _Seen:
     if isinstance(layer, keras.layers.UpSampling2D):
         factor = _first(layer.size)
         return pixels + (step if layer.interpolation != "nearest" else 0), step / factor
+    if isinstance(layer, layers.NearestUnpooling2D | layers.BedOfNailsUnpooling2D):
+        return pixels, step / layer.factor
     if isinstance(layer, layers.CropLike):
         return pixels, step
     if isinstance(layer, layers.MaxUnpooling2D):

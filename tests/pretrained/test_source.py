@@ -113,13 +113,18 @@ def test_a_builder_takes_names(release, file, model, name, tmp_path, monkeypatch
     assert_same(zoo.build("tiny", weights=name), model)
 
 
-def test_the_model_chooses_among_the_weights_of_a_data_set(release, another, file, model):
+def test_a_data_set_without_weights_of_the_builder_is_named_with_those_there_are(release, file):
+    with pytest.raises(ValueError, match="no weights of 'unet' on 'leaves' are released: there are tiny-small-leaves"):
+        zoo.unet(weights="leaves")
+
+
+def test_a_model_chooses_among_the_weights_of_a_data_set(release, another, file, model):
     put(file, pretrained.places(release)[1])
-    assert_same(zoo.build("tiny", weights="leaves"), model)
+    assert_same(pretrained.load(tiny.tiny(3), "leaves"), model)
     with pytest.raises(
         ValueError, match=r"no released weights of 'leaves' fit this 'tiny' .*tiny-small-leaves, tiny-la"
     ):
-        zoo.build("tiny", weights="leaves", input_shape=(None, None, 4))
+        pretrained.load(tiny.tiny(3, input_shape=(None, None, 4)), "leaves")
 
 
 def test_among_equals_the_plain_name_is_chosen(release, file, model, monkeypatch):
@@ -129,6 +134,9 @@ def test_among_equals_the_plain_name_is_chosen(release, file, model, monkeypatch
     assert_same(zoo.build("tiny", weights="leaves"), model)
     monkeypatch.delitem(pretrained.RELEASES, release.name)
     with pytest.raises(ValueError, match="2 released weights of 'leaves' fit this 'tiny'"):
+        pretrained.load(tiny.tiny(3), "leaves")
+    told = "several weights of 'tiny' on 'leaves' are released: name one of tiny-small-leaves-seed5, tiny"
+    with pytest.raises(ValueError, match=told):
         zoo.build("tiny", weights="leaves")
 
 
@@ -162,58 +170,74 @@ def test_options_left_out_are_those_of_the_training(file, model, tmp_path):
     with pytest.warns(UserWarning, match=r"trained with activation='softmax' \(here None\)"):
         tiny.tiny(weights=path, activation=None)
     assert zoo.load(path).name == "tiny"
-    other = pretrained.save(model, tmp_path / "other.safetensors", builder="unet", arguments=arguments)
-    with pytest.warns(UserWarning, match=r"trained with activation='softmax' \(here None\)"):
-        tiny.tiny(weights=other)  # another builder's options are not this one's
 
 
 @pretrained.builder
-def layered(num_classes=None, *, units=4, relu=False, weights=None):
+def layered(num_classes=None, *, units=4, relu=False, bias=True, weights=None):
     num_classes, _ = pretrained.resolve(weights, num_classes, None)
     image = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(units, 1, activation="relu" if relu else None, name="units")(image)
-    return pretrained.load(
-        keras.Model(image, keras.layers.Conv2D(num_classes, 1, name="head")(x), name="layered"), weights
-    )
+    activation = "relu" if relu else None
+    x = keras.layers.Conv2D(units, 1, activation=activation, use_bias=bias, name="units")(image)
+    logits = keras.layers.Conv2D(num_classes, 1, name="head")(x)
+    return pretrained.load(keras.Model(image, logits, name="layered"), weights)
 
 
 @pytest.fixture
-def two(release, tmp_path, monkeypatch):
-    """Released weights of 8 and 16 units, on the same data; the builder's default is 4."""
-    for units, options in ((8, {}), (16, {"relu": True})):
-        options |= {"units": units}
-        trained = layered(3, **options)
-        path = tmp_path / f"{units}.safetensors"
-        pretrained.save(trained, path, builder="layered", arguments={"num_classes": 3, **options})
-        entry = dataclasses.replace(
-            release,
-            name=f"layered-{units}-leaves",
-            builder="layered",
-            arguments={"num_classes": 3, **options},
-            bytes=path.stat().st_size,
-            sha256=download.file_sha256(path),
-            parameters=trained.count_params(),
-        )
-        monkeypatch.setitem(pretrained.RELEASES, entry.name, entry)
-        put(path, pretrained.places(entry)[1])
+def several(release, tmp_path, monkeypatch):
+    """Released weights of one builder on the same data, by name."""
+
+    def add(**trained):
+        for name, options in trained.items():
+            name = name.replace("_", "-")
+            arguments = {"num_classes": 3, **options}
+            net = layered(**arguments)
+            path = tmp_path / f"{name}.safetensors"
+            pretrained.save(net, path, builder="layered", arguments=arguments)
+            told = {"bytes": path.stat().st_size, "sha256": download.file_sha256(path)}
+            told |= {"parameters": net.count_params(), "arguments": arguments, "builder": "layered", "name": name}
+            entry = dataclasses.replace(release, **told)
+            monkeypatch.setitem(pretrained.RELEASES, name, entry)
+            put(path, pretrained.places(entry)[1])
+
+    return add
 
 
-@pytest.mark.usefixtures("two")
-def test_options_choose_among_the_weights_of_a_data_set(monkeypatch):
-    wide = layered(weights="leaves", units=16)
-    assert (wide.get_layer("units").filters, wide.get_layer("units").activation.__name__) == (16, "relu")
-    assert layered(weights="layered-8-leaves").get_layer("units").filters == 8
-    with pytest.warns(UserWarning, match=r"leaves was trained with relu=True \(here False\)"):
-        layered(weights="leaves", units=16, relu=False)
-    with pytest.raises(ValueError, match="no released weights of 'leaves' fit this 'layered' of 31 parameters"):
+def options_of(model):
+    layer = model.get_layer("units")
+    return layer.filters, layer.activation.__name__, layer.use_bias
+
+
+def test_the_only_weights_of_a_data_set_need_no_options(several):
+    """FCN's default encoder is VGG16, that of its released weights another."""
+    several(layered_wide_leaves={"units": 16, "relu": True, "bias": False})
+    assert options_of(layered(weights="leaves")) == (16, "relu", False)
+    with pytest.warns(UserWarning, match=r"layered-wide-leaves was trained with relu=True \(here False\): call"):
+        assert options_of(layered(weights="leaves", relu=False)) == (16, "linear", False)
+    with pytest.raises(ValueError, match="layered-wide-leaves does not fit 'layered'"):
+        layered(weights="leaves", units=8)
+
+
+def test_options_choose_among_the_weights_of_a_data_set(several):
+    several(layered_leaves={}, layered_wide_leaves={"units": 16}, layered_wide_leaves_relu={"units": 16, "relu": True})
+    assert options_of(layered(weights="leaves")) == (4, "linear", True)
+    assert options_of(layered(weights="leaves", units=16)) == (16, "linear", True)
+    assert options_of(layered(weights="leaves", units=16, relu=True)) == (16, "relu", True)
+    assert options_of(layered(weights="leaves", relu=True)) == (16, "relu", True)
+    assert options_of(layered(weights="layered-wide-leaves-relu")) == (16, "relu", True)
+
+
+def test_weights_that_are_equally_near_are_named(several):
+    several(layered_wide_leaves={"units": 16}, layered_small_leaves={"units": 2})
+    told = "several weights of 'layered' on 'leaves' are released: name one of layered-wide-leaves, layered"
+    with pytest.raises(ValueError, match=told):
         layered(weights="leaves")
-    monkeypatch.delitem(pretrained.RELEASES, "layered-8-leaves")
-    assert layered(weights="leaves").get_layer("units").filters == 16
 
 
 def test_num_classes_may_be_left_out_and_not_contradicted(release):
     assert pretrained.resolve("leaves", None, "imagenet") == (3, None)
-    with pytest.raises(ValueError, match=r"num_classes=5, but leaves was trained with 3: leave num_classes out"):
+    with pytest.raises(
+        ValueError, match=r"num_classes=5, but tiny-small-leaves was trained with 3: leave num_classes out"
+    ):
         zoo.build("tiny", 5, weights="leaves")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kseg import encoders, zoo
-from kseg.layers import ConvCRF
+from kseg.layers import BedOfNailsUnpooling2D, ConvCRF, NearestUnpooling2D
 from tests.zoo.cheap import CHEAP, encoder_to
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -97,6 +97,27 @@ def test_three_messages_of_a_crf_are_heard_from_whole_cells(radius, stride, cell
     changed = np.abs(logits[:-1] - logits[-1])[:, 24:40].max(axis=(2, 3))
     seen = max(np.ptp(np.flatnonzero(column)) + 1 for column in changed.T)
     assert pixels - 2 * radius * stride < seen <= pixels  # what is far may be rounded away, not a window
+
+
+@pytest.mark.parametrize("enlarge", [NearestUnpooling2D, BedOfNailsUnpooling2D, keras.layers.UpSampling2D])
+def test_a_convolution_after_an_unpooling_sees_fine_pixels(enlarge):
+    image = keras.Input((None, None, 3))
+    x = enlarge(2)(keras.layers.Conv2D(4, 3, strides=2, padding="same")(image))
+    model = keras.Model(image, keras.layers.Conv2D(2, 3, padding="same")(x))
+    height = 16
+    images = np.repeat(
+        np.random.default_rng(0).uniform(0, 255, (1, height, 4, 3)).astype("float32"), height + 1, axis=0
+    )
+    images[np.arange(height), np.arange(height)] = 255 - images[0, 0]  # each but the last has another row changed
+    logits = model.predict_on_batch(images)
+    changed = np.abs(logits[:-1] - logits[-1]).max(axis=(2, 3)) > 0  # row of the image, row of the logits
+    assert max(np.ptp(np.flatnonzero(column)) + 1 for column in changed.T) == zoo.receptive_field(model) == 5
+
+
+def test_the_maximum_of_the_whole_image_is_heard_everywhere():
+    image = keras.Input((8, 8, 3))
+    pooled = keras.layers.GlobalMaxPooling2D(keepdims=True)(image)
+    assert math.isinf(zoo.receptive_field(keras.Model(image, image + pooled)))
 
 
 def test_keras_own_separable_and_transposed_convolutions_are_counted():
