@@ -75,11 +75,10 @@ class Resize(keras.layers.Layer):
         if known and tuple(source) == tuple(target):
             return image
         if self.interpolation == "nearest":
-            # Integers go by gather: not every backend's own resize takes them.
-            # The backend's own is faster, but computes positions in float32, which goes wrong unless sizes divide.
+            # A backend's own resize computes positions in float32, which goes wrong unless sizes divide.
             multiple = known and not any(n % m for n, m in zip(target, source, strict=True))
-            if multiple and not self.align_corners and keras.backend.is_float_dtype(image.dtype):
-                return ops.image.resize(image, target, interpolation="nearest", data_format="channels_last")
+            if multiple and not self.align_corners:
+                return _repeated(image, target)
             for axis in (1, 2):
                 image = _nearest(image, axis, source[axis - 1], target[axis - 1], self.align_corners)
             return image
@@ -142,6 +141,16 @@ def _positions(source, target, align_corners):
     if align_corners:
         return 2 * index * (source - 1), 2 * (ops.maximum(target, 2) - 1)
     return (2 * index + 1) * source - target, 2 * target
+
+
+def _repeated(image, target):
+    """Nearest at a multiple of the size."""
+    if keras.backend.backend() == "torch" and keras.backend.is_float_dtype(image.dtype):  # the faster one there
+        return ops.image.resize(image, target, interpolation="nearest", data_format="channels_last")
+    # TensorFlow's own has no gradient for XLA, with which Keras compiles on a GPU; JAX's gradient is slow.
+    for axis in (1, 2):
+        image = ops.repeat(image, target[axis - 1] // image.shape[axis], axis=axis)
+    return image
 
 
 def _nearest(image, axis, source, target, align_corners):

@@ -49,6 +49,10 @@ def _count(values: Any, length: int) -> Any:
     values = ops.reshape(values, (-1,))
     if keras.backend.backend() == "jax":  # its bincount has a data-dependent shape
         return ops.segment_sum(ops.ones_like(values), values, num_segments=length)
+    if keras.backend.backend() == "tensorflow":  # so has Keras's here, and on a GPU Keras compiles with XLA
+        import tensorflow
+
+        return tensorflow.raw_ops.DenseBincount(input=values, size=length, weights=tensorflow.constant([], "int32"))
     return ops.bincount(values, minlength=length)  # PyTorch's segment_sum adds in float32
 
 

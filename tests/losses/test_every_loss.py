@@ -301,3 +301,25 @@ def test_sums_are_weighted_and_survive_serialisation():
 def test_names_that_are_none_are_refused(names, options, message):
     with pytest.raises(ValueError, match=message):
         losses.get(names, **options)
+
+
+JIT = {"tensorflow": True, "jax": True, "torch": False}  # torch.compile wants a C++ compiler
+
+
+@pytest.mark.parametrize("classes", [1, 4])
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_compiled_step_equals_an_eager_one(name, classes):
+    """On a GPU Keras compiles TensorFlow's steps with XLA, which lacks some operations."""
+    labels, images = sample(max(classes, 2), seed=14)
+    images = images[..., :2]
+    found = []
+    for compiled in (JIT[keras.backend.backend()], False):
+        convolution = keras.layers.Conv2D(
+            classes, 3, padding="same", kernel_initializer=keras.initializers.Orthogonal(seed=0)
+        )
+        model = keras.Sequential([keras.Input((None, None, 2)), convolution])
+        how = {"jit_compile": True} if compiled else {"run_eagerly": True}
+        model.compile(keras.optimizers.SGD(0.1), make(name, classes), **how)
+        value = model.train_on_batch(images, labels)
+        found.append([float(value), *ops.convert_to_numpy(convolution.kernel).ravel()])
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-6)
