@@ -19,7 +19,7 @@ import benchmarks
 import kseg
 from benchmarks import cost as costs
 from benchmarks import crf as crfs
-from benchmarks import leaderboard, page, publish, rehearsal, release, runs, scoring, suite, tables
+from benchmarks import leaderboard, machine, page, publish, rehearsal, release, runs, scoring, suite, tables
 from benchmarks import loader as loaders
 from kseg import data, download, pretrained
 from kseg.training.samples import sample_picture
@@ -84,6 +84,7 @@ def run(
         if os.name != "nt":  # where a process cannot be replaced
             os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *going_on(sys.argv[1:], left, failed)])
 
+    machine.keep_compiled(out / "compiled")
     left, seen = _left(minutes), failed or []
     runs.work(chosen, folder, path, data_root=data_root, minutes=left, worked=worked, failed=seen, afresh=afresh)
     _print(leaderboard.read(path))

@@ -1,4 +1,4 @@
-"""What a row was made on: the device, and the commit of the checkout."""
+"""What a row was made on, the device and the commit of the checkout; and what later starts on it need not do again."""
 
 import os
 import pathlib
@@ -57,6 +57,19 @@ def device(backend: str | None = None) -> str:
         if gpus := tf.config.list_physical_devices("GPU"):
             return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
     return processor()
+
+
+def keep_compiled(folder: pathlib.Path) -> None:
+    """Lets later processes take what JAX compiles in this one; `JAX_COMPILATION_CACHE_DIR` goes before.
+
+    Args:
+        folder: Where to keep it.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if jax.config.jax_compilation_cache_dir is None:
+            jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def processor() -> str:

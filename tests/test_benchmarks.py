@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -188,6 +189,35 @@ def test_the_process_that_goes_on_is_told_the_time_that_is_left_and_what_failed(
     third = commands.going_on(second, 2, ["one", "two"])
     assert third[4:] == ["--minutes", "7.500", "--minutes", "2.000", "--worked", "--failed", "one", "--failed", "two"]
     assert commands.going_on(asked[:2], None, []) == ["run", "camvid", "--worked"]
+
+
+TWO = """
+[recipe]
+epochs = 1
+[recipe.data]
+name = "streets"
+batch_size = 2
+options = { size = [32, 40], count = 2 }
+[recipe.model]
+builder = "full_resolution"
+options = { filters = [4] }
+[[models]]
+name = "one"
+[[models]]
+name = "two"
+"""
+
+
+def test_the_queue_goes_on_in_a_new_process(tmp_path):
+    (tmp_path / "two.toml").write_text(TWO)
+    asked = [str(tmp_path / "two.toml"), "--out", str(tmp_path / "runs"), "--board", str(tmp_path / "board.csv")]
+    keep = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # by default what takes a second
+    command = [sys.executable, "-m", "benchmarks", "run", *asked]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | keep, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("budget none") == 1  # the second process says no more than its own run
+    assert leaderboard.read(tmp_path / "board.csv")["name"].tolist() == ["one", "two"]
+    assert (tmp_path / "runs" / "compiled").is_dir() == (keras.backend.backend() == "jax")
 
 
 def test_a_copy_without_git_is_told_its_commit(monkeypatch):
