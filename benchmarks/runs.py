@@ -148,6 +148,8 @@ def work(
         say(f"{suite.title}: budget {suite.budget or 'none'}, {keras.backend.backend()} on {machine.device()}")
         if not machine.current_commit():
             say("rows will not tell their commit: this is no checkout with git; KSEG_COMMIT can tell it")
+    for name in _adopt(suite, board):
+        say(f"{name}: a run of {suite.extends}, whose row is taken over")
     while run := next(_missing(suite, folder, board, failed), None):
         left = max(until - time.perf_counter(), 0.0)
         if worked and left < (needed := _beginning(folder)):
@@ -182,6 +184,21 @@ def work(
             gc.collect()
     if failed:
         raise ValueError(f"{suite.title}: {', '.join(failed)} failed, all else is done; see above for why")
+
+
+def _adopt(suite: Suite, board: pathlib.Path) -> list[str]:
+    """Takes over the rows that the suite it extends has of its recipes, under its own names, and tells these names."""
+    theirs = leaderboard.read(board.with_name(f"{suite.extends}.csv")) if suite.extends else pd.DataFrame()
+    if theirs.empty:
+        return []
+    mine, same = leaderboard.read(board), ["recipe", "backend", "device"]
+    has = set() if mine.empty else set(mine[same].itertuples(index=False, name=None))
+    names = {recipe.hash(): name for name, recipe in suite.recipes.items()}
+    found = theirs[theirs["recipe"].isin(names) & theirs["peer"].isna()].to_dict("records")
+    found = [line for line in found if tuple(line[key] for key in same) not in has]
+    for line in found:
+        leaderboard.add(board, line | {"suite": suite.title, "name": names[line["recipe"]]})
+    return [names[line["recipe"]] for line in found]
 
 
 def _missing(suite: Suite, folder: pathlib.Path, board: pathlib.Path, failed: Collection[str]) -> Iterator[Run]:

@@ -24,6 +24,7 @@ class Suite:
         test_time: `flip` and `scales` of `kseg.inference.Predictor` for the second column of scores; None for none.
         best: How many models are trained with more seeds, once every model has its row.
         seeds: Those seeds.
+        extends: Title of the suite that comes first; its row of a recipe that both have is this suite's too.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Suite:
     test_time: dict[str, Any] | None = None
     best: int = 0
     seeds: tuple[int, ...] = ()
+    extends: str = ""
 
 
 def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
@@ -76,6 +78,7 @@ def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
         test_time=content.get("test_time"),
         best=seeds.get("best", 0),
         seeds=tuple(seeds.get("seeds", ())),
+        extends=pathlib.Path(content.get("extends", "")).stem,
     )
 
 

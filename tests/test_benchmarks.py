@@ -160,6 +160,20 @@ def test_what_is_in_the_leaderboard_is_not_trained_again(worked):
     assert not (folder / "elsewhere").exists()
 
 
+def test_a_run_of_the_suite_that_is_extended_is_not_done_twice(worked, tmp_path):
+    _, chosen, board, _ = worked
+    shutil.copy(board, tmp_path / "tiny.csv")
+    more = dataclasses.replace(chosen, title="more", extends="tiny", recipes={"uno": chosen.recipes["one"]})
+    for _ in range(2):
+        runs.work(more, tmp_path / "runs", tmp_path / "more.csv")
+    assert not (tmp_path / "runs").exists()
+    rows, theirs = leaderboard.read(tmp_path / "more.csv"), leaderboard.read(board)
+    assert rows[["suite", "name"]].to_numpy().tolist() == [["more", "uno"]]
+    pd.testing.assert_frame_equal(
+        rows.drop(columns=["suite", "name"]), theirs[theirs["name"] == "one"].drop(columns=["suite", "name"])
+    )
+
+
 def test_a_model_that_fails_stops_neither_the_others_nor_the_seeds(builder, tmp_path, monkeypatch, capsys):
     def train(recipe, *arguments, **options):
         if recipe.hash() == chosen.recipes["one"].hash():
