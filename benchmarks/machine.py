@@ -70,6 +70,7 @@ def keep_compiled(folder: pathlib.Path) -> None:
 
         if jax.config.jax_compilation_cache_dir is None:
             jax.config.update("jax_compilation_cache_dir", str(folder))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # a start compiles many small things
 
 
 def processor() -> str:

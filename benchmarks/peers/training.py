@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import keras
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
@@ -60,6 +61,7 @@ def train(
     if preparation.dataset(recipe, "val", data_root).num_classes == 1:
         raise ValueError("peers label many classes by the greatest logit: this data set has one alone")
     until = math.inf if minutes is None else start + 60 * minutes
+    torch.backends.cudnn.benchmark = True  # crops have one size: the fastest algorithms are searched, as XLA does
     run = _Run(net.to(device()), recipe, folder, data_root)
     first = len(run.rows)
     batches = iter(preparation.batches(recipe, run.train_split, first * run.steps)) if first < recipe.epochs else None
@@ -111,10 +113,12 @@ class _Run:
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, float] = {"epoch": 0, "miou": -1.0}
         if (folder / CHECKPOINT).is_file():
-            state = torch.load(folder / CHECKPOINT, map_location=device(), weights_only=True)
+            # Onto the CPU: the optimizer moves what belongs on the device, and wants its steps to stay.
+            state = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
             net.load_state_dict(state["net"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.average, self.rows, self.best = state["average"], state["rows"], state["best"]
+            self.average = [value.to(device()) for value in state["average"]]
+            self.rows, self.best = state["rows"], state["best"]
 
     def epoch(self, batches: Any) -> dict[str, float]:
         """Does one epoch, validates if it is due, and writes the checkpoint; returns its row."""
@@ -147,8 +151,10 @@ class _Run:
         return metrics.scores(matrix)["miou"]
 
     def _step(self, images: np.ndarray, labels: np.ndarray, step: int) -> torch.Tensor:
+        with keras.device("cpu"):  # else the rate is computed on the GPU and waited for
+            rate = float(self.schedule(step))
         for group in self.optimizer.param_groups:
-            group["lr"] = float(self.schedule(step))
+            group["lr"] = rate
         with torch.autocast(device().type, torch.bfloat16, enabled=self.recipe.precision == "mixed_bfloat16"):
             logits = self.net(torch.from_numpy(images).to(device()))
         target = torch.from_numpy(labels).to(device()).long()

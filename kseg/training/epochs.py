@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 class Epochs(keras.callbacks.Callback):
     """Shows the steps, closes each epoch, and stops when the next one would not fit into the time."""
 
+    async_safe = True
+    """Tells Keras to let a thread call `on_train_batch_end`, which waits for the step: the next one is sent before."""
+
     def __init__(self, run: "Run", until: float):
         super().__init__()
         self.run = run
@@ -33,7 +36,7 @@ class Epochs(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.advance()
-        if (now := time.perf_counter()) > self.shown + 1:  # reading the loss waits for the step: not each time
+        if (now := time.perf_counter()) > self.shown + 1:
             self.shown = now
             self.advance(0, note=f"loss {float(logs['loss']):.4f}")
 

@@ -1,4 +1,4 @@
-"""What tests need that differs between the backends: gradients, and sizes that are unknown until run time."""
+"""What tests need that differs between the backends: gradients, compilers, sizes that are unknown until run time."""
 
 from collections.abc import Callable
 
@@ -34,3 +34,16 @@ def at_unknown_size(function: Callable, *inputs: np.ndarray) -> np.ndarray:
         function = tf.function(function, input_signature=specs)
     result = function(*(keras.ops.convert_to_tensor(x) for x in inputs))
     return keras.tree.map_structure(keras.ops.convert_to_numpy, result)
+
+
+def compiled(function: Callable) -> Callable:
+    """A function as XLA computes it, where the backend has XLA: TensorFlow on a GPU, JAX everywhere."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    return function
