@@ -11,9 +11,10 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 ARROWS = {
+    "progress": set(),
     "layers": set(),
     "checkpoints": set(),
-    "download": set(),
+    "download": {"progress"},
     "losses": set(),
     "metrics": set(),
     "visualize": set(),
@@ -21,8 +22,8 @@ ARROWS = {
     "encoders": {"layers", "checkpoints", "download", "pretrained"},
     "zoo": {"encoders", "layers", "checkpoints", "download", "pretrained"},
     "data": {"download", "visualize"},
-    "inference": {"data", "metrics", "visualize"},
-    "training": {"data", "zoo", "losses", "metrics", "pretrained", "visualize"},
+    "inference": {"data", "metrics", "progress", "visualize"},
+    "training": {"data", "zoo", "losses", "metrics", "pretrained", "progress", "visualize", "inference"},
 }
 
 

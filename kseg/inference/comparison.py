@@ -7,7 +7,7 @@ import numpy as np
 
 from kseg import data, metrics, visualize
 from kseg.inference.predictor import Predictor
-from kseg.inference.progress import bar
+from kseg.progress import Reporter
 
 OUTCOMES = ("only A is right", "only B is right", "neither is right")
 OUTCOME_COLORS = ((0, 160, 255), (255, 140, 0), (255, 0, 160))
@@ -122,7 +122,7 @@ def compare(
     nothing = np.zeros((classes, classes), "int64")
     found = Comparison(nothing, nothing.copy(), np.zeros(3, "int64"), [])
     streams = (predictor.many(_images(dataset), batch_size=batch_size) for predictor in (a, b))
-    with bar("comparing", len(dataset), shown=progress) as advance:
+    with Reporter(quiet=not progress).task("comparing", len(dataset)) as advance:
         for index, pair in enumerate(zip(*streams, strict=True)):
             for each in pair:
                 if each.error:

@@ -12,10 +12,10 @@ from PIL import Image
 
 from kseg.inference.dense_crf import dense_crf
 from kseg.inference.picture import read_image
-from kseg.inference.progress import bar
 from kseg.inference.sources import list_images
 from kseg.inference.tiling import STEP, blend, check_sizes
 from kseg.metrics import gives_logits
+from kseg.progress import Reporter
 
 FLIPS: dict[bool | str, tuple[tuple[int, int], ...]] = {
     False: ((1, 1),),
@@ -150,7 +150,7 @@ class Predictor:
             sources = [sources]
         listed = list_images(sources) if isinstance(sources, str | os.PathLike) else sources
         total = len(listed) if isinstance(listed, collections.abc.Sized) else None
-        with bar("predicting", total, shown=progress) as advance:
+        with Reporter(quiet=not progress).task("predicting", total) as advance:
             for group in self._groups(listed, batch_size):
                 found = self._labelled(group)
                 group.clear()  # an image that has been handed on is not held while the next one is read

@@ -1,9 +1,9 @@
 """Training: a validated recipe, one run from it, and the scores of what came out."""
 
+from kseg.progress import Reporter
 from kseg.training.evaluation import evaluate
 from kseg.training.optimizer import SGD, AdamW, PolynomialDecay
 from kseg.training.preparation import dataset
-from kseg.training.progress import Reporter
 from kseg.training.recipe import Recipe
 from kseg.training.rehearsal import rehearse
 from kseg.training.run import train

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from kseg import data, metrics, zoo
-from kseg.training.progress import Reporter
+from kseg.progress import Reporter
 
 
 def evaluate(

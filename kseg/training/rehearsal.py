@@ -8,10 +8,10 @@ from typing import Any
 import keras
 
 from kseg import zoo
+from kseg.progress import Reporter
 from kseg.training import chance, preparation
 from kseg.training.folder import BEST, RunFolder
 from kseg.training.optimizer import averaged
-from kseg.training.progress import Reporter
 from kseg.training.recipe import Recipe
 from kseg.training.run import Run
 

@@ -13,13 +13,13 @@ import keras
 import numpy as np
 
 from kseg import pretrained, visualize
+from kseg.progress import Reporter
 from kseg.training import chance, checkpoint, preparation
 from kseg.training.epochs import Epochs
 from kseg.training.evaluation import evaluate
 from kseg.training.folder import BEST, CANDIDATE, CHECKPOINT, RunFolder, versions
 from kseg.training.memory import PeakMemory
 from kseg.training.optimizer import averaged
-from kseg.training.progress import Reporter
 from kseg.training.recipe import Recipe
 from kseg.training.samples import sample_picture
 

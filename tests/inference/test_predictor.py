@@ -135,17 +135,6 @@ def test_an_image_that_was_handed_on_is_not_held_while_the_next_is_read(monkeypa
     assert len(handed) == 3
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_the_bar_is_on_stderr_and_for_terminals_alone(monkeypatch, capsys, terminal):
-    if terminal:
-        monkeypatch.setenv("FORCE_COLOR", "1")
-        monkeypatch.setenv("TERM", "xterm")
-    list(Predictor(pointwise()).many([photo()] * 2, progress=True))
-    shown = capsys.readouterr()
-    assert ("predicting" in shown.err) == terminal
-    assert shown.out == ""
-
-
 def test_gray_models_see_gray_images():
     keras.utils.set_random_seed(1)
     image = keras.Input((None, None, 1))
