@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from benchmarks import commands, cost, crf, leaderboard, loader, machine, release, runs, scoring, suite, tables
 from benchmarks.commands import app
 from kseg import data, pretrained, training, zoo
-from kseg.data.camvid import CLASSES
+from kseg.data._camvid import CLASSES
 from kseg.training import Recipe
 from tests.training import tiny as tiny_net
 

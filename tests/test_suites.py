@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks import leaderboard, suite
 from kseg import data
-from kseg.data.camvid import CLASSES as CAMVID
-from kseg.data.nuclei import CLASSES as NUCLEI
+from kseg.data._camvid import CLASSES as CAMVID
+from kseg.data._nuclei import CLASSES as NUCLEI
 from kseg.training import preparation
 
 

@@ -5,13 +5,13 @@ import os
 from collections.abc import Callable
 
 from kseg.data import augment, labels
-from kseg.data.camvid import camvid
-from kseg.data.check import Report, check
+from kseg.data._camvid import camvid
+from kseg.data._check import Report, check
+from kseg.data._loader import evaluation_loader, loader
+from kseg.data._nuclei import nuclei
+from kseg.data._streets import streets
 from kseg.data.dataset import Dataset
 from kseg.data.folder import FolderDataset
-from kseg.data.loader import evaluation_loader, loader
-from kseg.data.nuclei import nuclei
-from kseg.data.streets import streets
 
 DATASETS: dict[str, Callable[..., Dataset]] = {"camvid": camvid, "nuclei": nuclei, "streets": streets}
 
