@@ -164,7 +164,7 @@ def _unet(model: str, config: Mapping[str, Any]) -> _Translated:
 def _deeplabv3(model: str, config: Mapping[str, Any]) -> _Translated:
     _require(model, config, "decoder_aspp_separable", False)
     _require(model, config, "upsampling", None, config["encoder_output_stride"])
-    pyramid = aspp(tuple(config["decoder_atrous_rates"]))
+    pyramid = aspp(len(config["decoder_atrous_rates"]))
     rules = [
         *below(pyramid, "decoder.aspp.", "aspp/"),
         *below(pyramid, "decoder.0.", "aspp/"),  # its names until 0.3
@@ -178,7 +178,7 @@ def _deeplabv3plus(model: str, config: Mapping[str, Any]) -> _Translated:
     _require(model, config, "decoder_aspp_separable", True)
     _require(model, config, "upsampling", 4)
     rules = [
-        *below(aspp(tuple(config["decoder_atrous_rates"]), separable=True), "decoder.aspp.0.", "aspp/"),
+        *below(aspp(len(config["decoder_atrous_rates"]), separable=True), "decoder.aspp.0.", "aspp/"),
         (r"decoder\.aspp\.1\.0", "refine/depthwise"),
         (r"decoder\.aspp\.1\.1", "refine/conv"),
         (r"decoder\.aspp\.2", "refine/norm"),

@@ -91,25 +91,25 @@ PUBLISHED = {
 }
 
 
-def aspp(rates: tuple[int, ...], separable: bool = False) -> Rules:
+def aspp(branches: int = 3, separable: bool = False) -> Rules:
     """The modules of the pyramid, which torchvision and segmentation-models-pytorch call alike.
 
     Args:
-        rates: Of the 3x3 branches.
+        branches: Number of the 3x3 convolutions.
         separable: Whether their convolutions are.
 
     Returns:
         Rules for `kseg.layers.ASPP`.
     """
     rules = [(r"convs\.0\.0", "point/conv"), (r"convs\.0\.1", "point/norm")]
-    for index, rate in enumerate(rates, start=1):
+    for index in range(1, branches + 1):
         if separable:
-            rules.append((rf"convs\.{index}\.0\.0", f"rate_{rate}/depthwise"))
-            rules.append((rf"convs\.{index}\.0\.1", f"rate_{rate}/conv"))
+            rules.append((rf"convs\.{index}\.0\.0", f"branch_{index}/depthwise"))
+            rules.append((rf"convs\.{index}\.0\.1", f"branch_{index}/conv"))
         else:
-            rules.append((rf"convs\.{index}\.0", f"rate_{rate}/conv"))
-        rules.append((rf"convs\.{index}\.1", f"rate_{rate}/norm"))
-    last = len(rates) + 1
+            rules.append((rf"convs\.{index}\.0", f"branch_{index}/conv"))
+        rules.append((rf"convs\.{index}\.1", f"branch_{index}/norm"))
+    last = branches + 1
     rules += [(rf"convs\.{last}\.1", "image/conv"), (rf"convs\.{last}\.2", "image/norm")]
     return [*rules, (r"project\.0", "project/conv"), (r"project\.1", "project/norm")]
 
@@ -123,7 +123,7 @@ _AUXILIARY = (
 )
 
 _DEEPLAB_HEAD = (
-    *below(aspp(RATES), "0.", "aspp/"),
+    *below(aspp(), "0.", "aspp/"),
     (r"1", "refine/conv"),
     (r"2", "refine/norm"),
     (r"4", "head/conv"),

@@ -48,7 +48,7 @@ class ASPP(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.filters = filters
-        self.rates = _distinct(self, rates)
+        self.rates = tuple(rates)
         self.separable = separable
         self.dropout = dropout
         self.seed = seed
@@ -63,7 +63,7 @@ class ASPP(keras.layers.Layer):
                 name=name,
             )
 
-        self.branches = [conv("point"), *(conv(f"rate_{rate}", 3, rate) for rate in self.rates)]
+        self.branches = [conv("point"), *(conv(f"branch_{i}", 3, rate) for i, rate in enumerate(self.rates, start=1))]
         self.image = conv("image")
         self.project = conv("project")
         self.drop = keras.layers.Dropout(dropout, seed=seed, dtype=self.dtype_policy, name="dropout")
@@ -133,12 +133,12 @@ class AtrousScoreSum(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
-        self.rates = _distinct(self, rates)
+        self.rates = tuple(rates)
         self.hidden = tuple(hidden)
         self.dropout = dropout
-        self.branches = [self._branch(rate) for rate in self.rates]
+        self.branches = [self._branch(f"branch_{i}", rate) for i, rate in enumerate(self.rates, start=1)]
 
-    def _branch(self, rate: int) -> list[keras.layers.Layer]:
+    def _branch(self, name: str, rate: int) -> list[keras.layers.Layer]:
         *hidden, (last, width) = enumerate((*self.hidden, self.num_classes))
         layers: list[keras.layers.Layer] = []
         for index, channels in hidden:
@@ -149,12 +149,10 @@ class AtrousScoreSum(keras.layers.Layer):
                     dilation_rate=rate if index == 0 else 1,
                     normalization=False,
                     dtype=self.dtype_policy,
-                    name=f"rate_{rate}_hidden_{index}",
+                    name=f"{name}_hidden_{index}",
                 )
             )
-            layers.append(
-                keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name=f"rate_{rate}_dropout_{index}")
-            )
+            layers.append(keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name=f"{name}_dropout_{index}"))
         layers.append(
             keras.layers.Conv2D(
                 width,
@@ -164,7 +162,7 @@ class AtrousScoreSum(keras.layers.Layer):
                 kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
                 data_format="channels_last",
                 dtype=self.dtype_policy,
-                name=f"rate_{rate}_score",
+                name=f"{name}_score",
             )
         )
         return layers
@@ -197,13 +195,6 @@ class AtrousScoreSum(keras.layers.Layer):
             "hidden": self.hidden,
             "dropout": self.dropout,
         }
-
-
-def _distinct(layer: keras.layers.Layer, rates: Sequence[int]) -> tuple[int, ...]:
-    """A branch is named by its rate."""
-    if len(set(rates)) < len(rates):
-        raise ValueError(f"{layer.__class__.__name__}: every rate only once, got {tuple(rates)}")
-    return tuple(rates)
 
 
 def _warn_of_rates(layer: Any, x_shape: Sequence[int | None]) -> None:

@@ -1,16 +1,18 @@
 """From a weight file into a model: what a builder has to know of it, and its tensors."""
 
 import contextlib
+import json
 import os
+import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from kseg.pretrained import source
-from kseg.pretrained.file import describe, opened, weight_keys
+from kseg.pretrained.file import HEADER, describe, opened, weight_keys
 
 
 def resolve(
@@ -144,4 +146,30 @@ def _tensors(weights: str | os.PathLike | Mapping[str, np.ndarray]) -> Iterator[
         yield {key: tuple(array.shape) for key, array in weights.items()}, weights.__getitem__
         return
     with opened(weights) as file:
-        yield {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, file.get_tensor  # noqa: SIM118
+        description = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+        stored = branches_by_position(file.keys(), description.get("arguments", {}).get("rates"))
+        shapes = {key: tuple(file.get_slice(name).get_shape()) for key, name in stored.items()}
+        yield shapes, lambda key: file.get_tensor(stored[key])
+
+
+def branches_by_position(keys: Iterable[str], rates: Sequence[int] | None = None) -> dict[str, str]:
+    """Maps current keys to the keys of a file, where older files name the branches of a pyramid by their rate.
+
+    Args:
+        keys: Keys in the file, e.g. `"aspp/rate_6/conv/kernel"`.
+        rates: The rates in the order of the branches. None stands for ascending order.
+
+    Returns:
+        `{current key: key in the file}`; other keys map to themselves.
+
+    Example:
+        >>> branches_by_position(["scores/rate_12_score/bias", "scores/rate_6_score/bias"])
+        {'scores/branch_2_score/bias': 'scores/rate_12_score/bias', 'scores/branch_1_score/bias': 'scores/rate_6_score/bias'}
+    """
+    keys = list(keys)
+    found = [re.search(r"(?<=/)rate_(\d+)(?=[/_])", key) for key in keys]
+    order = list(rates or sorted({int(match[1]) for match in found if match}))
+    return {
+        f"{key[: match.start()]}branch_{order.index(int(match[1])) + 1}{key[match.end() :]}" if match else key: key
+        for key, match in zip(keys, found, strict=True)
+    }

@@ -40,8 +40,11 @@ def test_the_mean_of_a_large_map_stays_within_float16():
     assert np.isfinite(keras.ops.convert_to_numpy(y)).all()
 
 
-def test_a_rate_given_twice_is_refused():
-    with pytest.raises(ValueError, match="ASPP: every rate only once"):
-        ASPP(rates=(6, 6))
-    with pytest.raises(ValueError, match="AtrousScoreSum: every rate only once"):
-        AtrousScoreSum(2, rates=(6, 6))
+@pytest.mark.parametrize("layer", [ASPP, AtrousScoreSum])
+def test_no_key_depends_on_a_rate(layer):
+    first, second = layer(2, rates=(1, 1), name="pyramid"), layer(2, rates=(3, 2), name="pyramid")
+    first.build((1, 8, 8, 3))
+    second.build((1, 8, 8, 3))
+    keys = [variable.path for variable in first.weights]
+    assert [variable.path for variable in second.weights] == keys
+    assert any(key.startswith("pyramid/branch_2") for key in keys)
