@@ -163,8 +163,8 @@ def branches_by_position(keys: Iterable[str], rates: Sequence[int] | None = None
         `{current key: key in the file}`; other keys map to themselves.
 
     Example:
-        >>> branches_by_position(["scores/rate_12_score/bias", "scores/rate_6_score/bias"])
-        {'scores/branch_2_score/bias': 'scores/rate_12_score/bias', 'scores/branch_1_score/bias': 'scores/rate_6_score/bias'}
+        >>> branches_by_position(["aspp/rate_12/b", "aspp/rate_6/b"])
+        {'aspp/branch_2/b': 'aspp/rate_12/b', 'aspp/branch_1/b': 'aspp/rate_6/b'}
     """
     keys = list(keys)
     found = [re.search(r"(?<=/)rate_(\d+)(?=[/_])", key) for key in keys]
