@@ -156,11 +156,11 @@ def table():
             raise ValueError(f"README.md lacks the line {begin.strip()!r} or {end!r}: add both")
         before, rest = text.split(begin)
         text = before + begin + tables.markdown(content) + rest[rest.index(end) :]
-    pretrained.write_aside(readme, text.encode())
-    pretrained.write_aside(leaderboard.LEADERBOARDS / "index.html", page.page(boards).encode())
+    pretrained.atomic_write(readme, text.encode())
+    pretrained.atomic_write(leaderboard.LEADERBOARDS / "index.html", page.page(boards).encode())
     picture = ROOT / "runs/quickstart/predictions.png"
     if picture.is_file():
-        pretrained.write_aside(ROOT / "benchmarks/quickstart.png", picture.read_bytes())
+        pretrained.atomic_write(ROOT / "benchmarks/quickstart.png", picture.read_bytes())
 
 
 @app.command()
@@ -248,7 +248,7 @@ def _store(rows: pd.DataFrame, path: pathlib.Path, key: str | None = None) -> No
     console.print(rows.to_string(index=False))
     if key is not None and path.is_file():
         rows = pd.concat([pd.read_csv(path), rows]).drop_duplicates(key, keep="last").sort_values(key)
-    pretrained.write_aside(path, rows.to_csv(index=False, lineterminator="\n").encode())
+    pretrained.atomic_write(path, rows.to_csv(index=False, lineterminator="\n").encode())
     console.print(f"{path}")
 
 

@@ -244,7 +244,7 @@ def add(path: pathlib.Path, new: Mapping[str, Any]) -> None:
 def _write(path: pathlib.Path, rows: pd.DataFrame) -> None:
     text = io.StringIO()
     rows.to_csv(text, index=False, lineterminator="\n")
-    pretrained.write_aside(path, text.getvalue().encode())
+    pretrained.atomic_write(path, text.getvalue().encode())
 
 
 def fill(path: pathlib.Path) -> int:

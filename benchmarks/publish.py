@@ -37,4 +37,4 @@ def publish(
         content[f"{name}/README.md"] = card.hub(release, (folder / "card.md").read_text()).encode()
         content |= {f"{name}/{beside}": (folder / beside).read_bytes() for beside in BESIDE}
     content["README.md"] = card.hub_contents(releases).encode()
-    return [pretrained.write_aside(to / path, data) for path, data in content.items()]
+    return [pretrained.atomic_write(to / path, data) for path, data in content.items()]

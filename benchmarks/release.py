@@ -155,7 +155,7 @@ def release(
         to / "README.md": card.contents(known).encode(),
     }
     for path, written in files.items():
-        pretrained.write_aside(path, written)
+        pretrained.atomic_write(path, written)
     if place != folder / FILE:
         (folder / FILE).unlink(missing_ok=True)  # a predecessor's that was smaller
     table.write(known, releases)  # last: what it names is there

@@ -158,7 +158,7 @@ def work(
         say(f"-- {run.name}, seed {run.recipe.seed}")
         began = run.folder / "commit.txt"
         if not began.is_file():
-            pretrained.write_aside(began, machine.current_commit().encode())
+            pretrained.atomic_write(began, machine.current_commit().encode())
         test = dataset(run.recipe, "test", data_root)  # a data set that is not there stops them all
         trained = (run.folder / "result.json").is_file()
         given = None if minutes is None else left / 60

@@ -206,7 +206,7 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(unet, tmp_path, monkeypatc
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match=r"cannot write .*m\.safetensors: No space left on device"):
-        pretrained.write_aside(path, b"new")
+        pretrained.atomic_write(path, b"new")
     assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
     assert path.read_bytes() == b"old"
 

@@ -45,7 +45,7 @@ def run(
         return
     began = folder / smp.NAME / "commit.txt"
     if not began.is_file():
-        pretrained.write_aside(began, machine.current_commit().encode())
+        pretrained.atomic_write(began, machine.current_commit().encode())
     test = dataset(recipe, "test", data_root)
     torch.manual_seed(recipe.seed)
     net = smp.Unet(test.num_classes, pretrained=recipe.model.encoder_weights == "imagenet")

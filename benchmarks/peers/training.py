@@ -184,7 +184,7 @@ class _Run:
 def _save(path: pathlib.Path, state: dict[str, Any]) -> None:
     content = io.BytesIO()
     torch.save(state, content)
-    pretrained.write_aside(path, content.getvalue())
+    pretrained.atomic_write(path, content.getvalue())
 
 
 def predict(net: torch.nn.Module, images: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ def compare(
         from PIL import Image
 
         from kseg import inference, metrics, zoo
-        from kseg.pretrained import write_aside
+        from kseg.pretrained import atomic_write
         from kseg.training.evaluation import check_classes
 
         models = [zoo.load(weights) for weights in (a, b)]
@@ -53,7 +53,7 @@ def compare(
             print(f"of those, {', '.join(f'{name} on {share:.1%}' for name, share in shares)}")
             picture = io.BytesIO()
             Image.fromarray(found.picture(dataset)).save(picture, "PNG")
-            write_aside(out, picture.getvalue())
+            atomic_write(out, picture.getvalue())
             print(f"the {len(found.most)} images with the greatest disagreement: {out}")
 
 

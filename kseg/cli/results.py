@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from kseg.inference import coco, formats, polygons
-from kseg.pretrained import write_aside
+from kseg.pretrained import atomic_write
 
 FORMATS = ("png", "npy", "geojson", "coco")
 IN_MEMORY = 2**24
@@ -67,7 +67,7 @@ class Results:
             self._save(f"labels/{name}.npy", lambda file: np.save(file, label))
         if "geojson" in self.chosen:
             found = json.dumps(polygons.geojson(label, self.classes))
-            write_aside(self.folder / f"polygons/{name}.geojson", found.encode())
+            atomic_write(self.folder / f"polygons/{name}.geojson", found.encode())
         if "coco" in self.chosen:
             self._annotate(source, label)
         overlay = Image.fromarray(formats.overlay_picture(image, label, self.classes, self.palette))
@@ -92,13 +92,13 @@ class Results:
             start = f'{{"categories": {json.dumps(categories)},\n"annotations": ['
             end = f'],\n"images": {json.dumps(self.images)}}}\n'
             pieces = itertools.chain([start.encode()], _pieces(self.coco), [end.encode()])
-            write_aside(self.folder / "coco.json", pieces)
-        write_aside(self.folder / "areas.csv", _pieces(self.areas))
+            atomic_write(self.folder / "coco.json", pieces)
+        atomic_write(self.folder / "areas.csv", _pieces(self.areas))
 
     def _save(self, name: str, save: Callable[[BinaryIO], Any]) -> None:
         content = io.BytesIO()
         save(content)
-        write_aside(self.folder / name, [content.getbuffer()])
+        atomic_write(self.folder / name, [content.getbuffer()])
 
     def _annotate(self, source: str, label: np.ndarray) -> None:
         image = len(self.images) + 1

@@ -1,7 +1,8 @@
 """Weights on disk: self-describing files, the table of those released, and where to find them."""
 
-from kseg.pretrained.file import HEADER, describe, save, weight_keys, write_aside
+from kseg.pretrained.file import HEADER, atomic_write, describe, save, weight_keys
 from kseg.pretrained.loading import load, resolve
+from kseg.pretrained.model import SegmentationModel
 from kseg.pretrained.options import builder
 from kseg.pretrained.release import RELEASES, Release
 from kseg.pretrained.source import fetch, find, locate, places, release_of
@@ -10,6 +11,8 @@ __all__ = [
     "HEADER",
     "RELEASES",
     "Release",
+    "SegmentationModel",
+    "atomic_write",
     "builder",
     "describe",
     "fetch",
@@ -21,5 +24,4 @@ __all__ = [
     "resolve",
     "save",
     "weight_keys",
-    "write_aside",
 ]

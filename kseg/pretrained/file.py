@@ -4,14 +4,16 @@ import contextlib
 import json
 import os
 import pathlib
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+import secrets
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import safetensors
 import safetensors.numpy
+
+from kseg.pretrained.model import colors, description_of
 
 HEADER = "kseg"
 """The header's key under which the description stands, as JSON."""
@@ -56,41 +58,45 @@ def save(
     model: keras.Model,
     path: str | os.PathLike,
     *,
-    builder: str,
-    arguments: Mapping[str, Any],
-    classes: Iterable[str] = (),
-    palette: Iterable[Iterable[int]] = (),
+    classes: Iterable[str] | None = None,
+    palette: Iterable[Iterable[int]] | None = None,
     dtype: str | None = None,
     **notes: Any,
 ) -> pathlib.Path:
     """Writes a model's weights with all that `kseg.zoo.load` needs to rebuild it.
 
+    The builder and its arguments are read from the model.
+
     Args:
-        model: The model.
-        path: The file to write, `*.safetensors`. It appears whole or not at all.
-        builder: Name of the function in `kseg.zoo` that built the model.
-        arguments: The keyword arguments it was called with, JSON types only.
-        classes: Class names in the order of their ids.
-        palette: One (R, G, B), 0 to 255, a class.
-        dtype: Storage type of floating-point weights, e.g. `"float16"`; None keeps the variables' own, as tensors do
-            that hold values beyond the type's.
-        **notes: More to remember (scores, data set, recipe), JSON types only.
+        model: A model that a builder of `kseg.zoo` returned, trained or not.
+        path: The file to write, `*.safetensors`. It is written completely or not at all.
+        classes: Class names in the order of their ids; None for the model's own.
+        palette: One (R, G, B), 0 to 255, per class; None for the model's own.
+        dtype: Storage type of floating-point weights, e.g. `"float16"`. None keeps the type of each variable; so do
+            tensors with values beyond the range of `dtype`.
+        **notes: More to store (scores, data set, recipe), JSON types only. `builder=` and `arguments=` replace what
+            the model stores.
 
     Returns:
-        The file's path.
+        The path of the file.
 
     Raises:
-        OSError: The file cannot be written; nothing is left behind.
+        ValueError: If the model does not store which builder made it.
+        OSError: If the file cannot be written; nothing is left behind.
     """
-    description = {
-        "builder": builder,
-        "arguments": dict(arguments),
-        "classes": list(classes),
-        "palette": [list(map(int, colour)) for colour in palette],
-        **notes,
-    }
+    description = description_of(model)
+    if classes is not None:
+        description["classes"] = list(classes)
+    if palette is not None:
+        description["palette"] = [list(color) for color in colors(palette)]
+    description |= notes
+    if not description["builder"]:
+        raise ValueError(
+            f"{model.name!r} was not built by kseg.zoo, so a weight file cannot say how to rebuild it: use "
+            'model.save("model.keras"), or decorate the function that builds it with kseg.zoo.builder'
+        )
     tensors = {key: _stored(variable, dtype) for key, variable in weight_keys(model).items()}
-    return write_aside(path, safetensors.numpy.save(tensors, {HEADER: json.dumps(description)}))
+    return atomic_write(path, safetensors.numpy.save(tensors, {HEADER: json.dumps(description)}))
 
 
 def _stored(variable: keras.Variable, dtype: str | None) -> np.ndarray:
@@ -102,30 +108,32 @@ def _stored(variable: keras.Variable, dtype: str | None) -> np.ndarray:
     return stored if np.array_equal(np.isfinite(stored), np.isfinite(array)) else array
 
 
-def write_aside(path: str | os.PathLike, data: bytes | Iterable[bytes | memoryview]) -> pathlib.Path:
-    """Writes a file beside its place and renames it, so that nobody ever sees half of it.
+def atomic_write(path: str | os.PathLike, data: bytes | Iterable[bytes | memoryview]) -> pathlib.Path:
+    """Writes a file under a temporary name beside its place and renames it, so that it is never seen incomplete.
+
+    The temporary name is `.{name}.{8 random characters}`. The file's permissions follow the user's umask.
 
     Args:
-        path: Where the file belongs; its folder is made.
-        data: Its content, whole or in pieces.
+        path: The file to write; its folder is made.
+        data: The content, whole or in pieces.
 
     Returns:
         The path.
 
     Raises:
-        OSError: It cannot be written, e.g. a full disk; the file that stood there before is untouched.
+        OSError: If the file cannot be written, e.g. on a full disk; a file that was there before is unchanged.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(aside, "xb") as file:
             file.writelines([data] if isinstance(data, bytes) else data)
-        os.chmod(aside, 0o644)
         os.replace(aside, path)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(aside)
+        if not isinstance(error, FileExistsError):
+            with contextlib.suppress(OSError):
+                aside.unlink()
         if isinstance(error, OSError):
             raise OSError(error.errno, f"cannot write {path}: {os.strerror(error.errno or 0)}") from None
         raise

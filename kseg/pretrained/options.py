@@ -12,6 +12,7 @@ import keras
 
 from kseg.pretrained import source
 from kseg.pretrained.file import describe
+from kseg.pretrained.model import SegmentationModel
 from kseg.pretrained.release import RELEASES, Release
 
 Arguments = ParamSpec("Arguments")
@@ -46,7 +47,7 @@ def builder(build: Callable[Arguments, keras.Model]) -> Callable[Arguments, kera
         called = signature.bind(*arguments, **options).arguments
         weights: str | os.PathLike | None = called.get("weights")
         if weights is None or os.fspath(weights).endswith(".weights.h5"):  # Keras's files do not tell their options
-            return build(*arguments, **options)
+            return _described(build(*arguments, **options), called)
         given = {name: value for name, value in called.items() if name in defaults}
         weights, trained = _chosen(weights, build.__name__, defaults, given)
         taken = {name: value for name, value in trained.items() if name in defaults and name not in given}
@@ -54,7 +55,13 @@ def builder(build: Callable[Arguments, keras.Model]) -> Callable[Arguments, kera
         if other := _differences({**defaults, **taken, **given}, {**defaults, **trained}):
             cure = "call the builder so, or take the model as it was trained by kseg.zoo.load"
             warnings.warn(f"{weights} was trained with {', '.join(other)}: {cure}", stacklevel=2)
-        return model
+        return _described(model, {**called, **taken})
+
+    def _described(model: keras.Model, called: Mapping[str, Any]) -> keras.Model:
+        bound = {name: each.default for name, each in signature.parameters.items()} | {**called}
+        bound["num_classes"] = (model.output["logits"] if isinstance(model.output, dict) else model.output).shape[-1]
+        arguments = {name: value for name, value in bound.items() if name not in ("weights", "encoder_weights")}
+        return SegmentationModel.of(model, builder=build.__name__, arguments=arguments)
 
     return built
 

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from kseg.pretrained.file import write_aside
+from kseg.pretrained.file import atomic_write
 
 TABLE = pathlib.Path(__file__).with_name("releases.json")
 
@@ -75,7 +75,7 @@ def write(releases: Mapping[str, Release], path: pathlib.Path = TABLE) -> pathli
         fields = [(field.name, getattr(releases[name], field.name)) for field in dataclasses.fields(Release)[1:]]
         lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in fields)
         entries.append(f" {json.dumps(name)}: {{\n{lines}\n }}")
-    return write_aside(path, ("{\n" + ",\n".join(entries) + "\n}\n").encode())
+    return atomic_write(path, ("{\n" + ",\n".join(entries) + "\n}\n").encode())
 
 
 RELEASES = read()

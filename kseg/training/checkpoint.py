@@ -43,7 +43,7 @@ def save(model: keras.Model, path: str | os.PathLike, progress: dict[str, Any]) 
         OSError: The file cannot be written; the one before it stays.
     """
     arrays = {name: _array(variable) for name, variable in variables_of(model).items()}
-    pretrained.write_aside(path, safetensors.numpy.save(arrays, {"progress": json.dumps(progress)}))
+    pretrained.atomic_write(path, safetensors.numpy.save(arrays, {"progress": json.dumps(progress)}))
 
 
 def _array(variable: keras.Variable) -> np.ndarray:

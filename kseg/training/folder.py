@@ -65,7 +65,7 @@ class RunFolder:
             name: The file's name.
             text: Its content.
         """
-        pretrained.write_aside(self.path / name, text.encode())
+        pretrained.atomic_write(self.path / name, text.encode())
 
     def write_table(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Writes a CSV file.
@@ -90,7 +90,7 @@ class RunFolder:
         """
         content = io.BytesIO()
         Image.fromarray(picture).save(content, "png")
-        pretrained.write_aside(self.path / name, content.getvalue())
+        pretrained.atomic_write(self.path / name, content.getvalue())
 
     def result(self) -> dict[str, Any] | None:
         """Returns what the finished run returned, or None while it is unfinished."""

@@ -1,0 +1,92 @@
+"""The class of the models that the builders return: a functional model that stores how it was built."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class SegmentationModel(keras.Model):
+    """A functional model that stores the call that built it, its classes and their colors.
+
+    The description is part of the model's configuration: `model.save("model.keras")` keeps it, and
+    `kseg.pretrained.save` writes it into the header of a weight file. `keras.models.clone_model` drops it.
+
+    Attributes:
+        builder: Name of the builder in `kseg.zoo.BUILDERS`; empty if unknown.
+        arguments: Its keyword arguments as JSON values; `encoder` is None for an encoder that is not in the table.
+        classes: Class names in the order of their ids; empty if unknown.
+        palette: One (R, G, B) per class, 0 to 255; empty if unknown.
+    """
+
+    builder: str = ""
+    arguments: Mapping[str, Any] = {}
+    classes: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] = ()
+
+    @classmethod
+    def of(cls, model: keras.Model, **description: Any) -> SegmentationModel:
+        """Returns a model with the same layers, inputs, outputs and name, and with a description.
+
+        Args:
+            model: A functional model.
+            **description: Values of the attributes; what is left out is taken from `model`.
+
+        Returns:
+            The new model.
+        """
+        described = cls(model.input, model.output, name=model.name)
+        described._describe({**description_of(model), **description})
+        return described
+
+    def _describe(self, description: Mapping[str, Any]) -> None:
+        self.builder = description["builder"]
+        self.arguments = dict(description["arguments"])
+        self.classes = tuple(description["classes"])
+        self.palette = colors(description["palette"])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "description": description_of(self)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> SegmentationModel:
+        config = dict(config)
+        description = config.pop("description")
+        model = super().from_config(config, custom_objects)
+        model._describe(description)
+        return model
+
+
+def description_of(model: keras.Model) -> dict[str, Any]:
+    """Returns what a model stores of its origin, as JSON values.
+
+    Args:
+        model: Any model.
+
+    Returns:
+        The keys `builder`, `arguments`, `classes` and `palette`; empty values for what the model does not store.
+    """
+    arguments = getattr(model, "arguments", {})
+    return {
+        "builder": getattr(model, "builder", ""),
+        "arguments": {name: as_json(value) for name, value in arguments.items()},
+        "classes": list(getattr(model, "classes", ())),
+        "palette": [list(color) for color in colors(getattr(model, "palette", ()))],
+    }
+
+
+def colors(palette: Iterable[Iterable[int]]) -> tuple[tuple[int, int, int], ...]:
+    """Returns a palette as tuples of plain integers."""
+    return tuple((int(red), int(green), int(blue)) for red, green, blue in palette)
+
+
+def as_json(value: Any) -> Any:
+    """Returns a value as JSON stores it (tuples become lists), or None for what JSON cannot store."""
+    try:
+        return json.loads(json.dumps(value))
+    except TypeError:
+        return None
