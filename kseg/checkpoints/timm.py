@@ -18,7 +18,7 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         state: `{name: array}` in PyTorch's layout.
 
     Returns:
-        `{key: array}` for a model that `kseg.encoders.resnet.resnet` built.
+        `{key: array}` for a model that `kseg.encoders.resnet.build` built.
 
     Example:
         >>> list(convert({"layer1.0.bn1.bias": np.ones(64), "fc.weight": np.ones((1000, 512))}))

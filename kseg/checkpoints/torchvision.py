@@ -137,7 +137,7 @@ def encoder(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         state: `{name: array}` of torchvision's ResNet, or of timm's.
 
     Returns:
-        `{key: array}` for a model that `kseg.encoders.resnet.resnet` built.
+        `{key: array}` for a model that `kseg.encoders.resnet.build` built.
 
     Example:
         >>> list(encoder({"bn1.running_var": np.ones(64), "fc.bias": np.ones(1000)}))

@@ -120,8 +120,8 @@ def multi_grid_factors(network: keras.Model, multi_grid: Sequence[int]) -> dict[
 
     Example:
         >>> multi_grid_factors(keras.Sequential([keras.layers.Conv2D(1, 3, name=name) for name in "abc"]), (1, 2))
-        {'c': 2, 'b': 1}
+        {'b': 1, 'c': 2}
     """
     wide = [layer.name for layer in network.layers if isinstance(layer, SPATIAL) and layer.kernel_size[0] > 1]
     check_multi_grid(multi_grid, len(wide))
-    return dict(zip(reversed(wide), reversed(multi_grid), strict=False))
+    return dict(zip(wide[len(wide) - len(multi_grid) :], multi_grid, strict=True))

@@ -63,16 +63,15 @@ def kernels() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found | {"block1_conv1": (kernel[:, :, ::-1], bias)}  # trained on blue, green, red
 
 
-def load(encoder: keras.Model, channels: int) -> None:
+def load(encoder: keras.Model) -> None:
     """Puts the convolutions into the encoder `vgg16`.
 
     Args:
         encoder: As `kseg.encoders` builds it.
-        channels: Of the images it takes.
 
     Raises:
         ValueError: The package is not installed.
     """
     for name, (kernel, bias) in kernels().items():
-        fitted = adapt_kernel(kernel, channels) if name == "block1_conv1" else kernel
+        fitted = adapt_kernel(kernel, encoder.input_shape[-1]) if name == "block1_conv1" else kernel
         encoder.get_layer(name).set_weights([fitted, bias])

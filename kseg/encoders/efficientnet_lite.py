@@ -32,7 +32,7 @@ VARIANTS = {
 }
 
 
-def efficientnet_lite(
+def build(
     name: str,
     *,
     input_shape: tuple[int | None, int | None, int] = (None, None, 3),
@@ -68,7 +68,7 @@ def efficientnet_lite(
         https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 
     Example:
-        >>> encoder = efficientnet_lite("efficientnet_lite0", input_shape=(65, 97, 3), weights=None)
+        >>> encoder = build("efficientnet_lite0", input_shape=(65, 97, 3), weights=None)
         >>> [tuple(feature.shape[1:]) for feature in encoder.outputs]
         [(33, 49, 32), (17, 25, 24), (9, 13, 40), (5, 7, 112), (3, 4, 320)]
     """

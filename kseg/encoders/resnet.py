@@ -36,7 +36,7 @@ MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 DEVIATION = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
 
-def resnet(
+def build(
     name: str,
     *,
     input_shape: tuple[int | None, int | None, int] = (None, None, 3),
@@ -70,7 +70,7 @@ def resnet(
         v1.5: https://catalog.ngc.nvidia.com/orgs/nvidia/resources/resnet_50_v1_5_for_pytorch
 
     Example:
-        >>> encoder = resnet("resnet18", input_shape=(65, 97, 3), weights=None)
+        >>> encoder = build("resnet18", input_shape=(65, 97, 3), weights=None)
         >>> [tuple(feature.shape[1:]) for feature in encoder.outputs]
         [(33, 49, 64), (17, 25, 64), (9, 13, 128), (5, 7, 256), (3, 4, 512)]
     """
@@ -104,8 +104,8 @@ def load_imagenet(encoder: keras.Model, name: str) -> keras.Model:
     """Fills a ResNet encoder with torchvision's ImageNet weights, which are downloaded once.
 
     Args:
-        encoder: What `resnet` built, for images of any number of channels.
-        name: As in `resnet`.
+        encoder: An encoder from `build`, for images of any number of channels.
+        name: As in `build`.
 
     Returns:
         The encoder.

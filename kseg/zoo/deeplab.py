@@ -75,7 +75,7 @@ def deeplabv3(
     """
     num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
     image = keras.Input(input_shape, name="image")
-    features = _dilated(image, encoder, encoder_weights, output_stride, multi_grid, auxiliary, "deeplabv3")
+    features = _dilated(image, encoder, encoder_weights, output_stride, multi_grid, auxiliary)
     x = ASPP(filters, _rates(rates, output_stride), dropout=dropout, name="aspp")(features[output_stride])
     if extra_conv:
         x = ConvNormAct(filters, name="refine")(x)
@@ -83,7 +83,7 @@ def deeplabv3(
     logits = SegmentationHead(num_classes, activation=activation, aligned_factor=factor, name="head")(x, like=image)
     outputs = logits
     if auxiliary:
-        extra = auxiliary_head(features["penultimate"], num_classes, activation, like=image)
+        extra = auxiliary_head(features.penultimate, num_classes, activation, like=image)
         outputs = {"logits": logits, "auxiliary": extra}
     return pretrained.load(refined(keras.Model(image, outputs, name="deeplabv3"), crf), weights)
 
@@ -151,8 +151,7 @@ def deeplabv3plus(
     """
     num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
     image = keras.Input(input_shape, name="image")
-    features = _dilated(image, encoder, encoder_weights, output_stride, multi_grid, False, "deeplabv3plus")
-    encoders.require(features, [4], "deeplabv3plus")
+    features = _dilated(image, encoder, encoder_weights, output_stride, multi_grid, False)
     aspp = ASPP(filters, _rates(rates, output_stride), separable=separable, dropout=dropout, name="aspp")
     x = aspp(features[output_stride])
     if extra_conv:
@@ -175,7 +174,7 @@ def _rates(rates: Sequence[int] | None, output_stride: int) -> Sequence[int]:
     return rates or [rate * 16 // output_stride for rate in (6, 12, 18)]
 
 
-def _dilated(image, encoder, encoder_weights, output_stride, multi_grid, penultimate, builder) -> dict:
+def _dilated(image, encoder, encoder_weights, output_stride, multi_grid, penultimate) -> encoders.Features:
     if output_stride not in (8, 16):
         raise ValueError(f"output_stride must be 8 or 16, got {output_stride}")
     features = encoders.extract(
@@ -186,5 +185,4 @@ def _dilated(image, encoder, encoder_weights, output_stride, multi_grid, penulti
         multi_grid=multi_grid,
         penultimate=penultimate,
     )
-    encoders.require(features, [output_stride], builder)
     return features

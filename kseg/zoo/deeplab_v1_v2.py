@@ -56,7 +56,7 @@ def deeplabv1(
     """
     num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
     image = keras.Input(input_shape, name="image")
-    feature = _feature(image, encoder, encoder_weights, "deeplabv1")
+    feature = _feature(image, encoder, encoder_weights)
     scores = AtrousScoreSum(num_classes, [rate], hidden=(1024, 1024), dropout=dropout, name="scores")(feature)
     logits = ScoreUpsampling(8, activation=activation, name="upsample")(scores, like=image)
     return pretrained.load(refined(keras.Model(image, logits, name="deeplabv1"), crf), weights)
@@ -119,7 +119,7 @@ def deeplabv2(
     image = keras.Input(input_shape, name="image")
     hidden = (1024, 1024) if encoder in ("vgg16", "vgg19") else ()
     pixels = keras.Input((None, None, input_shape[-1]), name="pixels")
-    trunk = keras.Model(pixels, _feature(pixels, encoder, encoder_weights, "deeplabv2")).get_layer("encoder")
+    trunk = keras.Model(pixels, _feature(pixels, encoder, encoder_weights)).get_layer("encoder")
     pyramid = AtrousScoreSum(num_classes, rates, hidden=hidden, dropout=dropout, name="scores")
 
     scores = []
@@ -146,7 +146,6 @@ def _named(word: str, scale: float) -> str:
     return f"{word}_{round(100 * scale)}_percent"
 
 
-def _feature(image, encoder, encoder_weights, builder) -> keras.KerasTensor:
+def _feature(image, encoder, encoder_weights) -> keras.KerasTensor:
     features = encoders.extract(image, encoder, weights=encoder_weights, output_stride=8)
-    encoders.require(features, [8], builder)
     return features[8]

@@ -164,12 +164,11 @@ def fcn_dilated(
     features = encoders.extract(
         image, encoder, weights=encoder_weights, output_stride=output_stride, penultimate=auxiliary
     )
-    encoders.require(features, [output_stride], "fcn_dilated")
     x = _light_classifier(features[output_stride], dropout)
     logits = SegmentationHead(num_classes, activation=activation, name="head")(x, like=image)
     outputs = logits
     if auxiliary:
-        extra = auxiliary_head(features["penultimate"], num_classes, activation, like=image)
+        extra = auxiliary_head(features.penultimate, num_classes, activation, like=image)
         outputs = {"logits": logits, "auxiliary": extra}
     return pretrained.load(refined(keras.Model(image, outputs, name="fcn_dilated"), crf), weights)
 
@@ -198,7 +197,6 @@ def _fcn(
     num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
     image = keras.Input(input_shape, name="image")
     features = encoders.extract(image, encoder, weights=encoder_weights)
-    encoders.require(features, [*skips, 32], name)
     convolutionalised = encoder in ("vgg16", "vgg19")
     classify = _vgg_classifier if convolutionalised else _light_classifier
     scores = SegmentationHead(num_classes, name="score_32")(classify(features[32], dropout))

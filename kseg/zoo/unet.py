@@ -69,12 +69,13 @@ def unet(
     """
     num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
     image = keras.Input(input_shape, name="image")
-    features = encoders.extract(image, encoder, weights=encoder_weights)  # {2: ..., 4: ..., 8: ..., 16: ..., 32: ...}
-    if len(filters) < len(features):
-        raise ValueError(f"filters has {len(filters)} widths for the {len(features)} features of the encoder: add some")
-    *skips, x = features.values()
-    for level, (width, skip) in enumerate(zip(filters, [*reversed(skips), None], strict=False), start=1):
-        like = image if doubling and skip is None else None  # the last block has no skip
+    features = encoders.extract(image, encoder, weights=encoder_weights)
+    if len(filters) < len(features.by_stride):
+        raise ValueError(f"filters has {len(filters)} widths for the {len(features.by_stride)} features of the encoder")
+    x = features.coarsest
+    skips = [*reversed(features.skips), None]  # the last block has none
+    for level, (width, skip) in enumerate(zip(filters[: len(skips)], skips, strict=True), start=1):
+        like = image if doubling and skip is None else None
         x = UNetBlock(width, doubling=doubling, name=f"decoder_{level}")(x, skip, like=like)
     logits = SegmentationHead(num_classes, kernel_size=3, activation=activation, name="head")(x, like=image)
     return pretrained.load(refined(keras.Model(image, logits, name="unet"), crf), weights)

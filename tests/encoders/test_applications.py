@@ -90,7 +90,7 @@ def test_features_are_those_of_the_original_with_its_own_preprocessing(name, ser
     expected = keras.Model(original.input, outputs).predict(module.preprocess_input(pixels.copy()), verbose=0)
 
     image = keras.Input((None, None, 3))
-    features = list(encoders.extract(image, name).values())
+    features = list(encoders.extract(image, name).by_stride.values())
     found = keras.Model(image, [features[position] for position in named]).predict(pixels, verbose=0)
     for feature, reference in zip(found, expected, strict=True):
         np.testing.assert_allclose(feature, reference, atol=2e-4 * np.abs(reference).max())

