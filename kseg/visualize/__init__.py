@@ -1,12 +1,12 @@
-"""Pictures of segmentations: uint8 RGB arrays `(H, W, 3)`, drawn with Pillow alone. `Image.fromarray` saves them."""
+"""Pictures of segmentations: uint8 RGB arrays `(H, W, 3)`. Save them with `PIL.Image.fromarray`."""
 
+from kseg.visualize._curves import curves
+from kseg.visualize._grid import grid
+from kseg.visualize._legend import legend, with_legend
+from kseg.visualize._overlay import borders, overlay
 from kseg.visualize.color import colorize, rgb
 from kseg.visualize.confusion import DEEP, confusion_picture
-from kseg.visualize.curves import curves
 from kseg.visualize.errors import error_map
-from kseg.visualize.grid import grid
-from kseg.visualize.legend import legend, with_legend
-from kseg.visualize.overlay import borders, overlay
 from kseg.visualize.palette import OKABE_ITO, VOID, Color, default_palette
 from kseg.visualize.panels import class_panels, probability_panels
 from kseg.visualize.reliability import reliability_diagram

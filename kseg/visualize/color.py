@@ -10,18 +10,18 @@ from kseg.visualize.palette import VOID
 
 
 def colorize(mask: Any, palette: Sequence[Sequence[int]], *, void: Sequence[int] = VOID) -> np.ndarray:
-    """A label map in colour.
+    """Colors a label map.
 
     Args:
-        mask: integers `(H, W)` or `(H, W, 1)`.
-        palette: one colour a class.
-        void: colour of every other label.
+        mask: Integers `(H, W)` or `(H, W, 1)`.
+        palette: One color per class.
+        void: Color of every other label.
 
     Returns:
         uint8 `(H, W, 3)`.
 
     Raises:
-        ValueError: if the mask has another shape.
+        ValueError: If the mask has another shape.
 
     Example:
         >>> import numpy as np
@@ -36,30 +36,30 @@ def colorize(mask: Any, palette: Sequence[Sequence[int]], *, void: Sequence[int]
 
 
 def rgb(image: Any) -> np.ndarray:
-    """An image as uint8 RGB `(H, W, 3)`: gray is repeated, further channels are dropped, values clipped to 0..255."""
+    """Returns an image as uint8 RGB `(H, W, 3)`: gray is repeated, channels after the third are dropped."""
     image = np.asarray(image)
     image = image[..., None] if image.ndim == 2 else image
     if image.ndim != 3:
-        raise ValueError(f"an image has shape (H, W) or (H, W, C); got {image.shape}")
+        raise ValueError(f"an image must have shape (H, W) or (H, W, C); got {image.shape}")
     image = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
     return image if image.dtype == np.uint8 else np.clip(np.rint(image), 0, 255).astype("uint8")
 
 
 def dim(image: Any, brightness: float = 0.5) -> np.ndarray:
-    """An image in dark grey, behind colours that matter: uint8 `(H, W, 3)`."""
-    grey = np.asarray(Image.fromarray(rgb(image)).convert("L").point(lambda value: value * brightness))
-    return rgb(grey)
+    """Returns an image in dark gray, as a background for colors: uint8 `(H, W, 3)`."""
+    gray = np.asarray(Image.fromarray(rgb(image)).convert("L").point(lambda value: value * brightness))
+    return rgb(gray)
 
 
 def plane(mask: Any) -> np.ndarray:
-    """A label map as `(H, W)`, from that or `(H, W, 1)`."""
+    """Returns a label map of shape `(H, W)` or `(H, W, 1)` as `(H, W)`."""
     mask = np.asarray(mask)
     mask = mask[..., 0] if mask.ndim == 3 and mask.shape[-1] == 1 else mask
     if mask.ndim != 2:
-        raise ValueError(f"a mask has shape (H, W); got {mask.shape}")
+        raise ValueError(f"a mask must have shape (H, W); got {mask.shape}")
     return mask
 
 
 def blend(image: np.ndarray, colors: np.ndarray, opacity: float) -> np.ndarray:
-    """Two pictures of one size mixed, uint8 `(H, W, 3)`; `opacity` is the share of the second."""
+    """Mixes two uint8 pictures `(H, W, 3)`; `opacity` is the share of the second."""
     return np.array(Image.blend(Image.fromarray(image), Image.fromarray(colors), opacity))

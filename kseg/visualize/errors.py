@@ -1,14 +1,14 @@
-"""Where a prediction is right, wrong, or not asked for."""
+"""Maps of right and wrong pixels."""
 
 from typing import Any
 
 import numpy as np
 
+from kseg.visualize._legend import with_legend
 from kseg.visualize.color import blend, colorize, dim, plane
-from kseg.visualize.legend import with_legend
 from kseg.visualize.palette import OKABE_ITO, VOID
 
-RIGHT, WRONG = OKABE_ITO[0], OKABE_ITO[1]  # blue and orange: of the eight, far apart for everybody
+RIGHT, WRONG = OKABE_ITO[0], OKABE_ITO[1]  # blue and orange, which everybody can distinguish
 
 
 def error_map(
@@ -20,21 +20,21 @@ def error_map(
     ignore_class: int | None = 255,
     shares: bool = True,
 ) -> np.ndarray:
-    """Right pixels blue, wrong ones orange, void black.
+    """Draws right pixels blue, wrong ones orange and void pixels black.
 
     Args:
-        label: integers `(H, W)` or `(H, W, 1)`.
-        prediction: likewise.
-        image: `(H, W, C)` or `(H, W)`, values 0..255; shines through, in grey.
-        opacity: of the colours over the image, 0 to 1.
-        ignore_class: label of void pixels; None where there are none.
-        shares: whether a legend underneath says which share of the pixels each is.
+        label: Integers `(H, W)` or `(H, W, 1)`.
+        prediction: Integers of the same shape.
+        image: `(H, W, C)` or `(H, W)`, values 0 to 255, shown in gray below the colors.
+        opacity: Opacity of the colors over the image, 0 to 1.
+        ignore_class: Label of void pixels, or None.
+        shares: Whether to add a legend with the share of right, wrong and void pixels.
 
     Returns:
-        uint8 `(H, W, 3)`; with a legend larger than the label map.
+        uint8 `(H, W, 3)`; larger than the label map with a legend.
 
     Raises:
-        ValueError: if the sizes differ.
+        ValueError: If the sizes differ.
 
     Example:
         >>> from kseg.visualize import error_map
@@ -50,10 +50,10 @@ def error_map(
     colors = (RIGHT, WRONG, VOID)
     picture = colorize(kind, colors)
     if image is not None:
-        grey = dim(image, 1.0)
-        if grey.shape != picture.shape:
-            raise ValueError(f"the image is {grey.shape[:2]} pixels, its label {label.shape}")
-        picture = blend(grey, picture, opacity)
+        gray = dim(image, 1.0)
+        if gray.shape != picture.shape:
+            raise ValueError(f"the image is {gray.shape[:2]} pixels, its label {label.shape}")
+        picture = blend(gray, picture, opacity)
     if not shares:
         return picture
     parts = 100 * np.bincount(kind.ravel(), minlength=3) / kind.size

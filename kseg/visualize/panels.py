@@ -1,4 +1,4 @@
-"""A panel a class."""
+"""One panel per class."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from kseg.visualize._grid import grid
+from kseg.visualize._overlay import borders
 from kseg.visualize.color import blend, colorize, dim, plane, rgb
-from kseg.visualize.grid import grid
-from kseg.visualize.overlay import borders
 from kseg.visualize.text import INK, PAPER, font_of
 
-BOX = Image.Resampling.BOX  # averages where it shrinks, keeps pixels square where it enlarges
-# From 0 to 1: ever lighter, so that it reads without colour too.
+BOX = Image.Resampling.BOX  # averages when shrinking, repeats pixels when enlarging
+# From 0 to 1, increasing in lightness, so that the scale works without color.
 HEAT = np.array([[10, 15, 60], [85, 45, 140], [190, 75, 115], [245, 150, 60], [255, 245, 160]])
 
 
@@ -26,22 +26,22 @@ def class_panels(
     columns: int = 4,
     panel_width: int = 320,
 ) -> np.ndarray:
-    """A panel a class: its pixels in its colour over the dimmed image, above them its name and share of the pixels.
+    """Draws one panel per class: its pixels in its color over the dimmed image, titled with its name and share.
 
     Args:
-        image: `(H, W, C)` or `(H, W)`, values 0..255.
-        mask: integers `(H, W)` or `(H, W, 1)`.
-        palette: one colour a class.
-        classes: their names.
-        only: names of the classes to show; None shows all.
-        columns: panels in a row.
-        panel_width: to which the image is resized, so that the picture stays small where the image is large.
+        image: `(H, W, C)` or `(H, W)`, values 0 to 255.
+        mask: Integers `(H, W)` or `(H, W, 1)`.
+        palette: One color per class.
+        classes: Class names.
+        only: Names of the classes to show; None shows all.
+        columns: Panels per row.
+        panel_width: Width in pixels to which the image is resized.
 
     Returns:
         uint8 `(H, W, 3)`, white background.
 
     Raises:
-        ValueError: if the sizes differ, there are fewer colours than names, or `only` has an unknown name.
+        ValueError: If the sizes differ, there are fewer colors than names, or `only` has an unknown name.
 
     Example:
         >>> from kseg.visualize import class_panels, default_palette
@@ -53,7 +53,7 @@ def class_panels(
     if image.shape[:2] != mask.shape:
         raise ValueError(f"the image is {image.shape[:2]} pixels, its mask {mask.shape}")
     if len(palette) < len(classes):
-        raise ValueError(f"{len(classes)} classes need as many colours; the palette has {len(palette)}")
+        raise ValueError(f"{len(classes)} classes need as many colors; the palette has {len(palette)}")
     shares = [np.count_nonzero(mask == index) / max(mask.size, 1) for index in range(len(classes))]
     size = _size(mask.shape, panel_width)
     image = np.asarray(Image.fromarray(image).resize(size, BOX))
@@ -64,7 +64,7 @@ def class_panels(
     for index in _chosen(classes, only):
         inside = mask == index
         panel = np.where(inside[..., None], tinted, dimmed)
-        panel[borders(inside)] = PAPER  # colours of classes may be as dark as the image
+        panel[borders(inside)] = PAPER  # class colors may be as dark as the image
         panels.append((f"{classes[index]}  {100 * shares[index]:.1f} %", panel))
     return _arranged(panels, columns)
 
@@ -78,21 +78,21 @@ def probability_panels(
     columns: int = 4,
     panel_width: int = 320,
 ) -> np.ndarray:
-    """A panel a class: its probability as a heat map over the dimmed image.
+    """Draws one panel per class: its probability as a heat map over the dimmed image.
 
     Args:
-        image: `(H, W, C)` or `(H, W)`, values 0..255.
-        probabilities: floats `(H, W, C)`, 0 to 1; one channel is the probability of the second of two classes.
-        classes: names, one a channel.
-        only: names of the classes to show; None shows all.
-        columns: panels in a row.
-        panel_width: to which the image is resized, so that the picture stays small where the image is large.
+        image: `(H, W, C)` or `(H, W)`, values 0 to 255.
+        probabilities: Floats `(H, W, C)`, 0 to 1; a single channel is the probability of the second of two classes.
+        classes: One name per channel.
+        only: Names of the classes to show; None shows all.
+        columns: Panels per row.
+        panel_width: Width in pixels to which the image is resized.
 
     Returns:
-        uint8 `(H, W, 3)`, white background, a scale at the bottom.
+        uint8 `(H, W, 3)`, white background, with a scale at the bottom.
 
     Raises:
-        ValueError: if sizes or numbers of classes differ, values are no probabilities, or `only` has an unknown name.
+        ValueError: If sizes or class counts differ, values are not probabilities, or `only` has an unknown name.
 
     Example:
         >>> from kseg.visualize import probability_panels
@@ -107,7 +107,9 @@ def probability_panels(
         raise ValueError(f"{len(classes)} classes do not fit probabilities of {channels} channels")
     low, high = probabilities.min(initial=0), probabilities.max(initial=1)
     if not (low >= -0.001 and high <= 1.001):
-        raise ValueError(f"probabilities are from 0 to 1, got {low:.3g} to {high:.3g}: logits need a softmax first")
+        raise ValueError(
+            f"probabilities must be from 0 to 1, got {low:.3g} to {high:.3g}: apply a softmax to logits first"
+        )
     size = _size(image.shape, panel_width)
     dimmed = dim(np.asarray(Image.fromarray(image).resize(size, BOX)))
     panels = []
@@ -115,13 +117,13 @@ def probability_panels(
         p = probabilities[..., min(index, channels - 1)].astype("float32")
         p = 1 - p if channels < len(classes) and index == 0 else p
         p = np.asarray(Image.fromarray(p).resize(size, BOX))
-        opacity = 0.3 + 0.6 * p[..., None]  # where the class is not, the image is seen
+        opacity = 0.3 + 0.6 * p[..., None]  # the image shows where the class is absent
         panels.append((classes[index], rgb(dimmed * (1 - opacity) + heat(p) * opacity)))
     return _arranged(panels, columns, footer=_scale(size[0]))
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """Values `(H, W)` from 0 to 1 as colours from dark blue to light yellow: uint8 `(H, W, 3)`."""
+    """Returns values `(H, W)` from 0 to 1 as colors from dark blue to light yellow: uint8 `(H, W, 3)`."""
     steps = np.linspace(0, 1, len(HEAT))
     return np.rint(np.stack([np.interp(values, steps, channel) for channel in HEAT.T], axis=-1)).astype("uint8")
 
@@ -145,7 +147,7 @@ def _arranged(panels: list[tuple[str, np.ndarray]], columns: int, footer: np.nda
 
 
 def _scale(width: int) -> np.ndarray:
-    """The colours of 0 to 1, with numbers."""
+    """Draws the color scale from 0 to 1."""
     bar, font = heat(np.tile(np.linspace(0, 1, width), (14, 1))), font_of(14)
     picture = Image.new("RGB", (width, 36), PAPER)
     picture.paste(Image.fromarray(bar), (0, 0))

@@ -1,39 +1,42 @@
-"""Whether probabilities mean what they say, as a picture."""
+"""Reliability diagrams: how well probabilities are calibrated."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kseg.visualize.chart import Chart
-from kseg.visualize.grid import grid
-from kseg.visualize.legend import legend
+from kseg.visualize.charts import drawn
 from kseg.visualize.palette import OKABE_ITO
-from kseg.visualize.text import INK
 
-ACCURACY, SURE, UNSURE, SHARE = OKABE_ITO[0], OKABE_ITO[1], OKABE_ITO[4], OKABE_ITO[7]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ACCURACY, OVERCONFIDENT, UNDERCONFIDENT, SHARE = OKABE_ITO[0], OKABE_ITO[1], OKABE_ITO[4], OKABE_ITO[7]
+GAP, BELOW = 50, 45  # pixels between the axes, and from the axes down to the legend
 
 
 def reliability_diagram(result: Mapping[str, Any], *, side: int = 320) -> np.ndarray:
-    """How often pixels of each confidence are right, and below it how many there are.
+    """Draws the accuracy of the pixels in each range of confidence, and below it the share of pixels there.
 
-    Perfectly calibrated probabilities would reach the diagonal. Orange is by how much the confidence exceeds the
-    accuracy, light blue by how much it falls short.
+    Perfectly calibrated probabilities reach the diagonal. Orange shows by how much the confidence exceeds the accuracy,
+    light blue by how much it falls short.
 
     Args:
-        result: what `kseg.metrics.calibration` returns.
-        side: width and height of the diagram in pixels, its texts apart.
+        result: The result of `kseg.metrics.calibration`.
+        side: Width and height of the diagram in pixels, without its texts.
 
     Returns:
         uint8 `(H, W, 3)`, white background.
 
     Raises:
-        ValueError: if the arrays have different lengths.
+        ValueError: If the arrays have different lengths.
+        ImportError: If matplotlib is not installed.
 
     Reference:
         Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017, https://arxiv.org/abs/1706.04599
 
     Example:
+        >>> import numpy as np
         >>> from kseg.visualize import reliability_diagram
         >>> result = {"ece": 0.3, "confidence": [np.nan, 0.8], "accuracy": [np.nan, 0.5], "pixels": [0, 2]}
         >>> reliability_diagram(result).dtype
@@ -42,17 +45,34 @@ def reliability_diagram(result: Mapping[str, Any], *, side: int = 320) -> np.nda
     confidence, accuracy, pixels = (np.asarray(result[name], float) for name in ("confidence", "accuracy", "pixels"))
     if not len(confidence) == len(accuracy) == len(pixels):
         raise ValueError(f"{len(confidence)} confidences, {len(accuracy)} accuracies, {len(pixels)} numbers of pixels")
-    edges = np.linspace(0, 1, len(pixels) + 1)
-    title = f"expected calibration error {100 * result['ece']:.1f} %"
-    above = Chart((0, 1), (0, 1), title=title, y_label="accuracy", size=(side, side))
     share = 100 * pixels / max(pixels.sum(), 1)
-    below = Chart((0, 1), (0, max(share.max(), 1)), x_label="confidence", y_label="pixels, %", size=(side, side // 3))
-    for place in np.flatnonzero(pixels):
-        left, right = edges[place : place + 2]
-        ends = accuracy[place], confidence[place]
-        above.bar((left, right), (0, min(ends)), ACCURACY)
-        above.bar((left, right), ends, SURE if confidence[place] > accuracy[place] else UNSURE)
-        below.bar((left, right), (0, share[place]), SHARE)
-    above.line([(0, 0), (1, 1)], INK, width=1)
-    names = legend(["accuracy", "too sure", "not sure enough"], [ACCURACY, SURE, UNSURE], width=side, font_size=14)
-    return grid([[above.picture()], [below.picture()]], footer=names)
+    confidence, accuracy = np.where(pixels, (confidence, accuracy), 0)  # nan where there are no pixels
+    low, high = np.minimum(confidence, accuracy), np.maximum(confidence, accuracy)
+
+    height = side + GAP + side / 3
+
+    def paint(figure: "Figure") -> None:
+        below = figure.add_axes((0, 0, 1, side / 3 / height))
+        above = figure.add_axes((0, 1 - side / height, 1, side / height), sharex=below)
+        left = np.linspace(0, 1, len(pixels) + 1)[:-1]
+
+        def bars(axes: Any, values: np.ndarray, color: Any, bottom: Any = 0) -> Any:
+            look = {"color": np.divide(color, 255), "antialiased": False}
+            return axes.bar(left, values, 1 / len(pixels), bottom, align="edge", **look)
+
+        handles = [
+            bars(above, low, ACCURACY),
+            bars(above, np.where(confidence > accuracy, high - low, 0), OVERCONFIDENT, low),
+            bars(above, np.where(confidence < accuracy, high - low, 0), UNDERCONFIDENT, low),
+        ]
+        above.plot((0, 1), (0, 1), color="#202020", linewidth=1)
+        above.set(title=f"expected calibration error {100 * result['ece']:.1f} %", ylabel="accuracy")
+        above.set(xlim=(0, 1), ylim=(0, 1))
+        bars(below, share, SHARE)
+        below.set(xlabel="confidence", ylabel="pixels, %", ylim=(0, max(share.max(), 1)))
+        names = ["accuracy", "overconfident", "underconfident"]
+        figure.legend(
+            handles, names, loc="upper center", bbox_to_anchor=(0.5, -BELOW / height), ncols=3, columnspacing=1
+        )
+
+    return drawn(paint, side, height)

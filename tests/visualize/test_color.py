@@ -10,7 +10,7 @@ RED, BLUE = (200, 0, 50), (0, 0, 255)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "int8", "float32"])
-def test_colorize_gives_each_class_its_colour_and_black_to_others(dtype):
+def test_colorize_gives_each_class_its_color_and_black_to_others(dtype):
     mask = np.array([[0, 1], [100, 1]], dtype)
     assert colorize(mask, [RED, BLUE]).tolist() == [[[*RED], [*BLUE]], [[0, 0, 0], [*BLUE]]]
     assert colorize(mask[..., None], [RED, BLUE], void=(9, 9, 9))[1, 0].tolist() == [9, 9, 9]
@@ -26,12 +26,12 @@ def test_any_number_of_channels_is_shown():
         rgb(np.zeros((1, 2, 3, 4)))
 
 
-def test_a_mask_of_colours_is_refused():
-    with pytest.raises(ValueError, match=r"a mask has shape \(H, W\); got \(2, 2, 3\)"):
+def test_a_mask_of_colors_is_refused():
+    with pytest.raises(ValueError, match=r"a mask must have shape \(H, W\); got \(2, 2, 3\)"):
         colorize(np.zeros((2, 2, 3)), [RED])
 
 
-def test_a_dimmed_image_is_grey_and_half_as_bright():
+def test_a_dimmed_image_is_gray_and_half_as_bright():
     assert dim(np.full((1, 1, 3), 200)).tolist() == [[[100, 100, 100]]]
     red = dim(np.array([[[255, 0, 0]]]))
     assert len(set(red.ravel().tolist())) == 1

@@ -30,7 +30,7 @@ def test_grid_makes_room_for_titles_names_and_footer():
         grid(cells, titles=["a", "b", "c"])
 
 
-def test_grid_resizes_without_new_colours():
+def test_grid_resizes_without_new_colors():
     mask = colorize(np.random.default_rng(0).integers(0, 2, (16, 20)), [RED, BLUE])
     picture = grid([[mask]], cell_width=13, gap=0)
     assert picture.shape == (10, 13, 3)

@@ -1,4 +1,4 @@
-"""Names beside their colours."""
+"""Names beside their colors."""
 
 import numpy as np
 import pytest
@@ -8,14 +8,14 @@ from kseg.visualize import default_palette, legend
 RED, BLUE = (200, 0, 50), (0, 0, 255)
 
 
-def test_legend_shows_every_colour_and_some_text():
+def test_legend_shows_every_color_and_some_text():
     picture = legend(["road", "a much longer name"], [RED, BLUE])
     colors = {tuple(c) for c in picture.reshape(-1, 3).tolist()}
     assert {RED, BLUE, (255, 255, 255), (32, 32, 32)} <= colors
     wide = legend(["road", "a much longer name"], [RED, BLUE], columns=2)
     assert wide.shape[0] < picture.shape[0]
     assert wide.shape[1] > picture.shape[1]
-    with pytest.raises(ValueError, match="2 classes need as many colours; the palette has 1"):
+    with pytest.raises(ValueError, match="2 classes need as many colors; the palette has 1"):
         legend(["a", "b"], [RED])
 
 

@@ -27,7 +27,7 @@ def test_overlay_blends(opacity, expected):
 def test_sizes_that_differ_and_odd_opacities_are_refused():
     with pytest.raises(ValueError, match=r"the image is \(2, 2\) pixels, its mask \(2, 3\)"):
         overlay(np.zeros((2, 2, 3)), np.zeros((2, 3)), [RED])
-    with pytest.raises(ValueError, match=r"opacity is from 0 .* to 1 .*; got 50"):
+    with pytest.raises(ValueError, match=r"opacity must be from 0 .* to 1 .*; got 50"):
         overlay(np.zeros((2, 2, 3)), np.zeros((2, 2)), [RED], opacity=50)
 
 
@@ -63,7 +63,7 @@ def test_contours_alone_leave_the_rest_of_the_image_as_it_is():
     image = np.random.default_rng(0).integers(0, 256, (*mask.shape, 3)).astype("uint8")
     picture = overlay(image, mask[..., None], palette, opacity=0, contours=3)
     line = borders(mask, 3) & (mask < 4)
-    assert np.array_equal(picture[~line], image[~line])  # void has no colour to draw
+    assert np.array_equal(picture[~line], image[~line])  # void has no color to draw
     assert np.array_equal(picture[line], np.array(palette)[mask[line]])
 
 
@@ -78,5 +78,5 @@ def test_a_legend_stands_below_the_overlay():
         assert full.shape[1] <= max(shape[1], 150)
         below = full[shape[0] :]
         assert all((below == color).all(axis=-1).any() for color in default_palette(4))
-    with pytest.raises(ValueError, match="4 classes need as many colours; the palette has 1"):
+    with pytest.raises(ValueError, match="4 classes need as many colors; the palette has 1"):
         overlay(image, mask, [RED], classes=names)

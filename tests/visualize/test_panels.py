@@ -1,4 +1,4 @@
-"""A panel a class."""
+"""One panel per class."""
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ NAMES = ["road", "sky", "car", "tree"]
 
 
 def count(picture, color):
-    """How many pixels have a colour, give or take the rounding of mixed ones."""
+    """How many pixels have a color, give or take the rounding of mixed ones."""
     return int((np.abs(picture - np.array(color)) <= 1).all(axis=-1).sum())
 
 
-def test_a_panel_shows_the_pixels_of_its_class_in_its_colour():
+def test_a_panel_shows_the_pixels_of_its_class_in_its_color():
     mask, palette = blobs((60, 80)), default_palette(4)
     image = np.full((60, 80, 3), 100, "uint8")
     for index, name in enumerate(NAMES):
@@ -23,7 +23,7 @@ def test_a_panel_shows_the_pixels_of_its_class_in_its_colour():
         inside = mask == index
         tinted = [100 + 0.6 * (value - 100) for value in palette[index]]
         assert count(picture, tinted) == (inside & ~borders(inside)).sum() > 0
-        assert count(picture, (50, 50, 50)) >= (~inside & ~borders(inside)).sum()  # letters may be as grey
+        assert count(picture, (50, 50, 50)) >= (~inside & ~borders(inside)).sum()  # letters may be as gray
 
 
 def test_there_are_as_many_panels_as_classes():
@@ -76,13 +76,15 @@ def test_what_does_not_fit_is_refused():
         class_panels(image, mask, default_palette(4), NAMES, only=["bus"])
     with pytest.raises(ValueError, match=r"the image is \(4, 4\) pixels, its mask \(4, 5\)"):
         class_panels(image, np.zeros((4, 5)), default_palette(4), NAMES)
-    with pytest.raises(ValueError, match="4 classes need as many colours; the palette has 2"):
+    with pytest.raises(ValueError, match="4 classes need as many colors; the palette has 2"):
         class_panels(image, mask, default_palette(2), NAMES)
     with pytest.raises(ValueError, match="4 classes do not fit probabilities of 1 channels"):
         probability_panels(image, np.zeros((4, 4, 1)), NAMES)
     with pytest.raises(ValueError, match=r"its probabilities have shape \(4, 4\)"):
         probability_panels(image, np.zeros((4, 4)), NAMES)
-    with pytest.raises(ValueError, match="probabilities are from 0 to 1, got -2 to 1: logits need a softmax first"):
+    with pytest.raises(
+        ValueError, match="probabilities must be from 0 to 1, got -2 to 1: apply a softmax to logits first"
+    ):
         probability_panels(image, np.full((4, 4, 4), -2.0), NAMES)
     with pytest.raises(ValueError, match="got nan to nan"):
         probability_panels(image, np.full((4, 4, 4), np.nan), NAMES)

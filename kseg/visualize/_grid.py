@@ -20,22 +20,22 @@ def grid(
     font_size: int | None = None,
     gap: int = 6,
 ) -> np.ndarray:
-    """Pictures in rows and columns: image | label | prediction.
+    """Arranges pictures in rows and columns, for example image | label | prediction.
 
     Args:
-        rows: images `(H, W, 3)` (or gray), row by row; colour label maps first. Sizes and row lengths may differ.
-        titles: texts above the columns.
-        names: texts to the left of the rows.
-        footer: a picture to put underneath, such as a `legend`.
-        cell_width: resizes every picture to this width (nearest, so that colours of masks stay pure).
-        font_size: height of the letters in pixels; None chooses what suits the widest picture.
-        gap: pixels between pictures and around them.
+        rows: Images `(H, W, 3)` or gray, row by row. Sizes and row lengths may differ; label maps go through `colorize`.
+        titles: Texts above the columns.
+        names: Texts to the left of the rows.
+        footer: A picture below all others, such as a `legend`.
+        cell_width: Width to which every picture is resized by nearest neighbor; None keeps the sizes.
+        font_size: Height of the letters in pixels; None derives it from the widest picture.
+        gap: Pixels between pictures and around them.
 
     Returns:
         uint8 `(H, W, 3)`, white background.
 
     Raises:
-        ValueError: if there are more titles than columns or more names than rows.
+        ValueError: If there are more titles than columns or more names than rows.
 
     Example:
         >>> import numpy as np
@@ -63,7 +63,7 @@ def grid(
     picture = Image.new("RGB", (max(size[0], 1), max(size[1], 1)), PAPER)
     draw = ImageDraw.Draw(picture)
 
-    left += (picture.width - width) // 2  # under a wide footer
+    left += (picture.width - width) // 2  # centered above a wider footer
     xs = [left + sum(widths[:c]) + gap * c for c in range(columns)]
     ys = [top + sum(heights[:r]) + gap * r for r in range(len(heights))]
     for x, column, title in zip(xs, widths, titles, strict=False):

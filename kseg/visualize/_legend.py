@@ -1,11 +1,11 @@
-"""Names beside their colours."""
+"""Legends of class colors."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from kseg.visualize.grid import grid
+from kseg.visualize._grid import grid
 from kseg.visualize.text import INK, PAPER, font_of, size_for, width_of
 
 
@@ -17,20 +17,20 @@ def legend(
     width: int | None = None,
     font_size: int = 16,
 ) -> np.ndarray:
-    """Names beside their colours.
+    """Draws class names beside their colors.
 
     Args:
-        classes: names, drawn column by column.
-        palette: one colour a class.
-        columns: number of columns.
-        width: instead of `columns`: as many as fit into so many pixels.
-        font_size: height of the letters in pixels.
+        classes: Names, arranged column by column.
+        palette: One color per class.
+        columns: Number of columns.
+        width: Width in pixels to fill with as many columns as fit, instead of `columns`.
+        font_size: Height of the letters in pixels.
 
     Returns:
         uint8 `(H, W, 3)`, white background.
 
     Raises:
-        ValueError: if there are fewer colours than names.
+        ValueError: If there are fewer colors than names.
 
     Example:
         >>> from kseg.visualize import default_palette, legend
@@ -38,14 +38,14 @@ def legend(
         dtype('uint8')
     """
     if len(palette) < len(classes):
-        raise ValueError(f"{len(classes)} classes need as many colours; the palette has {len(palette)}")
+        raise ValueError(f"{len(classes)} classes need as many colors; the palette has {len(palette)}")
     font, pad = font_of(font_size), font_size // 2
     line, swatch = round(1.6 * font_size), round(1.4 * font_size)
     column = max((width_of(name, font) for name in classes), default=0) + swatch + 3 * pad
     if width is not None:
         columns = min(max(width // column, 1), max(len(classes), 1))
     rows = -(-len(classes) // columns)
-    columns = -(-len(classes) // max(rows, 1)) if width is not None else columns  # none stays empty
+    columns = -(-len(classes) // max(rows, 1)) if width is not None else columns  # no empty column
     picture = Image.new("RGB", (max(columns * column, 1), max(rows * line + 2 * pad, 1)), PAPER)
     draw = ImageDraw.Draw(picture)
     for index, (name, color) in enumerate(zip(classes, palette, strict=False)):
@@ -57,15 +57,15 @@ def legend(
 
 
 def with_legend(picture: np.ndarray, classes: Sequence[str], palette: Sequence[Sequence[int]]) -> np.ndarray:
-    """A picture above a legend of its width, or of a column's where that is more.
+    """Puts a legend below a picture.
 
     Args:
         picture: uint8 `(H, W, 3)`.
-        classes: names.
-        palette: one colour a class.
+        classes: Names.
+        palette: One color per class.
 
     Returns:
-        uint8 `(H', W', 3)`.
+        uint8 `(H', W', 3)`, as wide as the picture or one column of the legend, whichever is wider.
 
     Example:
         >>> with_legend(np.zeros((100, 200, 3), "uint8"), ["sky"], [(0, 0, 255)]).shape[1]

@@ -1,26 +1,26 @@
-"""Label maps laid over their images."""
+"""Label maps over their images."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from kseg.visualize._legend import with_legend
 from kseg.visualize.color import blend, colorize, plane, rgb
-from kseg.visualize.legend import with_legend
 
 
 def borders(mask: Any, width: int = 1) -> np.ndarray:
-    """Where labels meet: lines between pixels side by side or above one another that differ, void's too.
+    """Marks the lines between horizontal and vertical neighbors with different labels, void included.
 
     Args:
-        mask: integers `(H, W)` or `(H, W, 1)`.
-        width: of the lines in pixels; half of them on either side, an odd one to the right and below.
+        mask: Integers `(H, W)` or `(H, W, 1)`.
+        width: Width of the lines in pixels, half on each side; an odd pixel goes to the right and below.
 
     Returns:
         bool `(H, W)`.
 
     Raises:
-        ValueError: if the mask has another shape.
+        ValueError: If the mask has another shape.
 
     Example:
         >>> import numpy as np
@@ -30,7 +30,7 @@ def borders(mask: Any, width: int = 1) -> np.ndarray:
     """
     mask = plane(mask)
     height, across = mask.shape
-    line = np.zeros((height + width, across + width), bool)  # with room for what a line covers beyond the edge
+    line = np.zeros((height + width, across + width), bool)  # with room for lines beyond the edge
     begin = width // 2
     down, right = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
     for by in range(width):
@@ -48,22 +48,22 @@ def overlay(
     contours: int = 0,
     classes: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """A label map laid over its image; void darkens it.
+    """Draws a label map over its image; void pixels are darkened.
 
     Args:
-        image: `(H, W, C)` or `(H, W)`, values 0..255.
-        mask: integers `(H, W)`.
-        palette: one colour a class.
-        opacity: 0 shows the image alone, 1 the mask alone.
-        contours: width in pixels of lines along the `borders` of the classes, in their colours; with `opacity=0` there
-            are only these.
-        classes: their names, for a legend underneath.
+        image: `(H, W, C)` or `(H, W)`, values 0 to 255.
+        mask: Integers `(H, W)`.
+        palette: One color per class.
+        opacity: Opacity of the mask: 0 shows only the image, 1 only the mask.
+        contours: Width in pixels of lines along the `borders` of the classes, in their colors; `opacity=0` draws only
+            these.
+        classes: Class names for a legend below, or None.
 
     Returns:
-        uint8 `(H, W, 3)`; with a legend larger than the image.
+        uint8 `(H, W, 3)`; larger than the image with a legend.
 
     Raises:
-        ValueError: if the sizes differ, the opacity is not from 0 to 1, or there are fewer colours than names.
+        ValueError: If the sizes differ, the opacity is outside 0 to 1, or there are fewer colors than names.
 
     Example:
         >>> import numpy as np
@@ -75,7 +75,7 @@ def overlay(
     if image.shape != colors.shape:
         raise ValueError(f"the image is {image.shape[:2]} pixels, its mask {colors.shape[:2]}")
     if not 0 <= opacity <= 1:
-        raise ValueError(f"opacity is from 0 (the image alone) to 1 (the mask alone); got {opacity}")
+        raise ValueError(f"opacity must be from 0 (only the image) to 1 (only the mask); got {opacity}")
     picture = blend(image, colors, opacity)
     if contours:
         mask = plane(mask)

@@ -1,0 +1,52 @@
+"""Matplotlib figures as arrays, independent of the user's settings and of pyplot's global state."""
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 100
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#202020",
+    "axes.grid": True,
+    "axes.titlesize": "medium",
+    "font.size": 10,
+    "grid.color": "#e1e1e1",
+    "legend.frameon": False,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+}
+
+
+def drawn(paint: Callable[["Figure"], None], width: float, height: float) -> np.ndarray:
+    """Draws a figure.
+
+    Args:
+        paint: Function that adds axes to the figure. Texts may lie outside the figure: the picture grows around them.
+        width: Width of the figure in pixels.
+        height: Height of the figure in pixels.
+
+    Returns:
+        uint8 `(H, W, 3)`, white background.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    try:
+        import matplotlib.style
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(f"charts need matplotlib ({error}): pip install 'kseg[train]'") from error
+    with matplotlib.style.context(["default", STYLE]):
+        figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+        FigureCanvasAgg(figure)
+        paint(figure)
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.12)
+    return np.array(Image.open(file).convert("RGB"))
