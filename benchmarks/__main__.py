@@ -1,8 +1,10 @@
 """Runs a command of `benchmarks.commands`; what the user can mend is said in one line."""
 
+import os
 import sys
 
 if __name__ == "__main__":
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on some CPUs
     try:
         from benchmarks.commands import app
 

@@ -8,32 +8,60 @@ Example:
 """
 
 import importlib
+import pathlib
+import sys
+from typing import TYPE_CHECKING
 
-try:
-    import keras  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name not in {"tensorflow", "jax", "torch"}:
-        raise
-    raise ModuleNotFoundError(
-        f"Keras is set to the backend {error.name!r}, which is not installed: pip install 'kseg[{error.name}]', "
-        "or set KERAS_BACKEND to tensorflow, jax or torch, whichever is there"
-    ) from None
-
-# Importing these registers their classes, so that keras.saving.load_model needs no custom objects.
-from kseg import encoders, layers, losses, metrics
+if TYPE_CHECKING:
+    from kseg import (
+        checkpoints,
+        data,
+        download,
+        encoders,
+        inference,
+        layers,
+        losses,
+        metrics,
+        pretrained,
+        progress,
+        training,
+        visualize,
+        zoo,
+    )  # fmt: skip
 
 __version__ = "0.1.0"
 
-_ON_DEMAND = ("checkpoints", "data", "inference", "pretrained", "training", "visualize", "zoo")
-
-__all__ = ["encoders", "layers", "losses", "metrics", *_ON_DEMAND]
+__all__ = [
+    "checkpoints", "data", "download", "encoders", "inference", "layers", "losses", "metrics", "pretrained", "progress",
+    "training", "visualize", "zoo",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
-    if name in _ON_DEMAND:
-        return importlib.import_module(f"kseg.{name}")
+    if name in __all__:
+        return _import(name)
     raise AttributeError(f"module 'kseg' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
+
+
+def _import(name: str) -> object:
+    try:
+        return importlib.import_module(f"kseg.{name}")
+    except ModuleNotFoundError as error:
+        if error.name not in {"tensorflow", "jax", "torch"}:
+            raise
+        raise ModuleNotFoundError(
+            f"Keras is set to the backend {error.name!r}, which is not installed: pip install 'kseg[{error.name}]', "
+            "or set KERAS_BACKEND to tensorflow, jax or torch, whichever is installed"
+        ) from None
+
+
+# The command `kseg` imports Keras only when a subcommand needs it, so that `kseg --help` answers at once. Everywhere
+# else `import kseg` registers its classes with Keras, so that `keras.saving.load_model` needs no custom objects.
+_is_command = pathlib.PurePath(*sys.argv[:1]).stem == "kseg" or (sys.argv[:1] == ["-m"] and "kseg.cli" in sys.orig_argv)
+if not _is_command:
+    for _part in ("layers", "losses", "metrics", "encoders"):
+        _import(_part)

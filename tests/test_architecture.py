@@ -73,6 +73,18 @@ def test_importing_kseg_adds_little_to_importing_keras():
     assert min(float(run.stdout) for run in runs) < 0.6
 
 
+def test_importing_kseg_first_registers_its_classes_with_keras():
+    code = "import kseg, keras; assert keras.saving.get_registered_object('kseg>Resize')"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"]])
+def test_a_command_that_computes_nothing_imports_no_backend(arguments):
+    command = [sys.executable, "-X", "importtime", "-m", "kseg.cli", *arguments]
+    modules = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert "kseg.cli" in modules and not re.search(r"\| +(keras|tensorflow|jax|torch)\n", modules)
+
+
 def test_a_missing_backend_is_named_with_its_cure():
     code = "import sys; sys.modules['jax'] = None; import kseg"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"KERAS_BACKEND": "jax"})

@@ -1,5 +1,6 @@
 """`kseg train` and `kseg evaluate`."""
 
+import os
 import pathlib
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ def train(
 ) -> None:
     """Train a model; the same command resumes a run that was stopped."""
     with plain_errors(context.obj, interrupted="interrupted; `kseg train` goes on from its last epoch"):
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on some CPUs
         from kseg import training
 
         folder = run_folder or pathlib.Path("runs", recipe.stem)

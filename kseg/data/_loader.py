@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kseg.data import _tensorflow
 from kseg.data.augment import INSTALL, Augmentation
 from kseg.data.dataset import Dataset
 
@@ -136,6 +137,7 @@ def _stack(samples: Any) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"images of different sizes cannot share a batch: {sorted(sizes)[:3]}; give the augmentation a crop"
         )
+    _tensorflow.keep_freed_memory()  # with every batch: TensorFlow changes malloc whenever it starts to read
     return np.stack([image for image, _ in samples]), np.stack([label for _, label in samples])
 
 

@@ -1,4 +1,6 @@
+import ctypes
 import itertools
+import resource
 import sys
 
 import keras
@@ -164,3 +166,13 @@ def test_fit_goes_through_the_stream_batch_by_batch():
     np.testing.assert_allclose(history.history["loss"], expected, rtol=1e-5)
     mean = model.evaluate(data.evaluation_loader(Numbered(8), batch_size=2), steps=4, verbose=0)
     np.testing.assert_allclose(mean, 3.5, rtol=1e-5)
+
+
+def test_reading_a_batch_beside_tensorflow_lets_malloc_keep_freed_memory(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", keras)
+    ctypes.CDLL(None).mallopt(-1, 128 << 10)  # as TensorFlow's `from_generator` sets M_TRIM_THRESHOLD
+    next(iter(data.loader(Numbered(), batch_size=1)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(4 << 20)  # 32 MiB, or 8192 pages, which are faulted in once
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2 * 8192
