@@ -16,7 +16,7 @@ from benchmarks import leaderboard, machine, tables
 from benchmarks.release import FILE
 from benchmarks.suite import Suite
 from kseg import data, pretrained, zoo
-from kseg.inference.predictor import FLIPS
+from kseg.inference import FLIPS
 from kseg.training import Recipe, Reporter, dataset, evaluate, train
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks import machine
 from kseg import data, metrics, zoo
-from kseg.training.evaluation import labeller
+from kseg.inference import Predictor
 
 
 def compare(size: tuple[int, int] = (360, 480), batch_size: int = 8, repeats: int = 7) -> dict[str, Any]:
@@ -29,9 +29,10 @@ def compare(size: tuple[int, int] = (360, 480), batch_size: int = 8, repeats: in
     images, labels = (np.stack(arrays) for arrays in zip(*(streets[i] for i in range(batch_size)), strict=True))
     classes = len(streets.classes)
     model = zoo.unet(classes, encoder_weights=None)
+    predictor = Predictor(model)
 
     def with_scores() -> Any:
-        return metrics.confusion_matrix(labels, labeller(model).predict_on_batch(images), classes)
+        return metrics.confusion_matrix(labels, predictor.labels(images), classes)
 
     ways = {"predict": lambda: model.predict_on_batch(images), "scores": with_scores}
     times: dict[str, list[float]] = {name: [] for name in ways}

@@ -34,15 +34,11 @@ def compare(
 
         from kseg import inference, metrics, zoo
         from kseg.pretrained import atomic_write
-        from kseg.training.evaluation import check_classes
 
         models = [zoo.load(weights) for weights in (a, b)]
         _refuse_others(*models)
         dataset = open_dataset(data, split, models[0], ignore=ignore, data_root=data_root)
-        for model in models:
-            check_classes(model, dataset)
-        one, other = (inference.Predictor(model) for model in models)
-        found = inference.compare(one, other, dataset, count=count, batch_size=batch_size, progress=True)
+        found = inference.compare(*models, dataset, count=count, batch_size=batch_size, progress=True)
         scores = [metrics.scores(matrix) for matrix in (found.matrix_a, found.matrix_b)]
         console = rich.console.Console(highlight=False, soft_wrap=True)
         console.print(f"A  {a}\nB  {b}", markup=False)

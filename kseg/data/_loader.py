@@ -1,8 +1,6 @@
 """Batches of a data set, by Grain: threads, a new order each epoch, reproducible from any step on."""
 
-import math
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -77,9 +75,7 @@ def loader(
     return samples.batch(batch_size, batch_fn=_stack).to_iter_dataset(_reading(grain, num_threads))
 
 
-def evaluation_loader(
-    dataset: Dataset, *, batch_size: int, by_size: bool = False, num_threads: int | None = None
-) -> Any:
+def evaluation_loader(dataset: Dataset, *, batch_size: int, num_threads: int | None = None) -> Any:
     """Returns every image once, as it is.
 
     A batch holds images of one size: where the size changes from one image to the next, a new batch begins. Loop over
@@ -89,8 +85,6 @@ def evaluation_loader(
     Args:
         dataset: The data set.
         batch_size: The most images a batch may hold.
-        by_size: False keeps the order of the data set. True sorts by size, so that few batches are short, and puts no
-            more pixels into a batch than `batch_size` of the smallest images have.
         num_threads: Threads that read ahead, as in `loader`.
 
     Returns:
@@ -110,16 +104,10 @@ def evaluation_loader(
     if batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     sizes = [dataset.size(index) for index in range(len(dataset))]
-    order: Sequence[int] = range(len(dataset))
-    most = dict.fromkeys(sizes, batch_size)
-    if by_size:
-        order = sorted(order, key=sizes.__getitem__)
-        pixels = batch_size * min(math.prod(size) for size in most)
-        most = {size: min(batch_size, max(1, pixels // math.prod(size))) for size in most}
     groups: list[list[int]] = []
     last_size = None
-    for index in order:
-        if sizes[index] != last_size or len(groups[-1]) == most[sizes[index]]:
+    for index in range(len(dataset)):
+        if sizes[index] != last_size or len(groups[-1]) == batch_size:
             groups.append([])
         groups[-1].append(index)
         last_size = sizes[index]

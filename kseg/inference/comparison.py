@@ -1,12 +1,11 @@
-"""Where two models differ, in counts and in a picture."""
+"""Comparison of two models: on how many pixels they differ, and a picture of where."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 
 from kseg import data, metrics, visualize
-from kseg.inference.predictor import Predictor
+from kseg.inference.labeling import Model, predictions
 from kseg.progress import Reporter
 
 OUTCOMES = ("only A is right", "only B is right", "neither is right")
@@ -15,7 +14,7 @@ OUTCOME_COLORS = ((0, 160, 255), (255, 140, 0), (255, 0, 160))
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One image: its place in the data set, the share of labelled pixels that differ, both models' label maps."""
+    """One image: its index in the data set, the share of labeled pixels that differ, and both predicted label maps."""
 
     index: int
     share: float
@@ -25,13 +24,13 @@ class Difference:
 
 @dataclasses.dataclass
 class Comparison:
-    """Two models on one data set; void pixels count for nothing.
+    """Two models on one data set; void pixels are ignored.
 
     Attributes:
         matrix_a: Confusion matrix of A, int64 `(C, C)`, rows true, columns predicted; see `kseg.metrics.scores`.
-        matrix_b: That of B.
-        outcomes: Of the pixels on which the models disagree: those that A alone, B alone, and neither labels right.
-        most: The images on which they disagree most, the greatest share first.
+        matrix_b: Confusion matrix of B.
+        outcomes: Number of pixels on which the models disagree and only A, only B, or neither is right.
+        most: The images on which the models disagree most, by descending share.
     """
 
     matrix_a: np.ndarray
@@ -41,24 +40,24 @@ class Comparison:
 
     @property
     def disagreement(self) -> float:
-        """Share of the labelled pixels on which the models disagree, 0 to 1."""
+        """Share of the labeled pixels on which the models disagree, 0 to 1."""
         return float(self.outcomes.sum() / max(self.matrix_a.sum(), 1))
 
     def picture(self, dataset: data.Dataset, *, cell_width: int = 480) -> np.ndarray:
-        """The images with the greatest disagreement: image, label, A, B, and where A and B differ.
+        """Draws the images with the greatest disagreement: image, label, A, B, and where A and B differ.
 
         Args:
-            dataset: The data set that was compared on.
-            cell_width: Width of the widest picture in the grid.
+            dataset: The data set on which the models were compared.
+            cell_width: Largest width of one cell of the grid, in pixels.
 
         Returns:
             uint8 `(H, W, 3)`.
 
         Raises:
-            ValueError: The models agree on every pixel.
+            ValueError: If the models agree on every pixel.
         """
         if not self.most:
-            raise ValueError("the models agree on every labelled pixel: there is nothing to show")
+            raise ValueError("the models agree on every labeled pixel: there is nothing to show")
         rows, names = [], []
         for difference in self.most:
             image, label = dataset[difference.index]
@@ -80,73 +79,56 @@ class Comparison:
 
 
 def compare(
-    a: Predictor,
-    b: Predictor,
+    a: Model,
+    b: Model,
     dataset: data.Dataset,
     *,
     count: int = 5,
     batch_size: int = 1,
     progress: bool = False,
 ) -> Comparison:
-    """Labels a data set with two models and counts where they differ.
+    """Labels a data set with two models and counts the pixels on which they differ.
 
     Args:
-        a: One model.
-        b: The other, of the same classes.
+        a: A model, a predictor, or a function from an image to class ids.
+        b: Another one with the same classes.
         dataset: The images and their labels.
-        count: Images to keep for the picture, at most.
-        batch_size: As in `Predictor.many`.
+        count: Largest number of images to keep for the picture.
+        batch_size: As in `predictions`.
         progress: Whether to show a bar on stderr, if that is a terminal.
 
     Returns:
-        The counts, and the images on which they disagree most.
+        The counts, and the images on which the models disagree most.
 
     Raises:
-        ValueError: The models have other numbers of classes than the data set, or there are no images.
+        ValueError: If the models have other classes than the data set, or there are no images.
 
     Example:
         >>> import keras
         >>> image = keras.Input((None, None, 3))
         >>> model = keras.Model(image, keras.layers.Conv2D(8, 1)(image))
         >>> streets = data.load("streets", "val", count=2, size=(32, 32))
-        >>> compare(Predictor(model), Predictor(model), streets).disagreement
+        >>> compare(model, model, streets).disagreement
         0.0
     """
-    for predictor in (a, b):
-        if predictor.channels != dataset.num_classes:
-            told = f"{predictor.model.name} has num_classes={predictor.channels}"
-            raise ValueError(f"{told}, {dataset.name} needs {dataset.num_classes}")
-    if len(dataset) == 0:
-        raise ValueError(f"{dataset.name} has no images")
-    classes = len(dataset.classes)
-    nothing = np.zeros((classes, classes), "int64")
-    found = Comparison(nothing, nothing.copy(), np.zeros(3, "int64"), [])
-    streams = (predictor.many(_images(dataset), batch_size=batch_size) for predictor in (a, b))
-    with Reporter(quiet=not progress).task("comparing", len(dataset)) as advance:
-        for index, pair in enumerate(zip(*streams, strict=True)):
-            for each in pair:
-                if each.error:
-                    raise each.error
-            x, y = (each.label for each in pair)
-            assert x is not None and y is not None
-            label = dataset[index][1]
-            found.matrix_a += metrics.confusion_matrix(label, x, classes, ignore_class=dataset.ignore_class)
-            found.matrix_b += metrics.confusion_matrix(label, y, classes, ignore_class=dataset.ignore_class)
-            outcomes = np.bincount(_outcome(label, x, y, dataset.ignore_class).reshape(-1), minlength=3)[:3]
-            found.outcomes += outcomes
-            if outcomes.any():
-                share = float(outcomes.sum() / (label != dataset.ignore_class).sum())
-                ranked = sorted([*found.most, Difference(index, share, x, y)], key=lambda d: d.share, reverse=True)
-                found.most = ranked[:count]
-            advance(1)
-    return found
-
-
-def _images(dataset: data.Dataset) -> Iterator[np.ndarray]:
-    return (dataset[index][0] for index in range(len(dataset)))
+    classes, ignored = len(dataset.classes), dataset.ignore_class
+    matrices, outcomes = np.zeros((2, classes, classes), "int64"), np.zeros(3, "int64")
+    most: list[Difference] = []
+    reporter = Reporter(quiet=not progress)
+    for found in predictions(dataset, [a, b], batch_size=batch_size, reporter=reporter, task="comparing"):
+        label, (x, y) = found.label, found.predicted
+        matrices += [metrics.confusion_matrix(label, each, classes, ignore_class=ignored) for each in (x, y)]
+        counts = np.bincount(_outcome(label, x, y, ignored).reshape(-1), minlength=3)[:3]
+        outcomes += counts
+        if counts.any():
+            share = float(counts.sum() / (label != ignored).sum())
+            most = sorted([*most, Difference(found.index, share, x, y)], key=lambda each: each.share, reverse=True)[
+                :count
+            ]
+    return Comparison(matrices[0], matrices[1], outcomes, most)
 
 
 def _outcome(label: np.ndarray, a: np.ndarray, b: np.ndarray, ignore_class: int) -> np.ndarray:
-    """uint8 `(H, W)`: an index of `OUTCOMES` where the models differ on a labelled pixel, else 255."""
+    """uint8 `(H, W)`: an index of `OUTCOMES` where the models differ on a labeled pixel, else 255."""
     outcome = np.where(a == label, 0, np.where(b == label, 1, 2))
     return np.where((a != b) & (label != ignore_class), outcome, 255).astype("uint8")

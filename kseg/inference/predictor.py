@@ -2,7 +2,7 @@
 
 import collections.abc
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -10,7 +10,8 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from kseg.inference.dense_crf import dense_crf
+from kseg.inference._dense_crf import dense_crf
+from kseg.inference.engine import Run, check_model, network
 from kseg.inference.picture import read_image
 from kseg.inference.sources import list_images
 from kseg.inference.tiling import STEP, blend, check_sizes
@@ -23,15 +24,15 @@ FLIPS: dict[bool | str, tuple[tuple[int, int], ...]] = {
     "vertical": ((1, 1), (-1, 1)),
     "both": ((1, 1), (1, -1), (-1, 1), (-1, -1)),
 }
-"""The directions, of rows and of columns, in which an image is predicted."""
+"""Steps along rows and columns with which an image is predicted, for each value of `flip`."""
 FLIPS[True] = FLIPS["horizontal"]
 
 CRF_BYTES = 2**32
-"""What the CRF may need, by an estimate: 450 bytes a pixel and 25 more a class. Noisy images need 2.5 times that."""
+"""Memory for the CRF, estimated as 450 bytes per pixel plus 25 per class; noisy images need 2.5 times as much."""
 
 
 class Labelled(NamedTuple):
-    """One image of many: where it came from, and either its pixels and labels or what was wrong with it."""
+    """One image of many: its source, and either its pixels and labels or the error that it caused."""
 
     source: Any
     image: np.ndarray | None = None
@@ -43,24 +44,25 @@ class Predictor:
     """Labels images with a model.
 
     Args:
-        model: From RGB or gray images `(N, H, W, 3 or 1)` to logits or probabilities `(N, H, W, C)` at the same size,
-            e.g. `kseg.zoo.load(file)`.
-        tile: Side of the tiles into which larger images are cut, a multiple of 32; None predicts them whole.
-        overlap: Pixels that neighbouring tiles share; None for a quarter of a tile, at most 128.
-        margin: Pixels at the tiles' inner sides that count for nothing; see `kseg.inference.tiling.blend`. Labels near
-            seams may differ from those of the whole image; a margin of half of `kseg.zoo.receptive_field(model)`, with
-            an overlap of twice that, gives the same.
-        flip: Whether mirrored images are predicted too; all are averaged. True or `"horizontal"` swaps left and right,
-            as suits photos; `"vertical"` above and below; `"both"`, for microscopes and from the air, does all four.
-        scales: Sizes at which the image is predicted; all are averaged.
-        threshold: Of the probability of class 1, for models of one class.
-        crf: True, or options of `kseg.inference.dense_crf`, to refine the probabilities by the image's colours. It
-            looks at whole images, as far as `CRF_BYTES` reach; the net's tiles are put together first.
-        from_logits: Whether the model gives logits; None sees it by `kseg.metrics.gives_logits`.
+        model: A model from images `(N, H, W, C)` to logits or probabilities `(N, H, W, num_classes)` at the same size,
+            e.g. `kseg.zoo.load(file)`. Images smaller than a model of fixed size are padded at their edges.
+        tile: Side of the tiles into which larger images are cut, a multiple of 32; None predicts whole images.
+        overlap: Number of pixels that neighboring tiles share; None takes a quarter of a tile, at most 128.
+        margin: Number of pixels at the inner sides of the tiles to discard; see `kseg.inference.tiling.blend`. Labels
+            near seams may differ from those of the whole image; they are equal with a margin of half of
+            `kseg.zoo.receptive_field(model)` and an overlap of twice the margin.
+        flip: Mirrored copies of the image to predict as well; their probabilities are averaged. True or
+            `"horizontal"` swaps left and right, which suits photos; `"vertical"` swaps top and bottom; `"both"`, for
+            microscope and aerial images, uses all four combinations.
+        scales: Scales at which the image is predicted; the probabilities are averaged.
+        threshold: Probability above which a pixel belongs to class 1, for models with one output channel.
+        crf: True, or options of `kseg.inference.dense_crf`, to refine the probabilities by the colors of the image.
+            The CRF needs the whole image, at most `CRF_BYTES` of memory; tiles are joined first.
+        from_logits: Whether the model returns logits; None finds out with `kseg.metrics.gives_logits`.
 
     Raises:
-        ValueError: The model has several outputs or takes neither RGB nor gray images, there is no scale, or the
-            sizes of the tiles contradict one another.
+        TypeError: If the model is not a Keras model.
+        ValueError: If the model does not map one image to one score per class and pixel, or an option is invalid.
 
     Example:
         >>> image = keras.Input((None, None, 3))
@@ -82,67 +84,98 @@ class Predictor:
         crf: bool | Mapping[str, Any] = False,
         from_logits: bool | None = None,
     ):
-        if isinstance(model.output, dict | list | tuple):
-            raise ValueError(f"{model.name} has several outputs: build it without auxiliary or outputs_per_scale")
-        if model.input_shape[-1] not in (1, 3):
-            raise ValueError(f"{model.name} takes images of {model.input_shape[-1]} channels: Predictor knows 3 and 1")
+        check_model(model)
         if not scales or min(scales) <= 0:
             raise ValueError(f"scales must be positive numbers, got {tuple(scales)}")
         if flip not in FLIPS:
-            raise ValueError(f'flip is False, True, "horizontal", "vertical" or "both", got {flip!r}')
+            raise ValueError(f'flip must be False, True, "horizontal", "vertical" or "both", got {flip!r}')
         self.model, self.flip, self.scales, self.threshold = model, flip, tuple(scales), threshold
+        self.channels: int = model.outputs[0].shape[-1]
+        self.dtype = "uint8" if self.channels <= 255 else "uint16"  # 255 is void
+        if threshold != 0.5 and self.channels > 1:
+            raise ValueError(
+                f"threshold needs a model with one output channel, {model.name} has {self.channels}: leave it out, "
+                "or compare predictor.probabilities(image)[..., 1] with it"
+            )
+        *self.size, self.bands = model.inputs[0].shape[1:]
         self.tile, self.margin = tile, margin
         if tile is not None:
             self.overlap = max(0, min(128, tile // 4, tile - STEP)) if overlap is None else overlap
             check_sizes(tile, self.overlap, margin)
         self.crf = None if crf is False else {} if crf is True else dict(crf)
-        self.channels: int = model.output_shape[-1]
-        self.dtype = "uint8" if self.channels <= 255 else "uint16"  # 255 is void
         from_logits = gives_logits(model) if from_logits is None else from_logits
-        to_probabilities: Callable[[Any], Any] = ops.sigmoid if self.channels == 1 else ops.softmax
-        self.to_probabilities = to_probabilities if from_logits else ops.convert_to_tensor
+        self._to_probabilities, self._to_labels = (
+            network(model, ending, from_logits=from_logits) for ending in ("probabilities", "labels")
+        )
+        self._plain = self.crf is None and self.scales == (1,) and len(FLIPS[flip]) == 1 and threshold == 0.5
 
     def __call__(self, source: Any) -> np.ndarray:
         """Labels one image.
 
-        With tiles, an image of 20,000 x 20,000 stays below 4 GB: 1.2 GB for itself, 0.4 GB for the labels, 0.15 GB for
-        the sums of 12 classes (see `blend`), and what the backend needs for a tile; a memory map spares the first.
+        With tiles, an image of 20,000 x 20,000 needs less than 4 GB: 1.2 GB for the image, 0.4 GB for the labels, 0.15
+        GB for the sums of 12 classes (see `blend`), and the memory that the backend needs for a tile. A memory map
+        saves the first.
 
         Args:
-            source: What `read_image` takes: a file, a PIL image, an array, a memory map.
+            source: Anything that `read_image` reads: a file, a PIL image, an array, a memory map. For models of other
+                channels than gray or RGB: an array `(H, W, C)`.
 
         Returns:
-            uint8 `(H, W)` (uint16 from 256 classes on), at the image's size.
+            uint8 `(H, W)` (uint16 for 256 classes and more), at the size of the image.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: It is no image, or does not fit the model or the CRF.
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is not an image, or does not fit the model or the CRF.
         """
-        return self._label(self._image(source))
+        return self.labels(self.read(source)[None])[0]
+
+    def labels(self, images: np.ndarray) -> np.ndarray:
+        """Labels a batch of images.
+
+        Args:
+            images: `(N, H, W, C)`, values 0 to 255.
+
+        Returns:
+            uint8 or uint16 `(N, H, W)`.
+        """
+        self._check_crf(images[0])
+        if self._plain and self._is_whole(images[0]):
+            return self._run(self._to_labels, images).astype(self.dtype, copy=False)
+        found = np.empty(images.shape[:3], self.dtype)
+        if self.crf is not None or self._is_whole(images[0]):
+            probabilities = self._predict(images) if self._is_whole(images[0]) else map(self._joined, images)
+            for label, image, p in zip(found, images, probabilities, strict=True):
+                label[:] = self._decide(self._refined(image, p))
+        else:
+            for label, image in zip(found, images, strict=True):
+                for place, p in self._blocks(image):
+                    label[place] = self._decide(p)
+        return found
 
     def probabilities(self, source: Any) -> np.ndarray:
-        """The probabilities of one image, float32 `(H, W, C)`; arguments as in a call."""
-        image = self._image(source)
-        return self._assembled(image, self._blocks(image))
+        """Returns the probabilities of one image, float32 `(H, W, num_classes)`; the argument is that of a call."""
+        image = self.read(source)
+        self._check_crf(image)
+        return self._refined(image, self._predict(image[None])[0] if self._is_whole(image) else self._joined(image))
 
     def many(
         self, sources: str | os.PathLike | Iterable[Any], *, batch_size: int = 1, progress: bool = False
     ) -> Iterator[Labelled]:
-        """Labels many images; a broken one stops nothing.
+        """Labels many images; an image that fails does not stop the others.
 
         Args:
-            sources: A folder, a pattern such as `"photos/*.jpg"`, or any iterable of what a call takes; one image too.
-            batch_size: Images of one size that follow one another go through the net together, so many at most, and so
-                many are held. For accelerators: on a CPU, one at a time is as quick.
+            sources: A folder, a pattern such as `"photos/*.jpg"`, one image, or any iterable of images as in a call.
+            batch_size: Largest number of consecutive images of one size that pass through the network together; no
+                more are held in memory. Useful on accelerators: on a CPU, one at a time is as fast.
             progress: Whether to show a bar on stderr, if that is a terminal.
 
         Yields:
-            In the order of the sources, `(source, image, label, error)`: uint8 `(H, W, 3 or 1)` and what a call
-            returns, and None; or None, None, and the error of an image that could not be read or does not fit.
+            `(source, image, label, error)` in the order of the sources: uint8 `(H, W, C)`, the label map as in a call,
+            and None; or None, None and the error if the image could not be read or does not fit.
 
         Raises:
-            FileNotFoundError: The folder holds no images, or nothing fits the pattern.
-            ValueError: `batch_size` is below 1.
+            FileNotFoundError: If the folder holds no images, or no file matches the pattern.
+            ValueError: If `batch_size` is below 1.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
@@ -153,32 +186,42 @@ class Predictor:
         with Reporter(quiet=not progress).task("predicting", total) as advance:
             for group in self._groups(listed, batch_size):
                 found = self._labelled(group)
-                group.clear()  # an image that has been handed on is not held while the next one is read
+                group.clear()  # an image that the caller has dropped is not held while the next one is read
                 while found:
-                    advance(1)
+                    advance()
                     yield found.pop(0)
 
-    def _image(self, source: Any) -> np.ndarray:
-        """Reads an image with the model's channels."""
-        image = read_image(source)
+    def read(self, source: Any) -> np.ndarray:
+        """Reads an image with the channels of the model; the argument is that of a call, the result `(H, W, C)`."""
+        if self.bands in (1, 3):
+            image = read_image(source)
+        else:
+            image = np.asarray(source)
+            if image.ndim != 3 or image.shape[-1] != self.bands or image.dtype.kind not in "uf":
+                raise ValueError(f"{self.model.name} takes arrays (H, W, {self.bands}), values 0 to 255, got {source}")
+        return np.asarray(Image.fromarray(image).convert("L"))[..., None] if self.bands == 1 else image
+
+    def _check_crf(self, image: np.ndarray) -> None:
         most = CRF_BYTES // (450 + 25 * max(2, self.channels))
         if self.crf is not None and (count := image.shape[0] * image.shape[1]) > most:
-            told = f"at most {most:,} pixels of {self.channels} classes, got {count:,}"
-            raise ValueError(f"the CRF takes {told}: leave it out, or shrink the image")
-        if self.model.input_shape[-1] == 1:
-            image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
-        return image
+            raise ValueError(
+                f"the CRF takes at most {most:,} pixels of {self.channels} classes, got {count:,}: "
+                "leave it out, or shrink the image"
+            )
 
-    def _whole(self, image: np.ndarray) -> bool:
+    def _is_whole(self, image: np.ndarray) -> bool:
         return self.tile is None or max(image.shape[:2]) <= self.tile
 
     def _groups(self, sources: Iterable[Any], batch_size: int) -> Iterator[list[Labelled]]:
-        """Consecutive images of one size; what was not read, and what is cut into tiles, alone."""
+        """Groups consecutive images of one size; errors and images that are cut into tiles stay alone."""
         group: list[Labelled] = []
         shape = None
         for source in sources:
-            item = self._read(source)
-            alone = item.image is None or not self._whole(item.image)
+            try:
+                item = Labelled(source, self.read(source))
+            except (ValueError, OSError) as error:
+                item = Labelled(source, error=error)
+            alone = item.image is None or not self._is_whole(item.image)
             size = None if item.image is None else item.image.shape
             if group and (alone or size != shape):
                 yield group
@@ -192,63 +235,65 @@ class Predictor:
         if group:
             yield group
 
-    def _read(self, source: Any) -> Labelled:
-        try:
-            return Labelled(source, self._image(source))
-        except (ValueError, OSError) as error:
-            return Labelled(source, error=error)
-
     def _labelled(self, group: list[Labelled]) -> list[Labelled]:
         images = [item.image for item in group if item.image is not None]
         if not images:
             return list(group)
         try:
-            if len(images) == 1:
-                return [group[0]._replace(label=self._label(images[0]))]
-            found = self._predict(_filled(np.stack(images)))
-            labels = [self._decide(self._refined(image, p)) for image, p in zip(images, found, strict=False)]
+            labels = self.labels(images[0][None] if len(images) == 1 else np.stack(images))
             return [item._replace(label=label) for item, label in zip(group, labels, strict=True)]
-        except Exception as error:  # backends have errors of their own for what does not fit, memory among it
+        except Exception as error:  # backends have error types of their own, e.g. when memory runs out
             if len(images) == 1:
                 return [Labelled(group[0].source, error=error)]
             return [labelled for item in group for labelled in self._labelled([item])]
 
-    def _label(self, image: np.ndarray) -> np.ndarray:
-        label = np.empty(image.shape[:2], self.dtype)
-        for row, column, found in self._blocks(image):
-            label[row : row + found.shape[0], column : column + found.shape[1]] = self._decide(found)
-        return label
+    def _blocks(self, image: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+        """Yields the probabilities of finished parts of an image, and their place in it."""
+        assert self.tile is not None
+        for row, column, p in blend(self._predict, image, tile=self.tile, overlap=self.overlap, margin=self.margin):
+            yield (slice(row, row + p.shape[0]), slice(column, column + p.shape[1])), p
 
-    def _blocks(self, image: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
-        if self.tile is None or self._whole(image):
-            return iter([(0, 0, self._refined(image, self._predict(image[None])[0]))])
-        blocks = blend(self._predict, image, tile=self.tile, overlap=self.overlap, margin=self.margin)
-        return blocks if self.crf is None else iter([(0, 0, self._refined(image, self._assembled(image, blocks)))])
-
-    def _assembled(self, image: np.ndarray, blocks: Iterator[tuple[int, int, np.ndarray]]) -> np.ndarray:
+    def _joined(self, image: np.ndarray) -> np.ndarray:
         whole = np.empty((*image.shape[:2], self.channels), "float32")
-        for row, column, found in blocks:
-            whole[row : row + found.shape[0], column : column + found.shape[1]] = found
+        for place, p in self._blocks(image):
+            whole[place] = p
         return whole
 
     def _predict(self, images: np.ndarray) -> np.ndarray:
-        """Mean of the probabilities over scales and flips, each undone before: `(N, H, W, C)`."""
-        height, width = images.shape[1:3]
+        """Returns the mean of the probabilities over scales and flips, `(N, H, W, num_classes)`."""
+        size = images.shape[1:3]
         total: Any = None
         share = np.float32(1 / (len(self.scales) * len(FLIPS[self.flip])))
         for scale in self.scales:
-            size = (max(1, round(height * scale)), max(1, round(width * scale)))
-            scaled = images if size == (height, width) else _resized(images, size)
+            scaled = _resized(images, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
             for down, along in FLIPS[self.flip]:
-                x = np.array(scaled[:, ::down, ::along], order="C")  # a copy: Keras holds it for a while, on PyTorch
-                p = ops.convert_to_numpy(self.to_probabilities(self.model.predict_on_batch(x)))
-                if p.shape[1:3] != size:
-                    told = f"{p.shape[1]}x{p.shape[2]} labels for {size[0]}x{size[1]} pixels"
-                    raise ValueError(f"{self.model.name} gives {told}: Predictor needs a label for every pixel")
-                p = p if size == (height, width) else _resized(p, (height, width))
-                p = p[:, ::down, ::along] * share
+                x = np.array(scaled[:, ::down, ::along], order="C")  # a copy: on PyTorch, Keras holds it for a while
+                p = _resized(self._run(self._to_probabilities, x), size)[:, ::down, ::along] * share
                 total = p if total is None else np.add(total, p, out=total)
         return total
+
+    def _run(self, run: Run, images: np.ndarray) -> np.ndarray:
+        """Runs the network on images that are padded to the sizes that it takes or was compiled for."""
+        count, height, width = images.shape[:3]
+        below, beside = ((side or given) - given for side, given in zip(self.size, (height, width), strict=True))
+        if below < 0 or beside < 0:
+            takes = "x".join("any" if side is None else str(side) for side in self.size)
+            tile = min(side for side in self.size if side) // STEP * STEP
+            raise ValueError(
+                f"{self.model.name} takes images of {takes} pixels, got {height}x{width}: "
+                f"cut larger images into tiles, tile={tile}, at no scale above 1"
+            )
+        if below or beside:
+            images = np.pad(images, [(0, 0), (0, below), (0, beside), (0, 0)], mode="edge")
+        if keras.backend.backend() == "jax":  # which compiles the network for each batch size
+            images = np.pad(images, [(0, (1 << (count - 1).bit_length()) - count), (0, 0), (0, 0), (0, 0)])
+        found = run(images)
+        if found.shape[1:3] != images.shape[1:3]:
+            raise ValueError(
+                f"{self.model.name} gives {found.shape[1]}x{found.shape[2]} labels for {height}x{width} pixels: "
+                "Predictor needs a label for every pixel"
+            )
+        return found[:count, :height, :width]
 
     def _refined(self, image: np.ndarray, p: np.ndarray) -> np.ndarray:
         if self.crf is None:
@@ -265,13 +310,7 @@ class Predictor:
 
 
 def _resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if images.shape[1:3] == size:
+        return images
     images = ops.cast(images, "float32")
     return ops.convert_to_numpy(ops.image.resize(images, size, interpolation="bilinear", data_format="channels_last"))
-
-
-def _filled(images: np.ndarray) -> np.ndarray:
-    """Fills a batch to a power of two on JAX, which compiles each batch size anew."""
-    if keras.backend.backend() != "jax":
-        return images
-    missing = (1 << (len(images) - 1).bit_length()) - len(images)
-    return np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])

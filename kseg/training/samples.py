@@ -1,4 +1,4 @@
-"""A few images of a split beside their labels and what models predict."""
+"""Pictures of a few images of a split, their labels, and the predictions of models."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,19 +7,20 @@ import keras
 import numpy as np
 
 from kseg import data, visualize
-from kseg.training.evaluation import labeller
+from kseg.inference import Predictor
 
 
 def sample_picture(
     models: Mapping[str, keras.Model], split: data.Dataset, places: np.ndarray, **options: Any
 ) -> np.ndarray:
-    """Draws a row an image: the image, its label, and what each model predicts.
+    """Draws one row per image: the image, its label, and the prediction of each model.
 
     Args:
-        models: By the titles of their columns.
-        split: Where the images come from.
-        places: Which of its images, e.g. `np.linspace(0, len(split) - 1, 4)`; each once, fractions are cut off.
-        **options: As in `kseg.visualize.grid`.
+        models: Models by the titles of their columns.
+        split: The data set that holds the images.
+        places: Indices of the images, e.g. `np.linspace(0, len(split) - 1, 4)`; fractions are cut off, and an index
+            that occurs twice is drawn once.
+        **options: Options of `kseg.visualize.grid`.
 
     Returns:
         uint8 `(H, W, 3)`.
@@ -31,9 +32,10 @@ def sample_picture(
         >>> sample_picture({"untrained": model}, streets, [0, 0.5, 1]).shape[2]
         3
     """
+    predictors = [Predictor(model, tile=1024) for model in models.values()]
     rows = []
     for place in np.unique(np.asarray(places, int)):
         image, label = split[int(place)]
-        predicted = [labeller(model).predict_on_batch(image[None])[0] for model in models.values()]
+        predicted = [predictor(image) for predictor in predictors]
         rows.append([image, *(visualize.colorize(mask, split.palette) for mask in (label, *predicted))])
     return visualize.grid(rows, titles=["image", "label", *models], **options)

@@ -63,20 +63,6 @@ def test_scales_return_to_the_size_of_the_image():
     np.testing.assert_allclose(Predictor(model, scales=(0.5, 1, 1.5)).probabilities(even), plain, atol=1e-5)
 
 
-class Spy:
-    """Stands for a model and keeps the shapes that went through it."""
-
-    def __init__(self, model):
-        self.model, self.shapes = model, []
-
-    def __getattr__(self, name):
-        return getattr(self.model, name)
-
-    def predict_on_batch(self, x):
-        self.shapes.append(x.shape)
-        return self.model.predict_on_batch(x)
-
-
 def test_a_broken_file_stops_nothing(tmp_path):
     for name in ("b.png", "c.jpg"):
         Image.fromarray(photo()).save(tmp_path / name)
@@ -94,11 +80,12 @@ def test_consecutive_images_of_one_size_share_a_batch_and_keep_their_order():
     small = [photo()[:9] // (1 + index) for index in range(5)]
     large = [photo(), photo() // 2]
     sources = [*small[:3], "missing.png", *small[3:], *large, np.zeros((64, 40, 3), "uint8")]
-    spy = Spy(pointwise())
-    predictor = Predictor(spy, tile=32)
+    predictor, shapes = Predictor(pointwise(), tile=32), []
+    run = predictor._run
+    predictor._run = lambda network, images: shapes.append(images.shape) or run(network, images)
     found = list(predictor.many(sources, batch_size=2))
     assert [each.source is wanted for each, wanted in zip(found, sources, strict=True)] == [True] * 9
-    assert [shape[0] for shape in spy.shapes] == [2, 1, 2, 2, *[1] * 4]  # the last one is cut into tiles
+    assert [shape[0] for shape in shapes] == [2, 1, 2, 2, *[1] * 4]  # the last one is cut into tiles
     assert isinstance(found[3].error, FileNotFoundError)
     for source, image, label, _ in found[:3] + found[4:]:
         np.testing.assert_array_equal(image, source)
@@ -244,29 +231,78 @@ def test_an_image_that_the_net_cannot_take_stops_nothing():
     """A net that fails on one size, with an error of its own."""
     model = pointwise()
     predictor = Predictor(model)
-    predict = predictor._predict
+    run = predictor._run
 
-    def picky(images):
+    def picky(network, images):
         if images.shape[2] == 5:
             raise RuntimeError("out of memory")
-        return predict(images)
+        return run(network, images)
 
-    predictor._predict = picky
+    predictor._run = picky
     small = photo()[:4, :5]
     found = list(predictor.many([photo(), small, small, photo()], batch_size=2))
     assert [each.label is not None for each in found] == [True, False, False, True]
     assert [str(each.error) for each in found[1:3]] == ["out of memory"] * 2
 
 
-def test_models_that_do_not_fit_are_refused():
-    image = keras.Input((None, None, 3))
+def test_models_that_do_not_fit_are_refused_with_the_cure():
+    image, gray = keras.Input((None, None, 3)), keras.Input((None, None, 1))
     shrinking = keras.Model(image, keras.layers.Conv2D(2, 3)(image), name="shrinking")
     with pytest.raises(ValueError, match="shrinking gives 10x15 labels for 12x17 pixels: Predictor needs a label"):
         Predictor(shrinking)(photo())
-    with pytest.raises(ValueError, match="several outputs"):
-        Predictor(keras.Model(image, [image, image]))
-    five = keras.Input((None, None, 5))
-    with pytest.raises(ValueError, match="images of 5 channels: Predictor knows 3 and 1"):
-        Predictor(keras.Model(five, five))
-    with pytest.raises(ValueError, match="tile must be a multiple of 32, got 100"):
-        Predictor(pointwise(), tile=100)
+
+    class Mine(keras.Model):
+        def call(self, x):
+            return x
+
+    mine = Mine(name="mine")
+    mine(photo()[None])
+    for model, error, told in (
+        (mine, ValueError, r"mine is a subclassed or unbuilt model, .* keras\.Model\(x, model\(x\)\)"),
+        (keras.Sequential([keras.layers.Conv2D(2, 1)]), ValueError, "unbuilt"),
+        (keras.Model([image, gray], image + gray), ValueError, "has 2 inputs: give it one image that is split inside"),
+        (keras.Model(image, [image, image]), ValueError, r"several outputs: .*keras\.Model\(model\.inputs, model"),
+        (keras.Model(image, keras.layers.GlobalAveragePooling2D()(image)), ValueError, r"maps .* to \(None, 3\)"),
+        ("best.safetensors", TypeError, r"must be a keras\.Model, got 'best\.safetensors': kseg\.zoo\.load"),
+    ):
+        with pytest.raises(error, match=told):
+            Predictor(model)
+    for options, told in (
+        ({"tile": 100}, "tile must be a multiple of 32, got 100"),
+        ({"threshold": 0.3}, "threshold needs a model with one output channel, .* has 3"),
+        ({"scales": ()}, "scales must be positive"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            Predictor(pointwise(), **options)
+
+
+def test_a_model_of_other_channels_takes_arrays():
+    image = keras.Input((None, None, 5))
+    predictor = Predictor(keras.Model(image, image))
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 5)).astype("uint8")
+    np.testing.assert_array_equal(predictor(pixels), pixels.argmax(-1))
+    for wrong in (photo(), "a.png"):
+        with pytest.raises(ValueError, match=r"takes arrays \(H, W, 5\)"):
+            predictor(wrong)
+
+
+def test_a_model_of_fixed_size_pads_smaller_images_and_names_the_tile_for_larger_ones():
+    image = keras.Input((32, 48, 3), name="image")
+    model = keras.Model(image, keras.layers.Conv2D(3, 1)(image / 255))
+    free = keras.Input((None, None, 3))
+    anysize = keras.Model(free, model.layers[-1](free / 255))
+    np.testing.assert_array_equal(Predictor(model)(photo()), Predictor(anysize)(photo()))
+    large = np.random.default_rng(1).integers(0, 256, (50, 70, 3)).astype("uint8")
+    with pytest.raises(ValueError, match=r"takes images of 32x48 pixels, got 50x70: cut larger .* tiles, tile=32"):
+        Predictor(model)(large)
+    tiled = Predictor(model, tile=32).probabilities(large)
+    np.testing.assert_allclose(tiled, Predictor(anysize).probabilities(large), atol=1e-5)
+
+
+def test_images_of_many_sizes_trace_one_graph_and_nothing_is_warned(caplog):
+    predictors = [Predictor(keras.Sequential([keras.Input((None, None, 3)), pointwise()])) for _ in range(7)]
+    for index, predictor in enumerate(predictors):
+        for size in range(1, 4):
+            predictor(photo()[: index + size, : 9 + size])
+            predictor.probabilities(photo()[: index + size, : 9 + size])
+    assert "retracing" not in caplog.text

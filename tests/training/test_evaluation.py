@@ -2,9 +2,10 @@ import keras
 import numpy as np
 import pytest
 
+from kseg import metrics
 from kseg.data import Dataset
-from kseg.metrics import gives_logits
-from kseg.training import evaluate, evaluation
+from kseg.inference import Predictor, labeling
+from kseg.training import evaluate
 
 
 class Drawn(Dataset):
@@ -54,14 +55,66 @@ def test_the_confusion_matrix_counts_every_labelled_pixel_once(batch_size):
     assert scores["images"] == 3
 
 
-def test_sizes_are_gathered_and_short_batches_are_filled_a_little(monkeypatch):
-    """Of 4x4: one of 4, and one more image filled to it; of 4x8: 1 of 2; of 8x8: one at a time, for its pixels."""
-    given = []
-    model = channels()
-    monkeypatch.setattr(evaluation, "labeller", lambda model: model)
-    monkeypatch.setattr(model, "predict_on_batch", lambda x: given.append(x.shape[:3]) or x.argmax(-1))
-    evaluate(model, Drawn(sizes=((4, 4), (8, 8), (4, 8), (4, 4), (4, 4), (8, 8), (4, 4), (4, 4))), batch_size=4)
-    assert given == [(4, 4, 4), (4, 4, 4), (1, 4, 8), (1, 8, 8), (1, 8, 8)]
+@pytest.fixture
+def shapes(monkeypatch):
+    """The shapes of the batches that pass through a network."""
+    shapes, run = [], Predictor._run
+
+    def recorded(self, function, images):
+        shapes.append(images.shape[:3])
+        return run(self, function, images)
+
+    monkeypatch.setattr(Predictor, "_run", recorded)
+    return shapes
+
+
+def test_images_of_one_size_share_batches_that_are_bounded_by_pixels(shapes, monkeypatch):
+    model, dataset = channels(), Drawn(sizes=((4, 4), (8, 8), (4, 8), (4, 4), (4, 4), (8, 8), (4, 4), (4, 4)))
+    expected = evaluate(model, dataset)["confusion_matrix"]
+    for pixels, wanted in (
+        (2**21, [(3, 4, 4), (2, 4, 4), (1, 4, 8), (2, 8, 8)]),
+        (64, [(3, 4, 4), (2, 4, 4), (1, 4, 8), (1, 8, 8), (1, 8, 8)]),
+        (1, [*[(1, 4, 4)] * 5, (1, 4, 8), (1, 8, 8), (1, 8, 8)]),
+    ):
+        shapes.clear()
+        monkeypatch.setattr(labeling, "PIXELS", pixels)
+        assert evaluate(model, dataset, batch_size=4)["confusion_matrix"] == expected
+        assert shapes == wanted
+
+
+def test_images_beyond_the_bound_are_cut_into_tiles(shapes, monkeypatch):
+    dataset = Drawn(sizes=((40, 70), (20, 30)))
+    expected = evaluate(channels(), dataset)["confusion_matrix"]
+    shapes.clear()
+    monkeypatch.setattr(labeling, "PIXELS", 40 * 70 - 1)
+    monkeypatch.setattr(labeling, "TILE", 32)
+    assert evaluate(channels(), dataset)["confusion_matrix"] == expected
+    assert shapes[0] == (1, 20, 30) and max(max(shape) for shape in shapes[1:]) == 32
+
+
+@pytest.mark.parametrize(("sizes", "cure"), [([(8, 8)] * 2, "lower batch_size, now 8"), ([(8, 8)], "e.g. tile=512")])
+def test_memory_that_runs_out_is_one_line_with_the_cure(sizes, cure, monkeypatch):
+    def full(*_):
+        raise RuntimeError("RESOURCE_EXHAUSTED: failed to allocate")
+
+    monkeypatch.setattr(Predictor, "_run", full)
+    with pytest.raises(MemoryError, match=f"memory ran out on {len(sizes)} images of 8x8 pixels of drawn: .*{cure}"):
+        evaluate(channels(), Drawn(sizes=sizes))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"flip": "both", "scales": (1.0, 1.5)}, {"tile": 32, "crf": {"iterations": 1}}]
+)
+def test_a_predictor_and_a_function_are_scored_as_they_label(options):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(3, 3, padding="same")(image / 255))
+    dataset, predictor = Drawn(sizes=((40, 33), (12, 20), (12, 20))), Predictor(model, **options)
+    wanted = sum(metrics.confusion_matrix(label, predictor(image), 3) for image, label in dataset.pairs).tolist()
+    assert evaluate(predictor, dataset)["confusion_matrix"] == wanted
+    assert evaluate(lambda image: predictor(image), dataset)["confusion_matrix"] == wanted
+    if not options:
+        assert evaluate(model, dataset)["confusion_matrix"] == wanted
 
 
 def test_names_of_a_loaded_models_operations_are_no_obstacle():
@@ -77,14 +130,14 @@ def test_names_of_a_loaded_models_operations_are_no_obstacle():
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_labels_are_chosen_at_the_scores_own_precision(policy):
+def test_labels_are_chosen_at_the_precision_of_the_scores(policy):
     """Scores of 1.0001 and 1.0002 are one number in half precision."""
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Dense(2, use_bias=True, dtype="float32")(image))
     model.set_weights([np.zeros((3, 2), "float32"), np.float32([1.0001, 1.0002])])
     keras.config.set_dtype_policy(policy)
     try:
-        labels = evaluation.labeller(model).predict_on_batch(np.zeros((1, 4, 4, 3), "uint8"))
+        labels = Predictor(model).labels(np.zeros((1, 4, 4, 3), "uint8"))
     finally:
         keras.config.set_dtype_policy("float32")
     assert labels.dtype == "uint8"
@@ -127,5 +180,5 @@ def test_an_empty_split_and_a_missing_file_are_named(tmp_path):
 
 
 def test_logits_are_told_from_probabilities_by_the_last_layer():
-    assert gives_logits(channels())
-    assert not gives_logits(channels(3, "softmax"))
+    assert metrics.gives_logits(channels())
+    assert not metrics.gives_logits(channels(3, "softmax"))

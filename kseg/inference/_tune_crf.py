@@ -1,4 +1,4 @@
-"""Which parameters of a CRF suit a model: a search on a data set."""
+"""Search for the parameters of a CRF that suit a model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from kseg.data import Dataset
-from kseg.inference.dense_crf import dense_crf
+from kseg.inference._dense_crf import dense_crf
 from kseg.inference.predictor import Predictor
 from kseg.metrics import confusion_matrix, scores
 
@@ -18,7 +18,7 @@ GRID: dict[str, Sequence[float]] = {
     "smoothness": (0, 1, 3),
     "smoothness_xy": (1, 3),
 }
-"""DeepLab's ranges, and weaker fields for nets whose scores are sharp already."""
+"""DeepLab's ranges, and weaker kernels for networks whose predictions are sharp already."""
 
 
 def tune_crf(
@@ -29,24 +29,26 @@ def tune_crf(
     grid: Mapping[str, Sequence[float]] = GRID,
     refine: Callable[..., np.ndarray] = dense_crf,
 ) -> dict[str, Any]:
-    """Finds the parameters of a CRF with which a model's mIoU is greatest, one parameter after the other.
+    """Finds the parameters of a CRF that give a model the highest mIoU, one parameter after the other.
 
-    Each is tried at all its values while the others stay; the best is kept before the next one's turn. Search on
-    images that the model was not trained on: what it has seen it is too sure of.
+    Each parameter is tried at all its values while the others stay fixed, and keeps the best value. Use images that
+    the model was not trained on, because it is overconfident on its training images.
 
     Args:
-        model: A model, or a predictor.
+        model: A model, or a predictor without a CRF.
         dataset: Images and labels, e.g. the validation split.
-        count: Images used, spread over the data set; their probabilities are kept in memory as float16.
-        grid: Values of each parameter; the first parameters matter most. Others keep the defaults of `refine`.
-        refine: From image, probabilities and parameters to probabilities.
+        count: Number of images to use, spread evenly over the data set; their probabilities are kept in memory as
+            float16.
+        grid: Values to try for each parameter, the most important parameter first. Other parameters keep the defaults
+            of `refine`.
+        refine: Function from an image, its probabilities and parameters to refined probabilities.
 
     Returns:
         `options`, for `dense_crf(image, p, **options)`; `miou` with them and `miou_before` without a CRF, both on
-        those images.
+        these images.
 
     Raises:
-        ValueError: The data set or the grid is empty, or the predictor has a CRF already.
+        ValueError: If the data set or the grid is empty, or the predictor has a CRF already.
 
     Example:
         >>> from kseg import data
@@ -58,13 +60,13 @@ def tune_crf(
         (['appearance', 'smoothness'], True)
     """
     if len(dataset) == 0 or count < 1 or not grid or not all(map(len, grid.values())):
-        told = (
-            f"{dataset.name} has {len(dataset)} images, of which {count} are asked for, the grid {len(grid)} parameters"
+        raise ValueError(
+            f"{dataset.name} has {len(dataset)} images, count={count}, and the grid has {len(grid)} parameters: "
+            "each must be 1 or more, and each parameter needs a value"
         )
-        raise ValueError(f"{told}: all need some")
     predictor = model if isinstance(model, Predictor) else Predictor(model)
     if predictor.crf is not None:
-        raise ValueError("the predictor has a CRF already: hand one over without")
+        raise ValueError("the predictor has a CRF already: build it without crf")
     images, labels, found = [], [], []
     for index in np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)):
         image, label = dataset[int(index)]

@@ -1,0 +1,158 @@
+"""The loop over a data set: every image is read once and labeled by one or several models."""
+
+import collections
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias
+
+import keras
+import numpy as np
+
+from kseg.data import Dataset
+from kseg.inference.engine import is_out_of_memory
+from kseg.inference.predictor import Predictor
+from kseg.progress import Reporter
+
+PIXELS = 2**21
+"""Pixels that pass through a network at once: batches hold no more, and larger images are cut into tiles."""
+TILE = 1024
+"""Side of those tiles."""
+
+Model: TypeAlias = keras.Model | Predictor | Callable[[np.ndarray], np.ndarray]
+"""A model, a predictor, or any function from an image `(H, W, C)` to class ids `(H, W)`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """One image of a data set: its index, its label map, and the label map that each model predicted."""
+
+    index: int
+    label: np.ndarray
+    predicted: tuple[np.ndarray, ...]
+
+
+def predictions(
+    dataset: Dataset,
+    models: Sequence[Model],
+    *,
+    batch_size: int = 8,
+    reporter: Reporter | None = None,
+    task: str = "predicting",
+) -> Iterator[Prediction]:
+    """Labels every image of a data set with one or several models.
+
+    Memory is bounded by pixels: a batch holds images of one size with at most `PIXELS` pixels in all, and a model
+    labels larger images in tiles of `TILE` pixels; a `Predictor` uses its own tiles.
+
+    Args:
+        dataset: Images and labels.
+        models: Keras models, predictors, or functions from an image `(H, W, C)` to class ids `(H, W)`.
+        batch_size: Largest number of images per batch.
+        reporter: Shows the progress.
+        task: Text in front of the progress bar.
+
+    Yields:
+        Predictions, sorted by image size.
+
+    Raises:
+        MemoryError: If memory runs out on a batch; the message says what to lower.
+        ValueError: If the data set is empty, its classes are not those of a model, or `batch_size` is below 1.
+
+    Example:
+        >>> from kseg import data
+        >>> streets = data.load("streets", "val", count=2, size=(32, 48))
+        >>> [found.predicted[0].shape for found in predictions(streets, [lambda image: image[..., 0]])]
+        [(32, 48), (32, 48)]
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+    if len(dataset) == 0:
+        raise ValueError(f"{dataset.name} has no images")
+    for model in models:
+        check_classes(model, dataset)
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for index in range(len(dataset)):
+        by_size.setdefault(dataset.size(index), []).append(index)
+    groups = []
+    for size in sorted(by_size):
+        indices, most = by_size[size], max(1, min(batch_size, PIXELS // math.prod(size)))
+        groups += [part.tolist() for part in np.array_split(indices, -(-len(indices) // most))]
+    labelers = [_labeler(model) for model in models]
+    with (reporter or Reporter(quiet=True)).task(task, len(dataset)) as advance:
+        for indices, images, labels in _read(dataset, groups):
+            try:
+                predicted = [label(images) for label in labelers]
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                count, height, width = images.shape[:3]
+                cure = f"lower batch_size, now {batch_size}" if count > 1 else "use smaller tiles, e.g. tile=512"
+                raise MemoryError(
+                    f"memory ran out on {count} images of {height}x{width} pixels of {dataset.name}: {cure}"
+                ) from error
+            yield from map(Prediction, indices, labels, zip(*predicted, strict=True))
+            advance(len(images))
+
+
+def check_classes(model: Model, dataset: Dataset) -> None:
+    """Checks that a model has the classes of a data set.
+
+    Args:
+        model: A model or a predictor; a function is not checked.
+        dataset: The data set.
+
+    Raises:
+        ValueError: If the number of classes or their names differ.
+    """
+    if not isinstance(model, keras.Model | Predictor):
+        return
+    predictor = model if isinstance(model, Predictor) else Predictor(model)
+    if predictor.channels != dataset.num_classes:
+        raise ValueError(
+            f"the model has num_classes={predictor.channels}, {dataset.name} needs {dataset.num_classes} "
+            f"({', '.join(dataset.classes)})"
+        )
+    classes = getattr(predictor.model, "classes", None)
+    if classes and tuple(classes) != tuple(dataset.classes):
+        raise ValueError(
+            f"the model's classes are {', '.join(classes)}; those of {dataset.name} are {', '.join(dataset.classes)}"
+        )
+
+
+def _labeler(model: Model) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
+    """Returns a function that labels a batch."""
+    if not isinstance(model, keras.Model | Predictor):
+        return lambda images: [model(image) for image in images]
+    whole = model if isinstance(model, Predictor) else Predictor(model)
+    tiled = model if isinstance(model, Predictor) else Predictor(model, tile=TILE)
+
+    def label(images: np.ndarray) -> Sequence[np.ndarray]:
+        if images.shape[-1] != whole.bands:  # gray images for an RGB model, say
+            images = np.stack([whole.read(image) for image in images])
+        return (whole if images[0, ..., 0].size <= PIXELS else tiled).labels(images)  # type: ignore[return-value]
+
+    return label
+
+
+def _read(dataset: Dataset, groups: list[list[int]]) -> Iterator[tuple[list[int], np.ndarray, list[np.ndarray]]]:
+    """Reads groups of images of one size in threads, about `4 * PIXELS` pixels ahead."""
+    waiting: collections.deque[tuple[list[int], list[Future]]] = collections.deque()
+    rest, ahead = iter(groups), 0
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        while True:
+            while (ahead < 4 * PIXELS or not waiting) and (group := next(rest, None)):
+                waiting.append((group, [pool.submit(dataset.__getitem__, index) for index in group]))
+                ahead += len(group) * math.prod(dataset.size(group[0]))
+            if not waiting:
+                return
+            indices, futures = waiting.popleft()
+            ahead -= len(indices) * math.prod(dataset.size(indices[0]))
+            images, labels = zip(*(future.result() for future in futures), strict=True)
+            del futures
+            yield indices, np.stack(images), list(labels)
+    finally:
+        pool.shutdown(cancel_futures=True)
