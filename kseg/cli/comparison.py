@@ -38,7 +38,7 @@ def compare(
         models = [zoo.load(weights) for weights in (a, b)]
         _refuse_others(*models)
         dataset = open_dataset(data, split, models[0], ignore=ignore, data_root=data_root)
-        found = inference.compare(*models, dataset, count=count, batch_size=batch_size, progress=True)
+        found = inference.compare(models[0], models[1], dataset, count=count, batch_size=batch_size, progress=True)
         scores = [metrics.scores(matrix) for matrix in (found.matrix_a, found.matrix_b)]
         console = rich.console.Console(highlight=False, soft_wrap=True)
         console.print(f"A  {a}\nB  {b}", markup=False)
