@@ -23,7 +23,7 @@ def grid(
     """Arranges pictures in rows and columns, for example image | label | prediction.
 
     Args:
-        rows: Images `(H, W, 3)` or gray, row by row. Sizes and row lengths may differ; label maps go through `colorize`.
+        rows: Images `(H, W, 3)` or gray, row by row; apply `colorize` to label maps. Sizes and row lengths may differ.
         titles: Texts above the columns.
         names: Texts to the left of the rows.
         footer: A picture below all others, such as a `legend`.

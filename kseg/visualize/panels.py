@@ -107,9 +107,7 @@ def probability_panels(
         raise ValueError(f"{len(classes)} classes do not fit probabilities of {channels} channels")
     low, high = probabilities.min(initial=0), probabilities.max(initial=1)
     if not (low >= -0.001 and high <= 1.001):
-        raise ValueError(
-            f"probabilities must be from 0 to 1, got {low:.3g} to {high:.3g}: apply a softmax to logits first"
-        )
+        raise ValueError(f"probabilities must be from 0 to 1, got {low:.3g} to {high:.3g}: apply softmax to logits")
     size = _size(image.shape, panel_width)
     dimmed = dim(np.asarray(Image.fromarray(image).resize(size, BOX)))
     panels = []

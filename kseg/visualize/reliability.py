@@ -57,7 +57,7 @@ def reliability_diagram(result: Mapping[str, Any], *, side: int = 320) -> np.nda
         left = np.linspace(0, 1, len(pixels) + 1)[:-1]
 
         def bars(axes: Any, values: np.ndarray, color: Any, bottom: Any = 0) -> Any:
-            look = {"color": np.divide(color, 255), "antialiased": False}
+            look = {"color": f"#{bytes(color).hex()}", "antialiased": False}
             return axes.bar(left, values, 1 / len(pixels), bottom, align="edge", **look)
 
         handles = [
@@ -70,9 +70,7 @@ def reliability_diagram(result: Mapping[str, Any], *, side: int = 320) -> np.nda
         above.set(xlim=(0, 1), ylim=(0, 1))
         bars(below, share, SHARE)
         below.set(xlabel="confidence", ylabel="pixels, %", ylim=(0, max(share.max(), 1)))
-        names = ["accuracy", "overconfident", "underconfident"]
-        figure.legend(
-            handles, names, loc="upper center", bbox_to_anchor=(0.5, -BELOW / height), ncols=3, columnspacing=1
-        )
+        names, place = ["accuracy", "overconfident", "underconfident"], (0.5, -BELOW / height)
+        figure.legend(handles, names, loc="upper center", bbox_to_anchor=place, ncols=3, columnspacing=1)
 
     return drawn(paint, side, height)

@@ -82,9 +82,7 @@ def test_what_does_not_fit_is_refused():
         probability_panels(image, np.zeros((4, 4, 1)), NAMES)
     with pytest.raises(ValueError, match=r"its probabilities have shape \(4, 4\)"):
         probability_panels(image, np.zeros((4, 4)), NAMES)
-    with pytest.raises(
-        ValueError, match="probabilities must be from 0 to 1, got -2 to 1: apply a softmax to logits first"
-    ):
+    with pytest.raises(ValueError, match="probabilities must be from 0 to 1, got -2 to 1: apply softmax to logits"):
         probability_panels(image, np.full((4, 4, 4), -2.0), NAMES)
     with pytest.raises(ValueError, match="got nan to nan"):
         probability_panels(image, np.full((4, 4, 4), np.nan), NAMES)
