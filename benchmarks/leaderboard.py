@@ -2,13 +2,13 @@
 
 import inspect
 import io
-import math
 import pathlib
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import filelock
 import keras
 import numpy as np
 import pandas as pd
@@ -18,7 +18,6 @@ from benchmarks.machine import current_commit, device
 from benchmarks.suite import Suite
 from benchmarks.tables import markdown, shown
 from kseg import data, download, metrics, pretrained, zoo
-from kseg.download.lock import locked
 from kseg.encoders import bsds500
 from kseg.inference import Predictor
 from kseg.training import Recipe
@@ -234,7 +233,7 @@ def add(path: pathlib.Path, new: Mapping[str, Any]) -> None:
         new: What `row` returned.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path, patience=math.inf):
+    with filelock.FileLock(path.with_name(f".{path.name}.lock")):
         old = read(path)
         rows = pd.DataFrame([*old.to_dict("records"), new])
         columns = [*new, *(column for column in old.columns if column not in new)]
@@ -262,7 +261,7 @@ def fill(path: pathlib.Path) -> int:
         for recipe in suite.recipes.values():
             seeded = [recipe.model_copy(update={"seed": seed}) for seed in (recipe.seed, *suite.seeds)]
             known |= {each.hash(): (suite, each) for each in seeded}
-    with locked(path, patience=math.inf):
+    with filelock.FileLock(path.with_name(f".{path.name}.lock")):
         board = read(path)
         classes = sum(column.startswith("iou_") for column in board)
         rows = board.to_dict("records")

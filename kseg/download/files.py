@@ -1,115 +1,184 @@
-"""Single files: from the first server that has the right one, into the cache."""
+"""Single files, downloaded by pooch into the cache."""
 
 import contextlib
+import errno
 import hashlib
-import secrets
-from collections.abc import Iterator, Sequence
+import os
+import sys
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from kseg.download.lock import locked
-from kseg.download.transfer import TransferError, download, home, told
+from kseg.progress import Reporter
+
+CHUNK = 1 << 18
+TIMEOUT = 60  # seconds without a byte
+MEGABYTE = 10**6
+
+
+class TransferError(OSError):
+    """The server or the network failed, not this machine: another address may work."""
+
+
+def home() -> Path:
+    """Returns the folder of downloads: the environment variable `KSEG_HOME`, or `~/.cache/kseg`.
+
+    Raises:
+        FileNotFoundError: If the user has no home folder.
+    """
+    named = os.environ.get("KSEG_HOME") or "~/.cache/kseg"
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        raise FileNotFoundError(f"there is no home folder for {named}: set KSEG_HOME to a folder") from None
 
 
 def fetch(
     url: str | Sequence[str], *, sha256: str, size: int | None = None, folder: str = "weights", name: str | None = None
 ) -> Path:
-    """Downloads one file into a folder of `home()`, verified, unless it is there already.
+    """Downloads one file into a folder of `home()` and verifies it, unless it is already there.
 
-    A download that broke off goes on at the next call if `sha256` is known. Of several processes one downloads, the
-    others wait for it.
+    If several processes ask for the same file, one downloads it and the others wait.
 
     Args:
-        url: The file, or several addresses of it, tried in this order.
-        sha256: Its SHA-256, in hexadecimal digits, or how that begins (PyTorch's addresses hold the first eight); empty
-            where nobody knows it: then whatever comes whole, in one piece, is kept.
-        size: Its bytes, where they are known.
-        folder: The name of the folder in `home()`.
-        name: The name of the file there; `None` takes the one in the address.
+        url: Address of the file, or several addresses of it, tried in this order.
+        sha256: SHA-256 of the file in hexadecimal digits, or its first digits (PyTorch's addresses contain eight). An
+            empty string accepts any complete file.
+        size: Size of the file in bytes, if known.
+        folder: Name of the folder in `home()`.
+        name: Name of the file in that folder; None takes it from the first address.
 
     Returns:
-        The path of the file.
+        Path of the file.
 
     Raises:
-        TransferError: If the servers or the network fail, or none has the file that is expected.
-        OSError: If the disk is full or the folder cannot be written. In no case is there a wrong file afterwards.
+        TransferError: If the servers or the network fail, or no server has the expected file.
+        OSError: If the disk is full or the folder cannot be written. A wrong file never remains.
     """
     urls = [url] if isinstance(url, str) else list(url)
     path = home() / folder / (name or PurePosixPath(urls[0]).name)
     if is_whole(path, sha256, size):
         return path
-    with writing(path) as alone:
-        if not (alone and is_whole(path, sha256, size)):  # else another process was quicker
-            _first(urls, path, sha256, size, alone=alone)
+    with writing(path):
+        part = path.with_name(f".{path.name}.part")
+        failures: list[str] = []
+        try:
+            while not is_whole(path, sha256, size):  # another process may have downloaded it
+                if len(failures) == len(urls):
+                    raise TransferError("; ".join(failures))
+                try:
+                    _verified(urls[len(failures)], part, sha256, size).replace(path)
+                except TransferError as error:
+                    failures.append(str(error))
+        finally:
+            part.unlink(missing_ok=True)
     return path
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[bool]:
-    """Makes a file's folder and holds the file's lock while the block writes it.
+def writing(path: Path) -> Iterator[None]:
+    """Creates the folder of a file and holds the lock of the file while the block writes it.
 
     Args:
-        path: The file. Another process may have written it meanwhile: look again inside.
-
-    Yields:
-        Whether the lock is held, as `locked` does.
+        path: The file. Check inside the block whether another process has written it.
 
     Raises:
-        OSError: The disk is full or the folder cannot be written: in one line, with what to do.
+        OSError: If the disk is full or the folder cannot be written, in one line with a cure.
     """
-    with told(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path) as alone:
-            yield alone
+    import filelock
 
-
-def _first(urls: list[str], path: Path, sha256: str, size: int | None, *, alone: bool) -> None:
-    """Fetches from the first address that works.
-
-    The part is named after the file's sum: it is never taken for one of another file. Without a sum nobody would notice
-    two halves of different files, so nothing is taken up; without a lock the part belongs to this process.
-    """
-    own = (sha256[:12] or "new") if alone else secrets.token_hex(6)
-    aside = path.with_name(f".{path.name}.{own}")
-    part = path.with_name(f"{aside.name}.part") if alone and sha256 else None
-    faults = []
     try:
-        for url in urls:
-            try:
-                _verified(url, aside, part, sha256, size).replace(path)
-                return
-            except TransferError as error:
-                faults.append(str(error))
-    except OSError:
-        if part is not None:  # the disk is full: what came would only be in the way
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+        try:
+            held = lock.acquire(timeout=0)
+        except filelock.Timeout:
+            print(f"waiting for another process that writes {path.name}", file=sys.stderr)
+            held = lock.acquire()
+        with held:
+            yield
+    except TransferError:
         raise
-    finally:
-        aside.unlink(missing_ok=True)
-    raise TransferError("; ".join(faults))
+    except OSError as error:
+        cure = "nothing was kept, {}set KSEG_HOME to another folder"
+        if error.errno == errno.ENOSPC:
+            cure = cure.format("free some or ")
+            raise OSError(error.errno, f"the disk is full: {path.parent} has no room; {cure}") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            reason, cure = os.strerror(error.errno), cure.format("")
+            raise OSError(error.errno, f"cannot write to {path.parent} ({reason}); {cure}") from error
+        raise
 
 
-def _verified(url: str, aside: Path, part: Path | None, sha256: str, size: int | None) -> Path:
-    while True:
-        resumed = part is not None and part.exists()
-        file = download(url, aside, size=size, part=part)
-        found = file_sha256(file)
-        if found.startswith(sha256.lower()):
-            return file
-        file.unlink()
-        if not resumed:  # else the two halves may not belong together: once more, from the start
-            sums = f"SHA-256 {found} instead of {sha256}"
-            raise TransferError(f"{url}: the file is not the one expected: {sums}; nothing was kept")
+def download(url: str, path: Path) -> None:
+    """Downloads an address into a file, with a progress bar; the caller removes the file if this fails."""
+    from pooch import HTTPDownloader
+    from requests.exceptions import HTTPError, RequestException
+
+    with contextlib.ExitStack() as stack, path.open("wb") as file:
+        if url.startswith("file:"):
+            file.write(_local(url))
+            return
+        bar = _Bar(PurePosixPath(url).name, stack)
+        try:
+            HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUT)(url, file, None)
+        except HTTPError as error:
+            raise TransferError(f"{url}: the server answered {str(error).partition(' for url')[0]}") from error
+        except (RequestException, ValueError) as error:
+            cause = error.args[0] if error.args else error  # requests wraps the errors of urllib3
+            reason = getattr(cause, "reason", None) or next(iter(getattr(cause, "args", ())), cause)
+            raise TransferError(f"{url}: the download failed ({reason}); nothing was kept, try again") from error
+
+
+def _local(url: str) -> bytes:
+    try:
+        return Path(urllib.request.url2pathname(urllib.parse.urlsplit(url).path)).read_bytes()
+    except OSError as error:
+        raise TransferError(f"{url}: the file cannot be read ({error.strerror})") from error
+
+
+def _verified(url: str, path: Path, sha256: str, size: int | None) -> Path:
+    """Downloads an address into a file and returns its path if it is the expected file."""
+    download(url, path)
+    if not is_whole(path, sha256, size):
+        found = f"{path.stat().st_size} bytes with SHA-256 {file_sha256(path)}"
+        expected = f"{'' if size is None else f'{size} bytes with '}SHA-256 {sha256 or 'unknown'}"
+        raise TransferError(f"{url}: the file is not the one expected: {found} instead of {expected}; nothing was kept")
+    return path
 
 
 def is_whole(path: Path, sha256: str, size: int | None = None) -> bool:
-    """Returns whether a file is there and is the one expected; the arguments are those of `fetch`."""
+    """Returns whether a file exists and is the expected one; see `fetch` for the arguments."""
     if not path.is_file() or (size is not None and path.stat().st_size != size):
         return False
     return not sha256 or file_sha256(path).startswith(sha256.lower())
 
 
 def file_sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file."""
+    """Returns the SHA-256 of a file in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Bar:
+    """The progress bar that pooch calls: it sets `total` to the length that the server announces, 0 if it does not."""
+
+    total = 0
+
+    def __init__(self, name: str, stack: contextlib.ExitStack):
+        self.name, self.stack = name, stack
+        self.advance: Callable[[float], None] | None = None
+
+    def update(self, count: int) -> None:
+        if self.advance is None:
+            task = Reporter().task(f"downloading {self.name}, MB", -(-self.total // MEGABYTE) or None)
+            self.advance = self.stack.enter_context(task)
+        self.advance(count / MEGABYTE)
+
+    def reset(self) -> None:
+        """Pooch resets the bar in the end and fills it, whatever the chunks add up to."""
+        self.advance = lambda _: None
+
+    def close(self) -> None:
+        pass

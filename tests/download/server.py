@@ -1,6 +1,5 @@
-"""A server of our own on this machine, with the faults of real ones."""
+"""A server on this machine, with the faults of real ones."""
 
-import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,16 +8,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Server:
     """Serves `content` under every path.
 
-    `ranges` says whether it knows partial answers; `cuts` after how many bytes it hangs up, one for each coming
-    request; `stop` after how many it falls silent; `status` what it answers; `announced` the length it claims, -1 none;
-    `pause` seconds before every half of the body. `asked` collects `(path, Range)` of the requests.
+    Attributes:
+        cut: Number of bytes after which it closes the connection, None for all.
+        silent: Number of bytes after which it sends nothing more, None for all.
+        status: Status of every answer.
+        announced: Length that it announces; -1 announces none, None the true one.
+        pause: Seconds before each half of the body.
+        asked: Paths of the requests.
     """
 
     def __init__(self, content: bytes = b""):
-        self.content, self.ranges, self.cuts, self.stop = content, True, [], None
-        self.status, self.announced, self.pause = 200, None, 0.0
-        self.asked: list[tuple[str, str | None]] = []
-        self.open = threading.Event()
+        self.content, self.status, self.announced, self.pause = content, 200, None, 0.0
+        self.cut = self.silent = None
+        self.asked: list[str] = []
+        self.closing = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -35,34 +38,24 @@ class Server:
         self.thread.start()
 
     def answer(self, request):
-        asked = request.headers.get("Range")
-        self.asked.append((request.path, asked))
+        self.asked.append(request.path)
         if self.status != 200:
             request.send_error(self.status)
             return
-        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and self.ranges else 0
-        if start >= len(self.content) > 0:
-            request.send_error(416)
-            return
-        body = self.content[start:]
-        request.send_response(206 if start else 200)
-        if start:
-            request.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
+        request.send_response(200)
         if self.announced != -1:
-            request.send_header("Content-Length", str(self.announced or len(body)))
+            request.send_header("Content-Length", str(self.announced or len(self.content)))
         request.end_headers()
-        sent = (
-            body[: self.cuts.pop(0)] if self.cuts else body[: None if self.stop is None else max(0, self.stop - start)]
-        )
+        sent = self.content[: self.cut if self.silent is None else self.silent]
         half = len(sent) // 2
         for part in (sent[:half], sent[half:]):
             time.sleep(self.pause)
             request.wfile.write(part)
-        if self.stop is not None:
-            self.open.wait(10)  # says no more, and does not hang up
+        if self.silent is not None:
+            self.closing.wait(10)
 
     def close(self):
-        self.open.set()
+        self.closing.set()
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()

@@ -49,7 +49,7 @@ def test_a_published_checkpoint_is_fetched_converted_and_kept(network, address, 
     assert model.classes[15] == "person" and model.palette[15] == (192, 128, 128)
     address.unlink()
     pytorch.assert_same([zoo.load("torchvision/fcn_resnet18").predict(pixels, verbose=0)], expected)
-    assert [file.suffix for file in (tmp_path / "home" / "weights").iterdir()] == [".safetensors"]
+    assert {file.suffix for file in (tmp_path / "home" / "weights").iterdir()} == {".safetensors", ".lock"}
 
 
 def test_its_head_starts_afresh_for_other_classes(address):
