@@ -1,1 +1,6 @@
-"""Other people's weight files, read into NumPy arrays without running anything that they contain."""
+"""Weight files of other libraries, read into NumPy arrays without running any code that they contain."""
+
+from kseg.checkpoints.names import Rules, below, rename, within
+from kseg.checkpoints.reader import read
+
+__all__ = ["Rules", "below", "read", "rename", "within"]

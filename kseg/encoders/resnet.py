@@ -1,17 +1,18 @@
-"""ResNet v1.5, the form of torchvision, timm and segmentation-models-pytorch, whose weight files it takes.
+"""ResNet v1.5, as in torchvision, timm and segmentation-models-pytorch, whose weight files it loads.
 
-v1.5 halves the size in the bottleneck's 3x3 convolution; the paper, and keras.applications (`resnet50_v1` here), in the
-1x1 convolution before it. Padding is symmetric, as PyTorch pads, at odd and at even sizes.
+In v1.5, the 3x3 convolution of a bottleneck halves the size; in the paper and in keras.applications (`resnet50_v1`
+here), the 1x1 convolution before it does. Padding is symmetric, as in PyTorch, for odd and for even sizes.
 """
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
+import numpy as np
 
-from kseg import download, pretrained
-from kseg.checkpoints import reader, torchvision
+from kseg import checkpoints, download, pretrained
 from kseg.encoders.atrous import check_multi_grid
-from kseg.encoders.channels import adapt_kernel, normalization
+from kseg.encoders.channels import IMAGENET, adapt_kernel
 from kseg.layers.convolution import NORM_EPSILON, NORM_MOMENTUM
 
 # Blocks of the four stages, and whether they are bottlenecks: 1x1, 3x3, 1x1 with four times the channels.
@@ -24,7 +25,7 @@ VARIANTS = {
 }
 
 # torchvision's ImageNet weights (IMAGENET1K_V1); the eight digits in a name are the first of the file's SHA-256.
-IMAGENET = {
+ADDRESSES = {
     "resnet18": "https://download.pytorch.org/models/resnet18-f37072fd.pth",
     "resnet34": "https://download.pytorch.org/models/resnet34-b627a593.pth",
     "resnet50": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
@@ -32,8 +33,15 @@ IMAGENET = {
     "resnet152": "https://download.pytorch.org/models/resnet152-394f9c45.pth",
 }
 
-MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
-DEVIATION = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+RULES: checkpoints.Rules = (
+    (r"conv1", "conv1"),
+    (r"bn1", "norm1"),
+    (r"layer(\d)\.(\d+)\.conv(\d)", r"layer\1_\2_conv\3"),
+    (r"layer(\d)\.(\d+)\.bn(\d)", r"layer\1_\2_norm\3"),
+    (r"layer(\d)\.(\d+)\.downsample\.0", r"layer\1_\2_shortcut_conv"),
+    (r"layer(\d)\.(\d+)\.downsample\.1", r"layer\1_\2_shortcut_norm"),
+)
+"""From the modules of torchvision, timm and segmentation-models-pytorch to the layers of this network."""
 
 
 def build(
@@ -47,23 +55,24 @@ def build(
 ) -> keras.Model:
     """Builds a ResNet as an encoder: its stem at stride 2, then its four stages at 4, 8, 16 and 32.
 
-    Where a stride becomes dilation, the convolution that loses it keeps the dilation from before, and those after it
-    get the new one: the strided features are found again among the dilated ones, as in torchvision.
+    Where a stride becomes dilation, the convolution that loses the stride keeps the previous dilation rate, and those
+    after it get the new one, as in torchvision: every k-th position of the dilated features equals the strided ones.
 
     Args:
         name: `"resnet18"`, `"resnet34"`, `"resnet50"`, `"resnet101"` or `"resnet152"`.
         input_shape: Height, width and channels of the image, 0 to 255; None where the size varies.
-        weights: `"imagenet"`, which downloads torchvision's file and verifies it, or None for random weights.
+        weights: `"imagenet"`, which downloads and verifies torchvision's file, or None for random weights.
         output_stride: 8, 16 or 32. Strides beyond it become dilation, with the same weights.
-        multi_grid: Factors on the dilation of the last stages' 3x3 convolutions, the last factor on the last one. A
-            factor multiplies the stage's rate, also where the stride was lost, which otherwise keeps the former rate.
-        penultimate: Whether the last stage but one is among the features where its stride has become dilation.
+        multi_grid: Factors for the dilation of the last stages' 3x3 convolutions; the last factor is for the last
+            convolution. A factor multiplies the rate of the stage, also at the convolution that lost its stride.
+        penultimate: Whether the output of the last stage but one is among the features where its stride has become
+            dilation.
 
     Returns:
         A functional model named `encoder` whose output is the list of features, finest first.
 
     Raises:
-        OSError: The ImageNet weights cannot be fetched, or the file is not the published one.
+        OSError: If the ImageNet weights cannot be downloaded, or the file is not the published one.
 
     Reference:
         He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, 2015, https://arxiv.org/abs/1512.03385;
@@ -77,11 +86,11 @@ def build(
     blocks, bottleneck = VARIANTS[name]
     block = _bottleneck if bottleneck else _basic
     image = keras.Input(input_shape, name="image")
-    x = normalization(MEAN, DEVIATION, channels=input_shape[-1])(image)
+    x = IMAGENET.layer(input_shape[-1])(image)
     x = _convolution(x, "conv1", 64, 7, strides=2)
     x = keras.layers.ReLU(name="relu")(_norm(x, "norm1"))
     features = [x]
-    x = keras.layers.ZeroPadding2D(1, name="pool_pad")(x)  # the ReLU before it: no value is below 0
+    x = keras.layers.ZeroPadding2D(1, name="pool_pad")(x)  # zeros do not change the maxima: the values come from a ReLU
     x = keras.layers.MaxPooling2D(3, 2, name="pool")(x)
     rates = _rates(blocks, 1 if bottleneck else 2, output_stride, multi_grid)
     for stage, repeats in enumerate(blocks):
@@ -96,38 +105,60 @@ def build(
         kept.append(features[-2])
     encoder = keras.Model(image, [*kept, features[-1]], name="encoder")
     if weights == "imagenet":
-        load_imagenet(encoder, name)
+        url = ADDRESSES[name]
+        arrays = read(download.fetch(url, sha256=url.rpartition("-")[2].removesuffix(".pth")))
+        arrays["conv1/kernel"] = adapt_kernel(arrays["conv1/kernel"], input_shape[-1])
+        pretrained.load(encoder, arrays)
     return encoder
 
 
-def load_imagenet(encoder: keras.Model, name: str) -> keras.Model:
-    """Fills a ResNet encoder with torchvision's ImageNet weights, which are downloaded once.
+def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads the weight file of a ResNet v1.5 of torchvision or timm.
+
+    `kseg.pretrained.load(model.get_layer("encoder"), read(path))` loads it into the encoder of a model.
 
     Args:
-        encoder: An encoder from `build`, for images of any number of channels.
-        name: As in `build`.
+        path: E.g. `resnet50-0676ba61.pth`, `model.safetensors` or `pytorch_model.bin`.
 
     Returns:
-        The encoder.
+        As `convert`.
 
     Raises:
-        OSError: The file cannot be fetched, or is not the published one.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged or not a weight file.
     """
-    url = IMAGENET[name]
-    file = download.fetch(url, sha256=url.rpartition("-")[2].removesuffix(".pth"))
-    arrays = torchvision.encoder(reader.read(file))
-    arrays["conv1/kernel"] = adapt_kernel(arrays["conv1/kernel"], encoder.input_shape[-1])
-    return pretrained.load(encoder, arrays)
+    return convert(checkpoints.read(path))
+
+
+def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Converts the weights of a ResNet v1.5 of torchvision or timm, without its classifier.
+
+    timm's variants with another stem or shortcut (such as `resnet50d`) do not fit: their tensors keep their names, and
+    loading reports them.
+
+    Args:
+        state: `{name: array}` in PyTorch's layout.
+
+    Returns:
+        `{key: array}` for an encoder from `build`.
+
+    Example:
+        >>> list(convert({"layer1.0.bn1.running_var": np.ones(64), "fc.bias": np.ones(1000)}))
+        ['layer1_0_norm1/moving_variance']
+    """
+    return checkpoints.rename(
+        {name: array for name, array in state.items() if not checkpoints.within(name, "fc")}, RULES
+    )
 
 
 def _stride(stage: int, output_stride: int) -> tuple[int, bool]:
-    """A stage's stride in the original network, and whether it becomes dilation."""
+    """The stride of a stage in the original network, and whether it becomes dilation."""
     stride = 2 if stage else 1
     return stride, stride == 2 and 4 * 2**stage > output_stride
 
 
 def _rates(blocks: Sequence[int], convolutions: int, output_stride: int, multi_grid: Sequence[int]) -> Iterator[int]:
-    """The dilation of every 3x3 convolution, in the order of the network."""
+    """The dilation rates of the 3x3 convolutions, in the order of the network."""
     rates, full, rate = [], [], 1
     for stage, repeats in enumerate(blocks):
         first = rate
@@ -141,7 +172,9 @@ def _rates(blocks: Sequence[int], convolutions: int, output_stride: int, multi_g
     return iter(rates)
 
 
-def _basic(x, name: str, filters: int, strides: int, rates: Iterator[int], shortcut: bool) -> keras.KerasTensor:
+def _basic(
+    x: keras.KerasTensor, name: str, filters: int, strides: int, rates: Iterator[int], shortcut: bool
+) -> keras.KerasTensor:
     entry = _shortcut(x, name, filters, strides) if shortcut else x
     x = _convolution(x, f"{name}_conv1", filters, 3, strides, next(rates))
     x = keras.layers.ReLU(name=f"{name}_relu1")(_norm(x, f"{name}_norm1"))
@@ -149,7 +182,9 @@ def _basic(x, name: str, filters: int, strides: int, rates: Iterator[int], short
     return _joined(_norm(x, f"{name}_norm2"), entry, name)
 
 
-def _bottleneck(x, name: str, filters: int, strides: int, rates: Iterator[int], shortcut: bool) -> keras.KerasTensor:
+def _bottleneck(
+    x: keras.KerasTensor, name: str, filters: int, strides: int, rates: Iterator[int], shortcut: bool
+) -> keras.KerasTensor:
     entry = _shortcut(x, name, 4 * filters, strides) if shortcut else x
     x = _convolution(x, f"{name}_conv1", filters, 1)
     x = keras.layers.ReLU(name=f"{name}_relu1")(_norm(x, f"{name}_norm1"))
@@ -168,7 +203,9 @@ def _joined(x: keras.KerasTensor, entry: keras.KerasTensor, name: str) -> keras.
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
-def _convolution(x, name: str, filters: int, kernel_size: int, strides: int = 1, rate: int = 1) -> keras.KerasTensor:
+def _convolution(
+    x: keras.KerasTensor, name: str, filters: int, kernel_size: int, strides: int = 1, rate: int = 1
+) -> keras.KerasTensor:
     if strides > 1 and kernel_size > 1:  # "same" would pad even sizes on the far side only
         x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
     return keras.layers.Conv2D(

@@ -12,19 +12,16 @@ from keras import applications as nets
 
 from kseg.encoders import applications, bsds500, efficientnet_lite, resnet
 from kseg.encoders.applications import (
-    CAFFE,
     CONVNEXT,
     DENSENET,
     EFFICIENTNET,
-    IMAGENET,
     MOBILENET_V2,
     MOBILENET_V3_LARGE,
     MOBILENET_V3_SMALL,
     RESNET,
-    TO_ONE,
-    TO_ONE_128,
     VGG,
 )
+from kseg.encoders.channels import CAFFE, IMAGENET, TO_ONE, TO_ONE_128, Normalization
 from kseg.encoders.classifier import Classifier
 
 
@@ -101,11 +98,11 @@ def _resnet(name: str, *channels: int) -> Encoder:
 def _net(
     network: Callable[..., keras.Model],
     ends: tuple[str | None, ...],
-    constants: applications.Normalization,
+    normalization: Normalization,
     *channels: int,
     **facts: Any,
 ) -> Encoder:
-    return Encoder(functools.partial(applications.build, network, ends, constants), channels, **facts)
+    return Encoder(functools.partial(applications.build, network, ends, normalization), channels, **facts)
 
 
 def _vgg(network: Callable[..., keras.Model], **facts: Any) -> Encoder:

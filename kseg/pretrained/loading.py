@@ -102,8 +102,8 @@ def load(
         misshapen = [key for key in wanted if key in shapes and shapes[key] != tuple(wanted[key].shape)]
         if not isinstance(weights, Mapping) and shapes and not any("/" in key for key in shapes):
             raise ValueError(
-                f"{name} names its tensors as PyTorch does ({next(iter(shapes))}): read it with kseg.checkpoints.timm, "
-                "torchvision or smp, and load what they return"
+                f"{name} names its tensors as PyTorch does ({next(iter(shapes))}): "
+                "read it with kseg.encoders.resnet.read and load the result, or with kseg.zoo.load"
             )
         faults = [f"missing {key}" for key in missing]
         faults += [f"left over {key}" for key in extra]

@@ -14,7 +14,8 @@ import keras
 import numpy as np
 
 from kseg import download, pretrained
-from kseg.checkpoints import reader, smp, torchvision
+from kseg.checkpoints import read
+from kseg.zoo import smp, torchvision
 from kseg.zoo.baselines import convolutionalize, full_resolution, patch_classifier
 from kseg.zoo.deeplab import deeplabv3, deeplabv3plus
 from kseg.zoo.deeplab_v1_v2 import deeplabv1, deeplabv2
@@ -126,7 +127,7 @@ def load(
     Args:
         source: A name in `list_weights()`; a `.safetensors` file that kseg wrote (`best.safetensors` of a run folder,
             say), or its address (`https://...`, `hf://owner/repository/path`), which is downloaded once; a name in
-            `kseg.checkpoints.torchvision.PUBLISHED` with `torchvision/` before it, which is downloaded, verified and
+            `kseg.zoo.torchvision.PUBLISHED` with `torchvision/` before it, which is downloaded, verified and
             converted once; or a hub folder of segmentation-models-pytorch (`config.json` and `model.safetensors`).
         num_classes: Another class count than the file's: the head starts afresh, all else is kept.
         strict: False loads what fits and reports the rest in a warning.
@@ -192,7 +193,7 @@ def _convert(published: torchvision.Published, converted: pathlib.Path) -> None:
     file = download.fetch(published.url, sha256=published.sha256)
     try:
         model = build(published.builder, encoder_weights=None, **arguments)
-        pretrained.load(model, torchvision.convert(reader.read(file)))
+        pretrained.load(model, torchvision.convert(read(file)))
         pretrained.save(
             model,
             converted,

@@ -7,9 +7,8 @@ from typing import Any
 import keras
 
 from kseg import pretrained
-from kseg.encoders.applications import IMAGENET
 from kseg.encoders.atrous import AtrousPooling2D
-from kseg.encoders.channels import normalization
+from kseg.encoders.channels import IMAGENET
 from kseg.layers import ConvNormAct, SegmentationHead
 from kseg.zoo.refinement import refined
 
@@ -56,7 +55,7 @@ def patch_classifier(
     if patch_size % 2 == 0:
         raise ValueError(f"patch_size must be odd to have a centre, got {patch_size}")
     image = keras.Input((patch_size, patch_size, channels), name="image")
-    x = normalization(IMAGENET.mean, IMAGENET.deviation, channels=channels)(image)
+    x = IMAGENET.layer(channels)(image)
     for level, width in enumerate(filters, start=1):
         if x.shape[1] < 6:
             raise ValueError(f"patch_size={patch_size} is too small for {len(filters)} levels: nothing is left")
@@ -202,7 +201,7 @@ def full_resolution(
     """
     num_classes, _ = pretrained.resolve(weights, num_classes, None)
     pixels = keras.Input(input_shape, name="image")
-    x = normalization(IMAGENET.mean, IMAGENET.deviation, channels=pixels.shape[-1])(pixels)
+    x = IMAGENET.layer(pixels.shape[-1])(pixels)
     for index, width in enumerate(filters, start=1):
         x = ConvNormAct(width, name=f"conv{index}")(x)
     image = keras.Input(input_shape, name="image")

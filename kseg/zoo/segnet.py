@@ -8,8 +8,7 @@ import numpy as np
 
 from kseg import pretrained
 from kseg.encoders import bsds500
-from kseg.encoders.applications import IMAGENET
-from kseg.encoders.channels import adapt_kernel, normalization
+from kseg.encoders.channels import IMAGENET, adapt_kernel
 from kseg.layers import (
     ConvNormAct,
     CropLike,
@@ -117,7 +116,7 @@ def _encoder(levels: Sequence[Sequence[int]], kernel_size: int, input_shape: Seq
     """Gives the deepest feature and, of each level, what was pooled and where its maxima were."""
     image = keras.Input(input_shape, name="image")
     # VGG's kernels expect pixels less their mean; BatchNorm after the first convolution makes their scale immaterial.
-    x = normalization(IMAGENET.mean, IMAGENET.deviation, channels=image.shape[-1])(image)
+    x = IMAGENET.layer(image.shape[-1])(image)
     memories = []
     for level, widths in enumerate(levels, start=1):
         for index, width in enumerate(widths, start=1):

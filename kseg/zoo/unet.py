@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import keras
 
 from kseg import encoders, pretrained
-from kseg.encoders.applications import TO_ONE
-from kseg.encoders.channels import normalization
+from kseg.encoders.channels import TO_ONE
 from kseg.layers import (
     ConvNormAct,
     CropLike,
@@ -146,7 +145,7 @@ def unet_2015(
         return x
 
     pixels = keras.Input(input_shape, name="image")
-    x = normalization(TO_ONE.mean, TO_ONE.deviation, channels=pixels.shape[-1])(pixels)
+    x = TO_ONE.layer(pixels.shape[-1])(pixels)
     features = []
     for level, width in enumerate(filters, start=1):
         x = keras.layers.MaxPooling2D(2, padding=padding, name=f"pool{level}")(x) if level > 1 else x

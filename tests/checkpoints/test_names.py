@@ -1,28 +1,35 @@
-"""What the tables of names make of tensors that they do not know."""
+"""Renaming of tensors, including those that no rule matches."""
 
 import numpy as np
 
-from kseg.checkpoints import names, torchvision
+from kseg.checkpoints import rename
+from kseg.encoders import resnet
+from kseg.zoo import torchvision
 
 
-def test_what_no_rule_fits_keeps_its_name():
+def test_a_tensor_that_matches_no_rule_keeps_its_name():
     state = {
         "layer1.0.downsample.1.weight": np.zeros((4, 4, 1, 1)),  # timm's resnet50d has a convolution there
         "conv1.0.weight": np.zeros((4, 3, 3, 3)),
         "bn1.num_batches_tracked": np.array(3),
         "conv1.bias": np.zeros(4),
     }
-    found = names.rename(state, names.RESNET)
-    assert list(found) == ["layer1.0.downsample.1.weight", "conv1.0.weight", "conv1/bias"]
+    assert list(rename(state, resnet.RULES)) == ["layer1.0.downsample.1.weight", "conv1.0.weight", "conv1/bias"]
 
 
 def test_kernels_change_their_layout():
-    state = {"a.weight": np.arange(24.0).reshape(2, 3, 2, 2), "b.weight": np.arange(12.0).reshape(3, 1, 2, 2)}
-    found = names.rename(state, [("a", "conv"), ("b", "depthwise")])
-    assert (
-        found["conv/kernel"].shape == (2, 2, 3, 2) and found["conv/kernel"][1, 0, 2, 1] == state["a.weight"][1, 2, 1, 0]
-    )
-    assert found["depthwise/kernel"].shape == (2, 2, 3, 1)
+    state = {
+        "a.weight": np.arange(24.0).reshape(2, 3, 2, 2),
+        "b.weight": np.arange(12.0).reshape(3, 1, 2, 2),
+        "c.weight": np.arange(6.0).reshape(3, 2),
+    }
+    found = rename(state, [("a", "conv"), ("b", "block_depthwise_conv"), ("c", "dense")])
+    assert {key: array.shape for key, array in found.items()} == {
+        "conv/kernel": (2, 2, 3, 2),
+        "block_depthwise_conv/kernel": (2, 2, 3, 1),
+        "dense/kernel": (2, 3),
+    }
+    assert found["conv/kernel"][1, 0, 2, 1] == state["a.weight"][1, 2, 1, 0]
 
 
 def test_the_palette_is_that_of_voc():

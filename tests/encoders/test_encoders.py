@@ -9,7 +9,7 @@ import safetensors.numpy
 
 from kseg import encoders, pretrained
 from kseg.encoders import ENCODERS
-from kseg.encoders.applications import CAFFE
+from kseg.encoders.channels import CAFFE
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
@@ -145,7 +145,7 @@ def test_encoder_weights_are_read_from_a_file(suffix, tmp_path):
 
 def test_a_file_with_pytorchs_names_is_answered_with_its_reader(tmp_path):
     safetensors.numpy.save_file({"conv1.weight": np.ones((64, 3, 7, 7), "float32")}, tmp_path / "timm.safetensors")
-    assert "as PyTorch does (conv1.weight): read it with kseg.checkpoints.timm" in one_line_error(
+    assert "as PyTorch does (conv1.weight): read it with kseg.encoders.resnet.read" in one_line_error(
         "resnet18", weights=tmp_path / "timm.safetensors"
     )
 

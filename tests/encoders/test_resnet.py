@@ -1,14 +1,14 @@
-"""ResNet v1.5 against torchvision's."""
+"""ResNet v1.5 against torchvision and timm."""
 
 import hashlib
 
 import keras
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from kseg import download, encoders, pretrained
-from kseg.checkpoints import torchvision as names
 from kseg.encoders import resnet
 from tests.checkpoints import pytorch
 
@@ -35,7 +35,7 @@ class Features(torch.nn.Module):
 
 def ported(network, name: str, **options) -> keras.Model:
     model = resnet.build(name, weights=None, **options)
-    return pretrained.load(model, names.encoder(pytorch.arrays(network)))
+    return pretrained.load(model, resnet.convert(pytorch.arrays(network)))
 
 
 @pytest.mark.parametrize("size", pytorch.SIZES)
@@ -58,6 +58,28 @@ def test_dilated_features_are_those_of_torchvision(output_stride, replaced, torc
     pytorch.assert_same(found, expected)
 
 
+@pytest.mark.parametrize("name", ["resnet34", "resnet50"])
+def test_features_of_a_file_are_those_of_timm(name, torchvision, tmp_path):
+    import timm
+
+    network = pytorch.randomized(timm.create_model(name, pretrained=False))
+    safetensors.torch.save_file(network.state_dict(), tmp_path / "model.safetensors")
+    model = pretrained.load(resnet.build(name, weights=None), resnet.read(tmp_path / "model.safetensors"))
+    backbone = timm.create_model(name, pretrained=False, features_only=True).eval()
+    backbone.load_state_dict(network.state_dict(), strict=False)
+    for size in pytorch.SIZES:
+        pixels = pytorch.image(size)
+        pytorch.assert_same(model.predict(pixels, verbose=0), pytorch.outputs(backbone, pixels))
+
+
+def test_a_variant_with_another_stem_is_refused_by_its_names(torchvision):
+    import timm
+
+    state = pytorch.arrays(timm.create_model("resnet18d", pretrained=False))
+    with pytest.raises(ValueError, match=r"missing conv1/kernel"):
+        pretrained.load(resnet.build("resnet18", weights=None), resnet.convert(state))
+
+
 @pytest.mark.parametrize("name", resnet.VARIANTS)
 def test_names_shapes_and_parameters_are_those_of_torchvision(name, torchvision):
     with torch.device("meta"):
@@ -68,7 +90,7 @@ def test_names_shapes_and_parameters_are_those_of_torchvision(name, torchvision)
         expected = {key: tuple(variable.shape) for key, variable in pretrained.weight_keys(model).items()}
         trainable = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
     keras.utils.clear_session()
-    assert {key: array.shape for key, array in names.encoder(state).items()} == expected
+    assert {key: array.shape for key, array in resnet.convert(state).items()} == expected
     without_classifier = sum(p.numel() for key, p in network.named_parameters() if not key.startswith("fc."))
     assert trainable == without_classifier
 
@@ -90,7 +112,7 @@ def test_the_convolution_that_loses_its_stride_keeps_the_former_dilation():
     assert rates("resnet18", 16, (1, 2, 4)) == [1] * 12 + [1, 2, 4, 8]
     assert rates("resnet50", 16, (1, 2, 4))[-3:] == [2, 4, 8]  # the paper's, section 3.2.1
     assert rates("resnet50", 8, (1, 2, 4))[-3:] == [4, 8, 16]
-    with pytest.raises(ValueError, match="multi_grid has 17 factors for 16 spatial convolutions"):
+    with pytest.raises(ValueError, match="multi_grid has 17 factors, but there are 16 spatial convolutions"):
         rates("resnet18", 16, [1] * 17)
 
 
@@ -103,7 +125,7 @@ def test_imagenet_weights_are_downloaded_checked_and_adapted(channels, torchvisi
     published = tmp_path / f"net-{digits}.pth"
     (tmp_path / "net.pth").rename(published)
     monkeypatch.setenv("KSEG_HOME", str(tmp_path / "home"))
-    monkeypatch.setitem(resnet.IMAGENET, "resnet18", address.replace("net.pth", published.name))
+    monkeypatch.setitem(resnet.ADDRESSES, "resnet18", address.replace("net.pth", published.name))
     model = encoders.ENCODERS["resnet18"].build(
         input_shape=(None, None, channels), weights="imagenet", output_stride=32
     )
@@ -114,6 +136,6 @@ def test_imagenet_weights_are_downloaded_checked_and_adapted(channels, torchvisi
 
 
 def test_the_published_addresses_hold_their_hashes():
-    assert resnet.IMAGENET.keys() == resnet.VARIANTS.keys()
-    for name, url in resnet.IMAGENET.items():
+    assert resnet.ADDRESSES.keys() == resnet.VARIANTS.keys()
+    for name, url in resnet.ADDRESSES.items():
         assert url.startswith(f"https://download.pytorch.org/models/{name}-") and len(url.rpartition("-")[2]) == 12

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kseg import pretrained, zoo
-from kseg.checkpoints import torchvision as published
+from kseg.zoo import torchvision as published
 from tests.checkpoints import pytorch
 from tests.zoo.cheap import CHEAP
 

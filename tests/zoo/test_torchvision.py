@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kseg import pretrained, zoo
-from kseg.checkpoints import torchvision as names
+from kseg.zoo import torchvision as names
 from tests.checkpoints import pytorch
 
 pytestmark = [
@@ -55,5 +55,5 @@ def test_names_shapes_and_parameters_are_those_of_torchvision(name, auxiliary, t
 def test_imagenet_addresses_are_those_of_torchvision(torchvision):
     from kseg.encoders import resnet
 
-    for name, url in resnet.IMAGENET.items():
+    for name, url in resnet.ADDRESSES.items():
         assert torchvision.models.get_model_weights(name).IMAGENET1K_V1.url == url

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from kseg.checkpoints import reader
-from kseg.checkpoints.names import RESNET, Rules, below, rename
-from kseg.checkpoints.torchvision import aspp
+from kseg.checkpoints import Rules, below, read, rename
+from kseg.encoders import resnet
+from kseg.zoo.torchvision import aspp
 
 # The 3x3 convolutions of the third and of the fourth stage.
 CONVOLUTIONS = {
@@ -92,7 +92,7 @@ def convert(
         "activation": _ACTIVATIONS[config["activation"]],
         "input_shape": [None, None, config["in_channels"]],
     }
-    rules = [*below(RESNET, "encoder.", "encoder/"), *rules, (r"segmentation_head\.0", "head/conv")]
+    rules = [*below(resnet.RULES, "encoder.", "encoder/"), *rules, (r"segmentation_head\.0", "head/conv")]
     return builder, arguments, rename(state, rules)
 
 
@@ -118,7 +118,7 @@ def read_folder(folder: str | os.PathLike) -> tuple[str, dict[str, Any], dict[st
         raise ValueError(f"{path} is damaged ({error})") from None
     if not isinstance(config, dict) or not isinstance(model := config.get("_model_class"), str):
         raise ValueError(f"{path} names no model class: it was not written by segmentation-models-pytorch")
-    return convert(reader.read(Path(folder, "model.safetensors")), model, **config)
+    return convert(read(Path(folder, "model.safetensors")), model, **config)
 
 
 def multi_grid(encoder: str, output_stride: int) -> list[int]:

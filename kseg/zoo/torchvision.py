@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from kseg.checkpoints.names import RESNET, Rules, below, rename, within
+from kseg.checkpoints import Rules, below, rename, within
+from kseg.encoders import resnet
 
 VOC = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "dining table",
@@ -130,22 +131,6 @@ _DEEPLAB_HEAD = (
 )
 
 
-def encoder(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Turns a ResNet into a kseg encoder's arrays, without the classifier.
-
-    Args:
-        state: `{name: array}` of torchvision's ResNet, or of timm's.
-
-    Returns:
-        `{key: array}` for a model that `kseg.encoders.resnet.build` built.
-
-    Example:
-        >>> list(encoder({"bn1.running_var": np.ones(64), "fc.bias": np.ones(1000)}))
-        ['norm1/moving_variance']
-    """
-    return rename({name: array for name, array in state.items() if not within(name, "fc")}, RESNET)
-
-
 def convert(state: Mapping[str, np.ndarray], *, auxiliary: bool = False) -> dict[str, np.ndarray]:
     """Turns an FCN or a DeepLabV3 on a ResNet into a kseg model's arrays.
 
@@ -162,7 +147,7 @@ def convert(state: Mapping[str, np.ndarray], *, auxiliary: bool = False) -> dict
     """
     pyramid = any(within(name, "classifier.0.convs") for name in state)
     rules = [
-        *below(RESNET, "backbone.", "encoder/"),
+        *below(resnet.RULES, "backbone.", "encoder/"),
         *below(_DEEPLAB_HEAD if pyramid else _LIGHT_HEAD, "classifier.", ""),
         *_AUXILIARY,
     ]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kseg import pretrained, zoo
-from kseg.checkpoints import smp as names
+from kseg.zoo import smp as names
 from tests.checkpoints import pytorch
 
 pytestmark = [
