@@ -97,7 +97,11 @@ def writing(path: Path) -> Iterator[None]:
             print(f"waiting for another process that writes {path.name}", file=sys.stderr)
             held = lock.acquire()
         with held:
-            yield
+            try:
+                yield
+            finally:  # filelock notices that the file is gone and tries again
+                with contextlib.suppress(OSError):  # Windows does not remove open files
+                    Path(lock.lock_file).unlink()
     except TransferError:
         raise
     except OSError as error:

@@ -53,9 +53,9 @@ def served(server, tmp_path, monkeypatch):
 
 
 def left() -> list[str]:
-    """All files in the cache but the empty lock file."""
-    paths = (path.relative_to(download.home()) for path in download.home().rglob("*") if path.is_file())
-    return sorted(path.as_posix() for path in paths if path.name != ".CamVid.lock")
+    """All files in the cache."""
+    files = (path for path in download.home().rglob("*") if path.is_file())
+    return sorted(path.relative_to(download.home()).as_posix() for path in files)
 
 
 def test_camvid_is_downloaded_once(server):
