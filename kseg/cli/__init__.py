@@ -1,9 +1,9 @@
-"""The command `kseg`, one file a group of commands."""
+"""The command `kseg`, one file per group of commands."""
 
-from kseg.cli import comparison, datasets, prediction, training, weights
-from kseg.cli.application import application
+from kseg.cli import _datasets, _weights, comparison, prediction, training  # noqa: F401, each adds its commands
+from kseg.cli._application import application
 
-__all__ = ["application", "comparison", "datasets", "main", "prediction", "training", "weights"]
+__all__ = ["application", "main"]
 
 
 def main() -> None:

@@ -9,26 +9,26 @@ import rich.console
 import rich.table
 import typer
 
-from kseg.cli.application import DataRoot, application, plain_errors
-from kseg.cli.datasets import DataPlace, Ignore, Split, open_dataset
+from kseg.cli._application import DataRoot, application, plain_errors
+from kseg.cli._datasets import BatchSize, DataPlace, Ignore, Split, open_dataset
 
 
 @application.command()
 def compare(
     context: typer.Context,
-    a: Annotated[str, typer.Argument(help="A released name, or a weight file by kseg.")],
-    b: Annotated[str, typer.Argument(help="Another of the same classes.")],
+    a: Annotated[str, typer.Argument(help="A weight file by kseg, or a released name.")],
+    b: Annotated[str, typer.Argument(help="Another one with the same classes.")],
     data: DataPlace,
     split: Split = "test",
-    out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="The picture to write, PNG.")] = pathlib.Path(
+    out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="The picture to write, a PNG file.")] = pathlib.Path(
         "compare.png"
     ),
-    count: Annotated[int, typer.Option(min=1, help="Images in the picture, at most.")] = 5,
+    count: Annotated[int, typer.Option(min=1, help="Largest number of images in the picture.")] = 5,
     ignore: Ignore = "",
     data_root: DataRoot = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images of one size a step; changes no score.")] = 1,
+    batch_size: BatchSize = 1,
 ) -> None:
-    """Show where two models differ: scores, whose pixels are right, the images with the greatest disagreement."""
+    """Compare two models: their scores, who is right where they differ, and the images that differ most."""
     with plain_errors(context.obj):
         from PIL import Image
 
@@ -36,14 +36,14 @@ def compare(
         from kseg.pretrained import atomic_write
 
         models = [zoo.load(weights) for weights in (a, b)]
-        _refuse_others(*models)
+        _check_classes(*models)
         dataset = open_dataset(data, split, models[0], ignore=ignore, data_root=data_root)
         found = inference.compare(models[0], models[1], dataset, count=count, batch_size=batch_size, progress=True)
         scores = [metrics.scores(matrix) for matrix in (found.matrix_a, found.matrix_b)]
         console = rich.console.Console(highlight=False, soft_wrap=True)
         console.print(f"A  {a}\nB  {b}", markup=False)
         console.print(_table(dataset.classes, *scores))
-        print(f"A and B disagree on {found.disagreement:.2%} of the labelled pixels")
+        print(f"A and B disagree on {found.disagreement:.2%} of the labeled pixels")
         if found.most:
             shares = zip(inference.OUTCOMES, found.outcomes / found.outcomes.sum(), strict=True)
             print(f"of those, {', '.join(f'{name} on {share:.1%}' for name, share in shares)}")
@@ -53,11 +53,13 @@ def compare(
             print(f"the {len(found.most)} images with the greatest disagreement: {out}")
 
 
-def _refuse_others(a: Any, b: Any) -> None:
-    told = [(model.output_shape[-1], tuple(model.classes)) for model in (a, b)]
-    if told[0][0] != told[1][0] or (all(names for _, names in told) and told[0] != told[1]):
-        shown = [", ".join(names) or f"{count} without names" for count, names in told]
-        raise ValueError(f"models of different classes cannot be compared: A has {shown[0]}; B has {shown[1]}")
+def _check_classes(a: Any, b: Any) -> None:
+    (count_a, names_a), (count_b, names_b) = ((model.output_shape[-1], tuple(model.classes)) for model in (a, b))
+    if count_a != count_b or (names_a and names_b and names_a != names_b):
+        shown_a, shown_b = (
+            ", ".join(names) or f"{count} without names" for count, names in ((count_a, names_a), (count_b, names_b))
+        )
+        raise ValueError(f"models with different classes cannot be compared: A has {shown_a}; B has {shown_b}")
 
 
 def _table(classes: tuple[str, ...], a: dict[str, Any], b: dict[str, Any]) -> rich.table.Table:

@@ -8,35 +8,51 @@ from typing import Annotated, Any
 
 import typer
 
-from kseg.cli.application import application, plain_errors
+from kseg.cli._application import application, plain_errors
 
-AUGMENTED: dict[str, Any] = {"flip": True, "scales": (0.75, 1.0, 1.25)}
+Tta = Annotated[
+    bool,
+    typer.Option(
+        "--tta",
+        help="Average the predictions for the image and its mirror image at 0.75, 1 and 1.25 of the size, which takes "
+        "6 times as long.",
+    ),
+]
+Crf = Annotated[
+    bool,
+    typer.Option(
+        "--crf",
+        help="Refine the labels by the colors of the image (dense CRF), which adds 1 to 12 s per megapixel; up to "
+        "about 5 megapixels.",
+    ),
+]
+
+
+def options(tta: bool, crf: bool, tile: int | None) -> dict[str, Any]:
+    """Returns the options of a `kseg.inference.Predictor` for those of a command."""
+    return {"tile": tile or None, "crf": crf, **({"flip": True, "scales": (0.75, 1.0, 1.25)} if tta else {})}
 
 
 @application.command()
 def predict(
     context: typer.Context,
     inputs: Annotated[list[str], typer.Argument(help="Images, folders, patterns; - reads one from standard input.")],
-    weights: Annotated[str, typer.Option(help="A released name, or a weight file by kseg.")],
+    weights: Annotated[str, typer.Option(help="A weight file by kseg, or a released name.")],
     out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="The folder to write to.")] = pathlib.Path("out"),
     format: Annotated[
-        list[str], typer.Option(help="png, npy, geojson, coco: several with commas between, or repeated.")
+        list[str], typer.Option(help="png, npy, geojson, coco: several separated by commas, or repeated.")
     ] = ["png"],  # noqa: B006
-    tta: Annotated[
-        bool, typer.Option("--tta", help="Predict left-right mirrored and at 0.75 and 1.25 of the size too.")
-    ] = False,
-    crf: Annotated[
-        bool, typer.Option("--crf", help="Refine by the image's colours (dense CRF, up to some 5 megapixels).")
-    ] = False,
+    tta: Tta = False,
+    crf: Crf = False,
     tile: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Side of the tiles that larger images are cut into, which may change labels near seams; 0: whole.",
+            help="Side of the tiles into which larger images are cut, which may change labels near seams; 0: never.",
         ),
     ] = 1024,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Images of one size a step; on a CPU, 1 is as quick as more.")
+        int, typer.Option(min=1, help="Largest number of images of one size per batch; on a CPU, 1 is as fast as more.")
     ] = 1,
 ) -> None:
     """Label images: palette masks, overlays and a table of class areas; exit code 1 if an image could not be read."""
@@ -49,7 +65,7 @@ def predict(
             raise ValueError(f"{out} is a file: name a folder with -o")
         images = _images(inputs)
         model = zoo.load(weights)
-        predictor = inference.Predictor(model, tile=tile or None, crf=crf, **(AUGMENTED if tta else {}))
+        predictor = inference.Predictor(model, **options(tta, crf, tile))
         count = max(2, predictor.channels)
         classes = model.classes or [f"class {index}" for index in range(count)]
         palette = model.palette or visualize.default_palette(count)
@@ -64,24 +80,24 @@ def predict(
                     results.add(name, shown, found.image, found.label)
                 del found  # not held while the next one is read
         done, seconds = len(images) - len(broken), time.perf_counter() - start
-        print(f"{done} of {len(images)} labelled in {seconds:.1f} s ({done / seconds:.2f} a second): {out}")
+        print(f"{done} of {len(images)} labeled in {seconds:.1f} s ({done / seconds:.2f} per second): {out}")
         for text in broken:
             print(f"error: {' '.join(text.split())}", file=sys.stderr)
         if broken:
             raise typer.Exit(1)
 
 
-def _formats(told: list[str]) -> set[str]:
-    from kseg.cli.results import FORMATS
+def _formats(values: list[str]) -> list[str]:
+    from kseg.inference import FORMATS
 
-    chosen = {part.strip() for text in told for part in text.split(",")}
-    if unknown := chosen - set(FORMATS):
-        raise ValueError(f"--format takes {', '.join(FORMATS)}, got {', '.join(sorted(map(repr, unknown)))}")
-    return chosen
+    chosen = dict.fromkeys(part.strip() for text in values for part in text.split(","))
+    if unknown := [name for name in chosen if name not in FORMATS]:
+        raise ValueError(f"--format takes {', '.join(FORMATS)}, got {', '.join(map(repr, unknown))}")
+    return list(chosen)
 
 
 def _images(inputs: list[str]) -> dict[str, Any]:
-    """The images by the names they are shown under, each file once."""
+    """Returns the images by the names that messages use, each file once."""
     from kseg import inference
 
     found: dict[str, Any] = {}
@@ -101,7 +117,7 @@ def _standard_input() -> Any:
     from kseg import inference
 
     if sys.stdin.isatty():
-        raise ValueError("- reads an image from a pipe: kseg predict - < photo.jpg")
+        raise ValueError("- reads an image from standard input: kseg predict - < photo.jpg")
     file = io.BytesIO(sys.stdin.buffer.read())
     file.name = "standard input"  # for messages
     return inference.read_image(file)

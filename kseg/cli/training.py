@@ -8,29 +8,32 @@ import rich.console
 import rich.table
 import typer
 
-from kseg.cli.application import DataRoot, application, plain_errors
-from kseg.cli.datasets import DataPlace, Ignore, Split, open_dataset
+from kseg.cli._application import DataRoot, application, plain_errors
+from kseg.cli._datasets import BatchSize, DataPlace, Ignore, Split, open_dataset
+from kseg.cli.prediction import Crf, Tta, options
 
 
 @application.command()
 def train(
     context: typer.Context,
-    recipe: Annotated[pathlib.Path, typer.Argument(help="A recipe, TOML.")],
+    recipe: Annotated[pathlib.Path, typer.Argument(help="A recipe in TOML.")],
     run_folder: Annotated[
-        pathlib.Path | None, typer.Option(help="Where the run is kept; by default runs/ and the recipe's name.")
+        pathlib.Path | None, typer.Option(help="Folder of the run; by default runs/ and the recipe's name.")
     ] = None,
     data_root: DataRoot = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop before so many minutes are over; go on later.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after the last epoch that ends within this time; the run can be resumed.")
+    ] = None,
 ) -> None:
     """Train a model; the same command resumes a run that was stopped."""
-    with plain_errors(context.obj, interrupted="interrupted; `kseg train` goes on from its last epoch"):
+    with plain_errors(context.obj, interrupted="interrupted; the same `kseg train` resumes after the last epoch"):
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on some CPUs
         from kseg import training
 
         folder = run_folder or pathlib.Path("runs", recipe.stem)
         result = training.train(training.Recipe.from_toml(recipe), folder, data_root=data_root, minutes=minutes)
         if not result["finished"]:
-            print(f"stopped after epoch {result['epochs']}: the same command goes on")
+            print(f"stopped after epoch {result['epochs']}: the same command resumes the run")
         _show(result["scores"])
 
 
@@ -42,15 +45,30 @@ def evaluate(
     split: Split = "test",
     ignore: Ignore = "",
     data_root: DataRoot = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 8,
+    batch_size: BatchSize = 8,
+    tta: Tta = False,
+    crf: Crf = False,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Side of the tiles into which larger images are cut, which saves memory, takes up to a third longer "
+            "and may change labels near seams; 0: never. Default: 1024, for images above 2 megapixels.",
+        ),
+    ] = None,
 ) -> None:
     """Score a model on every image of a split, at full size."""
     with plain_errors(context.obj):
-        from kseg import training, zoo
+        from kseg import inference, training, zoo
+        from kseg.progress import Reporter
 
         model = zoo.load(weights)
         dataset = open_dataset(data, split, model, ignore=ignore, data_root=data_root)
-        _show(training.evaluate(model, dataset, batch_size=batch_size, reporter=training.Reporter()))
+        if tta or crf or tile is not None:
+            if tile is None:
+                tile = inference.tile_for(dataset)
+            model = inference.Predictor(model, **options(tta, crf, tile))
+        _show(training.evaluate(model, dataset, batch_size=batch_size, reporter=Reporter()))
 
 
 def _show(scores: dict[str, Any]) -> None:

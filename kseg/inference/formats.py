@@ -1,5 +1,8 @@
-"""A label map as a palette picture, over its image, and in numbers."""
+"""The table of formats in which predicted label maps are written. A new format is a class and a line in `FORMATS`."""
 
+import csv
+import io
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,18 +10,153 @@ import numpy as np
 from PIL import Image
 
 from kseg import visualize
+from kseg.inference import coco, polygons
 
 VOID = 255
 LONGEST = 4096
-"""Overlays are for looking at: those of larger images are made of every second, third, ... pixel."""
+"""Longest side of an overlay: overlays of larger images show every second, third, ... pixel."""
+
+
+class Format:
+    """One format during one command.
+
+    Args:
+        classes: Class names in the order of their ids.
+        palette: One (R, G, B), 0 to 255, per class.
+    """
+
+    path: str
+    """Relative path: with `{name}`, one file per image; without, one file for all images."""
+
+    def __init__(self, classes: Sequence[str], palette: Sequence[Sequence[int]]):
+        self.classes, self.palette = classes, palette
+
+    def head(self) -> bytes:
+        """Returns the beginning of a file for all images."""
+        return b""
+
+    def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
+        """Returns the file of one image, or its part of a file for all images.
+
+        Args:
+            source: Name of the image in tables, e.g. its path.
+            image: uint8 `(H, W, C)`.
+            label: uint8 or uint16 `(H, W)`, class ids and 255 for void.
+
+        Returns:
+            The bytes.
+        """
+        raise NotImplementedError
+
+    def tail(self) -> bytes:
+        """Returns the end of a file for all images."""
+        return b""
+
+
+class Masks(Format):
+    """PNG files that show the palette and hold the class ids: they can be used as masks of a data set."""
+
+    path = "masks/{name}.png"
+
+    def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
+        """Returns a PNG file."""
+        return _saved(palette_picture(label, self.palette), "PNG")
+
+
+class Arrays(Format):
+    """NumPy files."""
+
+    path = "labels/{name}.npy"
+
+    def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
+        """Returns a NumPy file."""
+        content = io.BytesIO()
+        np.save(content, label)
+        return content.getvalue()
+
+
+class Polygons(Format):
+    """GeoJSON files; see `kseg.inference.polygons.geojson`."""
+
+    path = "polygons/{name}.geojson"
+
+    def __init__(self, classes: Sequence[str], palette: Sequence[Sequence[int]]):
+        super().__init__(classes, palette)
+        polygons.load_opencv()  # if it is missing, fail before the first image
+
+    def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
+        """Returns a GeoJSON file."""
+        return json.dumps(polygons.geojson(label, self.classes)).encode()
+
+
+class Coco(Format):
+    """One COCO file for all images; see `kseg.inference.coco.annotations`."""
+
+    path = "coco.json"
+
+    def __init__(self, classes: Sequence[str], palette: Sequence[Sequence[int]]):
+        super().__init__(classes, palette)
+        self.images: list[dict[str, Any]] = []
+        self.count = 0
+
+    def head(self) -> bytes:
+        """Returns the categories."""
+        kinds = enumerate(zip(self.classes, self.palette, strict=True))
+        categories = [{"id": index, "name": name, "color": list(color)} for index, (name, color) in kinds]
+        return f'{{"categories": {json.dumps(categories)},\n"annotations": ['.encode()
+
+    def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
+        """Returns the annotations of one image."""
+        height, width = label.shape
+        self.images.append({"id": len(self.images) + 1, "file_name": source, "width": width, "height": height})
+        rows = []
+        for annotation in coco.annotations(label, len(self.classes)):
+            self.count += 1
+            row = {"id": self.count, "image_id": len(self.images), **annotation}
+            rows.append((",\n" if self.count > 1 else "\n") + json.dumps(row))
+        return "".join(rows).encode()
+
+    def tail(self) -> bytes:
+        """Returns the list of images."""
+        return f'],\n"images": {json.dumps(self.images)}}}\n'.encode()
+
+
+class Overlays(Format):
+    """JPEG files to look at: the label map over its image, and a legend."""
+
+    path = "overlays/{name}.jpg"
+
+    def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
+        """Returns a JPEG file."""
+        return _saved(Image.fromarray(overlay_picture(image, label, self.classes, self.palette)), "JPEG", quality=90)
+
+
+class Areas(Format):
+    """One table with the area of each class in each image."""
+
+    path = "areas.csv"
+
+    def head(self) -> bytes:
+        """Returns the names of the columns."""
+        return _row("image", "id", "class", "pixels", "share")
+
+    def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
+        """Returns the rows of one image."""
+        return b"".join(_row(source, *row.values()) for row in class_areas(label, self.classes))
+
+
+FORMATS: dict[str, type[Format]] = {"png": Masks, "npy": Arrays, "geojson": Polygons, "coco": Coco}
+"""Formats by the names that `kseg predict --format` takes."""
+ALWAYS: tuple[type[Format], ...] = (Overlays, Areas)
+"""Formats that are always written."""
 
 
 def palette_picture(label: np.ndarray, palette: Sequence[Sequence[int]]) -> Image.Image:
-    """A label map as a PIL image that shows colours and keeps the ids: it loads back as labels.
+    """Returns a label map as a PIL image that shows colors and holds the class ids: it loads back as labels.
 
     Args:
-        label: uint8 `(H, W)`, ids and 255; or uint16, which becomes 16-bit gray, for palettes end at 256 colours.
-        palette: One (R, G, B), 0 to 255, a class.
+        label: uint8 `(H, W)`, ids and 255; or uint16, which becomes 16-bit gray, since palettes end at 256 colors.
+        palette: One (R, G, B), 0 to 255, per class.
 
     Returns:
         An image of mode P (or I;16), to be saved as PNG.
@@ -30,7 +168,7 @@ def palette_picture(label: np.ndarray, palette: Sequence[Sequence[int]]) -> Imag
     """
     picture = Image.fromarray(label)
     if label.dtype == np.uint8:
-        colors = np.zeros((VOID + 1, 3), "uint8")  # all 256: with fewer, PNGs of 4 bits a pixel would cut 255 off
+        colors = np.zeros((VOID + 1, 3), "uint8")  # all 256: with fewer, PNG files of 4 bits per pixel would lose 255
         colors[: len(palette)] = palette
         picture.putpalette(colors.tobytes())
     return picture
@@ -39,16 +177,16 @@ def palette_picture(label: np.ndarray, palette: Sequence[Sequence[int]]) -> Imag
 def overlay_picture(
     image: np.ndarray, label: np.ndarray, classes: Sequence[str], palette: Sequence[Sequence[int]]
 ) -> np.ndarray:
-    """A label map laid over its image, with a legend of the classes that occur underneath.
+    """Draws a label map over its image, with a legend of the classes that occur.
 
     Args:
         image: uint8 `(H, W, 3)`, or `(H, W, 1)` if gray.
         label: Integers `(H, W)`.
-        classes: Names in the order of their ids.
-        palette: One (R, G, B), 0 to 255, a class.
+        classes: Class names in the order of their ids.
+        palette: One (R, G, B), 0 to 255, per class.
 
     Returns:
-        uint8 `(h, w, 3)`, no side of the image longer than `LONGEST`.
+        uint8 `(h, w, 3)`, whose image part has no side longer than `LONGEST`.
     """
     step = -(-max(label.shape) // LONGEST)
     label = label[::step, ::step]
@@ -59,23 +197,35 @@ def overlay_picture(
 
 
 def class_areas(label: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """How much of a label map each class takes.
+    """Computes the area of each class in a label map.
 
     Args:
         label: Integers `(H, W)`, below 65536.
-        classes: Names in the order of their ids.
+        classes: Class names in the order of their ids.
 
     Returns:
-        A row a class: `id`, `class`, `pixels`, and `share` of all pixels.
+        One row per class: `id`, `class`, `pixels`, and `share` of all pixels.
 
     Example:
         >>> class_areas(np.array([[0, 1, 1, 1]]), ["road", "sky"])[1]
         {'id': 1, 'class': 'sky', 'pixels': 3, 'share': 0.75}
     """
     counts = np.zeros(2**16, "int64")
-    for rows in np.array_split(label, -(-label.size // 2**22)):  # bincount makes int64 of its input
+    for rows in np.array_split(label, -(-label.size // 2**22)):  # bincount converts its input to int64
         counts += np.bincount(rows.reshape(-1), minlength=2**16)
     return [
         {"id": index, "class": name, "pixels": int(counts[index]), "share": round(int(counts[index]) / label.size, 6)}
         for index, name in enumerate(classes)
     ]
+
+
+def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, kind, **options)
+    return content.getvalue()
+
+
+def _row(*cells: Any) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode()

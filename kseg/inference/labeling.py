@@ -97,6 +97,18 @@ def predictions(
             advance(len(images))
 
 
+def tile_for(dataset: Dataset) -> int | None:
+    """Returns `TILE` if a data set holds images of more than `PIXELS` pixels, else None.
+
+    Args:
+        dataset: The data set.
+
+    Returns:
+        A value for `Predictor(tile=)` that bounds the memory of an evaluation.
+    """
+    return TILE if any(math.prod(dataset.size(index)) > PIXELS for index in range(len(dataset))) else None
+
+
 def check_classes(model: Model, dataset: Dataset) -> None:
     """Checks that a model has the classes of a data set.
 

@@ -17,7 +17,7 @@ def test_debug_shows_where_an_error_came_from(tmp_path):
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        (("train", "recipe.toml"), "interrupted; `kseg train` goes on from its last epoch\n"),
+        (("train", "recipe.toml"), "interrupted; the same `kseg train` resumes after the last epoch\n"),
         (("compare", "a", "b", "--data", "streets"), "interrupted\n"),
     ],
 )

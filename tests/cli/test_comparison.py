@@ -36,7 +36,7 @@ def test_two_models_are_compared_as_evaluate_scores_them(models, place, tmp_path
         wanted = [re.search(rf"{name} +│ +(\S+)", text)[1] for text in scored]
         assert list(shown[:2]) == wanted
         assert float(shown[2]) == pytest.approx(float(wanted[1]) - float(wanted[0]), abs=1.1e-4)
-    assert re.search(r"A and B disagree on \d+\.\d\d% of the labelled pixels", done.stdout)
+    assert re.search(r"A and B disagree on \d+\.\d\d% of the labeled pixels", done.stdout)
     right = [float(share) for share in re.findall(r"right on (\d+\.\d)%", done.stdout)]
     assert len(right) == 3 and sum(right) == pytest.approx(100, abs=0.2)
     with Image.open(tmp_path / "c.png") as picture:
@@ -46,7 +46,7 @@ def test_two_models_are_compared_as_evaluate_scores_them(models, place, tmp_path
 def test_a_model_agrees_with_itself_and_no_picture_is_written(models, place, tmp_path):
     done = kseg_command("compare", models[0], models[0], "--data", place, "-o", tmp_path / "c.png")
     assert done.exit_code == 0, done.output
-    assert "A and B disagree on 0.00% of the labelled pixels" in done.stdout
+    assert "A and B disagree on 0.00% of the labeled pixels" in done.stdout
     assert not (tmp_path / "c.png").exists()
 
 
@@ -54,6 +54,6 @@ def test_models_of_other_classes_are_refused(models, save, place):
     others = save(3, ["soil", "leaf", "stone"]), save(1, ["soil", "leaf"])
     for other, told in zip(others, ("soil, leaf, stone", "soil, leaf"), strict=True):
         error = refused("compare", models[0], other, "--data", place)
-        assert f"models of different classes cannot be compared: A has soil, leaf, spot; B has {told}\n" in error
+        assert f"models with different classes cannot be compared: A has soil, leaf, spot; B has {told}\n" in error
     assert "streets needs 8" in refused("compare", *models, "--data", "streets")
     assert data.DATASETS.keys() >= {"streets"}

@@ -51,7 +51,7 @@ def test_folders_patterns_and_files_become_masks_overlays_and_a_table(weights, p
     done = kseg_command("predict", photos / "a", f"{photos}/b/*.jpg", photos / "b/1.png", photos / "a/1.png",
                         "--weights", weights, "-o", tmp_path / "out")  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith("3 of 3 labelled in ") and done.stderr == ""
+    assert done.stdout.startswith("3 of 3 labeled in ") and done.stderr == ""
     written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
     names = ["2", "a_1", "b_1"]
     assert written == ["areas.csv", *[f"masks/{n}.png" for n in names], *[f"overlays/{n}.jpg" for n in names]]
@@ -110,7 +110,7 @@ def test_standard_input_is_an_image(weights, photos, tmp_path, monkeypatch):
 def test_broken_files_are_told_at_the_end_and_stop_nothing(weights, photos, tmp_path):
     done = kseg_command("predict", photos / "broken.png", photos / "a", "--weights", weights, "-o", tmp_path)
     assert done.exit_code == 1
-    assert done.stdout.startswith("1 of 2 labelled in ")
+    assert done.stdout.startswith("1 of 2 labeled in ")
     assert done.stderr == f"error: {photos / 'broken.png'}: not an image that can be read\n"
     assert (tmp_path / "masks/1.png").is_file()
     assert len((tmp_path / "areas.csv").read_text().splitlines()) == 4

@@ -1,10 +1,11 @@
 import json
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from kseg import training
+from kseg import data, inference, metrics, training, zoo
 from tests.cli.command import kseg_command, refused
 
 RECIPE = """
@@ -44,13 +45,32 @@ def test_train_then_evaluate_print_the_scores(recipe, tmp_path):
     assert "pixel_accuracy" in done.output
 
 
+def test_options_of_evaluate_score_a_predictor(save, monkeypatch):
+    """The scores are those of a Predictor called on each image by hand."""
+    streets = data.load("streets", "val", count=2, size=(70, 90))
+    monkeypatch.setattr(data, "load", lambda *_, **__: streets)
+    weights = save(8, streets.classes)
+    for arguments, options in (
+        ((), {}),
+        (("--tile", 64), {"tile": 64}),
+        (("--tta", "--crf", "--tile", 0), {"flip": True, "scales": (0.75, 1, 1.25), "crf": True}),
+        (("--tta",), {"flip": True, "scales": (0.75, 1, 1.25)}),
+    ):
+        done = kseg_command("evaluate", weights, "--data", "streets", *arguments)
+        assert done.exit_code == 0, done.output
+        predictor = inference.Predictor(zoo.load(weights), **options)
+        scores = metrics.scores(sum(metrics.confusion_matrix(label, predictor(image), 8) for image, label in streets))
+        for name in ("miou", "pixel_accuracy"):
+            assert re.search(rf"{name} +│ +(\S+)", done.stdout)[1] == f"{scores[name]:.4f}"
+
+
 def test_a_run_is_kept_under_the_name_of_its_recipe(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = {"finished": False, "epochs": 7, "scores": {}}
     seen = []
     monkeypatch.setattr(training, "train", lambda *arguments, **options: seen.append((arguments, options)) or result)
     done = kseg_command("train", recipe, "--minutes", "2.5", "--data-root", tmp_path)
-    assert "stopped after epoch 7: the same command goes on" in done.output
+    assert "stopped after epoch 7: the same command resumes the run" in done.output
     (arguments, options) = seen[0]
     assert str(arguments[1]) == "runs/road"
     assert (options["minutes"], options["data_root"]) == (2.5, tmp_path)
@@ -93,7 +113,7 @@ def test_mistakes_are_one_line(recipe, tmp_path):
     recipe.write_text(RECIPE.replace("streets", "streats"))
     assert "streets" in refused("train", recipe, "--run-folder", tmp_path / "run")
     assert "no weight file at" in refused("evaluate", tmp_path / "no.safetensors", "--data", "streets")
-    assert "--ignore takes whole numbers" in refused("datasets", "check", tmp_path, "--classes", "a,b", "--ignore", "x")
+    assert "--ignore takes integers" in refused("datasets", "check", tmp_path, "--classes", "a,b", "--ignore", "x")
 
 
 def test_a_full_disk_is_one_line(recipe, tmp_path, monkeypatch):

@@ -7,22 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kseg.cli.application import DataRoot, application, integers, plain_errors
+from kseg.cli._application import DataRoot, application, integers, plain_errors
 
 if TYPE_CHECKING:
     from kseg.data import Dataset
 
-DataPlace = Annotated[str, typer.Option(help="A data set's name, a recipe, or a folder with images/ and masks/.")]
+DataPlace = Annotated[str, typer.Option(help="The name of a data set, a recipe, or a folder with images/ and masks/.")]
 Split = Annotated[str, typer.Option(help="train, val or test.")]
-Ignore = Annotated[str, typer.Option(help="Mask values of a folder that count for nothing, beside 255.")]
+Ignore = Annotated[str, typer.Option(help="Mask values of a folder to ignore besides 255, as 7,9.")]
+BatchSize = Annotated[
+    int, typer.Option(min=1, help="Largest number of images per batch; it does not change the scores.")
+]
 
-datasets = typer.Typer(help="Look at data sets.", no_args_is_help=True)
-application.add_typer(datasets, name="datasets")
+commands = typer.Typer(help="List and check data sets.", no_args_is_help=True)
+application.add_typer(commands, name="datasets")
 
 
-@datasets.command("list")
+@commands.command("list")
 def list_datasets(context: typer.Context) -> None:
-    """List the data sets that kseg knows by name."""
+    """List the data sets that can be named."""
     with plain_errors(context.obj):
         from kseg import data as sets
 
@@ -30,16 +33,16 @@ def list_datasets(context: typer.Context) -> None:
             print(f"{name:10} {(function.__doc__ or '').strip().splitlines()[0]}")
 
 
-@datasets.command("check")
+@commands.command("check")
 def check_dataset(
     context: typer.Context,
     path: Annotated[pathlib.Path, typer.Argument(help="A recipe, or a folder with images/ and masks/.")],
-    classes: Annotated[str, typer.Option(help="Of a folder: class names in the order of their ids, as a,b,c.")] = "",
-    ignore: Annotated[str, typer.Option(help="Mask values that count for nothing, beside 255, as 7,9.")] = "",
-    split: Annotated[str | None, typer.Option(help="Only this one; else all that are there.")] = None,
+    classes: Annotated[str, typer.Option(help="Class names of a folder in the order of their ids, as a,b,c.")] = "",
+    ignore: Annotated[str, typer.Option(help="Mask values of a folder to ignore besides 255, as 7,9.")] = "",
+    split: Annotated[str | None, typer.Option(help="The split to check; by default every one that exists.")] = None,
     data_root: DataRoot = None,
 ) -> None:
-    """Look at every file of a data set of your own; exit code 1 if something is wrong."""
+    """Check every file of a data set of your own; exit code 1 if something is wrong."""
     with plain_errors(context.obj):
         from kseg import data as sets
 
@@ -50,12 +53,11 @@ def check_dataset(
             opened = _splits(lambda name: training.dataset(recipe, name, data_root), split)
         else:
             if not classes:
-                raise ValueError("say --classes a,b,c: the names in the order of their ids, the background included")
-            told: dict[str, Any] = {
-                "classes": [name.strip() for name in classes.split(",")],
-                "ignore": integers(ignore),
-            }
-            opened = _splits(lambda name: sets.FolderDataset(path, name, **told), split)
+                raise ValueError(
+                    "--classes is missing: name the classes in the order of their ids, background included, as a,b,c"
+                )
+            names, ignored = [name.strip() for name in classes.split(",")], integers(ignore)
+            opened = _splits(lambda name: sets.FolderDataset(path, name, classes=names, ignore=ignored), split)
         reports = {name: sets.check(dataset) for name, dataset in opened.items()}
         for name, report in reports.items():
             print(*[f"{name}:"] * (name is not None), report, sep="\n")
@@ -64,7 +66,7 @@ def check_dataset(
 
 
 def _splits(opened: Callable[[str | None], Any], split: str | None) -> dict[str | None, Any]:
-    """Opens the split asked for, or every one that is there, or the whole of a folder without splits."""
+    """Opens one split, or every split that exists, or a whole folder without splits."""
     if split is not None:
         return {split: opened(split)}
     found: dict[str | None, Any] = {}
@@ -75,7 +77,7 @@ def _splits(opened: Callable[[str | None], Any], split: str | None) -> dict[str 
 
 
 def open_dataset(data: str, split: str, model: Any, *, ignore: str, data_root: pathlib.Path | None) -> "Dataset":
-    """Opens what `--data` names: a recipe's data set, one that kseg knows, or a folder in the model's classes."""
+    """Opens the data set of `--data`: that of a recipe, one with a name, or a folder with the classes of the model."""
     from kseg import data as sets
 
     if data.endswith(".toml"):

@@ -1,4 +1,4 @@
-"""The command's frame: its options, and a user's mistake said in one line."""
+"""The frame of all commands: common options, and user errors in one line."""
 
 import contextlib
 import errno
@@ -9,19 +9,24 @@ from typing import Annotated
 
 import typer
 
-# What a user can mend; anything else is a fault of kseg and keeps its traceback.
-MISTAKES = (ValueError, OSError, ImportError)
+MISTAKES = (ValueError, TypeError, OSError, ImportError, MemoryError)
+"""Errors that a user can fix; all others are faults of kseg and keep their traceback."""
 
 application = typer.Typer(
     name="kseg", help="Semantic segmentation for Keras 3.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 
-DataRoot = Annotated[pathlib.Path | None, typer.Option(help="Where data sets lie.", envvar="KSEG_DATA")]
+DataRoot = Annotated[pathlib.Path | None, typer.Option(help="Folder that holds the data sets.", envvar="KSEG_DATA")]
 
 
 @contextlib.contextmanager
 def plain_errors(debug: bool, *, interrupted: str = "interrupted") -> Iterator[None]:
-    """Turns a user's mistake into one line on stderr and exit code 1."""
+    """Turns a user's mistake into one line on stderr and exit code 1.
+
+    Args:
+        debug: Whether to keep the traceback instead.
+        interrupted: The line to print after Ctrl-C.
+    """
     try:
         yield
     except MISTAKES as error:
@@ -57,8 +62,8 @@ def _options(
 
 
 def integers(text: str) -> tuple[int, ...]:
-    """Reads `7,9` of an option `--ignore`."""
+    """Reads the value of an option `--ignore`, e.g. `7,9`."""
     try:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise ValueError(f"--ignore takes whole numbers with commas between, got {text!r}") from None
+        raise ValueError(f"--ignore takes integers separated by commas, got {text!r}") from None

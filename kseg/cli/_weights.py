@@ -6,21 +6,21 @@ from typing import Annotated
 
 import typer
 
-from kseg.cli.application import application, plain_errors
+from kseg.cli._application import application, plain_errors
 
-weights = typer.Typer(help="Released weights: which there are, and their files.", no_args_is_help=True)
-application.add_typer(weights, name="weights")
+commands = typer.Typer(help="List, download and verify released weights.", no_args_is_help=True)
+application.add_typer(commands, name="weights")
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names that `kseg weights list` shows.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names from `kseg weights list`.")]
 
 
-@weights.command("list")
+@commands.command("list")
 def list_weights(context: typer.Context) -> None:
-    """List all released weights, and whether their file is on this machine."""
+    """List all released weights and whether their files are on this machine."""
     with plain_errors(context.obj):
         from kseg import pretrained
 
-        rows = [("name", "data set", "classes", "mIoU", "accuracy", "parameters", "size", "licence", "here")]
+        rows = [("name", "data set", "classes", "mIoU", "accuracy", "parameters", "size", "license", "here")]
         for one in pretrained.RELEASES.values():
             scores = (f"{100 * one.miou:.1f}", f"{100 * one.pixel_accuracy:.1f}")
             size = (f"{one.parameters / 1e6:.2f} M", f"{one.bytes / 1e6:.1f} MB")
@@ -31,9 +31,9 @@ def list_weights(context: typer.Context) -> None:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-@weights.command("info")
-def info(context: typer.Context, name: Annotated[str, typer.Argument(help="A name that the list shows.")]) -> None:
-    """Show all that is known of released weights."""
+@commands.command("info")
+def info(context: typer.Context, name: Annotated[str, typer.Argument(help="A name from `kseg weights list`.")]) -> None:
+    """Show all facts about released weights."""
     with plain_errors(context.obj):
         from kseg import pretrained
 
@@ -45,9 +45,9 @@ def info(context: typer.Context, name: Annotated[str, typer.Argument(help="A nam
             print(f"{key:16} {shown}")
 
 
-@weights.command("get")
+@commands.command("get")
 def get(context: typer.Context, names: Names) -> None:
-    """Make sure that weights are on this machine, downloading what is not, and print the path of each."""
+    """Download the weights that are not on this machine yet, and print the path of each."""
     with plain_errors(context.obj):
         from kseg import pretrained
 
@@ -55,12 +55,14 @@ def get(context: typer.Context, names: Names) -> None:
             print(pretrained.fetch(release))
 
 
-@weights.command("verify")
+@commands.command("verify")
 def verify(
     context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Only these; else all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="The weights to verify; by default all.")
+    ] = None,
 ) -> None:
-    """Compare every copy on this machine with its size and SHA-256; exit code 1 if one is damaged."""
+    """Check the size and SHA-256 of every copy on this machine; exit code 1 if one is damaged."""
     with plain_errors(context.obj):
         from kseg import download, pretrained
 
@@ -79,5 +81,5 @@ def verify(
 
 def _damage(place: pathlib.Path, expected: int) -> str:
     size = place.stat().st_size
-    told = f"{size:,} bytes instead of {expected:,}" if size != expected else "another SHA-256"
-    return f"damaged ({told}): remove it and run `kseg weights get`"
+    damage = f"{size:,} bytes instead of {expected:,}" if size != expected else "another SHA-256"
+    return f"damaged ({damage}): remove it and run `kseg weights get`"
