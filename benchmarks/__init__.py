@@ -1,6 +1,6 @@
-"""The harness: suites of recipes in, leaderboards out. See `python -m benchmarks --help`."""
+"""The harness: it trains the models of suites and writes leaderboards. See `python -m benchmarks --help`."""
 
 import time
 
-START = time.perf_counter()
-"""When this process began, near enough: imports count where time is short."""
+START = time.time()
+"""When this process began, approximately: imports count when time is short."""

@@ -1,7 +1,6 @@
-"""Leaderboards: one CSV a suite, one row a run. No number in them is typed by hand."""
+"""Leaderboards: one CSV file per suite, one row per run. No number in them is typed by hand."""
 
 import inspect
-import io
 import pathlib
 import statistics
 import time
@@ -13,20 +12,16 @@ import keras
 import numpy as np
 import pandas as pd
 
-from benchmarks import suite as suites
-from benchmarks.machine import current_commit, device
+from benchmarks.machine import device
 from benchmarks.suite import Suite
-from benchmarks.tables import markdown, shown
 from kseg import data, download, metrics, pretrained, zoo
 from kseg.encoders import bsds500
 from kseg.inference import Predictor
 from kseg.training import Recipe
 
-__all__ = ["add", "current_commit", "device", "fill", "markdown", "read", "row", "shown", "test_time_miou"]
-
 LEADERBOARDS = pathlib.Path(__file__).parent / "leaderboards"
 KEY = ["suite", "name", "recipe", "seed", "backend", "device"]
-"""Rows that agree in these are the same run: the later one replaces the earlier."""
+"""A new row replaces the row that agrees with it in these columns."""
 TYPES: dict[str, Any] = {
     **dict.fromkeys(("recipe", "family", "commit", "peer", "budget", "crop", "pretraining"), "str"),
     **dict.fromkeys(("parameters", "multiply_adds", "peak_memory_mb", "batch_size"), "Int64"),  # may be empty
@@ -48,19 +43,19 @@ def row(
     weights: pathlib.Path,
     commit: str,
 ) -> dict[str, Any]:
-    """Puts together what a leaderboard says of one run.
+    """Builds the row of a run.
 
     Args:
         suite: The suite.
-        name: The model's name in it.
+        name: The model's name in the suite.
         recipe: The run's recipe.
         result: What `kseg.training.train` returned.
         scores: What `kseg.training.evaluate` returned for the test split.
-        test_time: What `test_time_miou` returned, if it was asked for.
+        test_time: What `test_time_miou` returned, or None.
         model: The trained model.
         test: The test split.
         weights: The file of the trained weights.
-        commit: What `current_commit` said when the run was begun.
+        commit: What `current_commit` returned when the run began.
 
     Returns:
         `{column: value}`.
@@ -90,7 +85,7 @@ def row(
 
 
 def described(suite: Suite, name: str, recipe: Recipe) -> dict[str, Any]:
-    """Returns the columns that suite and recipe know before anything runs."""
+    """Returns the columns that follow from the suite and the recipe alone."""
     crop = recipe.data.crop
     return {
         "suite": suite.title,
@@ -98,7 +93,7 @@ def described(suite: Suite, name: str, recipe: Recipe) -> dict[str, Any]:
         "peer": None,
         "budget": suite.budget or None,
         "recipe": recipe.hash(),
-        "family": family(recipe),
+        "family": recipe.model_copy(update={"seed": 0}).hash(),
         "seed": recipe.seed,
         "precision": recipe.precision,
         "batch_size": recipe.data.batch_size,
@@ -108,7 +103,7 @@ def described(suite: Suite, name: str, recipe: Recipe) -> dict[str, Any]:
 
 
 def pretraining(recipe: Recipe) -> str:
-    """Says what the weights knew that a run began with: data sets, `"none"`, or a file's name."""
+    """Returns what the initial weights of a run were trained on: data sets, `"none"`, or the name of a file."""
     if recipe.model.start is not None:
         return recipe.model.start
     if "encoder_weights" not in inspect.signature(zoo.BUILDERS[recipe.model.builder]).parameters:
@@ -116,15 +111,10 @@ def pretraining(recipe: Recipe) -> str:
     return PRETRAINING.get(recipe.model.encoder_weights, recipe.model.encoder_weights)
 
 
-def family(recipe: Recipe) -> str:
-    """Returns the hash of a recipe but for its seed."""
-    return recipe.model_copy(update={"seed": 0}).hash()
-
-
 def tested(
     test: data.Dataset, validation: Mapping[str, Any], scores: Mapping[str, Any], test_time: float | None
 ) -> dict[str, Any]:
-    """Returns the columns of scores, and what they were measured on."""
+    """Returns the columns of the scores, and of what they were measured on."""
     matrix = np.asarray(scores["confusion_matrix"])
     errors = matrix[0, 1] + matrix[1, 0]
     binary = {"dice": round(2 * matrix[1, 1] / max(2 * matrix[1, 1] + errors, 1), 4)} if len(matrix) == 2 else {}
@@ -146,28 +136,28 @@ def _rounded(value: float | None, digits: int = 4) -> float | None:
 
 
 def megabytes(count: int | None) -> int | None:
-    """Returns bytes as megabytes of 2**20."""
+    """Converts bytes to megabytes of 2**20 bytes."""
     return None if count is None else round(count / 2**20)
 
 
 def cost(model: keras.Model, size: tuple[int, int]) -> int | None:
-    """Returns the multiply-adds for an image, or None where the model cannot take its size."""
+    """Returns the multiply-adds for one image, or None if the model does not accept its size."""
     try:
         return zoo.multiply_adds(model, size)
     except ValueError:
         return None
 
 
-def inference_ms(predict: Any, image: np.ndarray, repeats: int = 5) -> float:
-    """Median milliseconds for one image at full size, after a warm-up.
+def inference_ms(predict: Callable[[np.ndarray], Any], image: np.ndarray, repeats: int = 5) -> float:
+    """Times the prediction of one image at full size, after a warm-up.
 
     Args:
-        predict: From images `(1, H, W, C)` to an array.
+        predict: A function of images `(1, H, W, C)`.
         image: `(H, W, C)`.
-        repeats: How often it is measured.
+        repeats: Number of measurements.
 
     Returns:
-        Milliseconds.
+        The median in milliseconds.
     """
     times = []
     for _ in range(repeats + 1):
@@ -185,11 +175,11 @@ def test_time_miou(
     Args:
         model: The model.
         test: Images and labels.
-        flip: Whether mirrored images count too, as in `Predictor`.
-        scales: Sizes to predict at.
+        flip: As in `kseg.inference.Predictor`.
+        scales: As in `kseg.inference.Predictor`.
 
     Returns:
-        mIoU, from one confusion matrix over all pixels.
+        The mIoU, from one confusion matrix over all pixels.
     """
     return metrics.scores(confusion(Predictor(model, flip=flip, scales=scales), test))["miou"]
 
@@ -217,16 +207,58 @@ def read(path: pathlib.Path) -> pd.DataFrame:
     """Reads a leaderboard.
 
     Args:
-        path: A CSV file; it need not be there yet.
+        path: A CSV file, which need not exist yet.
 
     Returns:
-        One row a run.
+        One row per run.
     """
     return pd.read_csv(path, dtype=TYPES) if path.is_file() else pd.DataFrame()
 
 
+def all_boards() -> dict[str, pd.DataFrame]:
+    """Reads all leaderboards of the checkout, by the name of their suite."""
+    return {path.stem: read(path) for path in sorted(LEADERBOARDS.glob("*.csv"))}
+
+
+def rows_of(board: pd.DataFrame, recipe: Recipe, *, peers: bool = False) -> pd.DataFrame:
+    """Returns the rows of one run: of a recipe, on this backend and this kind of device.
+
+    Args:
+        board: A leaderboard.
+        recipe: The recipe.
+        peers: Whether to return the rows of peers instead of the suite's own models.
+
+    Returns:
+        At most one row per device.
+    """
+    if board.empty:
+        return board
+    mine = (board["recipe"] == recipe.hash()) & (board["backend"] == keras.backend.backend())
+    mine &= board["device"].map(_kind) == _kind(device())
+    return board[mine & (board["peer"].notna() == peers)]
+
+
+def _kind(device: str) -> str:
+    """All GPUs are one kind of device; a CPU with so many cores is another."""
+    return device if device.startswith("CPU") else "GPU"
+
+
+def row_elsewhere(path: pathlib.Path, recipe: Recipe) -> dict[str, Any] | None:
+    """Returns the row that another leaderboard in the same folder has of a run, or None.
+
+    Args:
+        path: The leaderboard that lacks the row.
+        recipe: The run's recipe.
+
+    Returns:
+        `{column: value}`.
+    """
+    others = (rows_of(read(other), recipe) for other in sorted(path.parent.glob("*.csv")) if other != path)
+    return next((row for rows in others for row in rows.to_dict("records")), None)
+
+
 def add(path: pathlib.Path, new: Mapping[str, Any]) -> None:
-    """Adds a row to a leaderboard, whole or not at all; the same run's earlier row goes. Processes may do so at once.
+    """Adds a row to a leaderboard, atomically; it replaces an earlier row of the same run. Processes may add at once.
 
     Args:
         path: The CSV file.
@@ -237,54 +269,5 @@ def add(path: pathlib.Path, new: Mapping[str, Any]) -> None:
         old = read(path)
         rows = pd.DataFrame([*old.to_dict("records"), new])
         columns = [*new, *(column for column in old.columns if column not in new)]
-        _write(path, rows.drop_duplicates(KEY, keep="last")[columns])
-
-
-def _write(path: pathlib.Path, rows: pd.DataFrame) -> None:
-    text = io.StringIO()
-    rows.to_csv(text, index=False, lineterminator="\n")
-    pretrained.atomic_write(path, text.getvalue().encode())
-
-
-def fill(path: pathlib.Path) -> int:
-    """Fills what older rows lack and no training is needed for: multiply-adds, and what the suite's recipe says.
-
-    Args:
-        path: The CSV file, of a suite in `benchmarks/suites`.
-
-    Returns:
-        The number of rows whose recipe is still in the suite; others stay as they are.
-    """
-    known: dict[str, tuple[Suite, Recipe]] = {}
-    for budget in suites.budgets(path.stem):
-        suite = suites.load(path.stem, budget)
-        for recipe in suite.recipes.values():
-            seeded = [recipe.model_copy(update={"seed": seed}) for seed in (recipe.seed, *suite.seeds)]
-            known |= {each.hash(): (suite, each) for each in seeded}
-    with filelock.FileLock(path.with_name(f".{path.name}.lock")):
-        board = read(path)
-        classes = sum(column.startswith("iou_") for column in board)
-        rows = board.to_dict("records")
-        found = [line for line in rows if line["recipe"] in known]
-        for line in found:
-            suite, recipe = known[line["recipe"]]
-            for column, value in described(suite, line["name"], recipe).items():
-                if pd.isna(line.get(column)):
-                    line[column] = value
-            if pd.isna(line.get("multiply_adds")) and line["size"] != "various":
-                height, width = map(int, line["size"].split("x"))
-                line["multiply_adds"] = cost(_untrained(recipe, 1 if classes == 2 else classes), (height, width))
-        first = described(suite, "", recipe) if found else {}
-        order = dict.fromkeys([*first, *(column for line in rows for column in line)])
-        _write(path, pd.DataFrame(rows)[list(order)])
-    return len(found)
-
-
-def _untrained(recipe: Recipe, num_classes: int) -> keras.Model:
-    options = inspect.signature(zoo.BUILDERS[recipe.model.builder]).parameters
-    arguments: dict[str, Any] = {"input_shape": (None, None, 3), **recipe.model.options}
-    if "encoder" in options:
-        arguments["encoder"] = recipe.model.encoder
-    if "encoder_weights" in options:
-        arguments["encoder_weights"] = None
-    return zoo.build(recipe.model.builder, num_classes, **arguments)
+        rows = rows.drop_duplicates(KEY, keep="last")[columns]
+        pretrained.atomic_write(path, rows.to_csv(index=False, lineterminator="\n").encode())

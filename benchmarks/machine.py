@@ -1,4 +1,4 @@
-"""What a row was made on, the device and the commit of the checkout; and what later starts on it need not do again."""
+"""What a row was measured on: the commit of the checkout, the device and its memory."""
 
 import os
 import pathlib
@@ -11,36 +11,28 @@ from kseg.training.memory import process_peak
 
 
 def current_commit() -> str:
-    """Returns the checkout's commit, with a `+` where the code differs from it; empty outside git.
+    """Returns the checkout's commit, followed by `+` if the code differs from it; empty outside git.
 
-    New rows in the leaderboards are no change of the code. `KSEG_COMMIT` tells it to copies without git.
+    New rows in the leaderboards do not count as changes of the code. The environment variable `KSEG_COMMIT` overrides
+    the result, for copies without git.
     """
-    if told := os.environ.get("KSEG_COMMIT"):
-        return told
+    if stated := os.environ.get("KSEG_COMMIT"):
+        return stated
     git = ["git", "-C", str(pathlib.Path(__file__).parent)]
+    asked = ["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", ":/", ":(exclude)leaderboards"]
     try:
-        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", ":/", ":(exclude)leaderboards"],
-            capture_output=True,
-            text=True,
-            check=True,
+        commit, changes = (
+            subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in asked
         )
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    return commit + ("+" if changes else "")
 
 
-def device(backend: str | None = None) -> str:
-    """Names what models run on: the GPU, or `CPU`, the processor and the number of its cores.
-
-    Args:
-        backend: `"tensorflow"`, `"jax"` or `"torch"`; None for Keras's.
-
-    Returns:
-        The name.
-    """
-    backend = backend or keras.backend.backend()
+def device() -> str:
+    """Returns the name of the device that models run on: the GPU, or what `processor` returns."""
+    backend = keras.backend.backend()
     if backend == "torch":
         import torch
 
@@ -59,33 +51,19 @@ def device(backend: str | None = None) -> str:
     return processor()
 
 
-def keep_compiled(folder: pathlib.Path) -> None:
-    """Lets later processes take what JAX compiles in this one; `JAX_COMPILATION_CACHE_DIR` goes before.
-
-    Args:
-        folder: Where to keep it.
-    """
-    if keras.backend.backend() == "jax":
-        import jax
-
-        if jax.config.jax_compilation_cache_dir is None:
-            jax.config.update("jax_compilation_cache_dir", str(folder))
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # a start compiles many small things
-
-
 def processor() -> str:
-    """Names the processor and the number of its cores."""
+    """Returns the architecture of the processor and the number of its cores, as `"CPU x86_64, 2 cores"`."""
     return f"CPU {platform.machine()}, {os.cpu_count()} cores"
 
 
-def memory_raised(since: int | None) -> int | None:
-    """Tells by how much this process's greatest memory has grown.
+def memory_raised(before: int | None) -> int | None:
+    """Returns the increase of this process's peak memory.
 
     Args:
-        since: What `process_peak` returned before.
+        before: What `process_peak` returned earlier.
 
     Returns:
-        Megabytes of 2**20, or None where the system does not tell.
+        Megabytes of 2**20 bytes, or None where the system does not report the peak.
     """
     peak = process_peak()
-    return None if peak is None or since is None else round((peak - since) / 2**20)
+    return None if peak is None or before is None else round((peak - before) / 2**20)

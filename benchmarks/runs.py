@@ -1,23 +1,25 @@
-"""The runs that a suite still lacks, and carrying them out in order, in the time there is."""
+"""Find the runs that a suite still lacks and carry them out in order, each in a process of its own."""
 
 import dataclasses
-import gc
 import json
 import math
 import pathlib
 import time
-import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 
 import keras
 import pandas as pd
 
 from benchmarks import leaderboard, machine, tables
-from benchmarks.release import FILE
+from benchmarks.process import ChildError, apart
 from benchmarks.suite import Suite
 from kseg import data, pretrained, zoo
 from kseg.inference import FLIPS
-from kseg.training import Recipe, Reporter, dataset, evaluate, train
+from kseg.progress import Reporter
+from kseg.training import Recipe, dataset, evaluate, train
+
+STORED = "model.safetensors"
+"""The file of the tested weights in half precision."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,74 +36,55 @@ class Run:
     recipe: Recipe
     folder: pathlib.Path
 
-    def state(self, rows: pd.DataFrame, title: str) -> str:
-        """Says how far the run is: `"done"`, `"missing"`, `"trained, not tested"` or `"stopped after epoch 3"`.
+    def state(self, board: pd.DataFrame) -> str:
+        """Returns `"done"`, `"missing"`, `"trained, not tested"` or, for example, `"stopped after epoch 3 of 20"`.
 
-        What `rows` returns counts. A folder in which such a run was begun anew and not finished goes before its row.
+        A run is done if the leaderboard has its row, unless the run was started again in its folder and not finished.
 
         Args:
-            rows: The leaderboard.
-            title: The suite's.
+            board: The suite's leaderboard.
 
         Returns:
             The state.
         """
-        finished = (self.folder / "result.json").is_file()
         log = self.folder / "log.csv"
-        if self._is_mine() and not finished and log.is_file():
+        if self._has_begun() and not self.is_trained() and log.is_file():
             return f"stopped after epoch {len(pd.read_csv(log))} of {self.recipe.epochs}"
-        if not self.rows(rows, title).empty:
+        if not leaderboard.rows_of(board, self.recipe).empty:
             return "done"
-        return "trained, not tested" if self._is_mine() and finished else "missing"
+        return "trained, not tested" if self._has_begun() and self.is_trained() else "missing"
 
-    def rows(self, board: pd.DataFrame, title: str) -> pd.DataFrame:
-        """Returns the run's rows: of its recipe, on this backend and this kind of device: any GPU, or these cores.
+    def is_trained(self) -> bool:
+        """Returns whether the folder holds a finished run."""
+        return (self.folder / "result.json").is_file()
 
-        Args:
-            board: The leaderboard.
-            title: The suite's.
-
-        Returns:
-            At most one row a device.
-        """
-        if board.empty:
-            return board
-        same = {"suite": title, "name": self.name, "recipe": self.recipe.hash(), "backend": keras.backend.backend()}
-        mine = board[(board[list(same)] == pd.Series(same)).all(axis=1)]
-        return mine[mine["device"].map(kind) == kind(machine.device())]
-
-    def _is_mine(self) -> bool:
+    def _has_begun(self) -> bool:
         path = self.folder / "recipe.json"
         return path.is_file() and Recipe.from_dict(json.loads(path.read_text("utf-8"))).hash() == self.recipe.hash()
 
 
-def kind(device: str) -> str:
-    """Rows of two devices of a kind are the same run's: one of any GPU, or of these cores."""
-    return device if device.startswith("CPU") else "GPU"
-
-
 def folder_of(suite: Suite, out: pathlib.Path) -> pathlib.Path:
-    """Returns where a suite's runs lie; those on the CPU's budget, which is older than the others, without its name."""
+    """Returns the folder of a suite's runs; the folder of the CPU budget, the oldest one, lacks the budget's name."""
     return out / (suite.title if suite.budget in ("", "cpu") else f"{suite.title}-{suite.budget}")
 
 
-def queue(suite: Suite, folder: pathlib.Path, rows: pd.DataFrame, failed: Collection[str] = ()) -> Iterator[Run]:
-    """Lists a suite's runs in order: every model, then more seeds of those that are the best on the validation split.
+def queue(suite: Suite, folder: pathlib.Path, board: pd.DataFrame, failed: Collection[str] = ()) -> Iterator[Run]:
+    """Lists a suite's runs in order: every model, then more seeds of the models that are best on the validation split.
 
     Args:
         suite: The suite.
         folder: What `folder_of` returned.
-        rows: The leaderboard; the best are known once every model has its row.
-        failed: Names of models that cannot be trained here and that nothing waits for.
+        board: The leaderboard; the best models are known once every model has its row.
+        failed: Names of models that failed: they are left out, and the further seeds do not wait for them.
 
     Yields:
-        All other runs, done or not.
+        The runs, done or not.
     """
     first = [Run(name, recipe, folder / name) for name, recipe in suite.recipes.items() if name not in failed]
     yield from first
-    if not suite.seeds or any(run.state(rows, suite.title) != "done" for run in first):
+    if not suite.seeds or any(run.state(board) != "done" for run in first):
         return
-    reached = {run.name: run.rows(rows, suite.title)["val_miou"].fillna(-1).max() for run in first}
+    reached = {run.name: leaderboard.rows_of(board, run.recipe)["val_miou"].fillna(-1).max() for run in first}
     ranking = [run for run in first if leaderboard.pretraining(run.recipe) in tables.RANKED]
     for run in sorted(ranking, key=lambda run: -reached[run.name])[: suite.best]:
         for seed in suite.seeds:
@@ -109,111 +92,115 @@ def queue(suite: Suite, folder: pathlib.Path, rows: pd.DataFrame, failed: Collec
             yield Run(run.name, seeded, folder / f"{run.name}-seed{seed}")
 
 
+def missing(suite: Suite, folder: pathlib.Path, path: pathlib.Path, failed: Collection[str] = ()) -> Iterator[Run]:
+    """Lists the runs of `queue` that are not done; `path` is the leaderboard's file."""
+    board = leaderboard.read(path)
+    return (run for run in queue(suite, folder, board, failed) if run.state(board) != "done")
+
+
 def work(
     suite: Suite,
     folder: pathlib.Path,
-    board: pathlib.Path,
+    path: pathlib.Path,
     *,
     data_root: str | None = None,
-    minutes: float | None = None,
-    worked: bool = False,
-    failed: Collection[str] = (),
-    afresh: Callable[[float | None, Collection[str]], None] = lambda minutes, failed: None,
+    until: float = math.inf,
 ) -> None:
     """Trains, tests and records what is missing, one run after another, until all is done or the time is up.
 
-    A run's folder keeps the weights that were tested, and beside them `model.safetensors`, the same in float16.
-
-    Each start gets further, however short its time: the first piece of work, an epoch or a test, is always done. A
-    model that fails is told and left out until the next start.
+    A run that another suite has recorded in the same folder of leaderboards, with the same recipe, backend and device,
+    is not repeated: its row is copied. Every call makes progress, however short its time: it always finishes one piece
+    of work, an epoch or a test. A run that fails is reported and left out until the next call.
 
     Args:
         suite: The suite.
         folder: What `folder_of` returned.
-        board: The leaderboard's file.
+        path: The leaderboard's file.
         data_root: As in `kseg.training.train`.
-        minutes: The time for all of it; None for no end.
-        worked: Whether this start has done a piece of work already.
-        failed: Names of models that this start has seen fail already.
-        afresh: Called between two runs with the minutes left and the names of what failed; it may go on in a new
-            process, which is the only way to give back all memory.
+        until: When to stop, as `time.time` counts.
 
     Raises:
-        ValueError: Models failed; all else was tried before.
+        FileNotFoundError: If the data set is missing.
+        ValueError: If runs failed; all others have been tried.
     """
-    until = math.inf if minutes is None else time.perf_counter() + 60 * minutes
     say = Reporter().line
-    failed = list(failed)
-    if not worked and not failed:
-        say(f"{suite.title}: budget {suite.budget or 'none'}, {keras.backend.backend()} on {machine.device()}")
-        if not machine.current_commit():
-            say("rows will not tell their commit: this is no checkout with git; KSEG_COMMIT can tell it")
-    for name in _adopt(suite, board):
-        say(f"{name}: a run of {suite.extends}, whose row is taken over")
-    while run := next(_missing(suite, folder, board, failed), None):
-        left = max(until - time.perf_counter(), 0.0)
-        if worked and left < (needed := _beginning(folder)):
-            say(f"{run.name}: not begun, {left:.0f} s are left, it takes {needed:.0f} to its first epoch")
-            return
-        say(f"-- {run.name}, seed {run.recipe.seed}")
-        began = run.folder / "commit.txt"
-        if not began.is_file():
-            pretrained.atomic_write(began, machine.current_commit().encode())
-        test = dataset(run.recipe, "test", data_root)  # a data set that is not there stops them all
-        trained = (run.folder / "result.json").is_file()
-        given = None if minutes is None else left / 60
+    say(f"{suite.title}: budget {suite.budget or 'none'}, {keras.backend.backend()} on {machine.device()}")
+    if not machine.current_commit():
+        say("the rows will lack a commit: this is not a git checkout; set the environment variable KSEG_COMMIT")
+    failed: list[str] = []
+    first = True
+    while run := next(missing(suite, folder, path, failed), None):
+        if run.state(leaderboard.read(path)) == "missing" and (row := leaderboard.row_elsewhere(path, run.recipe)):
+            say(f"{run.name}: the same run as {row['name']} of the suite {row['suite']}, whose row is copied")
+            leaderboard.add(path, row | {"suite": suite.title, "name": run.name})
+            continue
+        dataset(run.recipe, "test", data_root)  # a missing data set is an error of all runs
         try:
-            result = train(run.recipe, run.folder, data_root=data_root, minutes=given)
-            worked = worked or not trained
-            if not result["finished"]:
-                epochs = f"{result['epochs']} of {run.recipe.epochs}"
-                say(f"{run.name}: stopped after epoch {epochs}; the same command goes on")
-                return
-            if worked and time.perf_counter() + _test_seconds(suite, result, test) > until:
-                say(f"{run.name}: trained; the same command tests it")
-                return
-            say(_record(suite, run, result, test, board))
-        except Exception as error:  # whatever it is, the models after it are to be trained too
+            apart(carry_out, suite, run, path, data_root, until, first)
+        except ChildError as error:
             failed.append(run.name)
-            say(f"{run.name}: FAILED, {type(error).__name__}: {error}")
-            say(traceback.format_exc(limit=-3))
-        worked = True
-        if next(_missing(suite, folder, board, failed), None):
-            afresh(None if minutes is None else max(until - time.perf_counter(), 0) / 60, failed)
-            keras.utils.clear_session()
-            gc.collect()
+            say(f"{run.name}: FAILED, {error}")
+        else:
+            if run.state(leaderboard.read(path)) != "done":
+                return  # no time is left, as the process has printed
+        first = False
     if failed:
-        raise ValueError(f"{suite.title}: {', '.join(failed)} failed, all else is done; see above for why")
+        raise ValueError(f"{suite.title}: {', '.join(failed)} failed, all else is done; see above for the reason")
 
 
-def _adopt(suite: Suite, board: pathlib.Path) -> list[str]:
-    """Takes over the rows that the suite it extends has of its recipes, under its own names, and tells these names."""
-    theirs = leaderboard.read(board.with_name(f"{suite.extends}.csv")) if suite.extends else pd.DataFrame()
-    if theirs.empty:
-        return []
-    mine, same = leaderboard.read(board), ["recipe", "backend", "device"]
-    has = set() if mine.empty else set(mine[same].itertuples(index=False, name=None))
-    names = {recipe.hash(): name for name, recipe in suite.recipes.items()}
-    found = theirs[theirs["recipe"].isin(names) & theirs["peer"].isna()].to_dict("records")
-    found = [line for line in found if tuple(line[key] for key in same) not in has]
-    for line in found:
-        leaderboard.add(board, line | {"suite": suite.title, "name": names[line["recipe"]]})
-    return [names[line["recipe"]] for line in found]
+def carry_out(suite: Suite, run: Run, path: pathlib.Path, data_root: str | None, until: float, first: bool) -> None:
+    """Trains and tests one run, as far as the time allows, and adds its row to the leaderboard.
+
+    The run's folder keeps the tested weights, and a copy of them in half precision, `STORED`.
+
+    Args:
+        suite: The suite.
+        run: The run.
+        path: The leaderboard's file.
+        data_root: As in `kseg.training.train`.
+        until: When to stop, as `time.time` counts.
+        first: Whether the next piece of work is to be done even if there is no time for it.
+    """
+    say = Reporter().line
+    left = max(until - time.time(), 0.0)
+    if not first and left < (needed := _seconds_to_first_epoch(run.folder.parent)):
+        say(f"{run.name}: not begun, {left:.0f} s are left, its first epoch ends after {needed:.0f} s")
+        return
+    say(f"-- {run.name}, seed {run.recipe.seed}")
+    commit = run.folder / "commit.txt"
+    if not commit.is_file():
+        pretrained.atomic_write(commit, machine.current_commit().encode())
+    test = dataset(run.recipe, "test", data_root)
+    first = first and run.is_trained()
+    minutes = None if until == math.inf else left / 60
+    result = train(run.recipe, run.folder, data_root=data_root, minutes=minutes)
+    if not result["finished"]:
+        say(f"{run.name}: stopped after epoch {result['epochs']} of {run.recipe.epochs}; the same command resumes it")
+        return
+    if not first and time.time() + _seconds_to_test(suite, result, test) > until:
+        say(f"{run.name}: trained; the same command tests it")
+        return
+    weights = run.folder / result["weights"]
+    model = zoo.load(weights)
+    scores = evaluate(model, test, batch_size=run.recipe.data.batch_size, reporter=Reporter())
+    averaged = leaderboard.test_time_miou(model, test, **suite.test_time) if suite.test_time else None
+    pretrained.save(model, run.folder / STORED, dtype="float16", **pretrained.describe(weights))
+    row = leaderboard.row(
+        suite, run.name, run.recipe, result, scores, averaged, model, test, weights, commit.read_text()
+    )
+    leaderboard.add(path, row)
+    more = "" if averaged is None else f", {averaged:.4f} with flips and scales"
+    say(f"{run.name}: test mIoU {scores['miou']:.4f}{more}, pixel accuracy {scores['pixel_accuracy']:.4f}")
 
 
-def _missing(suite: Suite, folder: pathlib.Path, board: pathlib.Path, failed: Collection[str]) -> Iterator[Run]:
-    rows = leaderboard.read(board)
-    return (run for run in queue(suite, folder, rows, failed) if run.state(rows, suite.title) != "done")
-
-
-def _beginning(folder: pathlib.Path) -> float:
-    """Seconds that a run of this suite took, at most, until its first epoch was done."""
+def _seconds_to_first_epoch(folder: pathlib.Path) -> float:
+    """The longest time that a finished run of this suite took to the end of its first epoch."""
     results = [json.loads(path.read_text("utf-8")) for path in folder.glob("*/result.json")]
-    return max((result.get("beginning", 0.0) for result in results), default=0.0)
+    return max((result.get("beginning") or 0.0 for result in results), default=0.0)
 
 
-def _test_seconds(suite: Suite, result: dict, test: data.Dataset) -> float:
-    """How long testing will take, judged by what validating took, and compiling for the first epoch."""
+def _seconds_to_test(suite: Suite, result: dict, test: data.Dataset) -> float:
+    """An estimate of the time of the test: that of the validation, and that of compiling for the first epoch."""
     validation = result["scores"]
     if not validation:
         return 0.0
@@ -222,18 +209,3 @@ def _test_seconds(suite: Suite, result: dict, test: data.Dataset) -> float:
         flips = len(FLIPS[suite.test_time.get("flip", False)])
         passes += flips * sum(scale**2 for scale in suite.test_time.get("scales", (1.0,)))
     return (result.get("beginning") or 0.0) + passes * validation["seconds"] / validation["images"] * len(test)
-
-
-def _record(suite: Suite, run: Run, result: dict, test: data.Dataset, board: pathlib.Path) -> str:
-    weights = run.folder / result["weights"]
-    model = zoo.load(weights)
-    scores = evaluate(model, test, batch_size=run.recipe.data.batch_size, reporter=Reporter())
-    averaged = leaderboard.test_time_miou(model, test, **suite.test_time) if suite.test_time else None
-    commit = (run.folder / "commit.txt").read_text()
-    pretrained.save(model, run.folder / FILE, dtype="float16", **pretrained.describe(weights))
-    leaderboard.add(
-        board,
-        leaderboard.row(suite, run.name, run.recipe, result, scores, averaged, model, test, weights, commit),
-    )
-    more = "" if averaged is None else f", {averaged:.4f} with flips and scales"
-    return f"{run.name}: test mIoU {scores['miou']:.4f}{more}, pixel accuracy {scores['pixel_accuracy']:.4f}"

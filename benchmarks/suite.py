@@ -24,7 +24,6 @@ class Suite:
         test_time: `flip` and `scales` of `kseg.inference.Predictor` for the second column of scores; None for none.
         best: How many models are trained with more seeds, once every model has its row.
         seeds: Those seeds.
-        extends: Title of the suite that comes first; its row of a recipe that both have is this suite's too.
     """
 
     title: str
@@ -33,7 +32,6 @@ class Suite:
     test_time: dict[str, Any] | None = None
     best: int = 0
     seeds: tuple[int, ...] = ()
-    extends: str = ""
 
 
 def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
@@ -78,7 +76,6 @@ def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
         test_time=content.get("test_time"),
         best=seeds.get("best", 0),
         seeds=tuple(seeds.get("seeds", ())),
-        extends=pathlib.Path(content.get("extends", "")).stem,
     )
 
 
@@ -108,19 +105,6 @@ def only(suite: Suite, names: Iterable[str]) -> Suite:
         return suite
     kept = {name: recipe for name, recipe in suite.recipes.items() if name in names}
     return dataclasses.replace(suite, recipes=kept, best=0, seeds=())
-
-
-def recipes(suite: str | pathlib.Path, budget: str | None = None) -> dict[str, Recipe]:
-    """Reads a suite's recipes; arguments and errors are those of `load`.
-
-    Args:
-        suite: As in `load`.
-        budget: As in `load`.
-
-    Returns:
-        `{name: recipe}` in the file's order.
-    """
-    return load(suite, budget).recipes
 
 
 def _content(suite: str | pathlib.Path) -> dict[str, Any]:

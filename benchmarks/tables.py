@@ -7,10 +7,6 @@ import pandas as pd
 PUBLISHED = pathlib.Path(__file__).parent / "published"
 SAME = ["name", "family", "backend", "device"]
 """Rows that agree in these differ in the seed alone."""
-LATER = (
-    "peer", "budget", "miou_test_time", "multiply_adds", "images_per_second", "peak_memory_mb", "crop", "pretraining"
-)  # fmt: skip
-"""Columns that the oldest rows lack."""
 RANKED = ("ImageNet", "none")
 """What models of the ranking may have been pretrained on; others stand below it."""
 
@@ -25,11 +21,6 @@ def ranked(rows: pd.DataFrame) -> pd.DataFrame:
         A row a recipe, with the mean of its numbers, `seeds` (how many), `spread` (greatest less least mIoU), and
         `outside`, whether it stands outside the ranking for its pretraining.
     """
-    rows = rows.copy()
-    for column in LATER:
-        if column not in rows:
-            rows[column] = None
-    rows["family"] = rows["family"].fillna(rows["recipe"]) if "family" in rows else rows["recipe"]
     joined = []
     for _, group in rows.groupby(SAME, sort=False):
         one = group.iloc[0].copy()
@@ -121,3 +112,24 @@ def markdown(table: pd.DataFrame) -> str:
     """
     lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def replaced(text: str, title: str, table: pd.DataFrame) -> str:
+    """Replaces the table between the two markers of a title.
+
+    Args:
+        text: Markdown that contains the lines `<!-- title -->` and `<!-- end title -->`.
+        title: The title.
+        table: Columns of text.
+
+    Returns:
+        The new text.
+
+    Raises:
+        ValueError: If the text lacks a marker.
+    """
+    begin, end = f"<!-- {title} -->\n", f"<!-- end {title} -->"
+    if begin not in text or end not in text:
+        raise ValueError(f"README.md lacks the line {begin.strip()!r} or {end!r}: add both")
+    before, rest = text.split(begin)
+    return before + begin + markdown(table) + rest[rest.index(end) :]

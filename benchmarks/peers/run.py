@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import leaderboard, machine, runs
+from benchmarks import leaderboard, machine
 from benchmarks.peers import smp, training
 from benchmarks.suite import Suite
 from kseg import download, metrics, pretrained
@@ -39,8 +39,7 @@ def run(
     recipe = suite.recipes["unet"]
     say = Reporter().line
     rows = leaderboard.read(board)
-    mine = rows if rows.empty else rows[(rows["name"] == smp.NAME) & (rows["recipe"] == recipe.hash())]
-    if not mine.empty and (mine["device"].map(runs.kind) == runs.kind(machine.device("torch"))).any():
+    if not leaderboard.rows_of(rows, recipe, peers=True).empty:
         say(f"{smp.NAME} is in {board} already")
         return
     began = folder / smp.NAME / "commit.txt"
@@ -85,7 +84,7 @@ def row(
         "images_per_second": round(result["images_per_second"], 1),
         "peak_memory_mb": leaderboard.megabytes(result["peak_memory"]),
         "inference_ms": round(leaderboard.inference_ms(lambda images: training.predict(net, images), image), 1),
-        "device": machine.device("torch"),
+        "device": machine.device(),
         "backend": "torch",
         "versions": " ".join(f"{package}={result[package]}" for package in packages),
         "weights_sha256": download.file_sha256(weights),

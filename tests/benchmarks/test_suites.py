@@ -33,7 +33,7 @@ def _models():
     found = {}
     for path in sorted(suite.SUITES.glob("*.toml")):
         for budget in suite.budgets(path.stem):
-            for name, recipe in suite.recipes(path.stem, budget).items():
+            for name, recipe in suite.load(path.stem, budget).recipes.items():
                 key = json.dumps([recipe.data.name, recipe.model.model_dump()])
                 found.setdefault(key, pytest.param(recipe, id=f"{path.stem}:{name}"))
     return list(found.values())
@@ -61,7 +61,7 @@ def test_every_model_of_a_suite_is_built(recipe):
 def test_losses_optimizers_and_augmentations_of_every_suite_are_made():
     names = [(path.stem, budget) for path in suite.SUITES.glob("*.toml") for budget in suite.budgets(path.stem)]
     built = {}
-    for name, recipe in itertools.chain.from_iterable(suite.recipes(*each).items() for each in names):
+    for name, recipe in itertools.chain.from_iterable(suite.load(*each).recipes.items() for each in names):
         split = _split(recipe)
         if len(split.classes) not in built:
             image = keras.Input((None, None, 3))
@@ -74,8 +74,22 @@ def test_losses_optimizers_and_augmentations_of_every_suite_are_made():
         assert next(iter(preparation.batches(recipe, split, 0)))[0].shape[0] == recipe.data.batch_size
 
 
+def test_models_differ_where_the_suite_says_so(tmp_path):
+    (tmp_path / "tiny.toml").write_text(
+        '[recipe]\nepochs = 1\ndata = { name = "streets" }\n'
+        'model = { builder = "unet", options = { doubling = true } }\n'
+        '[[models]]\nname = "one"\noptimizer = { weight_decay = 0.0 }\n'
+        '[[models]]\nname = "two"\nseed = 7\nmodel = { options = { activation = "softmax" } }\n'
+    )
+    one, two = suite.load(tmp_path / "tiny.toml").recipes.values()
+    assert (one.model.builder, two.model.builder) == ("unet", "unet")
+    assert (one.model.options, two.model.options) == ({"doubling": True}, {"doubling": True, "activation": "softmax"})
+    assert (one.optimizer.weight_decay, two.optimizer.weight_decay) == (0.0, 0.01)
+    assert (one.seed, two.seed) == (0, 7)
+
+
 def test_budgets_differ_where_the_file_says_so():
-    gpu, cpu = suite.recipes("camvid", "gpu"), suite.recipes("camvid", "cpu")
+    gpu, cpu = suite.load("camvid", "gpu").recipes, suite.load("camvid", "cpu").recipes
     assert (gpu["unet"].precision, gpu["unet"].data.crop, gpu["unet"].epochs) == ("mixed_bfloat16", (360, 480), 300)
     assert (cpu["unet"].precision, cpu["unet"].data.crop, cpu["unet"].epochs) == ("float32", (240, 320), 20)
     assert cpu.keys() - gpu.keys() == {"unet-plain"}
@@ -94,11 +108,11 @@ def _recorded():
 @pytest.mark.parametrize("row", list(_recorded()))
 def test_rows_already_in_the_leaderboard_keep_their_recipes(row):
     name = "unet" if isinstance(row["peer"], str) else row["name"]  # whose recipe the peer takes
-    recipe = suite.recipes(row["suite"], row["budget"])[name]
+    recipe = suite.load(row["suite"], row["budget"]).recipes[name]
     assert recipe.model_copy(update={"seed": row["seed"]}).hash() == row["recipe"]
 
 
 def test_an_ablation_keeps_the_protocol_of_the_suite_it_extends():
-    extended = suite.recipes("losses", "gpu")["cross_entropy-root_median"]
-    assert extended == suite.recipes("camvid", "gpu")["unet"]
+    extended = suite.load("losses", "gpu").recipes["cross_entropy-root_median"]
+    assert extended == suite.load("camvid", "gpu").recipes["unet"]
     assert not suite.load("losses", "gpu").seeds

@@ -1,30 +1,28 @@
-"""What scores cost: an evaluation with them against prediction alone, in turn, in one run."""
+"""Time what scoring adds to an evaluation, relative to the prediction alone."""
 
 import statistics
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 import pandas as pd
+import typer
 
 from benchmarks import machine
 from kseg import data, metrics, zoo
 from kseg.inference import Predictor
 
+KEY = "backend"
+REPEATS = 7
 
-def compare(size: tuple[int, int] = (360, 480), batch_size: int = 8, repeats: int = 7) -> dict[str, Any]:
-    """Times a U-Net's prediction of a batch without and with scores.
 
-    Args:
-        size: Height and width of the images.
-        batch_size: Images.
-        repeats: Runs of each, in turn; medians are compared.
-
-    Returns:
-        `backend`, `predict_ms`, `scores_ms` (what scoring adds, from scores of the net to the confusion matrix),
-        `share` (the second to the first), `size`, `batch_size` and `device`.
-    """
+def measure(
+    *,
+    size: Annotated[tuple[int, int], typer.Option(help="Height and width of the images.")] = (360, 480),
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 8,
+) -> pd.DataFrame:
+    """Time what scoring adds to an evaluation, relative to a U-Net's prediction, on this backend."""
     streets = data.streets("val", count=batch_size, size=size)
     images, labels = (np.stack(arrays) for arrays in zip(*(streets[i] for i in range(batch_size)), strict=True))
     classes = len(streets.classes)
@@ -36,13 +34,13 @@ def compare(size: tuple[int, int] = (360, 480), batch_size: int = 8, repeats: in
 
     ways = {"predict": lambda: model.predict_on_batch(images), "scores": with_scores}
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats + 1):  # the first run compiles
+    for _ in range(REPEATS + 1):  # the first run compiles
         for name, way in ways.items():
             start = time.perf_counter()
             way()
             times[name].append(1000 * (time.perf_counter() - start))
     predict, scored = (statistics.median(values[1:]) for values in times.values())
-    return {
+    row = {
         "backend": keras.backend.backend(),
         "predict_ms": round(predict, 1),
         "scores_ms": round(scored - predict, 1),
@@ -51,17 +49,11 @@ def compare(size: tuple[int, int] = (360, 480), batch_size: int = 8, repeats: in
         "batch_size": batch_size,
         "device": machine.device(),
     }
+    return pd.DataFrame([row])
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rounds for the page.
-
-    Args:
-        rows: What `compare` returned, a row a backend.
-
-    Returns:
-        Columns of text.
-    """
+    """Formats the rows of `measure` for README.md."""
     return pd.DataFrame(
         {
             "backend": rows["backend"],

@@ -1,32 +1,26 @@
-"""What labelling one image costs: a sliding window, its convolutional form, full resolution, encoder and decoder.
+"""Compare the cost of labeling one image: sliding window, its convolutional form, full resolution, encoder-decoder."""
 
-`python -m benchmarks.cost WAY HEIGHT WIDTH` measures one way in a process of its own, so that its memory can be told.
-"""
-
-import json
-import pathlib
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 import pandas as pd
+import typer
 
 from benchmarks import machine
+from benchmarks.process import apart
 from kseg import zoo
 from kseg.training.memory import process_peak
 
-ROOT = pathlib.Path(__file__).parents[1]
 BATCH = 256
 SAMPLE = 16 * BATCH
-"""Windows that are measured; their time is multiplied up to all of the image's."""
+"""Windows that are timed; the time is extrapolated to all windows of the image."""
 
 
 def sliding_window(image: np.ndarray) -> tuple[Callable[[], Any], float, int]:
-    """Classifies the patch around every pixel, in batches; of large images a sample of the windows."""
+    """Classifies the patch around every pixel, in batches; in a large image only around a sample of the pixels."""
     model = zoo.patch_classifier(11)
     patch = model.input_shape[1]
     height, width, _ = image.shape
@@ -55,16 +49,16 @@ WAYS: dict[str, Callable[[np.ndarray], tuple[Callable[[], Any], float, int]]] = 
 }
 
 
-def measure(way: str, size: tuple[int, int]) -> dict[str, Any]:
-    """Measures one way in this process.
+def measure_way(way: str, size: tuple[int, int]) -> dict[str, Any]:
+    """Measures one way of labeling in this process.
 
     Args:
         way: A key of `WAYS`.
         size: Height and width of the image.
 
     Returns:
-        `way`, `seconds` (the second run: the first one compiles), `multiply_adds`, and `memory_mb`: by how much
-        labelling raised the process's greatest memory, None where the system does not tell.
+        `way`, `seconds` (of the second run: the first one compiles), `multiply_adds` and `memory_mb`, the increase of
+        the process's peak memory, None where the system does not report it.
     """
     image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype("uint8")
     label, times, cost = WAYS[way](image)
@@ -77,21 +71,11 @@ def measure(way: str, size: tuple[int, int]) -> dict[str, Any]:
     return {"way": way, "seconds": round(seconds, 3), "multiply_adds": cost, "memory_mb": memory}
 
 
-def compare(size: tuple[int, int]) -> pd.DataFrame:
-    """Measures every way, each in a process of its own.
-
-    Args:
-        size: Height and width of the image.
-
-    Returns:
-        A row a way: those of `measure`, `ratio` (seconds, to the encoder-decoder's), size and backend.
-    """
-    rows = []
-    for way in WAYS:
-        command = [sys.executable, "-m", "benchmarks.cost", way, *map(str, size)]
-        run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-        rows.append(json.loads(run.stdout.splitlines()[-1]))
-    table = pd.DataFrame(rows)
+def measure(
+    *, size: Annotated[tuple[int, int], typer.Option(help="Height and width of the image.")] = (360, 480)
+) -> pd.DataFrame:
+    """Compare the cost of labeling one image: sliding window, full resolution, encoder-decoder."""
+    table = pd.DataFrame([apart(measure_way, way, size) for way in WAYS])
     table["ratio"] = (table.seconds / table.seconds.iloc[-1]).round(2)
     table["size"] = f"{size[0]}x{size[1]}"
     table["backend"] = keras.backend.backend()
@@ -99,14 +83,7 @@ def compare(size: tuple[int, int]) -> pd.DataFrame:
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rounds for the page.
-
-    Args:
-        rows: What `compare` returned.
-
-    Returns:
-        Columns of text.
-    """
+    """Formats the rows of `measure` for README.md."""
     return pd.DataFrame(
         {
             "way": rows["way"],
@@ -118,7 +95,3 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
             "backend": rows["backend"],
         }
     )
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], (int(sys.argv[2]), int(sys.argv[3])))))

@@ -1,0 +1,68 @@
+"""Stand-alone measurements, one file each. The file's name is its command, its CSV and the marker of its table.
+
+A file defines `measure`, whose keyword arguments are the command's options and which returns the rows, and `shown`,
+which turns the rows into columns of text for README.md. With `KEY`, the name of a column, a new measurement replaces
+only the rows that have the same value in that column.
+"""
+
+import functools
+import importlib
+import inspect
+import pathlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from kseg import pretrained
+
+FOLDER = pathlib.Path(__file__).parent
+NAMES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
+TYPES = {"weights_sha256": "str"}
+"""Columns that pandas would take for numbers."""
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"benchmarks.experiments.{name}")
+
+
+def command(name: str) -> Callable[..., None]:
+    """Makes the command of an experiment: it measures, prints the rows and stores them.
+
+    Args:
+        name: One of `NAMES`.
+
+    Returns:
+        A function with the options of the experiment's `measure`, and `out`.
+    """
+    measure = _module(name).measure
+    signature = inspect.signature(measure)
+    out = Annotated[pathlib.Path, typer.Option(help="The CSV file.")]
+    default = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=FOLDER / f"{name}.csv", annotation=out)
+
+    @functools.wraps(measure)
+    def run(*, out: pathlib.Path, **options: Any) -> None:
+        rows = measure(**options)
+        print(rows.to_string(index=False))
+        key = getattr(_module(name), "KEY", None)
+        if key is not None and out.is_file():
+            rows = pd.concat([read(out), rows]).drop_duplicates(key, keep="last").sort_values(key)
+        pretrained.atomic_write(out, rows.to_csv(index=False, lineterminator="\n").encode())
+        print(out)
+
+    run.__annotations__ = {**measure.__annotations__, "out": out, "return": None}
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), default])  # type: ignore[attr-defined]
+    return run
+
+
+def read(path: pathlib.Path) -> pd.DataFrame:
+    """Reads the rows of an experiment."""
+    return pd.read_csv(path, dtype=TYPES)
+
+
+def tables() -> dict[str, pd.DataFrame]:
+    """Returns the table of every experiment that has been measured, by its name, as columns of text."""
+    paths = {name: FOLDER / f"{name}.csv" for name in NAMES}
+    return {name: _module(name).shown(read(path)) for name, path in paths.items() if path.is_file()}

@@ -1,0 +1,119 @@
+"""Score a model on CamVid without a CRF, with ConvCRF and with the dense CRF."""
+
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+import keras
+import numpy as np
+import pandas as pd
+import typer
+
+from benchmarks import machine
+from kseg import data, download, metrics, pretrained, zoo
+from kseg.inference import Predictor, dense_crf, tune_crf
+from kseg.layers import ConvCRF
+
+CONV_GRID = {
+    "appearance_rgb": (3, 10, 20),
+    "appearance_xy": (10, 30, 67),
+    "appearance": (0, 1, 4),
+    "smoothness": (0, 1, 3),
+}
+
+
+def conv_crf(image: np.ndarray, p: np.ndarray, **options: float) -> np.ndarray:
+    """Applies `ConvCRF` with the interface of `dense_crf`."""
+    layer = ConvCRF(from_logits=False, activation="softmax", **options)
+    return keras.ops.convert_to_numpy(layer(p[None], image[None].astype("float32")))[0]
+
+
+def compare(
+    model: keras.Model,
+    splits: Mapping[str, data.Dataset],
+    *,
+    count: int = 20,
+    grids: Mapping[str, Mapping] | None = None,
+) -> pd.DataFrame:
+    """Scores a model without a CRF, with ConvCRF and with the dense CRF, after a search for their parameters.
+
+    Args:
+        model: The model whose probabilities are refined.
+        splits: The splits to score; the parameters are searched on the first.
+        count: Number of images of the search.
+        grids: The values to try for `"conv"` and `"dense"`; None takes the defaults.
+
+    Returns:
+        One row per split and way: `miou`, `pixel_accuracy`, `boundary_f1` (the mean of the classes), `seconds` per
+        image that the way adds, the parameters found, `search_images` (0 without parameters), `device` and `backend`.
+        The rows of the first split include the images of the search.
+    """
+    predictor = Predictor(model)
+    first = next(iter(splits.values()))
+    grids = grids or {"conv": CONV_GRID}
+    ways: dict[str, tuple[Callable, dict]] = {"without": (lambda image, p: p, {})}
+    for name, key, refine in (("ConvCRF", "conv", conv_crf), ("dense CRF", "dense", dense_crf)):
+        options = {"grid": grids[key]} if key in grids else {}
+        ways[name] = refine, tune_crf(predictor, first, count=count, refine=refine, **options)["options"]
+    rows = []
+    for split, dataset in splits.items():
+        classes = len(dataset.classes)
+        pairs: dict[str, list] = {name: [] for name in ways}
+        seconds = dict.fromkeys(ways, 0.0)
+        for index in range(len(dataset)):
+            image, label = dataset[index]
+            p = predictor.probabilities(image)
+            for name, (refine, options) in ways.items():
+                start = time.perf_counter()
+                pairs[name].append((label, refine(image, p, **options).argmax(-1).astype("uint8")))
+                seconds[name] += time.perf_counter() - start
+        for name, (_, options) in ways.items():
+            matrices = [metrics.confusion_matrix(label, found, classes) for label, found in pairs[name]]
+            reached = metrics.scores(sum(matrices))
+            rows.append(
+                {
+                    "way": name,
+                    "split": split,
+                    "images": len(dataset),
+                    "miou": round(reached["miou"], 4),
+                    "pixel_accuracy": round(reached["pixel_accuracy"], 4),
+                    "boundary_f1": round(float(np.nanmean(metrics.boundary_f1(pairs[name], classes))), 4),
+                    "seconds": round(seconds[name] / len(dataset), 3),
+                    "parameters": " ".join(f"{key}={value:g}" for key, value in options.items()),
+                    "search_images": min(count, len(first)) if options else 0,
+                    "device": machine.device(),
+                    "backend": keras.backend.backend(),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def measure(
+    *,
+    weights: Annotated[str, typer.Option(help="A weight file or the name of released weights.")],
+    data_root: Annotated[str | None, typer.Option(help="Folder of the data sets; default: KSEG_DATA.")] = None,
+) -> pd.DataFrame:
+    """Score a model on CamVid without a CRF, with ConvCRF and with the dense CRF."""
+    file = pathlib.Path(pretrained.locate(weights))
+    splits = {name: data.load("camvid", name, root=data_root) for name in ("val", "test")}
+    return compare(zoo.load(file), splits).assign(weights_sha256=download.file_sha256(file)[:12])
+
+
+def shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """Formats the rows of `measure` for README.md."""
+    return pd.DataFrame(
+        {
+            "way": rows["way"],
+            "split": rows["split"],
+            "mIoU": [f"{100 * value:.1f}" for value in rows["miou"]],
+            "pixel accuracy": [f"{100 * value:.1f}" for value in rows["pixel_accuracy"]],
+            "boundary F1": [f"{100 * value:.1f}" for value in rows["boundary_f1"]],
+            "added seconds per image": [f"{value:.2f}" for value in rows["seconds"]],
+            "parameters": rows["parameters"].fillna(""),
+            "searched on": [f"{count} images" if count else "" for count in rows["search_images"]],
+            "weights": rows["weights_sha256"],
+            "device": rows["device"],
+            "backend": rows["backend"],
+        }
+    )

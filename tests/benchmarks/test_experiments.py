@@ -1,0 +1,118 @@
+"""The stand-alone measurements, on small images."""
+
+import sys
+import types
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import experiments, machine
+from benchmarks.commands import app
+from benchmarks.experiments import cost, crf, crf_cost, loader, scores
+from benchmarks.process import apart
+from kseg import data, pretrained, training
+
+
+def test_every_experiment_is_a_command_and_shows_what_it_stored():
+    listed = CliRunner().invoke(app, ["--help"]).output
+    assert all(name in listed for name in experiments.NAMES)
+    assert {"cost", "crf", "crf_cost", "scores"} <= experiments.tables().keys() <= set(experiments.NAMES)
+
+
+def test_the_input_pipeline_is_measured_with_and_without_augmentation(tmp_path):
+    (tmp_path / "small.toml").write_text(
+        '[recipe]\nepochs = 1\nmodel = { builder = "unet" }\n[[models]]\nname = "unet"\n'
+        '[recipe.data]\nname = "streets"\nbatch_size = 2\ncrop = [16, 24]\noptions = { count = 4, size = [32, 48] }\n[budgets.gpu]\n'
+    )
+    table = loader.measure(name=str(tmp_path / "small.toml"), seconds=0.05)
+    assert table["what"].tolist()[:4] == [
+        f"from {place}, {what}" for place in ("files", "memory") for what in ("not augmented", "augmented")
+    ]
+    assert (table[["images_per_second", "of_one_core"]] > 0).all(axis=None) and table["ratio"][0] == 1
+    assert loader.shown(table).shape == (8, 4)
+
+
+def test_every_way_of_labeling_an_image_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "apart", lambda function, *arguments: function(*arguments))
+    run = CliRunner().invoke(app, ["cost", "--size", "17", "20", "--out", str(tmp_path / "cost.csv")])
+    assert run.exit_code == 0, run.output
+    table = pd.read_csv(tmp_path / "cost.csv")
+    assert table.way.tolist() == ["sliding window", "convolutional", "full resolution", "encoder-decoder"]
+    assert (table.seconds > 0).all() and table.ratio.iloc[-1] == 1
+    # A patch has 33 x 33 pixels, twice convolved at 31 and 29, then at 12 and 10; 5 x 5 x 64 features are flattened.
+    layers = 9 * (31**2 * 3 * 32 + 29**2 * 32 * 32 + 12**2 * 32 * 64 + 10**2 * 64 * 64) + 25 * 64 * 128 + 128 * 11
+    assert table.multiply_adds[0] == 17 * 20 * layers
+    assert table.multiply_adds[1] < table.multiply_adds[0] / 20
+
+
+def test_the_dense_crf_is_timed_against_its_authors_code():
+    found = apart(crf_cost.measure_picture, "streets", (48, 64))
+    assert (found["image"], found["size"]) == ("drawn street", "48x64")
+    assert found["ratio"] == pytest.approx(found["seconds"] / found["reference_seconds"], rel=0.2, abs=0.02)
+    assert found["labels"] > 0.99 and found["difference"] < 0.01
+
+
+def test_where_the_system_reports_no_memory_the_rest_is_measured(monkeypatch):
+    """Windows has no module `resource`."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+    found = cost.measure_way("full resolution", (17, 20))
+    assert found["memory_mb"] is None and found["seconds"] > 0
+    rows = pd.DataFrame([found]).assign(ratio=1.0, size="17x20", backend="jax")
+    assert cost.shown(rows)["memory"].tolist() == [""]
+
+
+def test_memory_is_counted_in_bytes_on_a_mac(monkeypatch):
+    """There `ru_maxrss` is in bytes; on Linux it is in units of 1024."""
+    usage = types.SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda who: types.SimpleNamespace(ru_maxrss=3 * 2**20))
+    monkeypatch.setitem(sys.modules, "resource", usage)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert machine.memory_raised(2**20) == 2
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert machine.memory_raised(2**30) == 2 * 2**10
+
+
+def test_every_way_of_refining_is_scored():
+    """The model alone is scored as `evaluate` scores it; options come from the search."""
+    streets = data.streets("val", count=2, size=(32, 40))
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(8, 1)(image / 255))
+    model.layers[-1].set_weights([np.eye(3, 8)[None, None], np.zeros(8)])  # the strongest color: borders for sure
+    grid = {"appearance": (0, 2)}
+    table = crf.compare(model, {"val": streets, "test": streets}, count=1, grids={"conv": grid, "dense": grid})
+    assert table.way.tolist() == ["without", "ConvCRF", "dense CRF"] * 2
+    assert table.miou[0] == round(training.evaluate(model, streets)["miou"], 4)
+    assert all(text.startswith("appearance=") for text in table.parameters if text)
+    assert table.search_images.tolist() == [0, 1, 1] * 2
+    assert set(table.backend) == {keras.backend.backend()}
+
+
+def test_released_weights_are_scored_by_name(tmp_path, monkeypatch):
+    scored = []
+    monkeypatch.setattr(crf, "compare", lambda *given: scored.append(given) or pd.DataFrame({"way": ["without"]}))
+    monkeypatch.setattr(data, "load", lambda name, split, root: split)
+    command = ["crf", "--weights", "unet-efficientnet_lite0-camvid", "--out", str(tmp_path / "crf.csv")]
+    run = CliRunner().invoke(app, command)
+    assert run.exit_code == 0, run.output
+    ((model, splits),) = scored
+    assert model.name == "unet" and splits == {"val": "val", "test": "test"}
+    released = pretrained.RELEASES["unet-efficientnet_lite0-camvid"]
+    assert experiments.read(tmp_path / "crf.csv")["weights_sha256"].tolist() == [released.sha256[:12]]
+
+
+def test_rows_of_other_images_stay(tmp_path, monkeypatch):
+    (tmp_path / "CamVid/trainannot").mkdir(parents=True)
+    (tmp_path / "cost.csv").write_text("image,seconds\nanother image,1\ndrawn street,2\n")
+    monkeypatch.setattr(crf_cost, "apart", lambda _, name, *more: {"image": crf_cost.PICTURES[name], "seconds": 3})
+    run = CliRunner().invoke(app, ["crf_cost", "--data-root", str(tmp_path), "--out", str(tmp_path / "cost.csv")])
+    assert run.exit_code == 0, run.output
+    stored = pd.read_csv(tmp_path / "cost.csv").to_numpy().tolist()
+    assert stored == [["CamVid, test", 3], ["another image", 1], ["drawn street", 3]]
+
+
+def test_scoring_is_timed(monkeypatch):
+    monkeypatch.setattr(scores, "REPEATS", 1)
+    found = scores.measure(size=(32, 48), batch_size=1).iloc[0]
+    assert found["share"] == pytest.approx(found["scores_ms"] / found["predict_ms"], abs=0.01)

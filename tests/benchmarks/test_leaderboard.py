@@ -1,0 +1,126 @@
+"""Leaderboards as files, and the tables made of them."""
+
+import concurrent.futures
+import pathlib
+import subprocess
+import sys
+
+import keras
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import experiments, leaderboard, machine, tables
+from benchmarks.commands import app
+from kseg.training import Recipe
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def test_a_later_row_of_the_same_run_replaces_the_earlier(tmp_path):
+    board = tmp_path / "board.csv"
+    key = dict.fromkeys(leaderboard.KEY, "x")
+    for name, miou in (("a", 0.1), ("b", 0.2), ("a", 0.3)):
+        leaderboard.add(board, key | {"name": name, "miou": miou})
+    assert leaderboard.read(board)[["name", "miou"]].to_numpy().tolist() == [["b", 0.2], ["a", 0.3]]
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["board.csv"]
+
+
+def test_writers_that_add_at_once_lose_no_row(tmp_path):
+    """Threads stand for processes: the lock belongs to the open file, and each opens its own."""
+    board, names = tmp_path / "board.csv", [f"model{index}" for index in range(24)]
+
+    def add(name):
+        leaderboard.add(board, dict.fromkeys(leaderboard.KEY, "x") | {"name": name, "miou": 0.5})
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, names))
+    assert sorted(leaderboard.read(board)["name"]) == sorted(names)
+
+
+def _rows(*changes):
+    row = {"name": "x", "recipe": "1", "encoder": "e", "miou": 0.51, "pixel_accuracy": 0.8, "parameters": 1.5e6}
+    row |= {"epochs": 3, "seconds": 60, "inference_ms": 12.2, "size": "2x3", "device": "CPU", "backend": "jax"}
+    row |= dict.fromkeys(("peer", "pretraining", "crop", "multiply_adds", "miou_test_time"))
+    rows = [row | change for change in changes]
+    return pd.DataFrame([{"family": row["recipe"]} | row for row in rows])
+
+
+def test_the_best_comes_first_in_a_table():
+    rows = _rows({}, {"name": "y", "miou": 0.625, "multiply_adds": 3.21e9, "crop": "2x2", "miou_test_time": 0.64})
+    lines = tables.markdown(tables.shown(rows)).splitlines()
+    assert lines[2].startswith("| y | e |  | 62.5 | 64.0 | 80.0 | 1.50 M | 3.2 G | 3, 2x2 | 1.0 min | 12 ms |")
+    assert lines[3].startswith("| x | e |  | 51.0 |  | 80.0 | 1.50 M |  | 3 |")
+
+
+def test_models_pretrained_on_more_than_imagenet_are_listed_below_the_ranking():
+    more = {"name": "y", "miou": 0.9, "pretraining": "ImageNet+BSDS500"}
+    shown = tables.shown(_rows(more, {"pretraining": "none"}, {"name": "z", "pretraining": "ImageNet", "miou": 0.6}))
+    assert shown["name"].tolist() == ["z", "x", "y"]
+    assert shown["pretraining"].tolist() == ["ImageNet", "none", "ImageNet+BSDS500"]
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"builder": "unet"}, "ImageNet"),
+        ({"builder": "unet", "encoder_weights": "none"}, "none"),
+        ({"builder": "unet_2015"}, "none"),
+        ({"builder": "segnet", "encoder_weights": "imagenet+bsds500"}, "ImageNet+BSDS500"),
+        ({"builder": "fcn8", "start": "runs/fcn16/best.safetensors"}, "runs/fcn16/best.safetensors"),
+    ],
+)
+def test_a_row_names_the_pretraining(model, expected):
+    recipe = Recipe.from_dict({"epochs": 1, "data": {"name": "camvid"}, "model": model})
+    assert leaderboard.pretraining(recipe) == expected
+
+
+def test_seeds_of_a_recipe_are_one_line_with_mean_and_spread():
+    one, two = {"family": "1", "recipe": "1", "miou": 0.5}, {"family": "1", "recipe": "2", "miou": 0.54}
+    assert tables.shown(_rows(one, two, {"name": "y"}))["mIoU"].tolist() == ["52.0 (±2.0, 2 seeds)", "51.0"]
+
+
+def test_two_classes_are_shown_with_dice_and_the_iou_of_the_foreground():
+    shown = tables.shown(_rows({"dice": 0.8, "iou_background": 0.9, "iou_nucleus": 0.667}))
+    assert (shown["Dice"][0], shown["IoU nucleus"][0]) == ("80.0", "66.7")
+
+
+def test_the_tables_of_the_readme_are_those_of_the_files():
+    text = (ROOT / "README.md").read_text("utf-8")
+    contents = {f"leaderboard {title}": tables.shown(rows) for title, rows in leaderboard.all_boards().items()}
+    contents |= {f"published {path.stem}": tables.published(path.stem) for path in tables.PUBLISHED.glob("*.csv")}
+    contents |= experiments.tables()
+    assert {"leaderboard camvid", "published camvid", "cost", "crf", "crf_cost", "scores"} <= contents.keys()
+    for title, content in contents.items():
+        assert tables.replaced(text, title, content) == text, title
+    with pytest.raises(ValueError, match=r"README\.md lacks the line '<!-- new -->'"):
+        tables.replaced(text, "new", contents["cost"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "camvd"], "error: no suite 'camvd': did you mean camvid?"),
+        (
+            ["run", "quickstart", "--only", "fcn7"],
+            "error: suite 'quickstart' has no model 'fcn7': there are fcn32, fcn16, fcn8, unet, deeplabv3",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, message):
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == message
+    assert "Traceback" not in done.stderr
+
+
+def test_a_copy_without_git_takes_its_commit_from_the_environment(monkeypatch):
+    monkeypatch.setenv("KSEG_COMMIT", "0123456789ab")
+    assert machine.current_commit() == "0123456789ab"
+
+
+def test_a_peer_asks_for_its_own_backend(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    run = CliRunner().invoke(app, ["peer", "camvid"])
+    assert "set KERAS_BACKEND=torch, it is jax" in str(run.exception)
