@@ -25,7 +25,8 @@ def test_every_experiment_is_a_command_and_shows_what_it_stored():
 def test_the_input_pipeline_is_measured_with_and_without_augmentation(tmp_path):
     (tmp_path / "small.toml").write_text(
         '[recipe]\nepochs = 1\nmodel = { builder = "unet" }\n[[models]]\nname = "unet"\n'
-        '[recipe.data]\nname = "streets"\nbatch_size = 2\ncrop = [16, 24]\noptions = { count = 4, size = [32, 48] }\n[budgets.gpu]\n'
+        '[recipe.data]\nname = "streets"\nbatch_size = 2\ncrop = [16, 24]\n'
+        "options = { count = 4, size = [32, 48] }\n[budgets.gpu]\n"
     )
     table = loader.measure(name=str(tmp_path / "small.toml"), seconds=0.05)
     assert table["what"].tolist()[:4] == [

@@ -97,21 +97,11 @@ def test_the_tables_of_the_readme_are_those_of_the_files():
         tables.replaced(text, "new", contents["cost"])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["run", "camvd"], "error: no suite 'camvd': did you mean camvid?"),
-        (
-            ["run", "quickstart", "--only", "fcn7"],
-            "error: suite 'quickstart' has no model 'fcn7': there are fcn32, fcn16, fcn8, unet, deeplabv3",
-        ),
-    ],
-)
-def test_a_mistake_is_one_line(arguments, message):
-    command = [sys.executable, "-m", "benchmarks", *arguments]
+def test_a_mistake_is_one_line():
+    command = [sys.executable, "-m", "benchmarks", "run", "quickstart", "--only", "fcn7"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == message
+    message = "error: suite 'quickstart' has no model 'fcn7': there are fcn32, fcn16, fcn8, unet, deeplabv3"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, message)
     assert "Traceback" not in done.stderr
 
 

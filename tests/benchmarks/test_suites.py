@@ -88,6 +88,11 @@ def test_models_differ_where_the_suite_says_so(tmp_path):
     assert (one.seed, two.seed) == (0, 7)
 
 
+def test_an_unknown_suite_is_named_with_its_neighbors():
+    with pytest.raises(FileNotFoundError, match="no suite 'camvd': did you mean camvid"):
+        suite.load("camvd")
+
+
 def test_budgets_differ_where_the_file_says_so():
     gpu, cpu = suite.load("camvid", "gpu").recipes, suite.load("camvid", "cpu").recipes
     assert (gpu["unet"].precision, gpu["unet"].data.crop, gpu["unet"].epochs) == ("mixed_bfloat16", (360, 480), 300)
