@@ -14,10 +14,10 @@ import pandas as pd
 
 from benchmarks.machine import device
 from benchmarks.suite import Suite
-from kseg import data, download, metrics, pretrained, zoo
+from kseg import data, download, pretrained, zoo
 from kseg.encoders import bsds500
 from kseg.inference import Predictor
-from kseg.training import Recipe
+from kseg.training import Recipe, evaluate
 
 LEADERBOARDS = pathlib.Path(__file__).parent / "leaderboards"
 KEY = ["suite", "name", "recipe", "seed", "backend", "device"]
@@ -181,26 +181,7 @@ def test_time_miou(
     Returns:
         The mIoU, from one confusion matrix over all pixels.
     """
-    return metrics.scores(confusion(Predictor(model, flip=flip, scales=scales), test))["miou"]
-
-
-def confusion(predict: Callable[[np.ndarray], np.ndarray], test: data.Dataset) -> np.ndarray:
-    """Counts the pixels of a split, whatever labels them.
-
-    Args:
-        predict: From an image `(H, W, C)` to its labels `(H, W)`.
-        test: Images and labels.
-
-    Returns:
-        int64 `(C, C)`, rows are the true classes.
-    """
-    classes = len(test.classes)
-    matrix = np.zeros(classes**2, "int64")
-    for place in range(len(test)):
-        image, label = test[place]
-        kept = label != test.ignore_class
-        matrix += np.bincount(label[kept].astype("int64") * classes + predict(image)[kept], minlength=classes**2)
-    return matrix.reshape(classes, classes)
+    return evaluate(Predictor(model, flip=flip, scales=scales), test)["miou"]
 
 
 def read(path: pathlib.Path) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Score a model on CamVid without a CRF, with ConvCRF and with the dense CRF."""
 
+import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ import typer
 
 from benchmarks import machine
 from kseg import data, download, metrics, pretrained, zoo
-from kseg.inference import Predictor, dense_crf, tune_crf
+from kseg.inference import Predictor, dense_crf, predictions, tune_crf
 from kseg.layers import ConvCRF
 
 CONV_GRID = {
@@ -27,6 +28,24 @@ def conv_crf(image: np.ndarray, p: np.ndarray, **options: float) -> np.ndarray:
     """Applies `ConvCRF` with the interface of `dense_crf`."""
     layer = ConvCRF(from_logits=False, activation="softmax", **options)
     return keras.ops.convert_to_numpy(layer(p[None], image[None].astype("float32")))[0]
+
+
+@dataclasses.dataclass
+class Way:
+    """A way to label an image: a predictor, and what refines its probabilities. `seconds` counts the refinement."""
+
+    predictor: Predictor
+    refine: Callable[..., np.ndarray]
+    options: Mapping[str, float]
+    seconds: float = 0.0
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Labels an image `(H, W, C)`: class ids `(H, W)`."""
+        p = self.predictor.probabilities(image)
+        start = time.perf_counter()
+        labels = self.refine(image, p, **self.options).argmax(-1).astype("uint8")
+        self.seconds += time.perf_counter() - start
+        return labels
 
 
 def compare(
@@ -52,36 +71,31 @@ def compare(
     predictor = Predictor(model)
     first = next(iter(splits.values()))
     grids = grids or {"conv": CONV_GRID}
-    ways: dict[str, tuple[Callable, dict]] = {"without": (lambda image, p: p, {})}
+    rows = []
+    ways = {"without": Way(predictor, lambda image, p: p, {})}
     for name, key, refine in (("ConvCRF", "conv", conv_crf), ("dense CRF", "dense", dense_crf)):
         options = {"grid": grids[key]} if key in grids else {}
-        ways[name] = refine, tune_crf(predictor, first, count=count, refine=refine, **options)["options"]
-    rows = []
+        found = tune_crf(predictor, first, count=count, refine=refine, **options)
+        ways[name] = Way(predictor, refine, found["options"])
     for split, dataset in splits.items():
         classes = len(dataset.classes)
-        pairs: dict[str, list] = {name: [] for name in ways}
-        seconds = dict.fromkeys(ways, 0.0)
-        for index in range(len(dataset)):
-            image, label = dataset[index]
-            p = predictor.probabilities(image)
-            for name, (refine, options) in ways.items():
-                start = time.perf_counter()
-                pairs[name].append((label, refine(image, p, **options).argmax(-1).astype("uint8")))
-                seconds[name] += time.perf_counter() - start
-        for name, (_, options) in ways.items():
-            matrices = [metrics.confusion_matrix(label, found, classes) for label, found in pairs[name]]
-            reached = metrics.scores(sum(matrices))
+        for way in ways.values():
+            way.seconds = 0.0
+        labeled = list(predictions(dataset, list(ways.values())))
+        for place, (name, way) in enumerate(ways.items()):
+            pairs = [(each.label, each.predicted[place]) for each in labeled]
+            scores = metrics.scores(sum(metrics.confusion_matrix(*pair, classes) for pair in pairs))
             rows.append(
                 {
                     "way": name,
                     "split": split,
                     "images": len(dataset),
-                    "miou": round(reached["miou"], 4),
-                    "pixel_accuracy": round(reached["pixel_accuracy"], 4),
-                    "boundary_f1": round(float(np.nanmean(metrics.boundary_f1(pairs[name], classes))), 4),
-                    "seconds": round(seconds[name] / len(dataset), 3),
-                    "parameters": " ".join(f"{key}={value:g}" for key, value in options.items()),
-                    "search_images": min(count, len(first)) if options else 0,
+                    "miou": round(scores["miou"], 4),
+                    "pixel_accuracy": round(scores["pixel_accuracy"], 4),
+                    "boundary_f1": round(float(np.nanmean(metrics.boundary_f1(pairs, classes))), 4),
+                    "seconds": round(way.seconds / len(dataset), 3),
+                    "parameters": " ".join(f"{key}={value:g}" for key, value in way.options.items()),
+                    "search_images": min(count, len(first)) if way.options else 0,
                     "device": machine.device(),
                     "backend": keras.backend.backend(),
                 }

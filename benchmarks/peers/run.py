@@ -3,14 +3,14 @@
 import pathlib
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks import leaderboard, machine
 from benchmarks.peers import smp, training
 from benchmarks.suite import Suite
-from kseg import download, metrics, pretrained
-from kseg.training import Recipe, Reporter, dataset
+from kseg import download, pretrained
+from kseg.progress import Reporter
+from kseg.training import Recipe, dataset, evaluate
 
 
 def run(
@@ -61,11 +61,7 @@ def row(
     suite: Suite, recipe: Recipe, net: torch.nn.Module, result: dict, test: Any, weights: pathlib.Path, commit: str
 ) -> dict[str, Any]:
     """Puts together the peer's row; arguments are those of `benchmarks.leaderboard.row`."""
-    matrix = leaderboard.confusion(lambda image: training.predict(net, image[None])[0], test)
-    scores = metrics.scores(matrix) | {"confusion_matrix": matrix}
-    scores["iou"] = {
-        name: None if np.isnan(iou) else float(iou) for name, iou in zip(test.classes, scores["iou"], strict=True)
-    }
+    scores = evaluate(lambda image: training.predict(net, image[None])[0], test)
     image = test[0][0]
     packages = ("kseg", "python", "numpy", "albumentations", "grain", "torch")
     return {

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from benchmarks import leaderboard
-from kseg import metrics, pretrained
-from kseg.training import Recipe, Reporter, preparation
+from kseg import pretrained
+from kseg.progress import Reporter
+from kseg.training import Recipe, evaluate, preparation
 from kseg.training.folder import RunFolder, versions
 
 CHECKPOINT = "checkpoint.pt"
@@ -147,8 +147,7 @@ class _Run:
 
     def _validate(self) -> float:
         assert self.val_split is not None
-        matrix = leaderboard.confusion(lambda image: predict(self.net, image[None])[0], self.val_split)
-        return metrics.scores(matrix)["miou"]
+        return evaluate(lambda image: predict(self.net, image[None])[0], self.val_split)["miou"]
 
     def _step(self, images: np.ndarray, labels: np.ndarray, step: int) -> torch.Tensor:
         with keras.device("cpu"):  # else the rate is computed on the GPU and waited for
