@@ -93,10 +93,9 @@ def build(
         normalization: The normalization that the weights of the network expect.
         input_shape: Height, width and channels of the image, 0 to 255; None where the size varies.
         weights: `"imagenet"`, or None for random weights.
-        output_stride: Strides beyond it become dilation.
-        multi_grid: Factors for the dilation rates of the last spatial convolutions.
-        penultimate: Whether the output of the last stage but one is among the features where its stride has become
-            dilation.
+        output_stride: As in `kseg.encoders.build`.
+        multi_grid: As in `kseg.encoders.build`.
+        penultimate: As in `kseg.encoders.build`.
         smallest: The smallest side of an image for which no feature is empty.
 
     Returns:

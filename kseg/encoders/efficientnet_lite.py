@@ -63,10 +63,9 @@ def build(
         name: `"efficientnet_lite0"`, `"efficientnet_lite1"` or `"efficientnet_lite2"`.
         input_shape: Height, width and channels of the image, 0 to 255; None where the size varies.
         weights: `"imagenet"`, or None for random weights.
-        output_stride: 8, 16 or 32. Strides beyond it become dilation, with the same weights.
-        multi_grid: Factors for the dilation rates of the last spatial convolutions.
-        penultimate: Whether the output of the last stage but one is among the features where its stride has become
-            dilation.
+        output_stride: As in `kseg.encoders.build`.
+        multi_grid: As in `kseg.encoders.build`.
+        penultimate: As in `kseg.encoders.build`.
         classifier: Whether to build the classifier, whose output is the 1000 logits, instead of the encoder.
 
     Returns:

@@ -48,7 +48,8 @@ class Features:
         return list(self.by_stride.values())[:-1]
 
     def _found(self) -> str:
-        return f"the encoder gives only stride {', '.join(map(str, self.by_stride))}{self.advice}"
+        strides = ", ".join(map(str, self.by_stride))
+        return f"the encoder has only {'strides' if len(self.by_stride) > 1 else 'stride'} {strides}{self.advice}"
 
 
 def extract(
@@ -72,8 +73,8 @@ def extract(
             `kseg.pretrained.load`. For an encoder of your own, only a file is loaded.
         output_stride: 8, 16 or 32: the greatest stride. Strides beyond it become dilation.
         multi_grid: Factors for the dilation rates of the last spatial convolutions, e.g. DeepLabV3's (1, 2, 4).
-        penultimate: Whether to return the output of the last stage but one, which has the stride of the last one where
-            strides become dilation. For an encoder of your own, it is the second-coarsest feature.
+        penultimate: Whether to return the output of the last stage but one. It has the stride of the last stage if that
+            one is dilated. For an encoder of your own, it is the second-coarsest feature.
 
     Returns:
         The features. The sub-model that computes them is named `encoder`.
@@ -133,8 +134,8 @@ def build(
         weights: As in `extract`.
         output_stride: As in `extract`.
         multi_grid: As in `extract`.
-        penultimate: Whether the last output but one is the output of the last stage but one, also where that has the
-            stride of the last one.
+        penultimate: Whether the second-to-last output is the output of the last stage but one even if its stride became
+            dilation; otherwise there is one output per stride.
 
     Returns:
         A functional model named `encoder` from images, 0 to 255, to the list of features, finest first.
@@ -194,7 +195,7 @@ def _file(weights: str | os.PathLike, names: Iterable[str]) -> str | os.PathLike
 
 
 def _own(encoder: Any, shape: tuple) -> tuple[keras.Model, list[int], str]:
-    """Wraps the user's encoder as a model named `encoder` with outputs finest first; returns its strides and advice."""
+    """Wraps the user's encoder as a model named `encoder`, with its strides and advice for the error message."""
     image = keras.Input(shape, name="image")
     advice = ""
     if pyramid := getattr(encoder, "pyramid_outputs", None):
@@ -216,15 +217,15 @@ def _own(encoder: Any, shape: tuple) -> tuple[keras.Model, list[int], str]:
 
 
 def _strides(model: keras.Model, tensors: Sequence[keras.KerasTensor]) -> list[int]:
-    """The strides of tensors inside a model: powers of two, from the sizes for an image of 256x256, if that fits."""
+    """The strides of tensors of a model, rounded to powers of two."""
     _, height, width, channels = model.input_shape
-    if None in (height, width):  # small odd sizes would mislead
+    if None in (height, width):  # the size of the actual image may be small and odd
         height, tensors = 256, keras.Model(model.input, [*tensors])(keras.Input((256, 256, channels)))
     return [2 ** round(math.log2(height / tensor.shape[1])) for tensor in tensors]
 
 
 def _several_outputs(model: keras.Model) -> str:
-    """The line that gives a model with one output the last feature of each stride."""
+    """Advice for a model with one output: a line that takes the last layer of each stride as an output."""
     layers = [
         layer
         for layer in model.layers

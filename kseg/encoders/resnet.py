@@ -62,11 +62,10 @@ def build(
         name: `"resnet18"`, `"resnet34"`, `"resnet50"`, `"resnet101"` or `"resnet152"`.
         input_shape: Height, width and channels of the image, 0 to 255; None where the size varies.
         weights: `"imagenet"`, which downloads and verifies torchvision's file, or None for random weights.
-        output_stride: 8, 16 or 32. Strides beyond it become dilation, with the same weights.
+        output_stride: As in `kseg.encoders.build`.
         multi_grid: Factors for the dilation of the last stages' 3x3 convolutions; the last factor is for the last
             convolution. A factor multiplies the rate of the stage, also at the convolution that lost its stride.
-        penultimate: Whether the output of the last stage but one is among the features where its stride has become
-            dilation.
+        penultimate: As in `kseg.encoders.build`.
 
     Returns:
         A functional model named `encoder` whose output is the list of features, finest first.

@@ -1,4 +1,4 @@
-"""The rebuilt networks against keras.applications itself, with weights that stand for ImageNet's."""
+"""The encoders against the networks of keras.applications, with random weights instead of ImageNet's."""
 
 import sys
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
 nets = keras.applications
 
-# Encoder -> its network, its own preprocessing, and the layers whose outputs the features are, by Keras's names.
+# The network of each encoder, the module with its preprocessing, and the layers whose outputs are the features.
 NETWORKS = {
     "vgg16": (nets.VGG16, nets.vgg16, [f"block{block}_pool" for block in range(1, 6)]),
     "resnet50_v1": (
@@ -46,11 +46,11 @@ NETWORKS = {
 
 
 def randomize(model: keras.Model) -> None:
-    """Weights of a trained net's kind: statistics that are not 0 and 1, scales that let every branch be heard."""
+    """Assigns weights like those of a trained network: statistics other than 0 and 1, and scales near 1."""
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization) and layer.weights:
-            # EfficientNet, whose file holds deviations where variances belong.
+            # The file of EfficientNet contains standard deviations in place of variances.
             for weight, value in zip(layer.weights, ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 0), strict=True):
                 weight.assign(np.reshape(value, weight.shape))
     for variable in model.weights:
@@ -62,7 +62,7 @@ def randomize(model: keras.Model) -> None:
 
 @pytest.fixture
 def served(monkeypatch, tmp_path):
-    """Serves a file of one's own wherever Keras would download ImageNet weights."""
+    """Replaces the download of ImageNet weights by a file with random weights."""
 
     def serve(network) -> None:
         model = network(include_top=False, weights=None, input_shape=(67, 67, 3))
@@ -74,11 +74,11 @@ def served(monkeypatch, tmp_path):
     return serve
 
 
-# On the way, 67 is halved to 34, 17, 9, 5 and 3: the originals, built for this size, pad odd and even ones as they
-# should; the encoders do not know the size beforehand. (MobileNets warn that the weights are of another size.)
+# A side of 67 is halved to 34, 17, 9, 5 and 3. The originals are built for this size, and pad odd and even sizes
+# correctly; the encoders are built for any size. (MobileNets warn that their weights are for another size.)
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined or non-square:UserWarning")
 @pytest.mark.parametrize("name", NETWORKS)
-def test_features_are_those_of_the_original_with_its_own_preprocessing(name, served):
+def test_features_equal_those_of_the_original_with_its_preprocessing(name, served):
     network, module, layers = NETWORKS[name]
     served(network)
     original = network(include_top=False, weights="imagenet", input_shape=(67, 67, 3))
@@ -96,7 +96,7 @@ def test_features_are_those_of_the_original_with_its_own_preprocessing(name, ser
         np.testing.assert_allclose(feature, reference, atol=2e-4 * np.abs(reference).max())
 
 
-def test_one_channel_gets_the_sum_of_the_rgb_kernels(served):
+def test_kernels_for_one_channel_are_the_sum_of_the_rgb_kernels(served):
     served(nets.MobileNetV2)
     gray, rgb = (
         encoders.ENCODERS["mobilenet_v2"].build(

@@ -1,4 +1,4 @@
-"""Strides traded for dilation."""
+"""Dilation instead of strides."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
 
 def randomized(model: keras.Model) -> keras.Model:
-    """Gives normalisation layers statistics and scales that are not 0 and 1, and kernels that keep the signal alive."""
+    """Assigns statistics and scales other than 0 and 1 to normalization layers."""
     rng = np.random.default_rng(0)
     for variable in model.weights:
         if variable.path.endswith(("gamma", "scale", "moving_variance")):
@@ -26,7 +26,7 @@ def build(name: str, shape: tuple, output_stride: int = 32, multi_grid: tuple = 
 
 
 def last_features(name: str, size: tuple[int, int], output_stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """The deepest feature of the strided and of the dilated network with the same weights."""
+    """The coarsest features of the strided and of the dilated network with the same weights."""
     image = np.random.default_rng(1).uniform(0, 255, (1, *size, 3)).astype("float32")
     strided = randomized(build(name, (*size, 3)))
     dilated = build(name, (*size, 3), output_stride)
@@ -35,8 +35,8 @@ def last_features(name: str, size: tuple[int, int], output_stride: int) -> tuple
     return strided.predict(image, verbose=0)[-1], dilated.predict(image, verbose=0)[-1]
 
 
-# The offset is where the first strided feature lies among the fine ones: `same` pads odd sizes evenly, even ones on the
-# far side. These sizes lose no row to rounding, so that the equality holds up to the border.
+# The offset is the position of the first strided feature among the dilated ones: `same` pads odd sizes on both sides,
+# even sizes on the far side. Rounding drops no row at these sizes, so that the equality includes the border.
 @pytest.mark.parametrize(
     ("name", "size", "output_stride", "offset"),
     [
@@ -52,7 +52,7 @@ def last_features(name: str, size: tuple[int, int], output_stride: int) -> tuple
         ("convnext_tiny", (64, 96), 8, 1),
     ],
 )
-def test_the_strided_features_are_found_in_the_dilated_ones(name, size, output_stride, offset):
+def test_dilated_features_contain_the_strided_ones(name, size, output_stride, offset):
     assert ENCODERS[name].exact
     strided, dilated = last_features(name, size, output_stride)
     step = 32 // output_stride
@@ -62,7 +62,7 @@ def test_the_strided_features_are_found_in_the_dilated_ones(name, size, output_s
     np.testing.assert_allclose(found, strided, atol=1e-4 * np.abs(strided).max())
 
 
-def test_squeeze_and_excitation_makes_it_an_approximation():
+def test_dilation_is_approximate_with_squeeze_and_excitation():
     assert not ENCODERS["mobilenet_v3_small"].exact
     strided, dilated = last_features("mobilenet_v3_small", (65, 97), 16)
     scale = np.abs(strided).max()
@@ -83,7 +83,7 @@ def test_multi_grid_multiplies_the_rates_of_the_last_blocks(name, layers):
 
 @pytest.mark.parametrize("mode", ["max", "average"])
 @pytest.mark.parametrize("rate", [1, 2])
-def test_atrous_pooling_pools_what_lies_a_rate_apart(mode, rate):
+def test_atrous_pooling_equals_a_loop_over_windows(mode, rate):
     image = np.random.default_rng(0).uniform(0, 1, (2, 5, 6, 3)).astype("float32")
     padded = np.pad(image, ((0, 0), (0, rate), (0, rate), (0, 0)))
     expected = np.empty_like(image)

@@ -1,4 +1,4 @@
-"""VGG16's weights from the package of an edge detector, against the detector itself."""
+"""VGG16's weights from the package of an edge detector, compared with the detector."""
 
 import importlib.util
 import os
@@ -12,7 +12,7 @@ import pytest
 from kseg import encoders, zoo
 from kseg.encoders import bsds500
 
-# The detector is written for TensorFlow: it runs in a process of its own, on pixels as its authors prepare them.
+# The detector needs TensorFlow: it runs in a separate process, with the preprocessing of its authors.
 DETECTOR = """
 import sys
 import numpy as np
@@ -34,7 +34,7 @@ def image():
 
 @pytest.fixture(scope="module")
 def detected(image, tmp_path_factory):
-    """The detector's five blocks, before they are pooled."""
+    """Outputs of the detector's five blocks, before pooling."""
     folder = tmp_path_factory.mktemp("detector")
     np.save(folder / "image.npy", image)
     command = [sys.executable, "-c", DETECTOR, str(folder / "image.npy"), str(folder / "blocks.npz")]
@@ -43,7 +43,7 @@ def detected(image, tmp_path_factory):
         return [blocks[name] for name in blocks]
 
 
-def test_features_are_those_of_the_edge_detector(image, detected):
+def test_features_equal_those_of_the_edge_detector(image, detected):
     given = keras.Input((None, None, 3))
     features = encoders.extract(given, "vgg16", weights="imagenet+bsds500")
     found = keras.Model(given, list(features.by_stride.values())).predict_on_batch(image)
@@ -53,7 +53,7 @@ def test_features_are_those_of_the_edge_detector(image, detected):
         np.testing.assert_allclose(feature, pooled, atol=1e-4 * np.abs(pooled).max())
 
 
-def test_gray_images_get_the_sum_of_the_first_kernels():
+def test_first_kernels_for_gray_images_are_the_sum_of_the_rgb_kernels():
     given = keras.Input((None, None, 1))
     features = encoders.extract(given, "vgg16", weights="imagenet+bsds500")
     first, _ = keras.Model(given, features[32]).get_layer("encoder").get_layer("block1_conv1").get_weights()

@@ -1,4 +1,4 @@
-"""Other channel counts than RGB keep the scale of the activations."""
+"""Numbers of channels other than three."""
 
 import keras
 import numpy as np
@@ -35,7 +35,7 @@ def test_rgb_repeated_gives_the_features_of_rgb(repeats):
 
 @pytest.mark.parametrize("channels", [2, 4, 5])
 def test_any_channel_count_keeps_the_scale_of_the_activations(channels):
-    # A picture, not noise: with channels alike the kernels' signs do not cancel differently.
+    # A gradient repeated over the channels, not noise, so that positive and negative kernel values cancel equally.
     gray = np.linspace(0, 255, 64 * 64).reshape(1, 64, 64, 1).astype("float32")
     many, three = (features("efficientnet_lite0", gray.repeat(count, -1))[0] for count in (channels, 3))
     assert 0.5 < many.std() / three.std() < 2

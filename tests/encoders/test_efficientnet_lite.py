@@ -1,4 +1,4 @@
-"""EfficientNet-Lite against the PyTorch package that its weights were made for."""
+"""EfficientNet-Lite against the PyTorch package that its weights come from."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
 
 def reference_logits(name: str, image: np.ndarray) -> np.ndarray:
-    # The reference pads for one square size, given beforehand; TensorFlow's Lite models normalise by 127 and 128.
+    # The reference pads for one square size, given in advance; TensorFlow's Lite models normalize by 127 and 128.
     network = EfficientNet.from_name(name.replace("_", "-"), image_size=image.shape[1]).eval()
     network.load_state_dict(torch.load(lite.weight_file(name), weights_only=True))
     with torch.no_grad():

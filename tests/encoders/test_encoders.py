@@ -1,4 +1,4 @@
-"""The contract of every encoder, and what `extract` makes of names, models and functions."""
+"""The contract of every encoder; `extract` with names, models and functions."""
 
 import itertools
 
@@ -33,7 +33,7 @@ def shapes(features: encoders.Features) -> dict:
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_strides_channels_and_sizes_are_those_of_the_table(name, without_memory):
+def test_strides_channels_and_sizes_equal_the_table(name, without_memory):
     known = ENCODERS[name]
     image = keras.Input((65, 97, 3))
     features = encoders.extract(image, name, weights=None)
@@ -49,7 +49,7 @@ def test_strides_channels_and_sizes_are_those_of_the_table(name, without_memory)
     assert not any(isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization) for layer in layers[2:])
 
 
-def test_images_of_unknown_size_give_features_of_the_size_of_the_table():
+def test_sizes_equal_the_table_for_images_of_unknown_size():
     image = keras.Input((None, None, 3))
     features = encoders.extract(image, "efficientnet_lite0", weights=None)
     known = ENCODERS["efficientnet_lite0"]
@@ -75,7 +75,7 @@ def test_the_output_stride_caps_the_strides_and_keeps_the_deepest_feature(name, 
 
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18", "vgg16"])
-def test_the_last_stage_but_one_is_there_on_request(name, output_stride, without_memory):
+def test_penultimate_is_the_output_of_the_last_stage_but_one(name, output_stride, without_memory):
     features = encoders.extract(
         keras.Input((65, 97, 3)), name, weights=None, output_stride=output_stride, penultimate=True
     )
@@ -86,7 +86,7 @@ def test_the_last_stage_but_one_is_there_on_request(name, output_stride, without
     assert shapes(features)[output_stride][-1] == known.channels[-1]
 
 
-def test_the_last_stage_but_one_of_ones_own_encoder_is_its_last_feature_but_one():
+def test_penultimate_of_an_own_encoder_is_its_second_coarsest_feature():
     image = keras.Input((32, 32, 3))
     assert encoders.extract(image, own_model(32), penultimate=True).penultimate.shape[-1] == 4
     with pytest.raises(ValueError, match="at least two features"):
@@ -103,7 +103,7 @@ def test_two_builds_have_the_same_weight_paths(name, without_memory):
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v2"])
-def test_whole_numbers_and_floats_give_the_same_features(name):
+def test_integers_and_floats_give_the_same_features(name):
     image = keras.Input((32, 32, 3))
     model = keras.Model(image, list(encoders.extract(image, name, weights=None).by_stride.values()))
     pixels = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), "uint8")
@@ -113,7 +113,7 @@ def test_whole_numbers_and_floats_give_the_same_features(name):
         np.testing.assert_array_equal(whole, real)
 
 
-def test_mixed_precision_normalises_in_float32():
+def test_mixed_precision_normalizes_in_float32():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         features = encoders.extract(keras.Input((32, 32, 3)), "mobilenet_v2", weights=None)
@@ -143,7 +143,7 @@ def test_encoder_weights_are_read_from_a_file(suffix, tmp_path):
     np.testing.assert_allclose(model.predict(pixels, verbose=0)[-1], encoder.predict(pixels, verbose=0)[-1], atol=1e-6)
 
 
-def test_a_file_with_pytorchs_names_is_answered_with_its_reader(tmp_path):
+def test_the_error_for_a_file_of_pytorch_names_its_reader(tmp_path):
     safetensors.numpy.save_file({"conv1.weight": np.ones((64, 3, 7, 7), "float32")}, tmp_path / "timm.safetensors")
     assert "as PyTorch does (conv1.weight): read it with kseg.encoders.resnet.read" in one_line_error(
         "resnet18", weights=tmp_path / "timm.safetensors"
@@ -151,7 +151,7 @@ def test_a_file_with_pytorchs_names_is_answered_with_its_reader(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["convnext_tiny", "mobilenet_v3_small"])
-def test_a_saved_encoder_is_loaded_whole(name, tmp_path):
+def test_a_saved_encoder_loads_with_the_same_features(name, tmp_path):
     encoder = ENCODERS[name].build(input_shape=(None, None, 3), weights=None, output_stride=16)
     encoder.save(tmp_path / "encoder.keras")
     loaded = keras.saving.load_model(tmp_path / "encoder.keras")
@@ -168,14 +168,14 @@ def own_model(size: int | None) -> keras.Model:
 
 
 @pytest.mark.parametrize("size", [32, None])
-def test_a_model_of_ones_own_is_an_encoder(size):
+def test_an_own_model_is_an_encoder(size):
     image = keras.Input((size, size, 3))
     features = encoders.extract(image, own_model(size))
     assert {stride: feature.shape[-1] for stride, feature in features.by_stride.items()} == {4: 4, 8: 5}
     assert keras.Model(image, list(features.by_stride.values())).get_layer("encoder").get_layer("mine")
 
 
-def test_small_odd_sizes_do_not_mislead_about_the_strides_of_a_model_of_ones_own():
+def test_strides_of_an_own_model_are_right_for_small_odd_images():
     x = image = keras.Input((None, None, 3), name="pixels")
     features = []
     for width in range(4, 9):
@@ -198,12 +198,12 @@ def test_features_that_share_a_stride_are_refused():
 
 
 @pytest.mark.parametrize("size", [224, None])
-def test_a_model_with_one_output_is_answered_with_the_line_that_gives_it_several(size, without_memory):
+def test_the_error_for_a_model_with_one_output_has_the_line_that_gives_it_several(size, without_memory):
     m = keras.applications.VGG16(include_top=False, weights=None, input_shape=(size, size, 3))
     features = encoders.extract(keras.Input((size, size, 3)), m)
-    with pytest.raises(ValueError, match="stride 8, but the encoder gives only stride 32: pass encoder="):
+    with pytest.raises(ValueError, match="stride 8, but the encoder has only stride 32: pass encoder="):
         features[8]
-    with pytest.raises(ValueError, match="skips, but the encoder gives only stride 32: pass encoder=") as error:
+    with pytest.raises(ValueError, match="skips, but the encoder has only stride 32: pass encoder=") as error:
         _ = features.skips
     line = str(error.value).partition("pass encoder=")[2].partition(", where")[0]
     taken = encoders.extract(keras.Input((size, size, 3)), eval(line, {"keras": keras, "m": m}))
@@ -251,12 +251,12 @@ def one_line_error(*arguments, **options) -> str:
     return str(error.value)
 
 
-def test_an_unknown_encoder_is_answered_with_near_matches():
+def test_the_error_for_an_unknown_encoder_names_near_matches():
     assert "resnet50" in one_line_error("resnet5O")
     assert "efficientnet_lite0" in one_line_error("zzz")
 
 
-def test_what_cannot_be_done_is_said_in_one_line():
+def test_invalid_arguments_raise_errors_of_one_line():
     assert "output_stride" in one_line_error("vgg16", output_stride=4)
     assert "ends at stride 8" in one_line_error(lambda image: {8: image, 32: image}, output_stride=16).replace(
         "32", "8"

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
 
 class Features(torch.nn.Module):
-    """The five features of a classifier of torchvision or timm."""
+    """The five features of a ResNet of torchvision."""
 
     def __init__(self, network):
         super().__init__()
@@ -39,7 +39,7 @@ def ported(network, name: str, **options) -> keras.Model:
 
 
 @pytest.mark.parametrize("size", pytorch.SIZES)
-def test_features_are_those_of_torchvision(size, torchvision):
+def test_features_equal_those_of_torchvision(size, torchvision):
     network = pytorch.randomized(torchvision.models.resnet18(weights=None))
     pixels = pytorch.image(size)
     found = ported(network, "resnet18").predict(pixels, verbose=0)
@@ -47,7 +47,7 @@ def test_features_are_those_of_torchvision(size, torchvision):
 
 
 @pytest.mark.parametrize(("output_stride", "replaced"), [(8, (False, True, True)), (16, (False, False, True))])
-def test_dilated_features_are_those_of_torchvision(output_stride, replaced, torchvision):
+def test_dilated_features_equal_those_of_torchvision(output_stride, replaced, torchvision):
     network = torchvision.models.resnet50(weights=None, replace_stride_with_dilation=replaced)
     pixels = pytorch.image((65, 98))
     pytorch.randomized(network)
@@ -59,7 +59,7 @@ def test_dilated_features_are_those_of_torchvision(output_stride, replaced, torc
 
 
 @pytest.mark.parametrize("name", ["resnet34", "resnet50"])
-def test_features_of_a_file_are_those_of_timm(name, torchvision, tmp_path):
+def test_features_of_a_file_equal_those_of_timm(name, torchvision, tmp_path):
     import timm
 
     network = pytorch.randomized(timm.create_model(name, pretrained=False))
@@ -81,7 +81,7 @@ def test_a_variant_with_another_stem_is_refused_by_its_names(torchvision):
 
 
 @pytest.mark.parametrize("name", resnet.VARIANTS)
-def test_names_shapes_and_parameters_are_those_of_torchvision(name, torchvision):
+def test_names_shapes_and_parameters_equal_those_of_torchvision(name, torchvision):
     with torch.device("meta"):
         network = getattr(torchvision.models, name)(weights=None)
     state = {key: np.broadcast_to(np.float32(0), tensor.shape) for key, tensor in network.state_dict().items()}
@@ -106,7 +106,7 @@ def rates(name: str, output_stride: int, multi_grid=()) -> list[int]:
     ]
 
 
-def test_the_convolution_that_loses_its_stride_keeps_the_former_dilation():
+def test_the_convolution_that_loses_its_stride_keeps_the_previous_dilation():
     assert rates("resnet18", 16) == [1] * 12 + [1, 2, 2, 2]
     assert rates("resnet18", 8) == [1] * 8 + [1, 2, 2, 2] + [2, 4, 4, 4]
     assert rates("resnet18", 16, (1, 2, 4)) == [1] * 12 + [1, 2, 4, 8]
@@ -117,7 +117,7 @@ def test_the_convolution_that_loses_its_stride_keeps_the_former_dilation():
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_imagenet_weights_are_downloaded_checked_and_adapted(channels, torchvision, tmp_path, monkeypatch):
+def test_imagenet_weights_are_downloaded_verified_and_adapted(channels, torchvision, tmp_path, monkeypatch):
     network = pytorch.randomized(torchvision.models.resnet18(weights=None))
     torch.save(network.state_dict(), tmp_path / "net.pth")
     digits = hashlib.sha256((tmp_path / "net.pth").read_bytes()).hexdigest()[:8]
@@ -135,7 +135,7 @@ def test_imagenet_weights_are_downloaded_checked_and_adapted(channels, torchvisi
     assert download.file_sha256(tmp_path / "home" / "weights" / published.name).startswith(digits)
 
 
-def test_the_published_addresses_hold_their_hashes():
+def test_the_published_addresses_contain_their_hashes():
     assert resnet.ADDRESSES.keys() == resnet.VARIANTS.keys()
     for name, url in resnet.ADDRESSES.items():
         assert url.startswith(f"https://download.pytorch.org/models/{name}-") and len(url.rpartition("-")[2]) == 12
