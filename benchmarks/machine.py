@@ -7,7 +7,7 @@ import subprocess
 
 import keras
 
-from kseg.training.memory import process_peak
+from kseg.training.process import process_peak
 
 
 def current_commit() -> str:

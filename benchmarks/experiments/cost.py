@@ -12,7 +12,7 @@ import typer
 from benchmarks import machine
 from benchmarks.process import apart
 from kseg import zoo
-from kseg.training.memory import process_peak
+from kseg.training.process import process_peak
 
 BATCH = 256
 SAMPLE = 16 * BATCH

@@ -13,7 +13,7 @@ from benchmarks import machine
 from benchmarks.process import apart
 from kseg import data, download
 from kseg.inference import dense_crf
-from kseg.training.memory import process_peak
+from kseg.training.process import process_peak
 
 KEY = "image"
 CLASSES, ITERATIONS, REPEATS = 12, 10, 5

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from kseg import pretrained
 from kseg.progress import Reporter
-from kseg.training import Recipe, evaluate, preparation
+from kseg.training import Recipe, evaluate, preparation, splits
 from kseg.training.folder import RunFolder, versions
 
 CHECKPOINT = "checkpoint.pt"
@@ -58,22 +58,23 @@ def train(
         )
     if recipe.optimizer.global_clipnorm is not None or recipe.precision == "mixed_float16" or recipe.loss.options:
         raise ValueError("peers know no global_clipnorm, no mixed_float16 and no [loss.options]")
-    if preparation.dataset(recipe, "val", data_root).num_classes == 1:
+    if splits.dataset(recipe, "val", data_root).num_classes == 1:
         raise ValueError("peers label many classes by the greatest logit: this data set has one alone")
     until = math.inf if minutes is None else start + 60 * minutes
     torch.backends.cudnn.benchmark = True  # crops have one size: the fastest algorithms are searched, as XLA does
-    run = _Run(net.to(device()), recipe, folder, data_root)
-    first = len(run.rows)
-    batches = iter(preparation.batches(recipe, run.train_split, first * run.steps)) if first < recipe.epochs else None
-    while len(run.rows) < recipe.epochs:
-        row = run.epoch(batches)
-        Reporter().line("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
-        lately = [row["seconds"] for row in run.rows[-max(1, recipe.selection.every) :]]
-        if time.perf_counter() + max(lately) > until:
-            break
-    finished = len(run.rows) == recipe.epochs
-    if finished:
-        net.load_state_dict(torch.load(folder / BEST, map_location=device(), weights_only=True))
+    with RunFolder(folder, recipe):  # refuses one that holds a run of another recipe
+        run = _Run(net.to(device()), recipe, folder, data_root)
+        first = len(run.rows)
+        batches = iter(splits.batches(recipe, run.train_split, first * run.steps)) if first < recipe.epochs else None
+        while len(run.rows) < recipe.epochs:
+            row = run.epoch(batches)
+            Reporter().line("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+            lately = [row["seconds"] for row in run.rows[-max(1, recipe.selection.every) :]]
+            if time.perf_counter() + max(lately) > until:
+                break
+        finished = len(run.rows) == recipe.epochs
+        if finished:
+            net.load_state_dict(torch.load(folder / BEST, map_location=device(), weights_only=True))
     return {
         "finished": finished,
         "epochs": len(run.rows),
@@ -91,9 +92,8 @@ class _Run:
 
     def __init__(self, net: torch.nn.Module, recipe: Recipe, folder: pathlib.Path, data_root: str | None):
         self.net, self.recipe, self.folder = net, recipe, folder
-        RunFolder(folder, recipe)  # refuses one that holds a run of another recipe
-        self.train_split, self.val_split = preparation.datasets(recipe, data_root)
-        self.steps = preparation.steps_per_epoch(recipe, self.train_split)
+        self.train_split, self.val_split = splits.open_splits(recipe, data_root)
+        self.steps = splits.steps_per_epoch(recipe, self.train_split)
         self.schedule = preparation.schedule(recipe, self.steps)
         weighted = recipe.loss.class_weights != "none"
         self.weight = (

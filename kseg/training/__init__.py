@@ -3,9 +3,8 @@
 from kseg.progress import Reporter
 from kseg.training.evaluation import evaluate
 from kseg.training.optimizer import SGD, AdamW, PolynomialDecay
-from kseg.training.preparation import dataset
 from kseg.training.recipe import Recipe
-from kseg.training.rehearsal import rehearse
-from kseg.training.run import train
+from kseg.training.run import rehearse, train
+from kseg.training.splits import dataset
 
 __all__ = ["SGD", "AdamW", "PolynomialDecay", "Recipe", "Reporter", "dataset", "evaluate", "rehearse", "train"]

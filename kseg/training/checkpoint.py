@@ -1,4 +1,4 @@
-"""The whole state of a training run in one file: every variable, and how far it has come."""
+"""The whole state of a training run in one file: every variable under a stable name, and the progress."""
 
 import json
 import os
@@ -10,72 +10,110 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+import kseg
 from kseg import pretrained
+
+CURE = "delete it to train from the start, or name another folder"
 
 
 def variables_of(model: keras.Model) -> dict[str, keras.Variable]:
-    """Every variable that decides how training goes on.
-
-    `model.variables` holds what `model.weights` and saved files leave out: the states of the random seeds (dropout).
-    The optimizer's hold its moments, its step, the averaged weights and a loss scale.
+    """Returns every variable that influences how training continues, by a stable name.
 
     Args:
-        model: A compiled model.
+        model: A model compiled with an optimizer of `kseg.training`.
 
     Returns:
-        `{name: variable}`; names are places in Keras's order, the same for every model from one recipe.
+        Weights under the keys of a weight file (`encoder/conv/kernel`), states of random seeds under their layer
+        (`dropout/seed_1`), moments and averages of the optimizer under the weight that they belong to
+        (`encoder/conv/kernel/momentum`), and its scalars (`optimizer/iteration`, `loss_scale/dynamic_scale`).
     """
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
-    variables = {f"model/{place}": variable for place, variable in enumerate(model.variables)}
-    return variables | {f"optimizer/{place}": variable for place, variable in enumerate(model.optimizer.variables)}
+    weights = pretrained.weight_keys(model)
+    key_of = {id(variable): key for key, variable in weights.items()}
+    optimizer = model.optimizer
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # mixed_float16 wraps the optimizer in a loss scale
+    if not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    own = {id(variable) for variable in inner.variables}
+    state = weights | _seeds(model, set(key_of))
+    for variable in optimizer.variables:
+        if id(variable) in inner.slots:
+            weight, slot = inner.slots[id(variable)]
+            state[f"{key_of[weight]}/{slot}"] = variable
+        else:
+            state[f"{'optimizer' if id(variable) in own else 'loss_scale'}/{variable.name}"] = variable
+    return state
+
+
+def _seeds(model: keras.Model, weights: set[int], prefix: str = "") -> dict[str, keras.Variable]:
+    """The states of random seeds, which `layer.weights` and weight files leave out."""
+    found: dict[str, keras.Variable] = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found |= _seeds(layer, weights, f"{prefix}{layer.name}/")
+        else:
+            seeds = [variable for variable in layer.variables if id(variable) not in weights]
+            found |= {f"{prefix}{layer.name}/seed_{place}": seed for place, seed in enumerate(seeds, start=1)}
+    return found
 
 
 def save(model: keras.Model, path: str | os.PathLike, progress: dict[str, Any]) -> None:
-    """Writes the state of a run; the file is replaced whole.
+    """Writes the state of a run; replaces the file as a whole.
 
     Args:
         model: A compiled model.
         path: The file.
-        progress: What else to remember, JSON types only.
+        progress: What to store besides, JSON types only.
 
     Raises:
-        OSError: The file cannot be written; the one before it stays.
+        OSError: If the file cannot be written. The previous one is kept.
     """
-    arrays = {name: _array(variable) for name, variable in variables_of(model).items()}
-    pretrained.atomic_write(path, safetensors.numpy.save(arrays, {"progress": json.dumps(progress)}))
-
-
-def _array(variable: keras.Variable) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable), order="C")  # ascontiguousarray turns () into (1,)
+    # np.ascontiguousarray would turn the shape () into (1,).
+    arrays = {
+        name: np.asarray(keras.ops.convert_to_numpy(variable), order="C")
+        for name, variable in variables_of(model).items()
+    }
+    header = {"progress": json.dumps(progress), "version": kseg.__version__}
+    pretrained.atomic_write(path, safetensors.numpy.save(arrays, header))
 
 
 def restore(model: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
-    """Puts a run's state back.
+    """Loads the state of a run.
 
     Args:
         model: A compiled model, built from the same recipe.
-        path: A file that `save` wrote.
+        path: A file written by `save`.
 
     Returns:
-        The `progress` that was handed to `save`.
+        The `progress` passed to `save`.
 
     Raises:
-        ValueError: The file is broken, or of another model; nothing has been assigned then.
+        ValueError: If the file is damaged, or of another model or version. No variable has changed then.
     """
     path = pathlib.Path(path)
     variables = variables_of(model)
     try:
         with safetensors.safe_open(os.fspath(path), framework="np") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            progress = json.loads(file.metadata()["progress"])
+            header = file.metadata() or {}
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is not a whole checkpoint ({error}): delete it to start over") from None
-    fits = {name: array.shape for name, array in arrays.items()} == {
-        name: tuple(variable.shape) for name, variable in variables.items()
-    }
-    if not fits:
-        raise ValueError(f"{path} is of another model, or of another version of kseg: delete it to start over")
+        raise ValueError(f"{path} is not a complete checkpoint ({error}): {CURE}") from None
+    if "progress" not in header:
+        raise ValueError(f"{path} is not the checkpoint of a run: move it elsewhere")
+    if "version" not in header:
+        raise ValueError(f"{path} was written by kseg 0.1, which did not name its tensors: {CURE}")
+    shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+    faults = [f"it lacks {name}" for name in shapes if name not in arrays]
+    faults += [f"it has {name}, which the model lacks" for name in arrays if name not in shapes]
+    faults += [
+        f"{name} is {array.shape}, the model's is {shapes[name]}"
+        for name, array in arrays.items()
+        if name in shapes and array.shape != shapes[name]
+    ]
+    if faults:
+        more = f", and {len(faults) - 2} more" if len(faults) > 2 else ""
+        raise ValueError(
+            f"{path}, written by kseg {header['version']}, is of another model ({'; '.join(faults[:2])}{more}): {CURE}"
+        )
     for name, variable in variables.items():
         variable.assign(arrays[name])
-    return progress
+    return json.loads(header["progress"])

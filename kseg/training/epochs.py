@@ -1,38 +1,53 @@
-"""What happens between the steps of a run: it is told how far it has come, each epoch is closed, and time is kept."""
+"""Keras callbacks of a run: progress, the end of each epoch, TensorBoard."""
 
 import contextlib
+import importlib.util
+import pathlib
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
-from kseg.training import chance
-
-if TYPE_CHECKING:
-    from kseg.training.run import Run
+from kseg.progress import Reporter
 
 
 class Epochs(keras.callbacks.Callback):
-    """Shows the steps, closes each epoch, and stops when the next one would not fit into the time."""
+    """Shows the progress of each epoch and calls a function at its beginning and its end.
+
+    Args:
+        epochs: Epochs of the run.
+        steps: Steps per epoch.
+        reporter: Where the progress is shown.
+        begin: Called with the epoch, from 0, before its first step.
+        end: Called with the epoch, Keras's logs and the seconds of training. Training stops if it returns True.
+    """
 
     async_safe = True
-    """Tells Keras to let a thread call `on_train_batch_end`, which waits for the step: the next one is sent before."""
+    """Makes Keras call `on_train_batch_end`, which waits for the step, in a thread, while the next step starts."""
 
-    def __init__(self, run: "Run", until: float):
+    def __init__(
+        self,
+        epochs: int,
+        steps: int,
+        reporter: Reporter,
+        *,
+        begin: Callable[[int], None],
+        end: Callable[[int, dict[str, Any], float], bool],
+    ):
         super().__init__()
-        self.run = run
-        self.until = until
+        self.epochs, self.steps, self.reporter = epochs, steps, reporter
+        self.begin, self.end = begin, end
         self.bar = contextlib.ExitStack()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.epoch = epoch
         self.start = self.shown = time.perf_counter()
-        name = f"epoch {epoch + 1}/{self.run.recipe.epochs}"
-        self.advance = self.bar.enter_context(self.run.reporter.task(name, self.run.steps))
+        self.advance = self.bar.enter_context(self.reporter.task(f"epoch {epoch + 1}/{self.epochs}", self.steps))
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if batch == 0:  # not at the epoch's begin: the iterator over the data, made after it, draws too
-            chance.begin_epoch(self.run.recipe, self.epoch)
+        if batch == 0:  # not in on_epoch_begin: Keras makes the iterator over the data, which also draws, after it
+            self.begin(self.epoch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.advance()
@@ -42,11 +57,30 @@ class Epochs(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.bar.close()
-        self.run.close_epoch(epoch, logs, time.perf_counter() - self.start)
-        now = time.perf_counter()
-        self.run.beginning = self.run.beginning or now - self.run.start
-        lately = [row["seconds"] for row in self.run.rows[-max(1, self.run.recipe.selection.every) :]]
-        if now + max(now - self.start, *lately) > self.until:  # one of these validated, as the next one may
+        if self.end(epoch, logs, time.perf_counter() - self.start):
             self.model.stop_training = True
-            if self.run.saved_epochs < len(self.run.rows):
-                self.run.checkpoint()
+
+
+def tensorboard(wanted: bool | None, folder: pathlib.Path) -> list[keras.callbacks.Callback]:
+    """Returns the TensorBoard callback, if it is wanted.
+
+    Args:
+        wanted: `tensorboard` of the recipe. None: if the backend is TensorFlow and TensorBoard is installed.
+        folder: The run folder.
+
+    Returns:
+        A list of one callback, or an empty one.
+
+    Raises:
+        ModuleNotFoundError: If it is wanted and a package is missing.
+    """
+    if wanted is None:
+        wanted = keras.backend.backend() == "tensorflow" and importlib.util.find_spec("tensorboard") is not None
+    if not wanted:
+        return []
+    for package in ("tensorflow", "tensorboard"):
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(
+                f"tensorboard = true needs {package} on every backend: pip install tensorflow tensorboard"
+            )
+    return [keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)]

@@ -1,4 +1,4 @@
-"""The run folder: what a training run leaves on disk, and whose it is."""
+"""The run folder: the files that a training run writes, and the checks of what is already there."""
 
 import csv
 import importlib
@@ -8,8 +8,11 @@ import json
 import os
 import pathlib
 import platform
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import Any, Self
 
+import filelock
 import keras
 import numpy as np
 from PIL import Image
@@ -20,49 +23,127 @@ from kseg.training.recipe import Recipe
 
 CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
-CANDIDATE = "candidate.safetensors"
+RECIPE, VERSIONS, DATA, RESULT = "recipe.json", "versions.json", "data.json", "result.json"
+FILES = (
+    RECIPE, VERSIONS, DATA, RESULT, CHECKPOINT, BEST,
+    "log.csv", "confusion.csv", "confusion.png", "curves.png", "predictions.png",
+)  # fmt: skip
+"""Names of the files that a run writes."""
+LOCK = ".kseg.lock"
+LEFTOVER = re.compile(rf"\.({'|'.join(map(re.escape, FILES))})\.(?=[a-z_]*\d)[a-z0-9_]{{8}}")
+"""The name of a temporary file that an interrupted `pretrained.atomic_write` of one of these files leaves behind."""
+Split = list[list[Any]]
+"""One `[name, bytes of the image file, bytes of the mask file]` per image, in the order of the split."""
 
 
 class RunFolder:
-    """The folder of one run; every file in it appears whole or not at all.
+    """The folder of one run. In a `with` block, this process is the only one that trains in it.
+
+    Every file is written under a temporary name and renamed, so that it is either complete or absent.
 
     Args:
-        path: The folder; made if it is not there.
-        recipe: The run's recipe.
+        path: The folder. Entering the block creates it.
+        recipe: The recipe of the run.
 
     Raises:
-        ValueError: The folder holds a run of another recipe or backend.
-        OSError: The folder cannot be made.
+        ValueError: If the folder holds a run of another recipe or backend, files that no run wrote, or (on entering)
+            another process trains in it.
+        OSError: If the folder cannot be created.
     """
 
     def __init__(self, path: str | os.PathLike, recipe: Recipe):
         self.path = pathlib.Path(path)
         self.recipe = recipe
-        if (self.path / "recipe.json").is_file():
-            self._check()
-        for leftover in self.path.glob(".*.*.*"):  # written halfway when the run was killed
-            leftover.unlink()
-        if not (self.path / "recipe.json").is_file():
-            self.write("versions.json", json.dumps(versions(), indent=2))
-            self.write("recipe.json", recipe.to_json())
+        self._check()
+
+    def __enter__(self) -> Self:
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = filelock.FileLock(self.path / LOCK)
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise ValueError(f"another process trains in {self.path}: wait for it, or name another folder") from None
+        try:
+            self._check()  # again: another process may have begun since
+            for file in self.path.iterdir():
+                if LEFTOVER.fullmatch(file.name) and file.is_file() and not file.is_symlink():
+                    file.unlink()
+            if not (self.path / RECIPE).is_file():
+                self.write(VERSIONS, json.dumps(versions(), indent=2))
+                self.write(RECIPE, self.recipe.to_json())
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
     def _check(self) -> None:
-        there = Recipe.from_dict(json.loads((self.path / "recipe.json").read_text("utf-8")), source=str(self.path))
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{self.path} is a file: name a folder for the run")
+        if not (self.path / RECIPE).is_file():
+            # versions.json is written first: it is alone where the first start was killed at once.
+            if foreign := [name for name in FILES if name != VERSIONS and (self.path / name).exists()]:
+                raise ValueError(f"{self.path} holds {foreign[0]} but no {RECIPE} of a run: name another folder")
+            return
+        there = Recipe.from_dict(self._read(RECIPE), source=str(self.path / RECIPE))
         if differences := there.differences(self.recipe):
-            more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
-            raise ValueError(f"{self.path} holds a run of another recipe ({differences[0]}{more}): name another folder")
-        backend = json.loads((self.path / "versions.json").read_text("utf-8"))["backend"]
+            change = _first(differences, 1)
+            raise ValueError(
+                f"{self.path} holds a run of another recipe ({change}): name another folder{self._start()}"
+            )
+        backend = self._read(VERSIONS).get("backend")
         if backend != keras.backend.backend():
             raise ValueError(
                 f"{self.path} holds a run on {backend}, this is {keras.backend.backend()}: "
                 f"set KERAS_BACKEND={backend} or name another folder"
             )
 
+    def _start(self) -> str:
+        """The end of an error message: how a run in another folder takes over the weights of this one."""
+        best = self.path / BEST
+        return f', with start = "{best.as_posix()}" in [model] to go on from its weights' if best.is_file() else ""
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            content = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            raise ValueError(f"{path} is missing: put it back, or name another folder") from None
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            cure = "delete it, and the same command goes on" if name == RESULT else "name another folder"
+            raise ValueError(f"{path} is not a file that a run wrote: {cure}")
+        return content
+
+    def check_data(self, splits: Mapping[str, Split]) -> None:
+        """Compares the data with those of the first start, or records them while no epoch has been trained.
+
+        Args:
+            splits: The images of each split.
+
+        Raises:
+            ValueError: If images were added, removed, reordered or changed in size since.
+        """
+        current = {name: [list(image) for image in images] for name, images in splits.items()}
+        if not any((self.path / name).is_file() for name in (CHECKPOINT, RESULT)):
+            self.write(DATA, json.dumps(current))
+        elif (self.path / DATA).is_file():
+            before = self._read(DATA)
+            for name, images in current.items():
+                if change := _change(before.get(name, []), images):
+                    raise ValueError(
+                        f"{self.path} was trained on other data ({name}: {change}): "
+                        f"put them back, or name another folder{self._start()}"
+                    )
+
     def write(self, name: str, text: str) -> None:
         """Writes a text file.
 
         Args:
-            name: The file's name.
+            name: The name of the file.
             text: Its content.
         """
         pretrained.atomic_write(self.path / name, text.encode())
@@ -71,8 +152,8 @@ class RunFolder:
         """Writes a CSV file.
 
         Args:
-            name: The file's name.
-            rows: The rows; a column for every key that occurs, in order of appearance.
+            name: The name of the file.
+            rows: The rows. There is one column for every key, in order of first appearance.
         """
         columns = list(dict.fromkeys(key for row in rows for key in row))
         text = io.StringIO()
@@ -85,21 +166,69 @@ class RunFolder:
         """Writes a PNG file.
 
         Args:
-            name: The file's name.
+            name: The name of the file.
             picture: `(H, W, 3)`, uint8.
         """
         content = io.BytesIO()
         Image.fromarray(picture).save(content, "png")
         pretrained.atomic_write(self.path / name, content.getvalue())
 
+    def best_epoch(self) -> int | None:
+        """Returns the epoch, from 1, whose weights `best.safetensors` holds, or None without the file.
+
+        Raises:
+            ValueError: If the file is damaged or belongs to another run.
+        """
+        path = self.path / BEST
+        if not path.is_file():
+            return None
+        notes = pretrained.describe(path)
+        if notes.get("recipe") != self.recipe.hash() or "epoch" not in notes:
+            raise ValueError(f"{path} was not written by this run: move it elsewhere")
+        return notes["epoch"]
+
     def result(self) -> dict[str, Any] | None:
-        """Returns what the finished run returned, or None while it is unfinished."""
-        path = self.path / "result.json"
-        return json.loads(path.read_text("utf-8")) if path.is_file() else None
+        """Returns what the finished run returned, or None while it is unfinished or its weights have to be restored.
+
+        Raises:
+            ValueError: If `result.json` is damaged or of another run, or the weights that it describes are lost.
+        """
+        path = self.path / RESULT
+        if not path.is_file():
+            return None
+        result = self._read(RESULT)
+        if result.get("recipe") != self.recipe.hash() or not result.get("finished"):
+            raise ValueError(f"{path} is not the result of this run: delete it, and the same command goes on")
+        if self.best_epoch() == result.get("epoch"):
+            return result
+        if not (self.path / CHECKPOINT).is_file():
+            raise ValueError(
+                f"{self.path} is finished, but its {BEST} is gone: put it back, or delete {RESULT} to train again"
+            )
+        return None
+
+
+def _change(before: Split, now: Split) -> str | None:
+    """Describes how a split differs from an earlier state of it, or returns None if it does not."""
+    if before == now:
+        return None
+    old, new = ({image[0]: image[1:] for image in split} for split in (before, now))
+    found = [f"{len(before)} -> {len(now)} images"] if len(before) != len(now) else []
+    changes = {
+        "new": [name for name in new if name not in old],
+        "gone": [name for name in old if name not in new],
+        "other size": [name for name in new if name in old and new[name] != old[name]],
+    }
+    found += [f"{change}: {_first(names, 3)}" for change, names in changes.items() if names]
+    return "; ".join(found or ["another order"])
+
+
+def _first(items: list[str], count: int) -> str:
+    return ", ".join(items[:count]) + (f" and {len(items) - count} more" if len(items) > count else "")
 
 
 def versions() -> dict[str, Any]:
-    """Returns what a run depends on beside its recipe: versions, backend and machine."""
+    """Returns what a run depends on besides its recipe: package versions, backend and machine."""
     backend = keras.backend.backend()
     packages = ("keras", "numpy", "albumentations", "grain")
     return {

@@ -59,6 +59,12 @@ class _Factors:
         self.factors = None if factors is None else tuple(float(factor) for factor in factors)
         self.decay = float(weight_decay)
         self.decay_norm = decay_norm
+        self.slots: dict[int, tuple[int, str]] = {}
+
+    def add_variable_from_reference(self, reference_variable, name=None, initializer="zeros"):
+        made = super().add_variable_from_reference(reference_variable, name=name, initializer=initializer)  # type: ignore[misc]
+        self.slots[id(made)] = (id(reference_variable), name)  # not the variables: Keras would track them again
+        return made
 
     def build(self, variables) -> None:
         if self.factors is not None and len(self.factors) != len(variables):

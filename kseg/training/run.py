@@ -1,24 +1,24 @@
-"""`train`: one run from a recipe to a folder, resumable at any epoch."""
+"""`train`: one run from a recipe to a folder, resumable after any interruption. `rehearse`: a few steps of it."""
 
-import importlib.util
+import contextlib
+import functools
 import json
 import math
 import os
-import pathlib
 import statistics
+import tempfile
 import time
 from typing import Any
 
 import keras
 import numpy as np
 
-from kseg import pretrained, visualize
+from kseg import pretrained, visualize, zoo
 from kseg.progress import Reporter
-from kseg.training import chance, checkpoint, preparation
-from kseg.training.epochs import Epochs
+from kseg.training import checkpoint, preparation, process, splits
+from kseg.training.epochs import Epochs, tensorboard
 from kseg.training.evaluation import evaluate
-from kseg.training.folder import BEST, CANDIDATE, CHECKPOINT, RunFolder, versions
-from kseg.training.memory import PeakMemory
+from kseg.training.folder import BEST, CHECKPOINT, RESULT, RunFolder, versions
 from kseg.training.optimizer import averaged
 from kseg.training.recipe import Recipe
 from kseg.training.samples import sample_picture
@@ -26,7 +26,7 @@ from kseg.training.samples import sample_picture
 SAMPLES = 4
 """Images in `predictions.png`."""
 CHECKPOINT_SECONDS = 30.0
-"""A kill loses no more training than this, and the epoch it falls into."""
+"""Seconds after which an epoch without validation writes a checkpoint, which can take longer than a short epoch."""
 
 
 def train(
@@ -37,181 +37,219 @@ def train(
     progress: bool = True,
     minutes: float | None = None,
 ) -> dict[str, Any]:
-    """Trains a model, or goes on where a run in that folder stopped; a finished run is returned as it is.
+    """Trains a model, or resumes the run in a folder; returns the result of a finished run as it is.
 
-    At the end of an epoch `checkpoint.safetensors` gets every variable (weights, random seeds, optimizer, averaged
-    weights), unless it did in the last 30 seconds and no weights are kept. The run can be killed at any moment: started
-    again, it reaches the weights that an unbroken run reaches, bit for bit if the recipe is `deterministic` and the
-    number of threads is the same.
+    `checkpoint.safetensors` stores every variable (weights, random seeds, optimizer, averaged weights) before each
+    validation, and after any other epoch if the last checkpoint is 30 seconds old. The process can be killed at any
+    moment: the same call resumes and reaches the weights of an uninterrupted run, bit for bit if the recipe is
+    `deterministic` and the number of threads is the same.
 
-    The folder also gets `recipe.json`, `versions.json`, `log.csv` (a row an epoch), `best.safetensors` (the weights,
-    for `kseg.zoo.load`), and at the end `confusion.csv`, `curves.png`, `predictions.png` of validation images and
-    `result.json`.
+    The folder also contains `recipe.json`, `versions.json`, `data.json` (names and file sizes of the images), `log.csv`
+    (one row per epoch), `best.safetensors` (the weights, for `kseg.zoo.load`) and, at the end, `confusion.csv`,
+    `curves.png`, `predictions.png` of validation images and `result.json`.
 
     Args:
-        recipe: What to do.
-        run_folder: Where to do it; made if it is not there.
-        data_root: Where data sets of a name lie; None reads the environment variable `KSEG_DATA`. A recipe's `folder`
-            is relative to the working directory.
-        progress: Whether to show how far it has come.
-        minutes: Stop after the last epoch that fits into so many minutes, setting up included, but do one at least;
-            the same call goes on later.
+        recipe: The recipe.
+        run_folder: The folder of the run; created if necessary. Only one process may train in it.
+        data_root: The folder of named data sets. None reads the environment variable `KSEG_DATA`. The `folder` of a
+            recipe is relative to the working directory.
+        progress: Whether to show the progress.
+        minutes: Stop after the last epoch that fits into this time, set-up included, but train at least one. The same
+            call resumes later.
 
     Returns:
-        `finished`, `epochs` (done), `epoch` (whose weights are kept, from 1), `scores` (on the validation split, as
-        `evaluate` returns them), `parameters`, `seconds`, `beginning` (seconds to this call's first
-        epoch), `images_per_second` (while training, the median epoch),
-        `peak_memory` (bytes, see `PeakMemory`; None where it cannot be told), `recipe` (its hash), `weights` and the
-        versions.
+        `finished`, `epochs` (trained), `epoch` (whose weights are kept, from 1), `scores` (on the validation split, as
+        returned by `evaluate`), `parameters`, `seconds`, `beginning` (seconds to the end of the first epoch of this
+        call), `images_per_second` (the median epoch, while training), `peak_memory` (bytes, see `PeakMemory`; None if
+        unknown), `recipe` (its hash), `weights` and the versions.
 
     Raises:
-        FileNotFoundError: The data or the weights are not there.
-        ValueError: The recipe contradicts itself, the data or the run in the folder; or the loss is no number any more.
-        OSError: The folder cannot be written; the last checkpoint stays.
+        FileNotFoundError: If the data or the weights are missing.
+        ValueError: If the recipe contradicts itself, the data, or the run in the folder; if the data have changed since
+            the first start; if another process trains in the folder; or if the loss is not finite.
+        OSError: If the folder cannot be written. The last checkpoint is kept.
     """
     start = time.perf_counter()
     folder = RunFolder(run_folder, recipe)
     if (result := folder.result()) is not None:
+        with contextlib.suppress(FileNotFoundError):  # the result outlives the data
+            if recipe.data.folder is not None:
+                folder.check_data(splits.contents(*splits.open_splits(recipe, data_root)))
         return result
-    reporter = Reporter(quiet=not progress)
-    with chance.settings(recipe):
-        return Run(recipe, folder, data_root, reporter).train(
-            start, math.inf if minutes is None else start + 60 * minutes
-        )
+    until = math.inf if minutes is None else start + 60 * minutes
+    with folder, process.settings(recipe):
+        return Run(recipe, folder, data_root, Reporter(quiet=not progress)).train(start, until)
 
 
 class Run:
-    """A run's parts and how far it has come."""
+    """The parts of a run and its progress."""
 
     def __init__(self, recipe: Recipe, folder: RunFolder, data_root: str | os.PathLike | None, reporter: Reporter):
-        self.recipe = recipe
-        self.folder = folder
-        self.reporter = reporter
-        self.memory = PeakMemory()  # first: what is built here counts
-        self.train_split, self.val_split = preparation.datasets(recipe, data_root)
-        self.arguments = preparation.arguments(recipe, self.train_split)
-        self.model = preparation.model(recipe, self.arguments)
-        self.steps = preparation.steps_per_epoch(recipe, self.train_split)
-        loss = preparation.loss(recipe, self.train_split, self.model)
+        self.recipe, self.folder, self.reporter = recipe, folder, reporter
+        self.memory = process.PeakMemory()  # first, to include everything that is built here
+        self.train_split, self.val_split = splits.open_splits(recipe, data_root)
+        splits.check(self.train_split, "train")
+        if self.val_split is not None:
+            splits.check(self.val_split, "val")
+        folder.check_data(splits.contents(self.train_split, self.val_split))
+        self.resumes = (folder.path / CHECKPOINT).is_file()
+        arguments = preparation.arguments(recipe, self.train_split)
+        self.model = preparation.model(recipe, arguments, resumes=self.resumes)
+        self.steps = splits.steps_per_epoch(recipe, self.train_split)
         self.schedule = preparation.schedule(recipe, self.steps)
-        optimizer = preparation.optimizer(recipe, self.model, self.schedule)
-        self.model.compile(optimizer=optimizer, loss=loss)
+        self.model.compile(
+            optimizer=preparation.optimizer(recipe, self.model, self.schedule),
+            loss=preparation.loss(recipe, self.train_split, self.model),
+        )
         self.rows: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"epoch": 0, "scores": {}}
         self.seconds = 0.0
+        self.closed = True  # whether the last epoch was validated, if it has to be
         self.start = self.saved = time.perf_counter()
-        self.saved_epochs = 0
+        self.until = math.inf
         self.beginning: float | None = None
 
     def train(self, start: float, until: float) -> dict[str, Any]:
-        """Goes on from the checkpoint to the last epoch, or to the one that ends before `until`.
+        """Continues from the checkpoint to the last epoch, or to the last one that ends in time.
 
         Args:
-            start: When all began, of `time.perf_counter`.
-            until: When it must end.
+            start: The time of `time.perf_counter` at which the call began.
+            until: The time at which it has to end.
 
         Returns:
-            As the function `train`.
+            As returned by the function `train`.
         """
-        self.start = start
+        self.start, self.until = start, until
         self._resume()
         if len(self.rows) < self.recipe.epochs:
-            first = len(self.rows)
-            batches = preparation.batches(self.recipe, self.train_split, first * self.steps)
-            try:
+            self._fit()
+        return self._finish() if len(self.rows) == self.recipe.epochs else self._result(finished=False)
+
+    def _fit(self) -> None:
+        first, epochs = len(self.rows), self.recipe.epochs
+        begin = functools.partial(process.seed_epoch, self.recipe.seed)
+        callback = Epochs(epochs, self.steps, self.reporter, begin=begin, end=self._end_epoch)
+        try:
+            with callback.bar:
                 self.model.fit(
-                    batches,
+                    splits.batches(self.recipe, self.train_split, first * self.steps),
                     initial_epoch=first,
-                    epochs=self.recipe.epochs,
+                    epochs=epochs,
                     steps_per_epoch=self.steps,
-                    callbacks=[Epochs(self, until), *self._tensorboard()],
-                    shuffle=False,  # the loader has shuffled
+                    callbacks=[callback, *tensorboard(self.recipe.tensorboard, self.folder.path)],
+                    shuffle=False,  # the loader shuffles
                     verbose=0,
                 )
-            except Exception:
-                if self.train_split.fault:  # a file that cannot be read, buried under the backend's own errors
-                    raise self.train_split.fault from None
-                raise
-        if len(self.rows) < self.recipe.epochs:
-            return self._result(finished=False)
-        return self._finish()
+        except Exception:
+            if self.train_split.fault:  # an unreadable file, hidden under the errors of the backend
+                raise self.train_split.fault from None
+            raise
 
     def _resume(self) -> None:
-        path, candidate = self.folder.path / CHECKPOINT, self.folder.path / CANDIDATE
-        if path.is_file():
-            state = checkpoint.restore(self.model, path)
-            self.rows, self.best, self.seconds = state["rows"], state["best"], state["seconds"]
-            self.reporter.line(f"resuming {self.folder.path} after epoch {len(self.rows)} of {self.recipe.epochs}")
-        if candidate.is_file():  # killed between the candidate and the checkpoint, or before the renaming
-            if pretrained.describe(candidate)["epoch"] == self.best["epoch"]:
-                os.replace(candidate, self.folder.path / BEST)
-            else:
-                candidate.unlink()
-
-    def _tensorboard(self) -> list[keras.callbacks.Callback]:
-        wanted = self.recipe.tensorboard
-        if wanted is None:
-            wanted = keras.backend.backend() == "tensorflow" and importlib.util.find_spec("tensorboard") is not None
-        if not wanted:
-            return []
-        for package in ("tensorflow", "tensorboard"):
-            if importlib.util.find_spec(package) is None:
-                raise ModuleNotFoundError(
-                    f"tensorboard = true needs {package}, whatever the backend: pip install tensorflow tensorboard"
+        self.folder.best_epoch()  # refuses a file of another run before anything is trained
+        if not self.resumes:
+            return
+        state = checkpoint.restore(self.model, self.folder.path / CHECKPOINT)
+        self.rows, self.best, self.seconds = state["rows"], state["best"], state["seconds"]
+        self.closed = state["closed"]
+        self.reporter.line(f"resuming {self.folder.path} after epoch {len(self.rows)} of {self.recipe.epochs}")
+        if not self.closed:
+            self._close_epoch()
+        kept = self.best["epoch"]
+        if kept and self.folder.best_epoch() != kept:
+            if kept < len(self.rows):
+                raise ValueError(
+                    f"{self.folder.path / BEST} with the weights of epoch {kept} is gone: put it back, "
+                    f"or delete {CHECKPOINT} (and {RESULT}) to train from the start"
                 )
-        return [keras.callbacks.TensorBoard(self.folder.path / "tensorboard", write_graph=False)]
+            with averaged(self.model):
+                self.save(BEST)
 
-    def close_epoch(self, epoch: int, logs: dict[str, Any], seconds: float) -> None:
-        """Validates if it is due, then writes candidate, checkpoint and log in an order that survives a kill anywhere.
-
-        A checkpoint can take longer than a small epoch: one is written where weights are kept, at the end, and where
-        the last one is `CHECKPOINT_SECONDS` old.
+    def _end_epoch(self, epoch: int, logs: dict[str, Any], seconds: float) -> bool:
+        """Records an epoch and validates it. The checkpoint comes first: no epoch is trained twice to be validated.
 
         Args:
-            epoch: From 0.
-            logs: Keras's; the validation scores are added.
-            seconds: Training time of the epoch.
+            epoch: The epoch, from 0.
+            logs: Keras's logs; validation scores are added.
+            seconds: The training time of the epoch.
+
+        Returns:
+            Whether to stop since the next epoch would not end in time.
         """
         start = time.perf_counter()
         if not math.isfinite(logs["loss"]):
             raise ValueError(
                 f"the loss is {logs['loss']} in epoch {epoch + 1}: lower the learning rate, or lengthen the warm-up"
             )
-        selection, last = self.recipe.selection, epoch + 1 == self.recipe.epochs
         row: dict[str, Any] = {"epoch": epoch + 1, "step": (epoch + 1) * self.steps, "loss": logs["loss"]}
         row["learning_rate"] = float(self.schedule(row["step"]))
-        kept = False
-        if last or (selection.every and (epoch + 1) % selection.every == 0):
+        row["images_per_second"] = round(self.steps * self.recipe.data.batch_size / seconds, 1)
+        row["seconds"] = round(seconds, 3)
+        self.rows.append(row)
+        self.seconds += row["seconds"]
+        self.closed = not self._due(epoch + 1)
+        saves = not self.closed or start - self.saved > CHECKPOINT_SECONDS
+        if saves:
+            self._checkpoint()
+        validated = not self.closed
+        logs |= self._close_epoch()
+        now = time.perf_counter()
+        self.beginning = self.beginning or now - self.start
+        lately = [row["seconds"] for row in self.rows[-max(1, self.recipe.selection.every) :]]  # one of them validated
+        stops = now + max(now - start + seconds, *lately) > self.until
+        if stops and (validated or not saves):
+            self._checkpoint()
+        return stops
+
+    def _due(self, number: int) -> bool:
+        every = self.recipe.selection.every
+        return number == self.recipe.epochs or (every > 0 and number % every == 0)
+
+    def _close_epoch(self) -> dict[str, float]:
+        """Validates the last epoch if it has to be, keeps its weights if they are the best, and writes the log.
+
+        Killed at any point, it can be repeated from the checkpoint.
+
+        Returns:
+            The validation scores for Keras's logs.
+        """
+        start = time.perf_counter()
+        row, kept, means = self.rows[-1], False, {}
+        if not self.closed:
             with averaged(self.model):
                 scores = self._validate()
-                kept = self._is_better(scores) if selection.every else last
+                # If the file holds this epoch already, the process was killed right after writing it.
+                kept = self._is_better(scores) or self.folder.best_epoch() == row["epoch"]
                 if kept:
-                    self.best = {"epoch": epoch + 1, "scores": scores}
-                    self.save(CANDIDATE)
-            means = {f"val_{name}": scores[name] for name in _means(scores)}
-            logs |= means
-            row |= means | {f"val_iou_{name}": value for name, value in scores.get("iou", {}).items()}
-        row["images_per_second"] = round(self.steps * self.recipe.data.batch_size / seconds, 1)
-        row["seconds"] = round(seconds + time.perf_counter() - start, 3)
-        self.seconds += row["seconds"]
-        self.rows.append(row)
-        if kept or last or time.perf_counter() - self.saved > CHECKPOINT_SECONDS:
-            self.checkpoint()
-        if kept:
-            os.replace(self.folder.path / CANDIDATE, self.folder.path / BEST)
-        shown = [f"epoch {epoch + 1}/{self.recipe.epochs}", f"loss {row['loss']:.4f}"]
+                    self.best = {"epoch": row["epoch"], "scores": scores}
+                    self.save(BEST)
+            means = {
+                f"val_{name}": value for name, value in scores.items() if isinstance(value, float) and name != "seconds"
+            }
+            seconds = time.perf_counter() - start
+            self.seconds += seconds
+            row |= {
+                **means,
+                **{f"val_iou_{name}": value for name, value in scores.get("iou", {}).items()},
+                "images_per_second": row.pop("images_per_second"),
+                "seconds": round(row.pop("seconds") + seconds, 3),
+            }
+            self.closed = True
+        self.folder.write_table("log.csv", self.rows)
+        shown = [f"epoch {row['epoch']}/{self.recipe.epochs}", f"loss {row['loss']:.4f}"]
         if "val_miou" in row:
             shown.append(f"val miou {row['val_miou']:.4f}")
         shown.append(f"{row['seconds']:.1f} s")
-        self.reporter.line("  ".join(shown + ["best"] * (kept and selection.every > 0)))
+        self.reporter.line("  ".join(shown + ["best"] * (kept and self.recipe.selection.every > 0)))
+        return means
 
-    def checkpoint(self) -> None:
-        """Writes checkpoint and log; the time that it takes belongs to the training."""
+    def _checkpoint(self) -> None:
+        """Writes the checkpoint and the log, and adds the time that it takes to that of the training."""
         start = time.perf_counter()
-        progress = {"rows": self.rows, "best": self.best, "seconds": self.seconds}
-        checkpoint.save(self.model, self.folder.path / CHECKPOINT, progress)
+        state = {"rows": self.rows, "best": self.best, "seconds": self.seconds, "closed": self.closed}
+        checkpoint.save(self.model, self.folder.path / CHECKPOINT, state)
         self.folder.write_table("log.csv", self.rows)
-        self.saved, self.saved_epochs = time.perf_counter(), len(self.rows)
+        self.saved = time.perf_counter()
         self.seconds += self.saved - start
 
     def _validate(self) -> dict[str, Any]:
@@ -221,15 +259,14 @@ class Run:
 
     def _is_better(self, scores: dict[str, Any]) -> bool:
         metric = self.recipe.selection.metric
-        return self.best["epoch"] == 0 or scores[metric] > self.best["scores"][metric]
+        first = self.best["epoch"] == 0 or not self.recipe.selection.every
+        return first or scores[metric] > self.best["scores"][metric]
 
-    def save(self, name: str) -> pathlib.Path:
-        """Writes the weights into the folder, so that `kseg.zoo.load` rebuilds the model."""
-        return pretrained.save(
+    def save(self, name: str) -> str:
+        """Writes the weights into the folder, for `kseg.zoo.load`, and returns the path."""
+        path = pretrained.save(
             self.model,
             self.folder.path / name,
-            builder=self.recipe.model.builder,
-            arguments=self.arguments,
             classes=self.train_split.classes,
             palette=self.train_split.palette,
             dataset=self.train_split.name,
@@ -237,12 +274,12 @@ class Run:
             epoch=self.best["epoch"],
             scores=self.best["scores"],
         )
+        return os.fspath(path)
 
     def _finish(self) -> dict[str, Any]:
         pretrained.load(self.model, self.folder.path / BEST)
-        self.folder.write_table("log.csv", self.rows)  # again: a kill may have come just before the last row
-        matrix = self.best["scores"].get("confusion_matrix", [])
-        if matrix:
+        self.folder.write_table("log.csv", self.rows)  # again, since a kill may have prevented the last row
+        if matrix := self.best["scores"].get("confusion_matrix"):
             classes = self.train_split.classes
             columns = ("true \\ predicted", *classes)
             rows = [(name, *row) for name, row in zip(classes, matrix, strict=True)]
@@ -253,12 +290,11 @@ class Run:
         picture = sample_picture({"prediction": self.model}, split, np.linspace(0, len(split) - 1, SAMPLES))
         self.folder.write_picture("predictions.png", picture)
         result = self._result(finished=True)
-        self.folder.write("result.json", json.dumps(result, indent=2))
+        self.folder.write(RESULT, json.dumps(result, indent=2))
         self.reporter.line(f"finished: {self.folder.path / BEST} holds epoch {self.best['epoch']}")
         return result
 
     def _result(self, *, finished: bool) -> dict[str, Any]:
-        speeds = [row["images_per_second"] for row in self.rows if "images_per_second" in row]  # older runs lack it
         return {
             "finished": finished,
             "epochs": len(self.rows),
@@ -267,7 +303,7 @@ class Run:
             "parameters": self.model.count_params(),
             "seconds": round(self.seconds, 3),
             "beginning": self.beginning,
-            "images_per_second": statistics.median(speeds) if speeds else None,
+            "images_per_second": statistics.median(row["images_per_second"] for row in self.rows),
             "peak_memory": self.memory.bytes(),
             "recipe": self.recipe.hash(),
             "weights": BEST,
@@ -275,5 +311,47 @@ class Run:
         }
 
 
-def _means(scores: dict[str, Any]) -> list[str]:
-    return [name for name, value in scores.items() if isinstance(value, float) and name != "seconds"]
+def rehearse(
+    recipe: Recipe, steps: int, *, data_root: str | os.PathLike | None = None
+) -> tuple[keras.Model, dict[str, Any]]:
+    """Trains for a few steps as `train` would, saves the weights and loads them again; keeps no files.
+
+    Args:
+        recipe: The recipe.
+        steps: The number of steps. The first one compiles.
+        data_root: As in `train`.
+
+    Returns:
+        The model, loaded from its weights, and `loss`, `seconds` (in total), `images_per_second` (after the first step;
+        None if there is only one) and `peak_memory`.
+
+    Raises:
+        FileNotFoundError: If the data or the weights are missing.
+        ValueError: If the recipe contradicts itself or the data.
+
+    Example:
+        >>> small = {"name": "streets", "options": {"count": 4, "size": [32, 32]}, "batch_size": 2}
+        >>> recipe = {"epochs": 9, "data": small, "model": {"builder": "fcn32", "encoder_weights": "none"}}
+        >>> model, result = rehearse(Recipe.from_dict(recipe), 2)
+        >>> model.name, result["loss"] > 0
+        ('fcn32', True)
+    """
+    start, times = time.perf_counter(), []
+
+    def record(batch: int, logs: dict[str, Any]) -> None:
+        float(logs["loss"])  # waits for the step
+        times.append(time.perf_counter())
+
+    with tempfile.TemporaryDirectory() as path, RunFolder(path, recipe) as folder, process.settings(recipe):
+        run = Run(recipe, folder, data_root, Reporter(quiet=True))
+        clock = keras.callbacks.LambdaCallback(on_train_batch_end=record)
+        batches = splits.batches(recipe, run.train_split, 0)
+        history = run.model.fit(batches, steps_per_epoch=steps, epochs=1, callbacks=[clock], shuffle=False, verbose=0)
+        with averaged(run.model):
+            model = zoo.load(run.save(BEST))
+    return model, {
+        "loss": history.history["loss"][-1],
+        "seconds": time.perf_counter() - start,
+        "images_per_second": recipe.data.batch_size * (steps - 1) / (times[-1] - times[0]) if steps > 1 else None,
+        "peak_memory": run.memory.bytes(),
+    }

@@ -11,7 +11,7 @@ from benchmarks import leaderboard, suite
 from kseg import data
 from kseg.data._camvid import CLASSES as CAMVID
 from kseg.data._nuclei import CLASSES as NUCLEI
-from kseg.training import preparation
+from kseg.training import preparation, splits
 
 
 class Blank(data.Dataset):
@@ -71,7 +71,7 @@ def test_losses_optimizers_and_augmentations_of_every_suite_are_made():
         assert preparation.loss(recipe, split, model).from_logits, name
         schedule = preparation.schedule(recipe, 10)
         assert preparation.optimizer(recipe, model, schedule) is not None
-        assert next(iter(preparation.batches(recipe, split, 0)))[0].shape[0] == recipe.data.batch_size
+        assert next(iter(splits.batches(recipe, split, 0)))[0].shape[0] == recipe.data.batch_size
 
 
 def test_models_differ_where_the_suite_says_so(tmp_path):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from kseg.training import Recipe, preparation
+from kseg.training import Recipe, dataset, preparation
 from tests.training import tiny
 
 OWN_DATA = """
@@ -108,7 +108,7 @@ def test_colours_can_be_ignored():
 def _arguments(**model):
     content = {"epochs": 1, "data": {"name": "streets", "options": {"count": 2}}, "model": model}
     recipe = Recipe.from_dict(content)
-    return preparation.arguments(recipe, preparation.datasets(recipe, None)[0])
+    return preparation.arguments(recipe, dataset(recipe, "train", None))
 
 
 def test_a_builder_with_an_encoder_of_its_own_is_not_given_one():

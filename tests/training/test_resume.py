@@ -28,17 +28,17 @@ def work(folder, *tasks):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """An unbroken run, and one killed twice: with an epoch's best weights written but not its checkpoint, and between
-    the checkpoint and the renaming of the best weights.
-    """
+    """An unbroken run, and one killed after its first best weights, before a checkpoint and before a validation."""
     folder = tmp_path_factory.mktemp("runs")
     unbroken, killed = folder / "unbroken", folder / "killed"
-    codes, found = [], []
-    for tasks in ([f"{unbroken}", f"{killed}@checkpoint:2"], [f"{killed}@renaming:2"], [f"{killed}"]):
+    codes, epochs = [], []
+    for tasks in ([f"{unbroken}", f"{killed}@best:1"], [f"{killed}@checkpoint:1"], [f"{killed}@validation:2"]):
         codes.append(work(folder, *tasks))
-        found.append({path.name for path in killed.iterdir()})
-    assert codes == [-signal.SIGKILL, -signal.SIGKILL, 0]
-    return unbroken, killed, found
+        epochs.append(len((killed / "log.csv").read_text().splitlines()) - 1)
+    assert codes == [-signal.SIGKILL] * 3
+    assert epochs == [1, 1, 2]
+    assert work(folder, f"{killed}") == 0
+    return unbroken, killed
 
 
 def tensors(path):
@@ -47,14 +47,14 @@ def tensors(path):
 
 @pytest.mark.parametrize("file", ["best.safetensors", "checkpoint.safetensors"])
 def test_a_killed_run_reaches_the_weights_of_an_unbroken_one_bit_for_bit(runs, file):
-    unbroken, killed, _ = runs
+    unbroken, killed = runs
     expected, got = tensors(unbroken / file), tensors(killed / file)
     assert expected.keys() == got.keys()
     assert [name for name in expected if expected[name].tobytes() != got[name].tobytes()] == []
 
 
 def test_a_killed_run_writes_the_log_of_an_unbroken_one(runs):
-    unbroken, killed, _ = runs
+    unbroken, killed = runs
     expected, got = (
         [line.rsplit(",", 2)[0] for line in (run / "log.csv").read_text().splitlines()]  # speed and seconds come last
         for run in (unbroken, killed)
@@ -63,20 +63,23 @@ def test_a_killed_run_writes_the_log_of_an_unbroken_one(runs):
     assert (unbroken / "confusion.csv").read_text() == (killed / "confusion.csv").read_text()
 
 
-def test_a_killed_run_leaves_no_halves_behind(runs):
-    unbroken, killed, found = runs
-    assert {"checkpoint.safetensors", "candidate.safetensors"} <= found[0] & found[1]
-    names = [sorted(path.name for path in run.iterdir()) for run in (unbroken, killed)]
-    assert names[0] == names[1]
-    assert "candidate.safetensors" not in names[0]
+def test_a_killed_run_leaves_the_files_of_an_unbroken_one(runs):
+    unbroken, killed = runs
+    assert {path.name for path in unbroken.iterdir()} == {path.name for path in killed.iterdir()}
 
 
-def test_dropout_seeds_and_averages_are_in_the_checkpoint(runs):
-    state = tensors(runs[0] / "checkpoint.safetensors")
-    assert [name for name, array in state.items() if array.dtype.kind in "iu" and array.shape == (2,)]
-    averaged, raw = tensors(runs[0] / "best.safetensors"), [array for array in state.values() if array.ndim == 4]
-    kernel = averaged["decode/kernel"]
-    assert any(kernel.tobytes() == array.tobytes() for array in raw)  # the optimizer's average of it
+def test_a_checkpoint_names_its_tensors_by_weight(runs):
+    state, best = tensors(runs[0] / "checkpoint.safetensors"), tensors(runs[0] / "best.safetensors")
+    assert state.keys() >= best.keys()
+    slots = ("momentum", "velocity", "average")
+    trained = {name.removesuffix("/average") for name in state if name.endswith("/average")}
+    assert trained == {name for name in best if "moving_" not in name}
+    assert state.keys() - best.keys() == {
+        "optimizer/iteration", "dropout/seed_1", *(f"{name}/{slot}" for name in trained for slot in slots)
+    }  # fmt: skip
+    assert state["optimizer/iteration"] == 4 * 2
+    seed = state["dropout/seed_1"]
+    assert seed.dtype.kind in "iu" and seed.shape == (2,)
 
 
 def test_the_best_weights_name_their_epoch(runs):

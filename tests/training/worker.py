@@ -1,6 +1,6 @@
-"""Trains in a process of its own, and kills itself with SIGKILL where it is told to.
+"""Trains in a process of its own, and kills it with SIGKILL at a given point.
 
-python -m tests.training.worker RECIPE.json FOLDER[@checkpoint:N | @renaming:N] ...
+python -m tests.training.worker RECIPE.json FOLDER[@checkpoint:N | @validation:N | @best:N] ...
 """
 
 import json
@@ -9,29 +9,27 @@ import pathlib
 import signal
 import sys
 
-from kseg.training import Recipe, checkpoint, train
+from kseg.training import Recipe, run, train
 from tests.training import tiny
 
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
+POINTS = {"checkpoint": (run.checkpoint, "save"), "validation": (run, "evaluate"), "best": (run.pretrained, "save")}
 
 
 def arm(point: str) -> None:
-    """Sets the trap: in place of the process's Nth checkpoint, or right after it."""
+    """Kills the process in place of its Nth checkpoint or validation, or right after the Nth best weights."""
     kind, left = point.split(":")[0], int(point.split(":")[1])
-    original = checkpoint.save
+    owner, name = POINTS[kind]
+    original = getattr(owner, name)
 
-    def save(*arguments):
+    def call(*arguments, **options):
         nonlocal left
         left -= 1
-        if left == 0 and kind == "checkpoint":
-            die()
-        original(*arguments)
+        result = original(*arguments, **options) if left or kind == "best" else None
         if left == 0:
-            die()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
 
-    checkpoint.save = save
+    setattr(owner, name, call)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,152 @@
+"""From a recipe to the splits of its data set and batches of them."""
+
+import difflib
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from kseg import data
+from kseg.training.recipe import Recipe
+
+CHECKED = 16
+"""Pairs of a split that are read before training starts."""
+
+
+def dataset(recipe: Recipe, split: str | None, root: str | os.PathLike | None) -> data.Dataset:
+    """Opens one split of the data set of a recipe without reading a file.
+
+    Args:
+        recipe: The recipe; reads `[data]`.
+        split: `"train"`, `"val"` or `"test"`; None for all images of a folder.
+        root: The folder of named data sets. The `folder` of a recipe is relative to the working directory.
+
+    Returns:
+        The split.
+
+    Raises:
+        FileNotFoundError: If the data are missing.
+        ValueError: If the data set or one of its options is unknown.
+    """
+    section = recipe.data
+    if section.folder is None:
+        if section.name in data.DATASETS:
+            refuse_unknown("[data] options", section.options, data.DATASETS[str(section.name)])
+        return data.load(str(section.name), str(split), root=root, **section.options)
+    refuse_unknown("[data] options", section.options, data.FolderDataset)
+    options: dict[str, Any] = {"classes": section.classes, "palette": section.palette, "ignore": section.ignore}
+    return data.FolderDataset(str(section.folder), split, **options, **section.options)
+
+
+def open_splits(recipe: Recipe, root: str | os.PathLike | None) -> tuple[data.Dataset, data.Dataset | None]:
+    """Opens the training and the validation split.
+
+    Args:
+        recipe: The recipe; reads `[data]` and `[selection]`.
+        root: As in `dataset`.
+
+    Returns:
+        Both; the second is None if it does not exist and `selection.every` is 0.
+
+    Raises:
+        FileNotFoundError: If the data are missing.
+        ValueError: As in `dataset`.
+    """
+    train = dataset(recipe, "train", root)
+    try:
+        return train, dataset(recipe, "val", root)
+    except FileNotFoundError:
+        if recipe.selection.every:
+            raise
+        return train, None
+
+
+def check(split: data.Dataset, name: str) -> None:
+    """Reads some pairs of a split, to find errors before the first step.
+
+    Args:
+        split: The split.
+        name: Its name, for error messages.
+
+    Raises:
+        ValueError: If the split is empty, an image lacks a mask, or a mask contains values outside the classes.
+    """
+    if len(split) == 0:
+        raise ValueError(f"{split.name} has no images in its {name} split")
+    if isinstance(split, data.FolderDataset) and (alone := [path for path, mask in split.mask_of.items() if not mask]):
+        raise ValueError(f"{alone[0]} has no mask, and {len(alone) - 1} more: `kseg datasets check` lists them")
+    for index in np.unique(np.linspace(0, len(split) - 1, CHECKED).astype(int)):
+        split[int(index)]
+
+
+def contents(train: data.Dataset, val: data.Dataset | None) -> dict[str, list[list[Any]]]:
+    """Lists the images of both splits, to detect changes of the data between two starts of a run.
+
+    Args:
+        train: The training split.
+        val: The validation split, if there is one.
+
+    Returns:
+        For `"train"` and `"val"`, one `[name, bytes of the image file, bytes of the mask file]` per image, in order;
+        without sizes if the images do not come from files.
+    """
+
+    def images(split: data.Dataset) -> list[list[Any]]:
+        if not isinstance(split, data.FolderDataset):
+            return [[split.identifier(index)] for index in range(len(split))]
+        pairs = [(image, split.mask_of[image]) for image in split.images]
+        return [
+            [split.identifier(index), *(file.stat().st_size if file else None for file in pair)]
+            for index, pair in enumerate(pairs)
+        ]
+
+    return {"train": images(train), "val": [] if val is None else images(val)}
+
+
+def steps_per_epoch(recipe: Recipe, train: data.Dataset) -> int:
+    """Returns the steps per epoch: the images divided by the batch size, rounded, at least 1."""
+    return max(1, round(len(train) / recipe.data.batch_size))
+
+
+def batches(recipe: Recipe, train: data.Dataset, start_step: int) -> Iterable:
+    """Returns an endless stream of training batches.
+
+    Args:
+        recipe: The recipe; reads `[data]` and `seed`.
+        train: The training split.
+        start_step: The number of batches to skip, counted from the first of the run.
+
+    Returns:
+        An input of `model.fit`: uint8 images `(B, H, W, C)` and labels `(B, H, W)`.
+
+    Raises:
+        ValueError: If images of several sizes would have to share a batch.
+    """
+    section = recipe.data
+    if section.crop is None and section.batch_size > 1:
+        sizes = {train.size(index) for index in range(len(train))}
+        if len(sizes) > 1:
+            raise ValueError(f"[data] images of {len(sizes)} sizes cannot share a batch: give a crop = [height, width]")
+    augment = data.augment.pipeline(
+        section.augment, crop=section.crop, scale=section.scale, ignore_class=train.ignore_class
+    )
+    return data.loader(train, batch_size=section.batch_size, augment=augment, seed=recipe.seed, start_step=start_step)
+
+
+def refuse_unknown(
+    place: str, options: Mapping[str, Any], function: Callable, *, without: tuple[str, ...] = ()
+) -> None:
+    """Raises a ValueError for an option that is not a parameter of a function."""
+    known = [name for name in inspect.signature(function).parameters if name not in {"self", "weights", *without}]
+    for name in options:
+        if name not in known:
+            raise ValueError(f"{place}: {function.__name__} has no option {name!r}{near(name, known)}")
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Returns the end of an error message: the known names most similar to a misspelled one."""
+    known = list(known)
+    similar = difflib.get_close_matches(name, known, n=2, cutoff=0.5) or known
+    return f": did you mean {' or '.join(similar)}?"

@@ -1,0 +1,249 @@
+"""What a run folder keeps, refuses and removes."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from kseg import zoo
+from kseg.training import Recipe, run, train
+from kseg.training.folder import RunFolder
+from tests.training import tiny
+
+
+@pytest.fixture(autouse=True)
+def builder(monkeypatch):
+    monkeypatch.setitem(zoo.BUILDERS, "tiny", tiny.tiny)
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    data = tiny.folder(tmp_path_factory.mktemp("data") / "own", 4)
+    return tiny.content(epochs=2, selection={"every": 0}) | {"data": data}
+
+
+@pytest.fixture(scope="module")
+def trained(content, tmp_path_factory):
+    """A run after one epoch, and the same run finished."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(zoo.BUILDERS, "tiny", tiny.tiny)
+        train(Recipe.from_dict(content), folder / "stopped", progress=False, minutes=0)
+        shutil.copytree(folder / "stopped", folder / "finished")
+        assert train(Recipe.from_dict(content), folder / "finished", progress=False)["finished"]
+    return folder
+
+
+@pytest.fixture
+def folders(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def refused(content, folder, *messages):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ValueError) as caught:
+        train(Recipe.from_dict(content), folder, progress=False)
+    assert "\n" not in str(caught.value)
+    for message in messages:
+        assert message in str(caught.value)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_only_own_leftovers_are_removed_and_only_under_the_lock(tmp_path):
+    recipe = Recipe.from_dict(tiny.content())
+    kept = [
+        ".recipe.toml.swp",
+        ".env.local.bak",
+        ".~lock.log.csv#",
+        ".log.csv.bak",
+        ".log.csv.original",
+        ".a.b.abcdefgh",
+    ]
+    for name in kept:
+        (tmp_path / name).write_text("precious")
+    (tmp_path / ".cache.v1.d").mkdir()
+    (tmp_path / ".log.csv.abcdef12").mkdir()
+    leftovers = [tmp_path / ".log.csv.abc_12xy", tmp_path / ".checkpoint.safetensors.01234567"]
+    with RunFolder(tmp_path, recipe):
+        for leftover in leftovers:
+            leftover.write_text("half")
+        with pytest.raises(ValueError, match="another process trains in"), RunFolder(tmp_path, recipe):
+            pass
+        assert all(leftover.is_file() for leftover in leftovers)
+    with RunFolder(tmp_path, recipe):
+        assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == {
+            *kept, ".cache.v1.d", ".log.csv.abcdef12", ".kseg.lock"
+        }  # fmt: skip
+
+
+def test_files_of_others_are_not_overwritten(content, tmp_path):
+    (tmp_path / "log.csv").write_text("my table")
+    refused(content, tmp_path, "holds log.csv but no recipe.json of a run: name another folder")
+    (tmp_path / "log.csv").rename(tmp_path / "recipe.json")
+    refused(content, tmp_path, "recipe.json is not a file that a run wrote: name another folder")
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file is a file: name a folder for the run"):
+        train(Recipe.from_dict(content), tmp_path / "file")
+
+
+def test_another_recipe_is_refused_and_may_start_from_these_weights(content, folders):
+    longer = content | {"epochs": 3}
+    refused(longer, folders / "stopped", "another recipe (epochs: 2 -> 3): name another folder")
+    start = (folders / "finished" / "best.safetensors").as_posix()
+    refused(longer, folders / "finished", f'(epochs: 2 -> 3): name another folder, with start = "{start}" in [model]')
+    model = longer["model"] | {"start": start}
+    assert train(Recipe.from_dict(longer | {"model": model}), folders / "longer", progress=False)["epochs"] == 3
+
+
+def test_another_backend_is_refused(content, folders):
+    (folders / "stopped" / "versions.json").write_text('{"backend": "abacus"}')
+    refused(content, folders / "stopped", "holds a run on abacus, this is ", "KERAS_BACKEND=abacus")
+
+
+def _add(root):
+    for kind in ("images", "masks"):
+        shutil.copy(root / kind / "000.png", root / kind / "new.png")
+    (root / "train.txt").write_text((root / "train.txt").read_text() + "\nnew")
+
+
+def _shorten(root):
+    (root / "train.txt").write_text("000\n001\n003")
+
+
+def _reorder(root):
+    (root / "train.txt").write_text("003\n001\n002\n000")
+
+
+def _edit(root):
+    with (root / "masks" / "001.png").open("ab") as file:
+        file.write(b"more")
+
+
+@pytest.mark.parametrize("state", ["stopped", "finished"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_add, "train: 4 -> 5 images; new: new"),
+        (_shorten, "train: 4 -> 3 images; gone: 002"),
+        (_reorder, "train: another order"),
+        (_edit, "train: other size: 001"),
+    ],
+)
+def test_data_that_changed_between_two_starts_are_refused(
+    content, folders, monkeypatch, tmp_path, change, message, state
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(content["data"]["folder"], tmp_path / "own")
+    recipe = json.loads((folders / state / "recipe.json").read_text())
+    recipe["data"]["folder"] = "own"
+    (folders / state / "recipe.json").write_text(json.dumps(recipe))
+    change(tmp_path / "own")
+    content = content | {"data": content["data"] | {"folder": "own"}}
+    if state == "finished":
+        for name in ("result.json", "best.safetensors"):
+            _rename(folders / state / name, Recipe.from_dict(content).hash())
+    refused(content, folders / state, f"was trained on other data ({message}): put them back, or name another folder")
+
+
+def _rename(path, recipe):
+    """Gives a result or weights to another recipe."""
+    if path.suffix == ".json":
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"recipe": recipe}))
+        return
+    with safetensors.safe_open(path, "np") as file:
+        notes = json.loads(file.metadata()["kseg"]) | {"recipe": recipe}
+    safetensors.numpy.save_file(safetensors.numpy.load_file(path), path, {"kseg": json.dumps(notes)})
+
+
+def test_lost_best_weights_are_restored_from_the_checkpoint_of_their_epoch(content, folders):
+    best = folders / "finished" / "best.safetensors"
+    before = best.read_bytes()
+    best.unlink()
+    assert train(Recipe.from_dict(content), folders / "finished", progress=False)["finished"]
+    assert best.read_bytes() == before
+    for name in ("best", "checkpoint"):
+        (folders / "finished" / f"{name}.safetensors").unlink()
+    refused(content, folders / "finished", "its best.safetensors is gone: put it back, or delete result.json")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"finished": true}'])
+def test_a_damaged_result_is_refused_and_can_be_written_again(content, folders, text):
+    result = folders / "finished" / "result.json"
+    before = json.loads(result.read_text())
+    result.write_text(text)
+    refused(content, folders / "finished", "result.json is not ", "delete it, and the same command goes on")
+    result.unlink()
+    assert train(Recipe.from_dict(content), folders / "finished", progress=False)["scores"] == before["scores"]
+
+
+def test_weights_of_another_run_are_not_overwritten(content, folders):
+    shutil.copy(folders / "finished" / "best.safetensors", folders / "stopped" / "best.safetensors")
+    _rename(folders / "stopped" / "best.safetensors", "another")
+    refused(content, folders / "stopped", "best.safetensors was not written by this run: move it elsewhere")
+
+
+def _without_names(tensors, header):
+    return {f"model/{place}": tensor for place, tensor in enumerate(tensors.values())}, {"progress": header["progress"]}
+
+
+def _other_model(tensors, header):
+    kernel = tensors.pop("decode/kernel")
+    return tensors | {"middle/kernel": kernel, "decode/bias": np.zeros(3, "float32")}, header
+
+
+@pytest.mark.parametrize(
+    ("change", "messages"),
+    [
+        (
+            _without_names,
+            ["was written by kseg 0.1, which did not name its tensors: delete it to train from the start"],
+        ),
+        (_other_model, ["written by kseg", "it lacks decode/kernel; it has middle/kernel, which", "and 1 more"]),
+    ],
+)
+def test_a_checkpoint_of_another_version_or_model_is_refused_by_name(content, folders, change, messages):
+    path = folders / "stopped" / "checkpoint.safetensors"
+    with safetensors.safe_open(path, "np") as file:
+        header = file.metadata()
+    tensors, header = change(safetensors.numpy.load_file(path), header)
+    safetensors.numpy.save_file(tensors, path, header)
+    refused(content, folders / "stopped", *messages)
+    path.unlink()
+    assert train(Recipe.from_dict(content), folders / "stopped", progress=False)["finished"]
+
+
+def scores(miou):
+    return {"miou": miou, "iou": {"a": miou, "b": 0.0, "c": 0.0}, "confusion_matrix": np.eye(3, dtype=int).tolist()}
+
+
+def test_an_epoch_whose_validation_failed_is_validated_and_not_trained_again(content, monkeypatch, tmp_path):
+    data = content["data"]
+    recipe = Recipe.from_dict(content | {"data": data, "selection": {"every": 1}, "epochs": 3})
+    shutil.copy(f"{data['folder']}/train.txt", f"{data['folder']}/val.txt")
+    trained, close = [], run.Run._end_epoch
+    monkeypatch.setattr(
+        run.Run, "_end_epoch", lambda self, epoch, *more: trained.append(epoch) or close(self, epoch, *more)
+    )
+
+    def killed(*arguments, **options):
+        raise MemoryError("validation needs too much memory")
+
+    monkeypatch.setattr(run, "evaluate", killed)
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            train(recipe, tmp_path, progress=False)
+        assert trained == [0]
+    mious = iter([0.5, 0.7, 0.6])
+    monkeypatch.setattr(run, "evaluate", lambda *_, **__: scores(next(mious)))
+    assert train(recipe, tmp_path, progress=False)["epoch"] == 2
+    assert trained == [0, 1, 2]
+    log = (tmp_path / "log.csv").read_text().splitlines()
+    column = log[0].split(",").index("val_miou")
+    assert [float(row.split(",")[column]) for row in log[1:]] == [0.5, 0.7, 0.6]
+    (tmp_path / "best.safetensors").unlink()
+    mious = iter([0.6])
+    with pytest.raises(ValueError, match=r"weights of epoch 2 is gone: put it back, or delete checkpoint.safetensors"):
+        train(recipe, tmp_path, progress=False)
