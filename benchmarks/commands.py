@@ -123,7 +123,7 @@ def table():
     for title, content in contents.items():
         text = tables.replaced(text, title, content)
     pretrained.atomic_write(readme, text.encode())
-    pretrained.atomic_write(leaderboard.LEADERBOARDS / "index.html", page.page(boards).encode())
+    pretrained.atomic_write(leaderboard.LEADERBOARDS / "index.html", page.document(boards).encode())
     picture = ROOT / "runs/quickstart/predictions.png"
     if picture.is_file():
         pretrained.atomic_write(ROOT / "benchmarks/quickstart.png", picture.read_bytes())

@@ -1,0 +1,73 @@
+"""mIoU against multiply-adds, drawn by matplotlib as SVG for the page of leaderboards."""
+
+import io
+import re
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+COLORS = {"cpu": "#a84300", "gpu": "#0b63c5"}
+"""The color of each budget."""
+VARIABLES = {"#1c2330": "var(--ink)", "#5b6577": "var(--soft)", "#d9dee7": "var(--line)", "#ffffff": "var(--ground)"}
+VARIABLES |= {color: f"var(--{budget})" for budget, color in COLORS.items()}
+"""Colors that the page replaces by those of its style sheet, which has a dark variant."""
+INK, SOFT, LINE, GROUND, *_ = VARIABLES
+STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": SOFT,
+    "axes.labelcolor": SOFT,
+    "axes.edgecolor": LINE,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "grid.color": LINE,
+}
+
+
+def scatter(rows: pd.DataFrame, title: str, kind: str, size: tuple[float, float]) -> str:
+    """Draws a point for each row that has multiply-adds; their names stand in a column beside the axes.
+
+    Args:
+        rows: What `benchmarks.tables.ranked` returned.
+        title: The leaderboard's name, for ids that are unique on the page.
+        kind: The class of the drawing in the style sheet.
+        size: Width and height in inches.
+
+    Returns:
+        An SVG element.
+    """
+    rows = rows[rows["multiply_adds"].notna()].sort_values("miou", ascending=False, kind="stable")
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"{title} {kind}"}):
+        figure = Figure(size, layout="constrained")
+        axes = figure.add_subplot(xscale="log", xlabel="multiply-adds for one image, G", ylabel="mIoU, %")
+        axes.grid(True)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        for place, row in enumerate(rows.to_dict("records")):
+            x, y = row["multiply_adds"] / 1e9, 100 * row["miou"]
+            color = COLORS.get(row["budget"], INK)
+            face = color if pd.isna(row["peer"]) else GROUND
+            (point,) = axes.plot(x, y, "o", color=color, markerfacecolor=face)
+            point.set_gid(f"point-{place}")
+            axes.annotate(
+                row["name"] if len(row["name"]) < 40 else row["name"][:39] + "…",
+                (x, y),
+                (1.04, 0.98 - 0.96 * place / max(len(rows) - 1, 1)),
+                textcoords="axes fraction",
+                va="center",
+                color=INK,
+                gid=f"name-{place}",
+                arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.5, "shrinkB": 4, "relpos": (0, 0.5)},
+            )
+        content = io.StringIO()
+        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = content.getvalue()
+    for color, variable in VARIABLES.items():
+        svg = svg.replace(color, variable)
+    svg = re.sub(r'id="(?=[a-z])', f'id="{title}-{kind}-', svg[svg.index("<svg") :])
+    svg = re.sub(r"(?<=[(\"])#(?=[a-z])", f"#{title}-{kind}-", svg)
+    return svg.replace("<svg", f'<svg class="{kind}" role="img" aria-label="mIoU against multiply-adds"', 1)
