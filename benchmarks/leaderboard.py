@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import filelock
 import keras
 import numpy as np
 import pandas as pd
@@ -246,7 +245,7 @@ def add(path: pathlib.Path, new: Mapping[str, Any]) -> None:
         new: What `row` returned.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(path.with_name(f".{path.name}.lock")):
+    with download.locked(path):
         old = read(path)
         rows = pd.DataFrame([*old.to_dict("records"), new])
         columns = [*new, *(column for column in old.columns if column not in new)]

@@ -1,6 +1,6 @@
 """Verified downloads: a data set or a weight file is complete or absent."""
 
-from kseg.download.files import TransferError, fetch, file_sha256, home, is_whole, writing
+from kseg.download.files import TransferError, fetch, file_sha256, home, is_whole, locked, writing
 from kseg.download.folders import fetch_folder, find, folder_sha256
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "folder_sha256",
     "home",
     "is_whole",
+    "locked",
     "writing",
 ]

@@ -77,8 +77,31 @@ def fetch(
 
 
 @contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock of a file while the block runs. The system releases it if the process is killed.
+
+    Args:
+        path: The file; the lock is the hidden file `.{name}.lock` beside it, which is removed with the lock.
+    """
+    import filelock
+
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        held = lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"waiting for another process that writes {path.name}", file=sys.stderr)
+        held = lock.acquire()
+    with held:
+        try:
+            yield
+        finally:  # who waits for the removed file notices that it is gone and tries again
+            with contextlib.suppress(OSError):  # Windows does not remove open files
+                Path(lock.lock_file).unlink()
+
+
+@contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Creates the folder of a file and holds the lock of the file while the block writes it.
+    """Creates the folder of a file in the cache and holds the lock of the file while the block writes it.
 
     Args:
         path: The file. Check inside the block whether another process has written it.
@@ -86,22 +109,10 @@ def writing(path: Path) -> Iterator[None]:
     Raises:
         OSError: If the disk is full or the folder cannot be written, in one line with a cure.
     """
-    import filelock
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
-        try:
-            held = lock.acquire(timeout=0)
-        except filelock.Timeout:
-            print(f"waiting for another process that writes {path.name}", file=sys.stderr)
-            held = lock.acquire()
-        with held:
-            try:
-                yield
-            finally:  # filelock notices that the file is gone and tries again
-                with contextlib.suppress(OSError):  # Windows does not remove open files
-                    Path(lock.lock_file).unlink()
+        with locked(path):
+            yield
     except TransferError:
         raise
     except OSError as error:
