@@ -12,6 +12,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kseg.layers import Reach
+
 SPATIAL = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 
@@ -49,6 +51,9 @@ class AtrousPooling2D(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
+
+    def reach(self, image: Reach) -> Reach:
+        return image.window(2, rate=self.rate)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mode": self.mode, "rate": self.rate}

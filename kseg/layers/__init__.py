@@ -1,9 +1,13 @@
-"""What Keras lacks for segmentation, one idea a file: serialisable Keras layers on `(N, H, W, C)`."""
+"""Keras layers for segmentation that Keras itself does not have. All of them are serializable and take `(N, H, W, C)`.
+
+Every layer has a method `reach`, from which `kseg.zoo.receptive_field` computes what a model sees.
+"""
 
 from kseg.layers.convolution import ConvNormAct
 from kseg.layers.crf import ConvCRF
 from kseg.layers.cropping import CropLike, SmallestSize, UnpaddedSize
 from kseg.layers.decoder import SegmentationHead, UNetBlock
+from kseg.layers.geometry import Reach
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
 from kseg.layers.resize import Resize
 from kseg.layers.scores import ScoreFusion, ScoreUpsampling
@@ -21,6 +25,7 @@ __all__ = [
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "NearestUnpooling2D",
+    "Reach",
     "Resize",
     "ScoreFusion",
     "ScoreUpsampling",

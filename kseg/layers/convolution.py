@@ -1,29 +1,31 @@
-"""Convolution, batch normalisation, activation: the brick of every decoder."""
+"""Convolution, batch normalization and activation in one layer."""
 
 from typing import Any
 
 import keras
 
-# Keras's own momentum of 0.99 needs about 500 steps until the moving averages are worth evaluating with; trainings here
-# may be shorter. These are PyTorch's defaults (momentum 0.1 in its terms), with which most published nets were trained.
+from kseg.layers.geometry import Reach, Shape
+
+# With Keras's momentum of 0.99 the moving averages are usable only after about 500 steps, and training may be shorter.
+# These are PyTorch's defaults (there the momentum is called 0.1), with which most published models were trained.
 NORM_MOMENTUM = 0.9
 NORM_EPSILON = 1e-5
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class ConvNormAct(keras.layers.Layer):
-    """A convolution, then batch normalisation, then an activation.
+    """Convolution, batch normalization, activation.
 
     Args:
-        filters: number of output channels.
-        kernel_size: height and width of the kernel.
-        strides: step of the kernel.
-        dilation_rate: distance of the kernel's taps; not with strides above 1.
+        filters: Number of output channels.
+        kernel_size: Height and width of the kernel.
+        strides: Stride of the convolution.
+        dilation_rate: Dilation rate of the convolution; above 1 only with `strides=1`.
         padding: "same" or "valid".
-        separable: a depthwise convolution, then a 1x1, instead of one over all channels.
-        normalization: False leaves batch normalisation out.
-        activation: name of a Keras activation, a function, or None.
-        use_bias: whether the convolution has a bias; unless given, only where no normalisation follows.
+        separable: Whether to use a depthwise convolution followed by a 1x1 convolution.
+        normalization: Whether to apply batch normalization.
+        activation: Name of a Keras activation, a function, or None.
+        use_bias: Whether the convolution has a bias. None adds one if there is no normalization.
 
     Returns:
         `(N, ceil(H / strides), ceil(W / strides), filters)` with padding "same".
@@ -84,7 +86,7 @@ class ConvNormAct(keras.layers.Layer):
                 axis=-1, momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON, dtype=self.dtype_policy, name="norm"
             )
 
-    def build(self, x_shape):
+    def build(self, x_shape: Shape) -> None:
         if self.separable:
             self.depthwise.build(x_shape)
             x_shape = self.depthwise.compute_output_shape(x_shape)
@@ -92,19 +94,23 @@ class ConvNormAct(keras.layers.Layer):
         if self.normalization:
             self.norm.build(self.conv.compute_output_shape(x_shape))
 
-    def call(self, x, training=None):
+    def call(self, x: Any, training: bool | None = None) -> Any:
         x = self.conv(self.depthwise(x) if self.separable else x)
         if self.normalization:
             x = self.norm(x, training=training)
         return self.activation(x)
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape: Shape) -> Any:
         if self.separable:
             x_shape = self.depthwise.compute_output_shape(x_shape)
         return self.conv.compute_output_shape(x_shape)
 
-    def get_config(self):
-        return super().get_config() | {
+    def reach(self, x: Reach) -> Reach:
+        return x.window(self.kernel_size, rate=self.dilation_rate, stride=self.strides)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "strides": self.strides,

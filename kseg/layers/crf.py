@@ -1,57 +1,61 @@
-"""A conditional random field as a layer: mean field in a window around each pixel, trained with the net."""
+"""A conditional random field as a layer, trained together with the model."""
 
 import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 from keras import ops
 
 from kseg.layers.decoder import check_activation
+from kseg.layers.geometry import Reach, Shape
 from kseg.layers.resize import Resize
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class ConvCRF(keras.layers.Layer):
-    """Draws scores to the image's edges: the mean field of a CRF whose pairs of pixels lie in one window.
+    """Sharpen scores along color edges: mean-field inference in a CRF that connects the pixels of a window.
 
-    Each pixel is told by those around it which classes they hold, the more the nearer they are (smoothness), and the
-    nearer and the more alike in colour (appearance). Each kernel K is normalised by its sums n = K 1 in the window,
-    n^-1/2 before and after; a pixel's own share is not taken out. That is `kseg.inference.dense_crf` with a window and
-    exact kernels. Strengths, widths and the compatibility of classes are weights: the layer learns them with the net.
+    Each pixel receives the class probabilities of the pixels around it, weighted by nearness (smoothness kernel) and
+    by nearness and similarity in color (appearance kernel). A kernel K is normalized by its sums in the window,
+    n = K 1, as n^-1/2 K n^-1/2; the pixel itself is included. This is `kseg.inference.dense_crf` restricted to a
+    window, with exact kernels. The strengths and widths of the kernels and the compatibility of the classes are
+    weights, learned together with the model.
 
     Args:
-        radius: of the window: it holds (2 * radius + 1)^2 cells.
-        stride: side of a cell in pixels: messages pass between means of stride x stride pixels, so that the window
-            spans (2 * radius + 1) * stride pixels at a stride^2-th of the cost. 1 is exact.
-        iterations: of the mean field.
-        smoothness: initial strength of the kernel of places.
-        smoothness_xy: its initial standard deviation, pixels.
-        appearance: initial strength of the kernel of places and colours.
-        appearance_xy: its initial standard deviation in place, pixels.
-        appearance_rgb: its initial standard deviation in colour, of 0 to 255.
-        from_logits: False says that the scores are probabilities.
+        radius: Radius of the window, which has (2 * radius + 1)^2 cells.
+        stride: Side of a cell in pixels. Messages pass between the means of cells, so that the window covers
+            (2 * radius + 1) * stride pixels at 1 / stride^2 of the cost. 1 is exact.
+        iterations: Number of mean-field iterations.
+        smoothness: Initial strength of the smoothness kernel.
+        smoothness_xy: Initial standard deviation of the smoothness kernel, in pixels.
+        appearance: Initial strength of the appearance kernel.
+        appearance_xy: Initial standard deviation of the appearance kernel in space, in pixels.
+        appearance_rgb: Initial standard deviation of the appearance kernel in color, for values from 0 to 255.
+        from_logits: Whether the scores are logits; False means probabilities.
         activation: None for logits, "softmax" or "sigmoid" for probabilities.
 
     Call arguments:
-        scores: `(N, H, W, C)`, logits, or probabilities as `from_logits` says; one channel is binary.
+        scores: `(N, H, W, C)`, logits or probabilities; one channel is binary.
         image: `(N, H, W, 3)`, 0 to 255; any number of channels.
 
     Returns:
-        float32 `(N, H, W, C)`: logits, or probabilities in 0 to 1.
+        float32 `(N, H, W, C)`: logits, or probabilities from 0 to 1.
 
     Raises:
-        ValueError: when an option makes no sense, or the sizes differ.
+        ValueError: If an option is invalid, or the sizes of scores and image differ.
 
     Reference:
         Teichmann and Cipolla: Convolutional CRFs for Semantic Segmentation, 2018, https://arxiv.org/abs/1805.04777;
-        Kraehenbuehl and Koltun, https://arxiv.org/abs/1210.5644
+        Kraehenbuehl and Koltun: Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials, 2011,
+        https://arxiv.org/abs/1210.5644
 
     Example:
         >>> import numpy as np
         >>> image = np.zeros((1, 1, 8, 3), "float32")
         >>> image[:, :, 4:] = 200                                          # two regions
         >>> scores = np.zeros((1, 1, 8, 2), "float32")
-        >>> scores[0, 0, 0, 0] = scores[0, 0, 7, 1] = 5                    # known at their ends alone
+        >>> scores[0, 0, 0, 0] = scores[0, 0, 7, 1] = 5                    # scores only at their ends
         >>> refined = ConvCRF(radius=4, stride=1, smoothness=0)(scores, image)
         >>> ops.convert_to_numpy(refined).argmax(axis=-1).tolist()
         [[[0, 0, 0, 0, 1, 1, 1, 1]]]
@@ -100,23 +104,26 @@ class ConvCRF(keras.layers.Layer):
         self.activation = activation
         self.enlarge = Resize(factor=stride, dtype="float32", name="enlarge")
 
-    def build(self, scores_shape, image_shape):
-        check_activation(self, self.activation, scores_shape[-1])
-        for given, of_image in zip(scores_shape[1:3], image_shape[1:3], strict=True):
-            if given and of_image and given != of_image:
-                raise ValueError(f"{self.name}: scores {scores_shape[1:3]} and image {image_shape[1:3]} differ in size")
-        self.num_classes = max(scores_shape[-1], 2)
+    def build(self, scores_shape: Shape, image_shape: Shape) -> None:
+        channels = scores_shape[-1] or 0
+        check_activation(self, self.activation, channels)
+        for given, expected in zip(scores_shape[1:3], image_shape[1:3], strict=True):
+            if given and expected and given != expected:
+                raise ValueError(
+                    f"{self.name}: scores of size {scores_shape[1:3]} do not fit an image of size {image_shape[1:3]}"
+                )
+        self.num_classes = max(channels, 2)
         o = self.options
         widths = [math.log(o[name]) for name in ("smoothness_xy", "appearance_xy", "appearance_rgb")]
         self.strengths = self._weight((2,), _values(o["smoothness"], o["appearance"]), "strengths")
         self.log_widths = self._weight((3,), _values(*widths), "log_widths")
         self.compatibility = self._weight((self.num_classes,) * 2, "identity", "compatibility")
 
-    def _weight(self, shape, initializer, name):
-        # Never cast: the field is computed in float32 whatever the policy, as logits are.
+    def _weight(self, shape: tuple[int, ...], initializer: Any, name: str) -> Any:
+        # Computed in float32 under every dtype policy, like logits.
         return self.add_weight(shape=shape, initializer=initializer, name=name, dtype="float32", autocast=False)
 
-    def call(self, scores, image):
+    def call(self, scores: Any, image: Any) -> Any:
         scores, image = ops.cast(scores, "float32"), ops.cast(image, "float32")
         binary = scores.shape[-1] == 1
         unary = self._log_probabilities(scores)
@@ -129,15 +136,15 @@ class ConvCRF(keras.layers.Layer):
         x = x[..., 1:] - x[..., :1] if binary else x
         return x if self.activation is None else keras.activations.get(self.activation)(x)
 
-    def _log_probabilities(self, scores):
+    def _log_probabilities(self, scores: Any) -> Any:
         if self.from_logits:
             scores = ops.concatenate([ops.zeros_like(scores), scores], -1) if scores.shape[-1] == 1 else scores
             return ops.log_softmax(scores)
         scores = ops.concatenate([1 - scores, scores], -1) if scores.shape[-1] == 1 else scores
         return ops.log(ops.maximum(scores, 1e-7))
 
-    def _means(self, x):
-        """Means of the cells, those at the far sides continued by the border: `(N, ceil(H / stride), ..., C)`."""
+    def _means(self, x: Any) -> Any:
+        """Means of the cells, `(N, ceil(H / stride), ceil(W / stride), C)`; incomplete ones repeat the border pixel."""
         stride = self.stride
         if stride == 1:
             return x
@@ -149,17 +156,17 @@ class ConvCRF(keras.layers.Layer):
             x = sum(parts[1:], start=parts[0]) / stride
         return x
 
-    def _kernel(self, image):
-        """What each cell hears from each place of its window: a tensor `(N, h, w, 1)` a place."""
-        smooth_xy, near_xy, alike = (ops.exp(-2 * self.log_widths[i]) / 2 for i in range(3))  # 1 / (2 sigma^2)
+    def _kernel(self, image: Any) -> list[Any]:
+        """Weights of the messages to each cell: one tensor `(N, h, w, 1)` for each position in the window."""
+        smooth_xy, near_xy, similar = (ops.exp(-2 * self.log_widths[i]) / 2 for i in range(3))  # 1 / (2 sigma^2)
         inside = ops.ones_like(image[..., :1])
-        around, there = self._around(image), self._around(inside)
+        around, present = self._around(image), self._around(inside)
         smooth, appear = [], []
-        for (row, column), colours, here in zip(self._places(), around, there, strict=True):
+        for (row, column), colors, here in zip(self._positions(), around, present, strict=True):
             distance = float((row * self.stride) ** 2 + (column * self.stride) ** 2)
-            difference = ops.sum(ops.square(colours - image), axis=-1, keepdims=True)
+            difference = ops.sum(ops.square(colors - image), axis=-1, keepdims=True)
             smooth.append(here * ops.exp(-smooth_xy * distance))
-            appear.append(here * ops.exp(-near_xy * distance - alike * difference))
+            appear.append(here * ops.exp(-near_xy * distance - similar * difference))
         parts = []
         for strength, kernel in ((self.strengths[0], smooth), (self.strengths[1], appear)):
             norm = ops.rsqrt(sum(kernel[1:], start=kernel[0]))
@@ -167,32 +174,39 @@ class ConvCRF(keras.layers.Layer):
             parts.append([scaled * k * n for k, n in zip(kernel, self._around(norm), strict=True)])
         return [first + second for first, second in zip(*parts, strict=True)]
 
-    def _spread(self, kernel, q):
-        heard = [k * values for k, values in zip(kernel, self._around(q), strict=True)]
-        return sum(heard[1:], start=heard[0])
+    def _spread(self, kernel: list[Any], q: Any) -> Any:
+        received = [k * values for k, values in zip(kernel, self._around(q), strict=True)]
+        return sum(received[1:], start=received[0])
 
-    def _places(self):
+    def _positions(self) -> list[tuple[int, int]]:
         side = range(-self.radius, self.radius + 1)
         return [(row, column) for row in side for column in side]
 
-    def _around(self, x):
-        """The values at each place of the windows, zero beyond the image."""
+    def _around(self, x: Any) -> Iterator[Any]:
+        """The values at each position in the windows, zero outside of the image."""
         radius = self.radius
         height, width = ops.shape(x)[1:3]
         padded = ops.pad(x, [(0, 0), (radius, radius), (radius, radius), (0, 0)])
-        for row, column in self._places():
+        for row, column in self._positions():
             top, left = row + radius, column + radius
             yield padded[:, top : top + height, left : left + width]
 
-    def compute_output_shape(self, scores_shape, image_shape):
+    def compute_output_shape(self, scores_shape: Shape, image_shape: Shape) -> Shape:
         return scores_shape
 
-    def compute_output_spec(self, scores, image):
+    def compute_output_spec(self, scores: Any, image: Any) -> Any:
         return keras.KerasTensor(scores.shape, dtype="float32")
 
-    def get_config(self):
-        return super().get_config() | self.options
+    def reach(self, scores: Reach, image: Reach) -> Reach:
+        # In cells: one for the pixel, the window of each message and two interpolated cells, one window of the norms.
+        message = 2 * self.radius + (2 if self.stride > 1 else 0)
+        cells = self.iterations * message + 2 * self.radius + (self.stride == 1)
+        seen = (cells * self.stride - 1) * scores.step if self.iterations else 0
+        return Reach(max(scores.pixels, image.pixels) + seen, scores.step)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.options}
 
 
-def _values(*values):
+def _values(*values: float) -> Callable[..., Any]:
     return lambda shape, dtype=None: ops.convert_to_tensor(values, dtype=dtype)

@@ -1,27 +1,29 @@
-"""Cut a map to the size of another one; refuse sizes that cuts cannot mend."""
+"""Cropping to the size of another tensor, and checks of image sizes that cropping cannot correct."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from kseg.layers.geometry import Reach, Shape
+
 
 @keras.saving.register_keras_serializable(package="kseg")
 class CropLike(keras.layers.Layer):
-    """Cut `(N, H, W, C)` to another tensor's height and width: U-Net's copy and crop.
+    """Crop `(N, H, W, C)` to the height and width of another tensor, as U-Net does with its skip features.
 
     Args:
-        at: "centre", where the same margin goes on both sides, or "corner", which keeps the upper left.
+        at: "center", which crops the same margin on both sides, or "corner", which keeps the upper left corner.
 
     Call arguments:
         x: `(N, H, W, C)`.
-        like: `(N, H', W', ...)`, no larger; at the centre by an even number of pixels.
+        like: `(N, H', W', ...)`, not larger than x. With "center" the difference must be even.
 
     Returns:
         `(N, H', W', C)`.
 
     Raises:
-        ValueError: `like` is larger, or the margin cannot be halved.
+        ValueError: If `at` is unknown, `like` is larger, or the margins on the two sides would differ.
 
     Example:
         >>> import numpy as np
@@ -30,121 +32,132 @@ class CropLike(keras.layers.Layer):
         [[5, 6], [9, 10]]
     """
 
-    def __init__(self, at: str = "centre", **kwargs: Any):
+    def __init__(self, at: str = "center", **kwargs: Any):
         super().__init__(**kwargs)
-        if at not in ("centre", "corner"):
-            raise ValueError(f'CropLike: at is "centre" or "corner", got {at!r}')
+        if at not in ("center", "corner"):
+            raise ValueError(f'CropLike: at must be "center" or "corner", got {at!r}')
         self.at = at
 
-    def call(self, x, like):
+    def call(self, x: Any, like: Any) -> Any:
         self._check(x.shape, like.shape)
         (height, width), (rows, columns) = ops.shape(x)[1:3], ops.shape(like)[1:3]
-        top, left = ((height - rows) // 2, (width - columns) // 2) if self.at == "centre" else (0, 0)
+        top, left = ((height - rows) // 2, (width - columns) // 2) if self.at == "center" else (0, 0)
         return x[:, top : top + rows, left : left + columns]
 
-    def compute_output_shape(self, x_shape, like_shape):
+    def compute_output_shape(self, x_shape: Shape, like_shape: Shape) -> Shape:
         self._check(x_shape, like_shape)
         return (*like_shape[:3], x_shape[-1])
 
-    def compute_output_spec(self, x, like):
+    def compute_output_spec(self, x: Any, like: Any) -> Any:
         return keras.KerasTensor(self.compute_output_shape(x.shape, like.shape), dtype=x.dtype)
 
-    def get_config(self):
-        return super().get_config() | {"at": self.at}
+    def reach(self, x: Reach, like: Reach) -> Reach:
+        return x
 
-    def _check(self, x_shape, like_shape):
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "at": self.at}
+
+    def _check(self, x_shape: Shape, like_shape: Shape) -> None:
         for size, wanted in zip(x_shape[1:3], like_shape[1:3], strict=True):
             if not isinstance(size, int) or not isinstance(wanted, int):
                 continue
-            if size < wanted or (self.at == "centre" and (size - wanted) % 2):
-                raise ValueError(f"{self.name}: {size} pixels cannot be cut to {wanted} at the {self.at}")
+            if size < wanted or (self.at == "center" and (size - wanted) % 2):
+                raise ValueError(f"{self.name}: cannot crop {size} pixels to {wanted} at the {self.at}")
+
+
+class _SizeCheck(keras.layers.Layer):
+    """A layer that returns its input if `check` accepts the shape. Sizes that are unknown are not checked."""
+
+    def check(self, shape: Shape) -> None:
+        raise NotImplementedError
+
+    def call(self, image: Any) -> Any:
+        self.check(image.shape)
+        return image
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        self.check(shape)
+        return shape
+
+    def reach(self, image: Reach) -> Reach:
+        return image
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class SmallestSize(keras.layers.Layer):
-    """Hands an image on if it is large enough for a net whose poolings round down.
+class SmallestSize(_SizeCheck):
+    """Return an image unchanged if it is large enough for an encoder whose poolings round down.
 
     Args:
-        side: the least height and width.
+        side: The smallest height and width.
 
     Returns:
         The image.
 
     Raises:
-        ValueError: a side is shorter. Sizes that are not known before the net runs on them are not looked at.
+        ValueError: If a side is shorter. Unknown sizes are checked when the layer runs.
 
     Example:
         >>> SmallestSize(32).compute_output_shape((None, 20, None, 3))
         Traceback (most recent call last):
         ...
-        ValueError: the encoder takes no side of 20 pixels: take 32 or more, or another encoder
+        ValueError: the encoder needs sides of 32 pixels or more, got 20: use larger images or another encoder
     """
 
     def __init__(self, side: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.side = side
 
-    def call(self, image):
-        self.compute_output_shape(image.shape)
-        return image
-
-    def compute_output_shape(self, shape):
+    def check(self, shape: Shape) -> None:
+        """Raises the error for the shape of an image `(N, H, W, C)`."""
         for side in shape[1:3]:
             if isinstance(side, int) and side < self.side:
                 raise ValueError(
-                    f"the encoder takes no side of {side} pixels: take {self.side} or more, or another encoder"
+                    f"the encoder needs sides of {self.side} pixels or more, got {side}: use larger images or another "
+                    "encoder"
                 )
-        return shape
 
-    def get_config(self):
-        return super().get_config() | {"side": self.side}
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "side": self.side}
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class UnpaddedSize(keras.layers.Layer):
-    """Hands an image on if the unpadded U-Net can take its size.
+class UnpaddedSize(_SizeCheck):
+    """Return an image unchanged if the unpadded U-Net can process its size.
 
-    Two 3x3 convolutions a level without padding leave even sizes before every pooling for some sides only.
+    Each level has two 3x3 convolutions without padding, so that only some sizes are even before every pooling.
 
     Args:
-        levels: of the U-Net; 5 in the paper, which gives 188, 204, ... 572, ...
+        levels: Number of levels of the U-Net. The paper's 5 allow 188, 204, ..., 572, ... pixels.
 
     Returns:
         The image.
 
     Raises:
-        ValueError: a side that does not fit, with those near it.
+        ValueError: If a side is not one of these sizes. The message names the nearest ones.
 
     Example:
         >>> UnpaddedSize(5).check((None, 512, 572, 1))
         Traceback (most recent call last):
         ...
-        ValueError: padding="valid" takes no side of 512 pixels: take 508 or 524, or padding="same"
+        ValueError: padding="valid" does not allow a side of 512 pixels: use 508 or 524, or padding="same"
     """
 
     def __init__(self, levels: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.levels = levels
 
-    def call(self, image):
-        self.check(image.shape)
-        return image
-
-    def compute_output_shape(self, shape):
-        self.check(shape)
-        return shape
-
-    def get_config(self):
-        return super().get_config() | {"levels": self.levels}
-
-    def check(self, shape) -> None:
-        """Raises the error for an image's shape `(N, H, W, C)`."""
+    def check(self, shape: Shape) -> None:
+        """Raises the error for the shape of an image `(N, H, W, C)`."""
         step = 2 ** (self.levels - 1)
-        deepest = min(4, 2 * step - 1)  # after its convolutions: the way up makes it `step * (deepest - 4) + 4`
+        deepest = min(4, 2 * step - 1)  # after its convolutions; the decoder makes it `step * (deepest - 4) + 4`
         smallest = step * (deepest + 4) + 4 * (step - 1)
         for side in shape[1:3]:
             if isinstance(side, int) and (side < smallest or (side - smallest) % step):
                 low = max(smallest, side - (side - smallest) % step)
                 raise ValueError(
-                    f'padding="valid" takes no side of {side} pixels: take {low} or {low + step}, or padding="same"'
+                    f'padding="valid" does not allow a side of {side} pixels: use {low} or {low + step}, or '
+                    'padding="same"'
                 )
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "levels": self.levels}

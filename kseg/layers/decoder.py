@@ -1,4 +1,4 @@
-"""From features back to the image's size: U-Net's block, and the head that turns features into scores."""
+"""The decoder block of U-Net, and the head that computes the scores."""
 
 from typing import Any
 
@@ -6,31 +6,32 @@ import keras
 from keras import ops
 
 from kseg.layers.convolution import ConvNormAct
+from kseg.layers.geometry import Reach, Shape
 from kseg.layers.resize import Resize
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class UNetBlock(keras.layers.Layer):
-    """Enlarge by copying pixels, concatenate the skip, convolve twice (3x3): one step up U-Net's right side.
+    """Decoder block of U-Net: upsample by copying pixels, concatenate the skip features, apply two 3x3 convolutions.
 
     Args:
-        filters: number of channels of both convolutions.
-        normalization: False leaves batch normalisation out.
-        activation: after each convolution.
-        doubling: True enlarges by exactly two and cuts to the skip, as segmentation-models-pytorch does, where odd
-            sizes were rounded up; False stretches to the skip, however they were rounded.
+        filters: Number of channels of both convolutions.
+        normalization: Whether to apply batch normalization.
+        activation: Activation after each convolution.
+        doubling: Whether to upsample by exactly two and crop to the skip features, as segmentation-models-pytorch
+            does, which suits encoders that round odd sizes up. False resizes to the skip features.
 
     Call arguments:
-        x: `(N, H, W, C)`, the coarser features.
-        skip: `(N, H', W', C')`, the encoder's finer features, any size; without it x doubles its size.
-        like: a tensor `(N, H', W', ...)` to whose size the doubled x is cut, where there is no skip.
+        x: Coarse features, `(N, H, W, C)`.
+        skip: Finer features of the encoder, `(N, H', W', C')`, of any size. Without them the size of x is doubled.
+        like: Tensor `(N, H', W', ...)` to whose size the doubled x is cropped if there is no `skip`.
 
     Returns:
         `(N, H', W', filters)`.
 
     Reference:
-        Ronneberger et al., U-Net, https://arxiv.org/abs/1505.04597; this variant, for pretrained encoders, pads its
-        convolutions and enlarges without learning.
+        Ronneberger et al., U-Net, https://arxiv.org/abs/1505.04597. This variant, for pretrained encoders, pads its
+        convolutions and upsamples without weights.
 
     Example:
         >>> import numpy as np
@@ -62,12 +63,12 @@ class UNetBlock(keras.layers.Layer):
             for i in (1, 2)
         ]
 
-    def build(self, x_shape, skip_shape=None, like_shape=None):
-        channels = x_shape[-1] + (0 if skip_shape is None else skip_shape[-1])
+    def build(self, x_shape: Shape, skip_shape: Shape | None = None, like_shape: Shape | None = None) -> None:
+        channels = (x_shape[-1] or 0) + ((skip_shape[-1] or 0) if skip_shape else 0)
         self.convs[0].build((None, None, None, channels))
         self.convs[1].build((None, None, None, self.filters))
 
-    def call(self, x, skip=None, like=None, training=None):
+    def call(self, x: Any, skip: Any = None, like: Any = None, training: bool | None = None) -> Any:
         if skip is not None and not self.doubling:
             x = self.match(x, like=skip)
         else:
@@ -81,12 +82,20 @@ class UNetBlock(keras.layers.Layer):
             x = conv(x, training=training)
         return x
 
-    def compute_output_shape(self, x_shape, skip_shape=None, like_shape=None):
+    def compute_output_shape(
+        self, x_shape: Shape, skip_shape: Shape | None = None, like_shape: Shape | None = None
+    ) -> Shape:
         shape = skip_shape or like_shape or self.enlarge.compute_output_shape(x_shape)
         return (*shape[:-1], self.filters)
 
-    def get_config(self):
-        return super().get_config() | {
+    def reach(self, x: Reach, skip: Reach | None = None, like: Reach | None = None) -> Reach:
+        fine = skip or like
+        pixels = max(x.pixels, fine.pixels) if fine else x.pixels
+        return Reach(pixels, fine.step if fine else x.step / 2).window(3).window(3)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
             "filters": self.filters,
             "normalization": self.normalization,
             "activation": keras.activations.serialize(self.activation),
@@ -95,33 +104,40 @@ class UNetBlock(keras.layers.Layer):
 
 
 def check_activation(layer: keras.layers.Layer, activation: str | None, num_classes: int) -> None:
-    """Refuses an activation that scores of so many classes cannot end in."""
+    """Checks the activation of scores.
+
+    Raises:
+        ValueError: If the activation is unknown, or does not suit the number of classes.
+    """
     if activation not in (None, "softmax", "sigmoid"):
-        raise ValueError(f'{layer.name}: activation is None, "softmax" or "sigmoid", got {activation!r}')
+        raise ValueError(f'{layer.name}: activation must be None, "softmax" or "sigmoid", got {activation!r}')
     if activation == "softmax" and num_classes == 1:
-        raise ValueError(f"{layer.name}: softmax over one class is always 1: use sigmoid, or two classes")
+        raise ValueError(f"{layer.name}: softmax of one class is always 1: use sigmoid or two classes")
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class SegmentationHead(keras.layers.Layer):
-    """Features to scores of the classes, at the image's size.
+    """Convolve features to the scores of the classes and resize them to the image.
 
-    Computes in float32 whatever the dtype policy: losses on float16 logits overflow. The scores are enlarged before the
-    activation, so that probabilities still sum to one and boundaries are sharp.
+    Computes in float32 under every dtype policy, because losses of float16 logits overflow. The logits are resized
+    before the activation, so that probabilities sum to one and boundaries stay sharp.
 
     Args:
-        num_classes: number of output channels; 1 for binary segmentation.
-        kernel_size: of the convolution.
+        num_classes: Number of output channels; 1 for binary segmentation.
+        kernel_size: Height and width of the kernel.
         activation: None for logits, "softmax" or "sigmoid" for probabilities.
-        aligned_factor: enlarges by this factor with the corner pixels' centres aligned, then cuts to `like`, as
-            segmentation-models-pytorch does, for encoders that round sizes up; None resizes to `like`.
+        aligned_factor: None resizes to `like`. A number upsamples by this factor with aligned corners, then crops to
+            `like`, as segmentation-models-pytorch does, which suits encoders that round sizes up.
 
     Call arguments:
-        x: `(N, H, W, C)`, features.
-        like: optional, a tensor `(N, H', W', ...)`, usually the image, whose size the output takes.
+        x: Features, `(N, H, W, C)`.
+        like: Tensor `(N, H', W', ...)` whose size the output takes, usually the image. None keeps the size.
 
     Returns:
-        float32 `(N, H', W', num_classes)`: logits, or probabilities in 0 to 1.
+        float32 `(N, H', W', num_classes)`: logits, or probabilities from 0 to 1.
+
+    Raises:
+        ValueError: If the activation is invalid, or the upsampled scores are smaller than `like`.
 
     Example:
         >>> import numpy as np
@@ -152,10 +168,10 @@ class SegmentationHead(keras.layers.Layer):
             factor=aligned_factor, align_corners=aligned_factor is not None, dtype="float32", name="resize"
         )
 
-    def build(self, x_shape, like_shape=None):
+    def build(self, x_shape: Shape, like_shape: Shape | None = None) -> None:
         self.conv.build(x_shape)
 
-    def call(self, x, like=None):
+    def call(self, x: Any, like: Any = None) -> Any:
         x = self.conv(x)
         if like is not None and self.aligned_factor is None:
             x = self.resize(x, like=like)
@@ -165,26 +181,31 @@ class SegmentationHead(keras.layers.Layer):
             x = self.resize(x)[:, :height, :width]
         return x if self.activation is None else keras.activations.get(self.activation)(x)
 
-    def compute_output_shape(self, x_shape, like_shape=None):
+    def compute_output_shape(self, x_shape: Shape, like_shape: Shape | None = None) -> Shape:
         size = (x_shape if like_shape is None else like_shape)[1:3]
         return (x_shape[0], *size, self.num_classes)
 
-    def compute_output_spec(self, x, like=None):
+    def compute_output_spec(self, x: Any, like: Any = None) -> Any:
         if like is not None and self.aligned_factor is not None:
             self._check(x.shape, like.shape)
         shape = self.compute_output_shape(x.shape, None if like is None else like.shape)
         return keras.KerasTensor(shape, dtype="float32")
 
-    def _check(self, x_shape, like_shape):
+    def _check(self, x_shape: Shape, like_shape: Shape) -> None:
         for have, want in zip(x_shape[1:3], like_shape[1:3], strict=True):
             if isinstance(have, int) and isinstance(want, int) and have * (self.aligned_factor or 1) < want:
                 raise ValueError(
-                    f"{self.name}: {self.aligned_factor} times {have} pixels do not reach the image's {want}: "
-                    "aligned corners need an encoder that rounds sizes up"
+                    f"{self.name}: {self.aligned_factor} times {have} pixels are fewer than the {want} of the image: "
+                    "align_corners needs an encoder that rounds sizes up"
                 )
 
-    def get_config(self):
-        return super().get_config() | {
+    def reach(self, x: Reach, like: Reach | None = None) -> Reach:
+        x = x.window(self.kernel_size)
+        return Reach(x.pixels + x.step, like.step) if like and x.step > 1 else x
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
             "num_classes": self.num_classes,
             "kernel_size": self.kernel_size,
             "activation": self.activation,

@@ -1,5 +1,6 @@
-"""Atrous spatial pyramid pooling: one feature map seen at several scales. V3 concatenates, V2 sums scores."""
+"""Atrous spatial pyramid pooling: DeepLab V3 concatenates features, DeepLab V2 sums scores."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -8,21 +9,22 @@ import keras
 from keras import ops
 
 from kseg.layers.convolution import ConvNormAct
+from kseg.layers.geometry import Reach, Shape
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class ASPP(keras.layers.Layer):
-    """Atrous spatial pyramid pooling as in DeepLab V3.
+    """Atrous spatial pyramid pooling of DeepLab V3.
 
-    A 1x1 convolution, 3x3 convolutions at several rates and the mean of the whole image, each with batch normalisation
+    A 1x1 convolution, 3x3 convolutions at several rates and the mean of the whole image, each with batch normalization
     and ReLU, are concatenated and projected by a 1x1 convolution.
 
     Args:
-        filters: number of channels of each branch and of the output.
-        rates: dilation rates of the 3x3 branches; (6, 12, 18) suits output stride 16, twice that output stride 8.
-        separable: whether the 3x3 convolutions are depthwise ones followed by 1x1, as V3+ may have them.
-        dropout: share of the output's values dropped while training.
-        seed: of the dropout.
+        filters: Number of channels of each branch and of the output.
+        rates: Dilation rates of the 3x3 branches. (6, 12, 18) suits output stride 16, twice that suits output stride 8.
+        separable: Whether the 3x3 convolutions are depthwise convolutions followed by 1x1 convolutions, as in V3+.
+        dropout: Fraction of the output values to drop during training.
+        seed: Random seed of the dropout.
 
     Returns:
         `(N, H, W, filters)`.
@@ -68,27 +70,31 @@ class ASPP(keras.layers.Layer):
         self.project = conv("project")
         self.drop = keras.layers.Dropout(dropout, seed=seed, dtype=self.dtype_policy, name="dropout")
 
-    def build(self, x_shape):
+    def build(self, x_shape: Shape) -> None:
         _warn_of_rates(self, x_shape)
         for branch in (*self.branches, self.image):
             branch.build(x_shape)
         self.project.build((*x_shape[:-1], self.filters * (len(self.branches) + 1)))
 
-    def call(self, x, training=None):
+    def call(self, x: Any, training: bool | None = None) -> Any:
         _warn_of_rates(self, x.shape)
         maps = [branch(x, training=training) for branch in self.branches]
-        # In float32: the sum over a large map leaves float16's range.
+        # In float32, because the sum over a large map overflows float16.
         mean = ops.mean(ops.cast(x, "float32"), axis=(1, 2), keepdims=True)  # (N, 1, 1, C)
         mean = self.image(mean, training=training)
-        maps.append(mean + ops.zeros_like(maps[0]))  # its bilinear enlargement is constant
+        maps.append(mean + ops.zeros_like(maps[0]))  # the upsampled mean is constant
         x = self.project(ops.concatenate(maps, axis=-1), training=training)
         return self.drop(x, training=training)
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape: Shape) -> Shape:
         return (*x_shape[:-1], self.filters)
 
-    def get_config(self):
-        return super().get_config() | {
+    def reach(self, x: Reach) -> Reach:
+        return Reach(math.inf, x.step)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
             "filters": self.filters,
             "rates": self.rates,
             "separable": self.separable,
@@ -99,19 +105,19 @@ class ASPP(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="kseg")
 class AtrousScoreSum(keras.layers.Layer):
-    """Atrous spatial pyramid pooling as in DeepLab V2: each branch scores the classes, and the scores are summed.
+    """Atrous spatial pyramid pooling of DeepLab V2: the sum of the class scores of several branches.
 
-    On ResNet a branch is one 3x3 convolution straight to the classes. On VGG it is the classifier's fc6 (3x3, the
-    rate), fc7 and fc8 (1x1), each but the last with ReLU and dropout; with a single rate that is V1's LargeFOV.
+    On ResNet a branch is a 3x3 convolution that computes the scores. On VGG it is the classifier's fc6 (3x3 at the
+    dilation rate), fc7 and fc8 (1x1), with ReLU and dropout after fc6 and fc7. A single rate gives V1's LargeFOV.
 
     Args:
-        num_classes: number of channels of the scores.
-        rates: dilation rates of the branches' 3x3 convolutions.
-        hidden: channels of the convolutions before the scoring one, () for none.
-        dropout: share of the hidden values dropped while training.
+        num_classes: Number of channels of the scores.
+        rates: Dilation rates of the 3x3 convolutions of the branches.
+        hidden: Numbers of channels of the convolutions before the scores; () for none.
+        dropout: Fraction of the hidden values to drop during training.
 
     Returns:
-        `(N, H, W, num_classes)`, scores.
+        Scores `(N, H, W, num_classes)`.
 
     Reference:
         Chen et al., DeepLab, https://arxiv.org/abs/1606.00915
@@ -167,7 +173,7 @@ class AtrousScoreSum(keras.layers.Layer):
         )
         return layers
 
-    def build(self, x_shape):
+    def build(self, x_shape: Shape) -> None:
         _warn_of_rates(self, x_shape)
         for branch in self.branches:
             shape = x_shape
@@ -175,7 +181,7 @@ class AtrousScoreSum(keras.layers.Layer):
                 layer.build(shape)
                 shape = layer.compute_output_shape(shape)
 
-    def call(self, x, training=None):
+    def call(self, x: Any, training: bool | None = None) -> Any:
         _warn_of_rates(self, x.shape)
         scores = []
         for branch in self.branches:
@@ -185,11 +191,15 @@ class AtrousScoreSum(keras.layers.Layer):
             scores.append(y)
         return sum(scores[1:], scores[0])
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape: Shape) -> Shape:
         return (*x_shape[:-1], self.num_classes)
 
-    def get_config(self):
-        return super().get_config() | {
+    def reach(self, x: Reach) -> Reach:
+        return x.window(3, rate=max(self.rates))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
             "num_classes": self.num_classes,
             "rates": self.rates,
             "hidden": self.hidden,
@@ -197,15 +207,15 @@ class AtrousScoreSum(keras.layers.Layer):
         }
 
 
-def _warn_of_rates(layer: Any, x_shape: Sequence[int | None]) -> None:
-    """Once a layer, as soon as a size is known: on building or, where the image's size varies, on the first call."""
+def _warn_of_rates(layer: Any, x_shape: Shape) -> None:
+    """Warns once per layer: when it is built or, if the image size varies, when it is first called."""
     height, width = x_shape[1:3]
-    if not isinstance(height, int) or not isinstance(width, int) or getattr(layer, "looked_at_rates", False):
+    if not isinstance(height, int) or not isinstance(width, int) or getattr(layer, "checked_rates", False):
         return
-    layer.looked_at_rates = True
+    layer.checked_rates = True
     if beyond := [rate for rate in layer.rates if rate >= min(height, width)]:
         warnings.warn(
-            f"{layer.name}: rates {beyond} exceed the feature map of {height}x{width}: along that side their kernels "
-            "see one pixel and padding; take smaller rates or larger images",
+            f"{layer.name}: rates {beyond} exceed the feature map of {height}x{width}, so that their kernels cover one "
+            "pixel and padding: use smaller rates or larger images",
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""FCN's way back to the image's size: coarse scores are fused with finer ones, then enlarged at once."""
+"""The decoder of FCN: coarse scores are added to finer ones, then upsampled to the image in one step."""
 
 from typing import Any
 
@@ -6,32 +6,35 @@ import keras
 from keras import ops
 
 from kseg.layers.decoder import check_activation
+from kseg.layers.geometry import Reach, Shape
 from kseg.layers.resize import Resize
 from kseg.layers.transpose import TransposeUpsampling2D
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class ScoreFusion(keras.layers.Layer):
-    """Add a finer layer's scores to coarser ones, as FCN-16s and FCN-8s do.
+    """Score skip features and add the upsampled coarse scores, as FCN-16s and FCN-8s do.
 
-    The coarse scores are enlarged twice, so that their pixel i covers the skip's pixels 2i and 2i + 1 whatever way odd
-    sizes were rounded, and cut to the skip's size. The border's scores are continued by one pixel first, so nothing
-    darkens there. The skip's scores start at zero: the net starts as the coarser one.
+    The coarse scores are upsampled by two, so that pixel i covers pixels 2i and 2i + 1 of the skip features, however
+    odd sizes were rounded, and cropped to the size of the skip features. Their border is first extended by one pixel,
+    so that the scores do not fade there. The scores of the skip features start at zero, so that the model starts as
+    the coarser one.
 
     Args:
-        num_classes: number of channels of the scores.
-        learnable: True enlarges by a transposed convolution that starts bilinear, False stays bilinear.
-        scale: multiplies the skip's features before they are scored, for training all skips at once.
+        num_classes: Number of channels of the scores.
+        learnable: Whether to upsample by a transposed convolution that is initialized to bilinear interpolation. False
+            uses fixed bilinear interpolation.
+        scale: Factor on the skip features, for training all skips at once.
 
     Call arguments:
-        coarse: `(N, H, W, num_classes)`, scores.
-        skip: `(N, H', W', C)`, features, where H is half of H', rounded down or up, and W likewise.
+        coarse: Scores `(N, H, W, num_classes)`.
+        skip: Features `(N, H', W', C)`, where H is H' / 2 rounded down or up, and W likewise.
 
     Returns:
-        `(N, H', W', num_classes)`, scores.
+        Scores `(N, H', W', num_classes)`.
 
     Raises:
-        ValueError: when the sizes or the number of channels do not fit.
+        ValueError: If the sizes or the number of channels do not fit.
 
     Reference:
         Long et al., Fully Convolutional Networks for Semantic Segmentation, https://arxiv.org/abs/1411.4038
@@ -62,54 +65,58 @@ class ScoreFusion(keras.layers.Layer):
             else Resize(factor=2, dtype=self.dtype_policy, name="enlarge")
         )
 
-    def build(self, coarse_shape, skip_shape):
+    def build(self, coarse_shape: Shape, skip_shape: Shape) -> None:
         self._check(coarse_shape, skip_shape)
         self.score.build(skip_shape)
         self.enlarge.build(coarse_shape)
 
-    def call(self, coarse, skip):
+    def call(self, coarse: Any, skip: Any) -> Any:
         self._check(coarse.shape, skip.shape)
         return _enlarged(coarse, self.enlarge, 2, skip) + self.score(skip if self.scale == 1 else skip * self.scale)
 
-    def compute_output_shape(self, coarse_shape, skip_shape):
+    def compute_output_shape(self, coarse_shape: Shape, skip_shape: Shape) -> Shape:
         return (*skip_shape[:-1], self.num_classes)
 
-    def get_config(self):
-        return super().get_config() | {
+    def reach(self, coarse: Reach, skip: Reach) -> Reach:
+        return Reach(max(coarse.pixels + coarse.step, skip.pixels), skip.step)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
             "num_classes": self.num_classes,
             "learnable": self.learnable,
             "scale": self.scale,
         }
 
-    def _check(self, coarse, skip):
+    def _check(self, coarse: Shape, skip: Shape) -> None:
         if coarse[-1] != self.num_classes:
-            raise ValueError(f"{self.name}: expected {self.num_classes} channels of coarse scores, got {coarse[-1]}")
+            raise ValueError(f"{self.name}: the coarse scores must have {self.num_classes} channels, got {coarse[-1]}")
         for small, large in zip(coarse[1:3], skip[1:3], strict=True):
             if isinstance(small, int) and isinstance(large, int) and abs(2 * small - large) > 1:
                 raise ValueError(
-                    f"{self.name}: the coarse scores must be half the skip's size, got {tuple(coarse[1:3])} and "
-                    f"{tuple(skip[1:3])}"
+                    f"{self.name}: the coarse scores must have half the size of the skip features, got "
+                    f"{tuple(coarse[1:3])} and {tuple(skip[1:3])}"
                 )
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class ScoreUpsampling(keras.layers.Layer):
-    """Scores to the image's size at once: FCN's last step, in float32.
+    """Upsample scores to the image in one step: the last layer of FCN, computed in float32.
 
-    The scores are enlarged bilinearly by their stride, so that pixel i covers the image's pixels from stride * i on
-    whatever way odd sizes were rounded, and cut to the image's size; their border is continued by one pixel first. That
-    is the paper's transposed convolution with a fixed bilinear kernel, without its dark border.
+    The scores are upsampled bilinearly by their stride, so that pixel i covers the image pixels from stride * i on,
+    however odd sizes were rounded, and cropped to the image. Their border is first extended by one pixel. This is the
+    paper's transposed convolution with a fixed bilinear kernel, but the scores do not fade at the border.
 
     Args:
-        stride: of the scores with respect to the image, even.
+        stride: Stride of the scores with respect to the image, an even number.
         activation: None for logits, "softmax" or "sigmoid" for probabilities.
 
     Call arguments:
-        scores: `(N, H, W, num_classes)`, logits.
-        like: a tensor `(N, H', W', ...)`, usually the image, where H is H' / stride, rounded down or up.
+        scores: Logits `(N, H, W, num_classes)`.
+        like: Tensor `(N, H', W', ...)`, usually the image, where H is H' / stride rounded down or up.
 
     Returns:
-        float32 `(N, H', W', num_classes)`: logits, or probabilities in 0 to 1.
+        float32 `(N, H', W', num_classes)`: logits, or probabilities from 0 to 1.
 
     Reference:
         Long et al., Fully Convolutional Networks for Semantic Segmentation, https://arxiv.org/abs/1411.4038
@@ -127,25 +134,28 @@ class ScoreUpsampling(keras.layers.Layer):
         self.activation = activation
         self.enlarge = Resize(factor=stride, dtype="float32", name="enlarge")
 
-    def build(self, scores_shape, like_shape):
-        check_activation(self, self.activation, scores_shape[-1])
+    def build(self, scores_shape: Shape, like_shape: Shape) -> None:
+        check_activation(self, self.activation, scores_shape[-1] or 0)
 
-    def call(self, scores, like):
+    def call(self, scores: Any, like: Any) -> Any:
         x = _enlarged(scores, self.enlarge, self.stride, like)
         return x if self.activation is None else keras.activations.get(self.activation)(x)
 
-    def compute_output_shape(self, scores_shape, like_shape):
+    def compute_output_shape(self, scores_shape: Shape, like_shape: Shape) -> Shape:
         return (*like_shape[:3], scores_shape[-1])
 
-    def compute_output_spec(self, scores, like):
+    def compute_output_spec(self, scores: Any, like: Any) -> Any:
         return keras.KerasTensor(self.compute_output_shape(scores.shape, like.shape), dtype="float32")
 
-    def get_config(self):
-        return super().get_config() | {"stride": self.stride, "activation": self.activation}
+    def reach(self, scores: Reach, like: Reach) -> Reach:
+        return Reach(scores.pixels + scores.step, like.step)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "stride": self.stride, "activation": self.activation}
 
 
-def _enlarged(scores, enlarge, factor, like):
-    """Continues the border by one pixel, enlarges, and cuts what belongs to `like`."""
+def _enlarged(scores: Any, enlarge: Any, factor: int, like: Any) -> Any:
+    """Extends the border by one pixel, upsamples, and crops to the size of `like`."""
     height, width = ops.shape(like)[1:3]
     scores = ops.concatenate([scores[:, :1], scores, scores[:, -1:]], axis=1)
     scores = ops.concatenate([scores[:, :, :1], scores, scores[:, :, -1:]], axis=2)

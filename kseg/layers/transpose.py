@@ -1,4 +1,4 @@
-"""Learnable upsampling: the transposed convolution that starts as bilinear interpolation."""
+"""Learnable upsampling: a transposed convolution that is initialized to bilinear interpolation."""
 
 import warnings
 from typing import Any
@@ -7,19 +7,21 @@ import keras
 import numpy as np
 from keras import ops
 
+from kseg.layers.geometry import Reach, Shape
+
 
 @keras.saving.register_keras_serializable(package="kseg")
 class BilinearKernel(keras.initializers.Initializer):
-    """The kernel with which a transposed convolution interpolates bilinearly, every channel on its own.
+    """Kernel of a transposed convolution that interpolates bilinearly, each channel separately.
 
-    With `f = (k + 1) // 2` and the centre `f - 1` for odd k, `f - 0.5` for even k, tap i weighs `1 - |i - centre| / f`;
-    the kernel is the outer product of two such rows, on the diagonal across the channels.
+    For a kernel of k taps, with `f = (k + 1) // 2` and the center `f - 1` for odd k and `f - 0.5` for even k, tap i has
+    the weight `1 - |i - center| / f`. The kernel is the outer product of two such rows, on the channels' diagonal.
 
     Returns (when called):
-        `(rows, columns, channels, channels)`, the kernel shape of a transposed convolution.
+        `(rows, columns, channels, channels)`, the shape of the kernel of a transposed convolution.
 
     Raises:
-        ValueError: when the numbers of output and input channels differ.
+        ValueError: If the numbers of output and input channels differ.
 
     Reference:
         Long et al., Fully Convolutional Networks for Semantic Segmentation, https://arxiv.org/abs/1411.4038
@@ -31,12 +33,12 @@ class BilinearKernel(keras.initializers.Initializer):
         [[1, 3, 3, 1], [3, 9, 9, 3], [3, 9, 9, 3], [1, 3, 3, 1]]
     """
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
         *size, outputs, inputs = shape
         if outputs != inputs:
             raise ValueError(
-                f"BilinearKernel keeps channels apart and cannot turn {inputs} into {outputs}: use as many filters as "
-                "channels, or another initializer such as 'glorot_uniform'"
+                f"BilinearKernel needs as many filters as input channels, got {inputs} into {outputs}: change the "
+                "filters or use another initializer such as 'glorot_uniform'"
             )
         rows, columns = (_tent(n) for n in size)
         kernel = np.multiply.outer(np.outer(rows, columns), np.eye(outputs))
@@ -45,28 +47,28 @@ class BilinearKernel(keras.initializers.Initializer):
 
 def _tent(taps: int) -> np.ndarray:
     half = (taps + 1) // 2
-    centre = half - 1 if taps % 2 else half - 0.5
-    return 1 - np.abs(np.arange(taps) - centre) / half
+    center = half - 1 if taps % 2 else half - 0.5
+    return 1 - np.abs(np.arange(taps) - center) / half
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class TransposeUpsampling2D(keras.layers.Layer):
     """Upsample by a transposed convolution, as FCN does.
 
-    At the start it interpolates bilinearly: away from a border of factor / 2 pixels, where the zeros around the image
-    darken the result, it equals `Resize(factor=factor)` for every even factor. Training may change that;
-    `trainable=False` fixes it.
+    It is initialized to bilinear interpolation. For even factors it then equals `Resize(factor=factor)`, except at a
+    border of factor / 2 pixels, where zero padding lowers the values. Training may change the kernel;
+    `trainable=False` keeps it.
 
-    Where the kernel's size is not a multiple of the factor, output pixels are sums of unequally many inputs, and a
-    checkerboard shows: that warns. Twice the factor overlaps evenly; `kernel_size=factor` does not overlap at all.
-    An odd factor shifts the map by half an output pixel when the kernel is even.
+    If the kernel size is not a multiple of the factor, the output pixels are sums of different numbers of input
+    pixels, which makes a checkerboard pattern, and the layer warns. With an odd factor and an even kernel the output is
+    shifted by half a pixel.
 
     Args:
-        filters: number of output channels; with the bilinear start, the number of input channels too.
-        factor: how many times larger the output is.
-        kernel_size: 2 * factor unless given.
-        kernel_initializer: "bilinear" or anything Keras takes.
-        use_bias: whether a bias is added.
+        filters: Number of output channels. With the bilinear initializer it must equal the number of input channels.
+        factor: Ratio of the output size to the input size.
+        kernel_size: Height and width of the kernel. None stands for 2 * factor.
+        kernel_initializer: "bilinear" or any Keras initializer.
+        use_bias: Whether to add a bias.
 
     Returns:
         `(N, factor * H, factor * W, filters)`.
@@ -101,27 +103,31 @@ class TransposeUpsampling2D(keras.layers.Layer):
         self.use_bias = use_bias
         if self.kernel_size % factor:
             warnings.warn(
-                f"{self.name}: a kernel of {self.kernel_size} overlaps unevenly at factor {factor} and draws "
-                f"checkerboards: use {factor} or {2 * factor}",
+                f"{self.name}: a kernel of {self.kernel_size} overlaps unevenly at factor {factor} and makes "
+                f"checkerboard patterns: use {factor} or {2 * factor}",
                 stacklevel=2,
             )
 
-    def build(self, x_shape):
+    def build(self, x_shape: Shape) -> None:
         shape = (self.kernel_size, self.kernel_size, self.filters, x_shape[-1])
         self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
         if self.use_bias:
             self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         x = ops.conv_transpose(x, self.kernel, self.factor, padding="same", data_format="channels_last")
         return x + self.bias if self.use_bias else x
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape: Shape) -> Shape:
         batch, *size, _ = x_shape
         return (batch, *(n if n is None else n * self.factor for n in size), self.filters)
 
-    def get_config(self):
-        return super().get_config() | {
+    def reach(self, x: Reach) -> Reach:
+        return x.transposed(self.kernel_size, self.factor)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
             "filters": self.filters,
             "factor": self.factor,
             "kernel_size": self.kernel_size,

@@ -1,4 +1,4 @@
-"""Unpooling in its three kinds: copy, nails, and maxima put back where they came from. Reshapes only, no scatter."""
+"""Unpooling by copies, by zeros, and to the positions of the maxima. All of it is reshaping; nothing is scattered."""
 
 from typing import Any
 
@@ -6,25 +6,48 @@ import keras
 import numpy as np
 from keras import ops
 
+from kseg.layers.geometry import Reach, Shape
+from kseg.layers.resize import repeated
 
-def _positive(layer: str, name: str, value: int) -> int:
+
+def _positive(layer: keras.layers.Layer, name: str, value: int) -> int:
     if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{layer}: {name} must be a positive integer, got {value!r}")
+        raise ValueError(f"{type(layer).__name__}: {name} must be a positive integer, got {value!r}")
     return value
 
 
-def _times(shape, factor):
+def _times(shape: Shape, factor: int) -> Shape:
     """`(N, H, W, C)` with height and width times `factor`."""
     batch, *size, channels = shape
     return (batch, *(n if n is None else n * factor for n in size), channels)
 
 
+class _Unpooling2D(keras.layers.Layer):
+    """A layer that enlarges by a whole factor."""
+
+    def __init__(self, factor: int = 2, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.factor = _positive(self, "factor", factor)
+
+    def compute_output_shape(self, x_shape: Shape) -> Shape:
+        return _times(x_shape, self.factor)
+
+    def compute_output_spec(self, x: Any) -> Any:
+        return keras.KerasTensor(self.compute_output_shape(x.shape), dtype=x.dtype)
+
+    def reach(self, x: Reach) -> Reach:
+        return Reach(x.pixels, x.step / self.factor)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
 @keras.saving.register_keras_serializable(package="kseg")
-class NearestUnpooling2D(keras.layers.Layer):
+class NearestUnpooling2D(_Unpooling2D):
     """Repeat every pixel `factor` times along rows and columns.
 
     Args:
-        factor: how many times larger the output is.
+        factor: Ratio of the output size to the input size.
 
     Returns:
         `(N, factor * H, factor * W, C)`, with the dtype of the input.
@@ -36,29 +59,16 @@ class NearestUnpooling2D(keras.layers.Layer):
         [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
     """
 
-    def __init__(self, factor: int = 2, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.factor = _positive("NearestUnpooling2D", "factor", factor)
-
-    def call(self, x):
-        return ops.repeat(ops.repeat(x, self.factor, axis=1), self.factor, axis=2)
-
-    def compute_output_shape(self, x_shape):
-        return _times(x_shape, self.factor)
-
-    def compute_output_spec(self, x):
-        return keras.KerasTensor(self.compute_output_shape(x.shape), dtype=x.dtype)
-
-    def get_config(self):
-        return super().get_config() | {"factor": self.factor}
+    def call(self, x: Any) -> Any:
+        return repeated(x, (self.factor, self.factor))
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class BedOfNailsUnpooling2D(keras.layers.Layer):
-    """Put every pixel into the upper left corner of a window of zeros.
+class BedOfNailsUnpooling2D(_Unpooling2D):
+    """Place every pixel in the upper left corner of a window of zeros.
 
     Args:
-        factor: how many times larger the output is.
+        factor: Ratio of the output size to the input size.
 
     Returns:
         `(N, factor * H, factor * W, C)`, with the dtype of the input.
@@ -70,42 +80,32 @@ class BedOfNailsUnpooling2D(keras.layers.Layer):
         [[1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]]
     """
 
-    def __init__(self, factor: int = 2, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.factor = _positive("BedOfNailsUnpooling2D", "factor", factor)
-
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         _, height, width, channels = ops.shape(x)
         after = (0, self.factor - 1)
         x = ops.pad(x[:, :, None, :, None, :], ((0, 0), (0, 0), after, (0, 0), after, (0, 0)))
         return ops.reshape(x, (-1, height * self.factor, width * self.factor, channels))
 
-    def compute_output_shape(self, x_shape):
-        return _times(x_shape, self.factor)
-
-    def compute_output_spec(self, x):
-        return keras.KerasTensor(self.compute_output_shape(x.shape), dtype=x.dtype)
-
-    def get_config(self):
-        return super().get_config() | {"factor": self.factor}
-
 
 @keras.saving.register_keras_serializable(package="kseg")
 class MaxPoolingWithArgmax2D(keras.layers.Layer):
-    """Max pooling that also says where in its window each maximum was, for `MaxUnpooling2D` to put it back.
+    """Max pooling that also returns the position of each maximum in its window, for `MaxUnpooling2D`.
 
-    Windows do not overlap (stride = pool_size). Among equal values the first in reading order wins, and it alone
-    receives the gradient.
+    The windows do not overlap: the stride is `pool_size`. Among equal values the first one in reading order is chosen,
+    and only this one receives the gradient.
 
     Args:
-        pool_size: height and width of the window.
-        padding: what happens to rows and columns that fill no whole window: "floor" drops them (Keras "valid",
-            PyTorch's default), "ceil" pools them by a smaller window (Caffe, SegNet: 45 gives 23).
+        pool_size: Height and width of the window.
+        padding: How rows and columns that do not fill a whole window are treated: "floor" drops them (Keras's "valid",
+            PyTorch's default); "ceil" pools them with a smaller window (Caffe and SegNet: 45 pixels become 23).
 
     Returns:
-        The pooled `(N, H', W', C)` and, of the same shape, the int32 argmax: the position of the maximum inside its
-        window, row by row, from 0 to pool_size * pool_size - 1. A position is small and independent of the image's
-        size; the pixel is at row `pool_size * i + argmax // pool_size`, column `pool_size * j + argmax % pool_size`.
+        Two tensors `(N, H', W', C)`: the maxima, and the int32 argmax, which is the position of the maximum inside its
+        window, row by row, from 0 to pool_size * pool_size - 1. The maximum lies at row
+        `pool_size * i + argmax // pool_size` and column `pool_size * j + argmax % pool_size`.
+
+    Raises:
+        ValueError: If an argument is invalid, or with "floor" the image is smaller than the window.
 
     Reference:
         Badrinarayanan et al., SegNet, https://arxiv.org/abs/1511.00561
@@ -123,16 +123,16 @@ class MaxPoolingWithArgmax2D(keras.layers.Layer):
     def __init__(self, pool_size: int = 2, padding: str = "floor", **kwargs: Any):
         super().__init__(**kwargs)
         if padding not in ("floor", "ceil"):
-            raise ValueError(f'MaxPoolingWithArgmax2D: padding is "floor" or "ceil", got {padding!r}')
-        self.pool_size = _positive("MaxPoolingWithArgmax2D", "pool_size", pool_size)
+            raise ValueError(f'MaxPoolingWithArgmax2D: padding must be "floor" or "ceil", got {padding!r}')
+        self.pool_size = _positive(self, "pool_size", pool_size)
         self.padding = padding
 
-    def call(self, x):
+    def call(self, x: Any) -> Any:
         pool = self.pool_size
         _, height, width, channels = ops.shape(x)
         rows, columns = self._pooled(height), self._pooled(width)
         if self.padding == "ceil":
-            # No value is below the lowest, and a window's first place is always real: padding is never chosen.
+            # The padding is the lowest value and never the first position of a window, so it is never chosen.
             dtype = keras.backend.standardize_dtype(x.dtype)
             lowest = -np.inf if keras.backend.is_float_dtype(dtype) else np.iinfo(dtype).min
             x = ops.pad(x, ((0, 0), (0, pool - 1), (0, pool - 1), (0, 0)), constant_values=lowest)
@@ -141,45 +141,53 @@ class MaxPoolingWithArgmax2D(keras.layers.Layer):
         argmax = ops.zeros_like(best, dtype="int32")
         for position in range(1, pool * pool):
             value = x[:, :, position // pool, :, position % pool]
-            larger = value > best  # strictly: the first of equals stays
+            larger = value > best  # strict, so that the first of equal values stays
             best = ops.where(larger, value, best)
             argmax = ops.where(larger, position, argmax)
         return best, argmax
 
-    def compute_output_shape(self, x_shape):
+    def compute_output_shape(self, x_shape: Shape) -> tuple[Shape, Shape]:
         batch, *size, channels = x_shape
         shape = (batch, *(n if n is None else self._pooled(n) for n in size), channels)
         return shape, shape
 
-    def compute_output_spec(self, x):
+    def compute_output_spec(self, x: Any) -> Any:
         shape, _ = self.compute_output_shape(x.shape)
         return keras.KerasTensor(shape, dtype=x.dtype), keras.KerasTensor(shape, dtype="int32")
 
-    def get_config(self):
-        return super().get_config() | {"pool_size": self.pool_size, "padding": self.padding}
+    def reach(self, x: Reach) -> Reach:
+        return x.window(self.pool_size, stride=self.pool_size)
 
-    def _pooled(self, size):
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "pool_size": self.pool_size, "padding": self.padding}
+
+    def _pooled(self, size: Any) -> Any:
         if isinstance(size, int) and self.padding == "floor" and size < self.pool_size:
             raise ValueError(
-                f'{self.name}: a window of {self.pool_size} does not fit into {size} pixels: padding="ceil" pools them'
+                f"{self.name}: a window of {self.pool_size} pixels does not fit into {size} pixels: use larger images "
+                'or padding="ceil"'
             )
         return (size + (self.pool_size - 1 if self.padding == "ceil" else 0)) // self.pool_size
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class MaxUnpooling2D(keras.layers.Layer):
-    """Put values back where `MaxPoolingWithArgmax2D` found its maxima; all else is zero.
+    """Place values at the positions of the maxima that `MaxPoolingWithArgmax2D` found; all other pixels are zero.
 
     Args:
-        pool_size: the pooling's.
+        pool_size: The `pool_size` of the pooling.
 
     Call arguments:
-        x: `(N, H', W', C)`, the values.
-        argmax: `(N, H', W', C)`, positions inside the windows, from `MaxPoolingWithArgmax2D`.
-        like: optional, a tensor of the size before pooling, `(N, H, W, ...)`: odd sizes need it, or come back even.
+        x: Values, `(N, H', W', C)`.
+        argmax: Positions inside the windows, `(N, H', W', C)`, from `MaxPoolingWithArgmax2D`.
+        like: Tensor `(N, H, W, ...)` of the size before the pooling. Without it the output is a multiple of
+            `pool_size`, so odd sizes are not restored.
 
     Returns:
         `(N, H, W, C)`, with the dtype of `x`; without `like`, `H = pool_size * H'`.
+
+    Raises:
+        ValueError: If the size of `like` cannot be the size before the pooling.
 
     Reference:
         Badrinarayanan et al., SegNet, https://arxiv.org/abs/1511.00561
@@ -194,9 +202,9 @@ class MaxUnpooling2D(keras.layers.Layer):
 
     def __init__(self, pool_size: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
-        self.pool_size = _positive("MaxUnpooling2D", "pool_size", pool_size)
+        self.pool_size = _positive(self, "pool_size", pool_size)
 
-    def call(self, x, argmax, like=None):
+    def call(self, x: Any, argmax: Any, like: Any = None) -> Any:
         pool = self.pool_size
         _, height, width, channels = ops.shape(x)
         positions = ops.reshape(ops.arange(pool * pool, dtype="int32"), (pool, 1, pool, 1))
@@ -205,8 +213,8 @@ class MaxUnpooling2D(keras.layers.Layer):
         x = ops.reshape(x, (-1, height * pool, width * pool, channels))
         if like is None:
             return x
-        self.compute_output_shape(x_shape=(None, height, width, None), like_shape=like.shape)  # checks what is known
-        # Floor pooling left a margin out, ceil pooling padded one: add the largest possible, then cut to size.
+        self.compute_output_shape(x_shape=(None, height, width, None), like_shape=like.shape)  # checks known sizes
+        # Pooling with "floor" dropped a margin, with "ceil" it padded one: add the largest possible, then crop.
         rows, columns = ops.shape(like)[1:3]
         if not (
             isinstance(rows, int) and isinstance(columns, int) and rows <= height * pool and columns <= width * pool
@@ -214,21 +222,26 @@ class MaxUnpooling2D(keras.layers.Layer):
             x = ops.pad(x, ((0, 0), (0, pool - 1), (0, pool - 1), (0, 0)))
         return x[:, :rows, :columns]
 
-    def compute_output_shape(self, x_shape, argmax_shape=None, like_shape=None):
+    def compute_output_shape(
+        self, x_shape: Shape, argmax_shape: Shape | None = None, like_shape: Shape | None = None
+    ) -> Shape:
         batch, height, width, channels = _times(x_shape, self.pool_size)
         if like_shape is None:
             return (batch, height, width, channels)
         for pooled, size in ((height, like_shape[1]), (width, like_shape[2])):
             if isinstance(pooled, int) and isinstance(size, int) and abs(pooled - size) >= self.pool_size:
                 raise ValueError(
-                    f"{self.name}: {self.pool_size}x unpooling gives {pooled}, too far from the {size} of `like`: "
-                    "pass the tensor that was pooled"
+                    f"{self.name}: unpooling by {self.pool_size} gives {pooled} pixels, but `like` has {size}: pass "
+                    "the tensor that was pooled"
                 )
         return (batch, *like_shape[1:3], channels)
 
-    def compute_output_spec(self, x, argmax, like=None):
+    def compute_output_spec(self, x: Any, argmax: Any, like: Any = None) -> Any:
         shape = self.compute_output_shape(x.shape, like_shape=None if like is None else like.shape)
         return keras.KerasTensor(shape, dtype=x.dtype)
 
-    def get_config(self):
-        return super().get_config() | {"pool_size": self.pool_size}
+    def reach(self, x: Reach, argmax: Reach, like: Reach | None = None) -> Reach:
+        return Reach(max(x.pixels, argmax.pixels), like.step if like else x.step / self.pool_size)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "pool_size": self.pool_size}

@@ -130,7 +130,7 @@ def unet_2015(
         >>> unet_2015(2, input_shape=(512, 572, 1))
         Traceback (most recent call last):
         ...
-        ValueError: padding="valid" takes no side of 512 pixels: take 508 or 524, or padding="same"
+        ValueError: padding="valid" does not allow a side of 512 pixels: use 508 or 524, or padding="same"
     """
     if padding not in ("valid", "same") or up not in ("transposed", "bilinear"):
         raise ValueError(f'padding is "valid" or "same", up "transposed" or "bilinear", got {padding!r} and {up!r}')

@@ -225,11 +225,11 @@ def test_a_backbone_with_pyramid_outputs_is_an_encoder():
 
 def test_an_image_too_small_for_a_net_that_rounds_down_is_refused(without_memory):
     for shape in ((20, 40, 3), (40, 31, 3)):
-        with pytest.raises(ValueError, match=r"takes no side of (20|31) pixels: take 32 or more"):
+        with pytest.raises(ValueError, match=r"needs sides of 32 pixels or more, got (20|31)"):
             encoders.extract(keras.Input(shape), "vgg16", weights=None)
     image = keras.Input((None, None, 3))
     model = keras.Model(image, encoders.extract(image, "vgg16", weights=None, output_stride=8)[8])
-    with pytest.raises(ValueError, match="takes no side of 7 pixels: take 8 or more"):
+    with pytest.raises(ValueError, match="needs sides of 8 pixels or more, got 7"):
         model.predict_on_batch(np.zeros((1, 7, 9, 3), "uint8"))
 
 

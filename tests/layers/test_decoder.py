@@ -81,16 +81,16 @@ def test_a_fixed_fusion_learns_its_scores_only(learnable, weights):
 
 
 def test_scores_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="expected 2 channels of coarse scores, got 3"):
+    with pytest.raises(ValueError, match="must have 2 channels, got 3"):
         ScoreFusion(2)(normal(1, 3, 4, 3), normal(1, 6, 8, 5))
-    with pytest.raises(ValueError, match="half the skip's size"):
+    with pytest.raises(ValueError, match="half the size of the skip features"):
         ScoreFusion(2)(normal(1, 3, 4, 2), normal(1, 9, 8, 5))
 
 
 def test_aligned_corners_that_do_not_reach_the_image_are_refused():
     head = SegmentationHead(2, aligned_factor=16)
     for make in (np.zeros, keras.KerasTensor):
-        with pytest.raises(ValueError, match="16 times 2 pixels do not reach the image's 45"):
+        with pytest.raises(ValueError, match="16 times 2 pixels are fewer than the 45 of the image"):
             head(make((1, 2, 3, 4)), like=make((1, 45, 48, 3)))
 
 

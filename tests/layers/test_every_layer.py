@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from kseg import layers
+from kseg import layers, zoo
 from kseg.layers import (
     ASPP,
     AtrousScoreSum,
@@ -55,14 +55,14 @@ USES = {
     "aspp": lambda x, **o: ASPP(2, rates=(1, 2), dropout=0.2, seed=1, **o)(x),
     "unet block": lambda x, **o: UNetBlock(2, activation="elu", **o)(halve(x), x),
     "doubling unet block": lambda x, **o: UNetBlock(2, doubling=True, **o)(halve(x), x),
-    "cut unet block": lambda x, **o: UNetBlock(2, **o)(halve(x), like=x),
+    "cropped unet block": lambda x, **o: UNetBlock(2, **o)(halve(x), like=x),
     "last unet block": lambda x, **o: UNetBlock(2, normalization=False, **o)(x),
-    "learnt fusion": lambda x, **o: ScoreFusion(3, **o)(halve(x), x),
+    "learned fusion": lambda x, **o: ScoreFusion(3, **o)(halve(x), x),
     "fixed fusion": lambda x, **o: ScoreFusion(3, learnable=False, **o)(halve(x), x),
     "score sum": lambda x, **o: AtrousScoreSum(2, (1, 2), **o)(x),
     "hidden score sum": lambda x, **o: AtrousScoreSum(2, (1, 3), hidden=(4, 3), dropout=0, **o)(x),
     "separable convolution": lambda x, **o: ConvNormAct(4, separable=True, dilation_rate=2, **o)(x),
-    "centre crop": lambda x, **o: CropLike(**o)(Resize(factor=3)(x), like=x),
+    "center crop": lambda x, **o: CropLike(**o)(Resize(factor=3)(x), like=x),
     "size": lambda x, **o: UnpaddedSize(1, **o)(Resize(factor=2)(x)),
     "smallest size": lambda x, **o: SmallestSize(2, **o)(x),
     "corner crop": lambda x, **o: CropLike("corner", **o)(Resize(factor=2)(x), like=x),
@@ -89,9 +89,26 @@ def own_layers(model):
     return [layer for layer in model.layers if type(layer).__module__.startswith("kseg.")]
 
 
+EXPORTED = {n for n in layers.__all__ if issubclass(getattr(layers, n), keras.Layer)}
+
+
 def test_the_list_of_uses_is_complete():
-    exported = {n for n in layers.__all__ if inspect.isclass(c := getattr(layers, n)) and issubclass(c, keras.Layer)}
-    assert {type(layer).__name__ for use in USES.values() for layer in own_layers(model_of(use))} == exported
+    assert {type(layer).__name__ for use in USES.values() for layer in own_layers(model_of(use))} == EXPORTED
+
+
+def test_every_layer_has_a_reach():
+    assert all(callable(getattr(getattr(layers, name), "reach", None)) for name in EXPORTED)
+
+
+@every_use
+def test_no_output_depends_on_more_pixels_than_its_reach(use):
+    model, height = model_of(use), 24
+    x = np.repeat(images(height, 6)[:1], height + 1, axis=0)
+    x[np.arange(height), np.arange(height)] += 1  # each image but the last has another row changed
+    y = keras.ops.convert_to_numpy(model(x))
+    changed = np.abs(y[:-1] - y[-1]).max(axis=(2, 3)) > 2e-6  # rounding depends on the place in the batch
+    seen = max(np.ptp(np.flatnonzero(column)) + 1 for column in changed.T if column.any())
+    assert 1 <= seen <= zoo.receptive_field(model)
 
 
 @every_use

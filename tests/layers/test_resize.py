@@ -156,5 +156,5 @@ def test_exactly_one_source_of_the_size_is_needed():
 
 
 def test_an_empty_map_is_refused():
-    with pytest.raises(ValueError, match="nothing is left to resize: the image is too small for the net before it"):
+    with pytest.raises(ValueError, match="the feature map is empty: the image is too small"):
         Resize()(np.zeros((1, 0, 3, 2), "float32"), like=image())

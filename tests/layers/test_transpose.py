@@ -13,7 +13,7 @@ from tests.reference.convolution import conv2d, matrix_1d
 def with_kernel(kernel, factor):
     """A layer whose kernel is (rows, columns, outputs, inputs)."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*checkerboards", category=UserWarning)
+        warnings.filterwarnings("ignore", message=".*checkerboard", category=UserWarning)
         layer = TransposeUpsampling2D(
             kernel.shape[2], factor, kernel_size=kernel.shape[0], kernel_initializer="glorot_uniform"
         )
@@ -93,7 +93,7 @@ def phases(kernel_size, factor=2):
 
 
 def test_an_uneven_kernel_draws_a_checkerboard_and_says_so():
-    with pytest.warns(UserWarning, match="a kernel of 3 overlaps unevenly at factor 2 and draws checkerboards"):
+    with pytest.warns(UserWarning, match="a kernel of 3 overlaps unevenly at factor 2 and makes checkerboard patterns"):
         pattern = phases(3)
     assert pattern == [[4, 2, 4, 2], [2, 1, 2, 1], [4, 2, 4, 2], [2, 1, 2, 1]]
 
