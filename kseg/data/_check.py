@@ -21,7 +21,7 @@ class Report:
         images: How many images there are.
         problems: What must be mended before training, one line each.
         notes: What is good to know, one line each.
-        pixels: Labelled pixels of each class.
+        pixels: Labeled pixels of each class.
         occurrences: Images in which each class occurs.
         classes: Names of the classes.
     """

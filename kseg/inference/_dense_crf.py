@@ -1,4 +1,4 @@
-"""Fully connected CRF: label maps drawn to the image's edges, by mean field over all pairs of pixels."""
+"""Fully connected CRF: sharpens predictions along color edges, by mean field inference over all pairs of pixels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +7,8 @@ import numpy as np
 
 from kseg.inference.permutohedral import PermutohedralLattice
 
-LEAST = 1e-8  # probability, so that logarithms are finite
-LARGEST_EXPONENT = 80.0  # exp(88.7) is float32's end
+LEAST = 1e-8  # smallest probability, which keeps logarithms finite
+LARGEST_EXPONENT = 80.0  # exp(88.7) is the largest float32
 
 NORMALIZATIONS: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
     "symmetric": lambda sums: (sums**-0.5, sums**-0.5),
@@ -16,7 +16,7 @@ NORMALIZATIONS: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]]
     "after": lambda sums: (np.ones_like(sums), 1 / sums),
     "none": lambda sums: (np.ones_like(sums), np.ones_like(sums)),
 }
-"""What multiplies a kernel's input and its output, from its sums over all pixels."""
+"""Factors for the input and the output of a kernel, computed from its sums over all pixels."""
 
 
 def dense_crf(
@@ -33,29 +33,30 @@ def dense_crf(
 ) -> np.ndarray:
     """Refines probabilities by a fully connected conditional random field.
 
-    Every pair of pixels that lie near one another (smoothness), or near one another and alike in colour (appearance),
-    is drawn to the same class. Mean field: Q = softmax(log p + sum of kernels applied to Q), repeated; a pixel's own
-    share in its sums is not taken out, as in the authors' code. The defaults are DeepLab's for the smoothness and lie
-    in its ranges for the appearance (3 to 10, 30 to 100, 3 to 10), which depend on the net: `tune_crf` finds them.
+    The CRF favors equal classes for pixels that are close together (smoothness), and for pixels that are close
+    together and similar in color (appearance). Mean field inference repeats Q = softmax(log p + sum of kernels applied
+    to Q); as in the authors' code, each sum includes the pixel itself. The smoothness defaults are DeepLab's; the
+    appearance defaults lie in its ranges (3 to 10, 30 to 100, 3 to 10). The best values depend on the network:
+    `tune_crf` finds them.
 
     Args:
         image: uint8 `(H, W, 3)`.
-        probabilities: `(H, W, C)`, 0 to 1, summing to 1; C at least 2.
-        smoothness: Weight of the smoothness kernel, 0 leaves it out.
-        smoothness_xy: Its standard deviation, pixels.
-        appearance: Weight of the appearance kernel, 0 leaves it out.
-        appearance_xy: Its standard deviation in place, pixels.
-        appearance_rgb: Its standard deviation in colour, of 0 to 255.
-        iterations: Of the mean field; 0 gives the probabilities back.
-        normalization: How a kernel K is normalised by its sums n = K 1: `"symmetric"` (n^-1/2 before and after),
+        probabilities: `(H, W, C)`, 0 to 1, with a sum of 1; C is at least 2.
+        smoothness: Weight of the smoothness kernel; 0 omits it.
+        smoothness_xy: Standard deviation of the smoothness kernel, in pixels.
+        appearance: Weight of the appearance kernel; 0 omits it.
+        appearance_xy: Standard deviation of the appearance kernel in position, in pixels.
+        appearance_rgb: Standard deviation of the appearance kernel in color, on the scale 0 to 255.
+        iterations: Number of mean field iterations; 0 returns the probabilities unchanged.
+        normalization: How a kernel K is normalized by its sums n = K 1: `"symmetric"` (n^-1/2 before and after),
             `"before"`, `"after"`, or `"none"`.
 
     Returns:
         float32 `(H, W, C)`, probabilities.
 
     Raises:
-        ModuleNotFoundError: SciPy or pandas is missing.
-        ValueError: Image and probabilities do not fit, or an option makes no sense.
+        ModuleNotFoundError: If SciPy or pandas is missing.
+        ValueError: If the image and the probabilities do not fit, or an option is invalid.
 
     Reference:
         Kraehenbuehl and Koltun: Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials, 2011,
@@ -65,7 +66,7 @@ def dense_crf(
         >>> image = np.zeros((1, 8, 3), "uint8")
         >>> image[:, 4:] = 200                                             # two regions
         >>> p = np.full((1, 8, 2), 0.5)
-        >>> p[0, 0], p[0, 7] = (0.9, 0.1), (0.1, 0.9)                      # known at their ends alone
+        >>> p[0, 0], p[0, 7] = (0.9, 0.1), (0.1, 0.9)                      # certain at both ends only
         >>> dense_crf(image, p, smoothness=0).argmax(axis=-1).tolist()
         [[0, 0, 0, 0, 1, 1, 1, 1]]
     """
@@ -78,14 +79,14 @@ def dense_crf(
         if width <= 0:
             raise ValueError(f"{name} must be positive, got {width}")
     if normalization not in NORMALIZATIONS:
-        raise ValueError(f"normalization is one of {', '.join(NORMALIZATIONS)}, got {normalization!r}")
+        raise ValueError(f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {normalization!r}")
     height, length, classes = p.shape
     place = np.indices((height, length), "float32").reshape(2, -1)
-    colour = image.reshape(-1, 3).T.astype("float32")
+    color = image.reshape(-1, 3).T.astype("float32")
     lattices, greatest = [], 0.0
     for weight, features in (
         (smoothness, lambda: place / smoothness_xy),
-        (appearance, lambda: np.concatenate([place / appearance_xy, colour / appearance_rgb])),
+        (appearance, lambda: np.concatenate([place / appearance_xy, color / appearance_rgb])),
     ):
         if weight == 0:
             continue
@@ -99,7 +100,7 @@ def dense_crf(
     q = np.exp(log_p)
     for _ in range(iterations if lattices else 0):
         x = sum((lattice(q) for lattice in lattices), start=log_p)
-        if greatest > LARGEST_EXPONENT:  # seldom, and slow
+        if greatest > LARGEST_EXPONENT:  # rare, and slow
             x -= x.max(axis=1, keepdims=True)
         q = np.exp(x, out=x)
         q /= (q @ np.ones(classes, "float32"))[:, None]
@@ -109,8 +110,10 @@ def dense_crf(
 def _checked(image: Any, probabilities: Any) -> tuple[np.ndarray, np.ndarray]:
     image, p = np.asarray(image), np.asarray(probabilities, "float32")
     if image.ndim != 3 or image.shape[-1] != 3 or image.size == 0:
-        raise ValueError(f"an image is (H, W, 3), a pixel at least, got {image.shape}")
+        raise ValueError(f"the image must be (H, W, 3) with at least one pixel, got {image.shape}")
     if p.ndim != 3 or p.shape[:2] != image.shape[:2] or p.shape[-1] < 2:
-        told = f"({image.shape[0]}, {image.shape[1]}, classes), at least two classes"
-        raise ValueError(f"probabilities for this image are {told}, got {p.shape}; of one channel p take [1 - p, p]")
+        raise ValueError(
+            f"the probabilities must be ({image.shape[0]}, {image.shape[1]}, classes) with two classes or more, "
+            f"got {p.shape}: of one channel p use [1 - p, p]"
+        )
     return image, p

@@ -6,17 +6,16 @@ import numpy as np
 
 
 def annotations(label: np.ndarray, num_classes: int) -> list[dict[str, Any]]:
-    """An annotation for each class that occurs.
+    """Converts a label map to one COCO annotation per class that occurs.
 
     Args:
-        label: Integers `(H, W)`; what is no class (255, say) is left out.
-        num_classes: Classes; a background counts as one.
+        label: Integers `(H, W)`; values that are not a class, such as 255, are left out.
+        num_classes: Number of classes, background included.
 
     Returns:
-        Dictionaries as in COCO, without `id` and `image_id`: `category_id`, which is the class id and begins at 0;
-        `segmentation`, run lengths in COCO's uncompressed form, column by column, the first one of pixels outside;
-        `bbox`, x, y, width and height in pixels; `area`, the number of pixels; `iscrowd`, 1, for a class may be many
-        things.
+        Dictionaries as in COCO, without `id` and `image_id`: `category_id`, the class id, starting at 0;
+        `segmentation`, uncompressed run lengths, column by column, starting with pixels outside; `bbox`, x, y, width
+        and height in pixels; `area`, the number of pixels; `iscrowd`, 1, since one annotation may cover many objects.
 
     Example:
         >>> annotations(np.array([[0, 1], [0, 1]]), 2)[1]["segmentation"]

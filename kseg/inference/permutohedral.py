@@ -1,6 +1,7 @@
-"""Gaussian filtering of many values in many dimensions: the permutohedral lattice, as sparse matrices."""
+"""Gaussian filtering in many dimensions with the permutohedral lattice, as sparse matrices."""
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,18 +10,18 @@ if TYPE_CHECKING:
 
 
 class PermutohedralLattice:
-    """The kernel exp(-|f - g|^2 / 2) between all pairs of points, applied in time linear in their number.
+    """Applies the kernel exp(-|f - g|^2 / 2) between all pairs of points, in time linear in their number.
 
-    Every point spreads its values over the corners of the lattice's simplex in which it lies (splat), the corners are
-    blurred along the lattice's d + 1 axes, and each point reads its corners (slice). The lattice is so fine that the
-    three together approach the kernel; see the tests for how near.
+    Each point distributes its values over the corners of the lattice simplex that contains it (splat), the corners are
+    blurred along the d + 1 axes of the lattice, and each point interpolates between its corners (slice). Together, the
+    three steps approximate the kernel; the tests show how closely.
 
     Args:
-        features: `(N, d)`, places of the points in units of the kernel's standard deviation.
+        features: `(N, d)`, positions of the points in units of the kernel's standard deviation.
 
     Raises:
-        ModuleNotFoundError: SciPy or pandas is missing.
-        ValueError: The points lie too far apart for the lattice's corners to be numbered.
+        ModuleNotFoundError: If SciPy or pandas is missing.
+        ValueError: If the points are too far apart to number the corners of the lattice.
 
     Reference:
         Adams, Baek, Davis: Fast High-Dimensional Filtering Using the Permutohedral Lattice, 2010,
@@ -38,7 +39,7 @@ class PermutohedralLattice:
         pandas, sparse = _required("pandas"), _required("scipy.sparse")
         corners, weights, steps = _simplices(np.asarray(features, "float32"))
         count, width = corners.shape
-        numbers, keys = pandas.factorize(corners.ravel(), sort=True)  # sorted, neighbours follow one another in memory
+        numbers, keys = pandas.factorize(corners.ravel(), sort=True)  # sorted: neighbors are close in memory
         starts = np.arange(0, count * width + 1, width, dtype="int32")
         self.slice = sparse.csr_array((weights.ravel(), numbers.astype("int32"), starts), shape=(count, len(keys)))
         self.splat = self.slice.T
@@ -47,7 +48,7 @@ class PermutohedralLattice:
         self.blurs[-1] *= np.float32(1 / (1 + 2.0 ** (1 - width)))
 
     def rescale(self, before: np.ndarray, after: np.ndarray) -> None:
-        """Lets every later call multiply the values by `before` and the results by `after`, both `(N,)`."""
+        """Makes later calls multiply the values by `before` and the results by `after`, both `(N,)`."""
         columns = self.splat.indptr, self.splat.indices
         width = len(self.blurs)
         self.splat = type(self.splat)((self.splat.data * np.repeat(before, width), *columns[::-1]), self.splat.shape)
@@ -60,7 +61,7 @@ class PermutohedralLattice:
             values: float32 `(N, C)`.
 
         Returns:
-            float32 `(N, C)`: at each point the sum of all points' values times the kernel, itself included.
+            float32 `(N, C)`: for each point, the sum over all points, itself included, of the values times the kernel.
         """
         x = self.splat @ np.asarray(values, "float32")
         for blur in self.blurs:
@@ -69,12 +70,12 @@ class PermutohedralLattice:
 
 
 def _simplices(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """The simplex around each point: `(N, d + 1)` corners' keys and weights, and the keys' steps along the axes.
+    """Returns the simplex around each point: `(N, d + 1)` keys of its corners, their weights, and key steps per axis.
 
-    A corner's d coordinates are packed into one integer, so that going to a neighbour adds a constant.
+    The d coordinates of a corner are packed into one integer, the key, so that a step to a neighbor adds a constant.
     """
     count, d = features.shape
-    # To the hyperplane of d + 1 coordinates that sum to 0, where the corners are whole numbers.
+    # Project onto the hyperplane of d + 1 coordinates with sum 0, where corners have integer coordinates.
     order = np.arange(1, d + 1)
     scaled = features * (np.sqrt(2 / 3) * (d + 1) / np.sqrt(order * (order + 1))).astype("float32")
     elevation = np.triu(np.ones((d + 1, d)))
@@ -90,7 +91,7 @@ def _simplices(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]
             less = rest[i] < rest[j]
             rank[i] += less
             rank[j] += ~less
-    rank += nearest.sum(axis=0).astype("int8")  # the sum must be 0: those furthest off move by one
+    rank += nearest.sum(axis=0).astype("int8")  # the sum must be 0: the worst rounded ones move by 1
     moved = (rank < 0).astype("int8") - (rank > d)
     rank += moved * np.int8(d + 1)
     nearest += moved
@@ -104,10 +105,10 @@ def _simplices(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]
     weights[:, 1:] = (by_rank[d - 1 :: -1] - by_rank[:0:-1]).T
 
     lowest, highest = nearest.min(axis=1), nearest.max(axis=1)
-    sizes = [(int(size) + 5) * (d + 1) for size in highest - lowest]  # two more corners to either side
+    sizes = [(int(size) + 5) * (d + 1) for size in highest - lowest]  # two more corners on each side
     strides = np.cumprod([1, *sizes[:d]], dtype=object)
     if strides[-1] >= 2**62:
-        raise ValueError("the points are too many standard deviations apart: choose greater ones, or a smaller image")
+        raise ValueError("the points are too many standard deviations apart: use larger ones, or a smaller image")
     strides = strides[:d].astype("int64")
     step = int(strides.sum())
     of_rank = np.zeros((d + 1, count), "int64")
@@ -120,11 +121,11 @@ def _simplices(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]
 
 
 def _blur(following: np.ndarray) -> "csr_array":
-    """Each corner plus half of both neighbours along one axis; `following` is the next one's number, or -1."""
+    """Returns the matrix that adds half of both neighbors along one axis; `following` is the next corner, or -1."""
     count = len(following)
     there = np.flatnonzero(following >= 0)
     columns = np.repeat(np.arange(count, dtype="int32")[:, None], 3, axis=1)
-    weights = np.zeros((count, 3), "float32")  # a neighbour that is not there is the corner itself, weighing nothing
+    weights = np.zeros((count, 3), "float32")  # a missing neighbor is the corner itself with weight 0
     weights[:, 0] = 1
     columns[there, 1] = following[there]
     weights[there, 1] = 0.5
@@ -134,9 +135,7 @@ def _blur(following: np.ndarray) -> "csr_array":
     return _required("scipy.sparse").csr_array((weights.ravel(), columns.ravel(), starts), shape=(count, count))
 
 
-def _required(module: str):
-    import importlib
-
+def _required(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""Image files, PIL images and arrays of every kind as RGB, uint8."""
+"""Reading of image files, PIL images and arrays as uint8 RGB."""
 
 import os
 import threading
@@ -8,31 +8,31 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 20_000 * 20_000
-"""The largest file that is decoded: a few kilobytes can claim to be billions of pixels."""
+"""Largest image that is decoded: a file of a few kilobytes can claim billions of pixels."""
 
 STRIP = 2**22
-"""Pixels that are converted at a time: a whole image would be held two or three times over."""
+"""Number of pixels to convert at a time: a whole image would be held in memory two or three times."""
 
 _guard = threading.Lock()
 
 
 def read_image(source: Any) -> np.ndarray:
-    """Reads an image as models take it.
+    """Reads an image as uint8 RGB.
 
-    16-bit gray is divided by 257, palettes and CMYK become RGB, alpha is dropped, and a photo that its EXIF data say is
-    turned is turned upright. Of a file with several pages the first is read. Decoding holds seven bytes a pixel at the
-    most: 2.8 GB for 20,000 x 20,000.
+    16-bit gray is divided by 257, palettes and CMYK are converted to RGB, alpha is dropped, and photos are rotated
+    according to their EXIF orientation. The first page of a multi-page file is read. Decoding needs at most seven bytes
+    per pixel: 2.8 GB for 20,000 x 20,000.
 
     Args:
-        source: A file, one opened for reading bytes, a PIL image, or an array: uint8 or uint16 `(H, W)`, `(H, W, 1)`,
-            `(H, W, 3)` or `(H, W, 4)`. A memory map of uint8 `(H, W, 3)` is not read, but handed on as it is.
+        source: A path, a binary file object, a PIL image, or an array: uint8, uint16, or float with values 0 to 255;
+            `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)`. A memory map of uint8 `(H, W, 3)` is returned unread.
 
     Returns:
-        uint8 `(H, W, 3)`, RGB; a view of the array where that is possible.
+        uint8 `(H, W, 3)`, RGB; a view of the array where possible.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no image that can be read, one of more than `MAX_PIXELS`, or of another kind; by name.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is not a readable image, has more than `MAX_PIXELS` pixels, or has an unsupported pixel type.
 
     Example:
         >>> read_image(np.full((2, 3), 65535, "uint16"))[0, 0].tolist()
@@ -47,11 +47,12 @@ def read_image(source: Any) -> np.ndarray:
     fits = array.ndim == 3 and array.shape[-1] in (1, 3, 4) and array.size > 0
     floating = np.issubdtype(array.dtype, np.floating)
     if not fits or not (floating or array.dtype in (np.uint8, np.uint16)):
-        told = f"{array.dtype} {array.shape}"
-        raise ValueError(f"an image is uint8, uint16 or float, (H, W) or (H, W, 1, 3 or 4), got {told}")
+        raise ValueError(
+            f"an image must be uint8, uint16 or float, (H, W) or (H, W, 1, 3 or 4), got {array.dtype} {array.shape}"
+        )
     if floating:
         if not 0 <= array.min() <= array.max() <= 255:  # nor NaN
-            raise ValueError(f"a float image has values of 0 to 255, got {array.min():g} to {array.max():g}")
+            raise ValueError(f"a float image must have values from 0 to 255, got {array.min():g} to {array.max():g}")
         array = np.rint(array).astype("uint8")
     if array.dtype == np.uint16:
         array = (array // 257).astype("uint8")
@@ -76,8 +77,8 @@ def _decoded(file: str | os.PathLike | BinaryIO) -> np.ndarray:
 
 
 def _opened(file: Any) -> Image.Image:
-    """Opens a file however large it says it is: `_pixels` refuses by a limit of its own before anything is decoded."""
-    with _guard:  # Pillow's limit is one number for the whole process
+    """Opens a file of any size: `_pixels` checks its size before it is decoded."""
+    with _guard:  # Pillow's limit is global
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(file)
@@ -89,21 +90,21 @@ def _pixels(image: Image.Image, name: str, *, own: bool) -> np.ndarray:
     if own and image.width * image.height > MAX_PIXELS:
         raise ValueError(
             f"{name}: {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}: cut it into smaller images, "
-            "or hand its pixels to kseg.inference.Predictor as a numpy.memmap"
+            "or pass its pixels to kseg.inference.Predictor as a numpy.memmap"
         )
     if image.mode == "F":
         raise ValueError(f"{name}: floating-point pixels have no known range: convert them to 8 or 16 bits")
-    if image.mode == "I" and image.format != "PNG":  # older Pillows say I of 16-bit PNGs; PNG knows no 32 bits
+    if image.mode == "I" and image.format != "PNG":  # old versions of Pillow open 16-bit PNG files as I
         raise ValueError(f"{name}: 32-bit pixels have no known range: convert them to 8 or 16 bits")
     try:
         return _rgb(image, own=own)
-    except Exception as error:  # on a damaged file Pillow's decoders raise whatever they stumble over
+    except Exception as error:  # on damaged files, Pillow's decoders raise errors of many types
         raise ValueError(f"{name}: not an image that can be read ({error})") from None
 
 
 def _rgb(image: Image.Image, *, own: bool) -> np.ndarray:
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        if own:  # beside it a turned copy would take up to 1.6 GB more
+        if own:  # a rotated copy would need up to 1.6 GB more
             ImageOps.exif_transpose(image, in_place=True)
         else:
             image = ImageOps.exif_transpose(image)

@@ -1,4 +1,4 @@
-"""Label maps as GeoJSON: an outline a connected region, with its holes, along the edges of the pixels."""
+"""Label maps as GeoJSON: one polygon with holes per connected region, along the edges of the pixels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,23 +9,23 @@ ORIGIN = "the upper left corner of the image; x to the right, y downwards, in pi
 
 
 def geojson(label: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """Outlines the regions of a label map.
+    """Converts the regions of a label map to polygons.
 
-    The outlines run along pixel edges and are not simplified: the polygons cover the very pixels of the label map, and
-    a polygon's area is its number of pixels. Pixels that touch at a corner alone belong to different regions. Tracing
-    holds up to fifteen bytes a pixel.
+    The outlines follow pixel edges and are not simplified: the polygons cover exactly the pixels of the label map, and
+    the area of a polygon is its number of pixels. Pixels that touch only at a corner belong to different regions.
+    Memory: up to fifteen bytes per pixel.
 
     Args:
-        label: Integers `(H, W)`; what is no class (255, say) is left out.
-        classes: Names in the order of their ids; a background counts as a class.
+        label: Integers `(H, W)`; values that are not a class, such as 255, are left out.
+        classes: Class names in the order of their ids; a background counts as a class.
 
     Returns:
-        A FeatureCollection in pixel coordinates, which its member `origin` says. A feature is a Polygon: the outer
-        ring anticlockwise, holes clockwise, for axes x and y as on paper (RFC 7946); its properties are `id`, `class`
-        and `pixels`.
+        A FeatureCollection in pixel coordinates; its member `origin` describes them. Each feature is a Polygon with the
+        properties `id`, `class` and `pixels`. With x to the right and y upwards, outer rings are counterclockwise and
+        holes clockwise (RFC 7946).
 
     Raises:
-        ImportError: OpenCV is not there.
+        ImportError: If OpenCV is missing.
 
     Example:
         >>> feature = geojson(np.array([[0, 0, 1], [0, 0, 1]]), ["road", "sky"])["features"][1]
@@ -47,7 +47,7 @@ def geojson(label: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def load_opencv() -> Any:
-    """Returns the module cv2, or raises an ImportError that names the cure."""
+    """Returns the module cv2, or raises an ImportError with the command that installs it."""
     try:
         import cv2
     except ImportError as error:
@@ -56,10 +56,10 @@ def load_opencv() -> Any:
 
 
 def _rings(cv2: Any, region: np.ndarray) -> list[np.ndarray]:
-    """The closed rings of one region, the outer one first.
+    """Returns the closed rings of one region, the outer one first.
 
-    OpenCV's contours run through the centres of the outermost pixels. With each pixel doubled, the centres at 2i and
-    2i + 1 belong to pixel i's left and right edge: halving and rounding up gives i and i + 1, the edges themselves.
+    OpenCV's contours pass through the centers of the outermost pixels. If each pixel is doubled, the centers 2i and
+    2i + 1 stand for the left and right edge of pixel i: half of them, rounded up, is i and i + 1, the edges.
     """
     doubled = region.astype("uint8").repeat(2, axis=0).repeat(2, axis=1)
     contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
@@ -74,7 +74,7 @@ def _rings(cv2: Any, region: np.ndarray) -> list[np.ndarray]:
 
 
 def _corners(points: np.ndarray) -> np.ndarray:
-    """Where a ring turns: repeated points and those within straight lines left out."""
+    """Returns the points where a ring turns, without repeated points and points within straight lines."""
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
     return points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]

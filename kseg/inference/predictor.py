@@ -3,7 +3,7 @@
 import collections.abc
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ from keras import ops
 from PIL import Image
 
 from kseg.inference._dense_crf import dense_crf
+from kseg.inference.batching import Labeled, batches
 from kseg.inference.engine import Run, check_model, network
 from kseg.inference.picture import read_image
 from kseg.inference.sources import list_images
@@ -29,15 +30,6 @@ FLIPS[True] = FLIPS["horizontal"]
 
 CRF_BYTES = 2**32
 """Memory for the CRF, estimated as 450 bytes per pixel plus 25 per class; noisy images need 2.5 times as much."""
-
-
-class Labelled(NamedTuple):
-    """One image of many: its source, and either its pixels and labels or the error that it caused."""
-
-    source: Any
-    image: np.ndarray | None = None
-    label: np.ndarray | None = None
-    error: Exception | None = None
 
 
 class Predictor:
@@ -102,6 +94,8 @@ class Predictor:
         if tile is not None:
             self.overlap = max(0, min(128, tile // 4, tile - STEP)) if overlap is None else overlap
             check_sizes(tile, self.overlap, margin)
+        if crf is not False and self.bands not in (1, 3):
+            raise ValueError(f"crf needs gray or RGB images, {model.name} takes {self.bands} channels: leave it out")
         self.crf = None if crf is False else {} if crf is True else dict(crf)
         from_logits = gives_logits(model) if from_logits is None else from_logits
         self._to_probabilities, self._to_labels = (
@@ -160,7 +154,7 @@ class Predictor:
 
     def many(
         self, sources: str | os.PathLike | Iterable[Any], *, batch_size: int = 1, progress: bool = False
-    ) -> Iterator[Labelled]:
+    ) -> Iterator[Labeled]:
         """Labels many images; an image that fails does not stop the others.
 
         Args:
@@ -184,8 +178,8 @@ class Predictor:
         listed = list_images(sources) if isinstance(sources, str | os.PathLike) else sources
         total = len(listed) if isinstance(listed, collections.abc.Sized) else None
         with Reporter(quiet=not progress).task("predicting", total) as advance:
-            for group in self._groups(listed, batch_size):
-                found = self._labelled(group)
+            for group in batches(listed, self.read, self._is_whole, batch_size):
+                found = self._labeled(group)
                 group.clear()  # an image that the caller has dropped is not held while the next one is read
                 while found:
                     advance()
@@ -198,7 +192,8 @@ class Predictor:
         else:
             image = np.asarray(source)
             if image.ndim != 3 or image.shape[-1] != self.bands or image.dtype.kind not in "uf":
-                raise ValueError(f"{self.model.name} takes arrays (H, W, {self.bands}), values 0 to 255, got {source}")
+                got = source if isinstance(source, str | os.PathLike) else f"{image.dtype} {image.shape}"
+                raise ValueError(f"{self.model.name} takes arrays (H, W, {self.bands}), values 0 to 255, got {got}")
         return np.asarray(Image.fromarray(image).convert("L"))[..., None] if self.bands == 1 else image
 
     def _check_crf(self, image: np.ndarray) -> None:
@@ -212,30 +207,7 @@ class Predictor:
     def _is_whole(self, image: np.ndarray) -> bool:
         return self.tile is None or max(image.shape[:2]) <= self.tile
 
-    def _groups(self, sources: Iterable[Any], batch_size: int) -> Iterator[list[Labelled]]:
-        """Groups consecutive images of one size; errors and images that are cut into tiles stay alone."""
-        group: list[Labelled] = []
-        shape = None
-        for source in sources:
-            try:
-                item = Labelled(source, self.read(source))
-            except (ValueError, OSError) as error:
-                item = Labelled(source, error=error)
-            alone = item.image is None or not self._is_whole(item.image)
-            size = None if item.image is None else item.image.shape
-            if group and (alone or size != shape):
-                yield group
-                group = []
-            group.append(item)
-            shape = size
-            del item
-            if alone or len(group) == batch_size:
-                yield group
-                group = []
-        if group:
-            yield group
-
-    def _labelled(self, group: list[Labelled]) -> list[Labelled]:
+    def _labeled(self, group: list[Labeled]) -> list[Labeled]:
         images = [item.image for item in group if item.image is not None]
         if not images:
             return list(group)
@@ -244,8 +216,8 @@ class Predictor:
             return [item._replace(label=label) for item, label in zip(group, labels, strict=True)]
         except Exception as error:  # backends have error types of their own, e.g. when memory runs out
             if len(images) == 1:
-                return [Labelled(group[0].source, error=error)]
-            return [labelled for item in group for labelled in self._labelled([item])]
+                return [Labeled(group[0].source, error=error)]
+            return [each for item in group for each in self._labeled([item])]
 
     def _blocks(self, image: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
         """Yields the probabilities of finished parts of an image, and their place in it."""
@@ -267,8 +239,8 @@ class Predictor:
         for scale in self.scales:
             scaled = _resized(images, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
             for down, along in FLIPS[self.flip]:
-                x = np.array(scaled[:, ::down, ::along], order="C")  # a copy: on PyTorch, Keras holds it for a while
-                p = _resized(self._run(self._to_probabilities, x), size)[:, ::down, ::along] * share
+                p = self._run(self._to_probabilities, scaled[:, ::down, ::along])
+                p = _resized(p, size)[:, ::down, ::along] * share
                 total = p if total is None else np.add(total, p, out=total)
         return total
 
@@ -279,15 +251,13 @@ class Predictor:
         if below < 0 or beside < 0:
             takes = "x".join("any" if side is None else str(side) for side in self.size)
             tile = min(side for side in self.size if side) // STEP * STEP
-            raise ValueError(
-                f"{self.model.name} takes images of {takes} pixels, got {height}x{width}: "
-                f"cut larger images into tiles, tile={tile}, at no scale above 1"
-            )
+            cure = f"cut larger images into tiles, tile={tile}, at no scale above 1" if tile else "shrink the image"
+            raise ValueError(f"{self.model.name} takes images of {takes} pixels, got {height}x{width}: {cure}")
         if below or beside:
             images = np.pad(images, [(0, 0), (0, below), (0, beside), (0, 0)], mode="edge")
         if keras.backend.backend() == "jax":  # which compiles the network for each batch size
             images = np.pad(images, [(0, (1 << (count - 1).bit_length()) - count), (0, 0), (0, 0), (0, 0)])
-        found = run(images)
+        found = run(np.array(images, order="C"))  # a copy: on PyTorch, Keras holds the array for a while
         if found.shape[1:3] != images.shape[1:3]:
             raise ValueError(
                 f"{self.model.name} gives {found.shape[1]}x{found.shape[2]} labels for {height}x{width} pixels: "

@@ -1,4 +1,4 @@
-"""Which images a folder or a pattern holds, and what to call the files made of them."""
+"""Lists the images of a folder or a pattern, and names the files made from them."""
 
 import collections
 import glob
@@ -11,17 +11,17 @@ from kseg.data.folder import IMAGE_SUFFIXES
 
 
 def list_images(place: str | os.PathLike) -> list[pathlib.Path]:
-    """The images of a folder or of a pattern, in order.
+    """Lists the images of a folder or a pattern in order.
 
     Args:
-        place: A file, a folder (its image files, not those of folders below), or a pattern such as `"photos/*.jpg"`,
-            `**` for folders at any depth.
+        place: A file, a folder (without its subfolders), or a pattern such as `"photos/*.jpg"`; `**` stands for folders
+            at any depth.
 
     Returns:
         Their paths.
 
     Raises:
-        FileNotFoundError: There are none.
+        FileNotFoundError: If there are none.
     """
     path = pathlib.Path(place)
     if path.is_dir():
@@ -41,13 +41,13 @@ def list_images(place: str | os.PathLike) -> list[pathlib.Path]:
 
 
 def output_names(paths: Sequence[str | os.PathLike]) -> list[str]:
-    """Names for what is made of files: their stems, or more of the path where two would be called the same.
+    """Returns unique names for results: the stem of each file, or more of its path where two stems are equal.
 
     Args:
-        paths: The files, each once.
+        paths: The files, without repetition.
 
     Returns:
-        A name a path, without folder and suffix, different even where case does not count.
+        One name per path, without folder and suffix, unique even if upper and lower case are not distinguished.
 
     Example:
         >>> output_names(["a/1.png", "b/1.png", "b/1.jpg", "b/2.png"])

@@ -1,4 +1,4 @@
-"""Images larger than memory: overlapping tiles, blended, what is finished handed on at once."""
+"""Prediction of images larger than memory, in overlapping tiles that are blended."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 STEP = 32
-"""Tiles begin at multiples of this, so that strides fall on the same pixels as in the whole image."""
+"""Tiles start at multiples of this, so that strided layers sample the same pixels as in the whole image."""
 
 
 class Span(NamedTuple):
-    """A tile along one side: where it begins and ends, how many pixels no later tile touches, its weights."""
+    """A tile along one side: its start and stop, how many of its pixels no later tile covers, and its weights."""
 
     start: int
     stop: int
@@ -20,16 +20,16 @@ class Span(NamedTuple):
 
 
 def starts(side: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along a side, evenly.
+    """Returns evenly spaced tile positions along a side.
 
     Args:
-        side: Of the image, pixels.
-        tile: Of a tile; the last one is shorter by less than `STEP` where it must be, so that tiles have at most two
-            lengths along a side and four shapes in an image.
-        overlap: Pixels that neighbours share at least.
+        side: Side of the image in pixels.
+        tile: Side of a tile. The last tile may be shorter by less than `STEP`, so tiles have at most two lengths along
+            a side and four shapes in an image.
+        overlap: Smallest number of pixels that neighbors share.
 
     Returns:
-        Multiples of `STEP`, ascending; the tiles cover the side.
+        Start of each tile, ascending multiples of `STEP`; the tiles cover the side.
 
     Example:
         >>> starts(300, 128, 32)
@@ -43,18 +43,18 @@ def starts(side: int, tile: int, overlap: int) -> list[int]:
 
 
 def spans(side: int, tile: int, overlap: int, margin: int) -> list[Span]:
-    """The tiles along a side, with weights that add up to 1 at each of its pixels.
+    """Returns the tiles along a side, with weights that sum to 1 at each pixel.
 
-    A tile's weights are a Gaussian of a quarter of its length, and 0 within the margin where a neighbour goes on.
+    The weights of a tile are a Gaussian whose standard deviation is a quarter of the tile, and 0 in its inner margins.
 
     Args:
-        side: Of the image, pixels.
-        tile: Of a tile.
-        overlap: Pixels that neighbours share at least.
-        margin: Pixels at inner ends that count for nothing.
+        side: Side of the image in pixels.
+        tile: Side of a tile.
+        overlap: Smallest number of pixels that neighbors share.
+        margin: Number of pixels at inner ends to discard.
 
     Returns:
-        A span a tile, in order; weights float32 `(stop - start,)`.
+        One span per tile, in order; weights are float32 `(stop - start,)`.
 
     Example:
         >>> [(span.start, span.stop, span.done) for span in spans(300, 128, 32, 0)]
@@ -78,7 +78,7 @@ def spans(side: int, tile: int, overlap: int, margin: int) -> list[Span]:
 
 
 def check_sizes(tile: int, overlap: int, margin: int) -> None:
-    """Raises a ValueError if the sizes of tiles contradict one another; see `blend`."""
+    """Raises a ValueError if the sizes of tiles contradict each other; see `blend`."""
     if tile % STEP or tile <= 0:
         raise ValueError(f"tile must be a multiple of {STEP}, got {tile}")
     if not 0 <= 2 * margin <= overlap <= tile - STEP:
@@ -97,31 +97,31 @@ def blend(
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Predicts an image tile by tile, from left to right and from top to bottom.
 
-    Beside a tile or two only the rows are held that the tiles below will add to: `(overlap + STEP) * W * K` floats,
-    154 MB for 20,000 pixels of width, 12 classes and an overlap of 128. A side barely longer than a tile holds more,
-    for its two tiles share nearly all.
+    Besides one or two tiles, memory holds only the rows that overlap the tiles below: `(overlap + STEP) * W * K`
+    floats, 154 MB for a width of 20,000 pixels, 12 classes and an overlap of 128. An image slightly larger than a tile
+    needs more, because its two tiles overlap almost entirely.
 
     Args:
-        predict: From `(1, h, w, C)` to probabilities `(1, h, w, K)`.
+        predict: Function from `(1, h, w, C)` to probabilities `(1, h, w, K)`.
         image: `(H, W, C)`, a memory map if it is large.
         tile: Side of a tile, a multiple of 32.
-        overlap: Pixels that neighbours share at least, less than `tile`, and at least twice `margin`.
-        margin: Pixels at a tile's inner sides that count for nothing. From the radius of the net's receptive field on,
-            the result is that of the whole image.
+        overlap: Smallest number of pixels that neighbors share, less than `tile` and at least twice `margin`.
+        margin: Number of pixels at the inner sides of a tile to discard. If it is at least the radius of the network's
+            receptive field, the result equals that for the whole image.
 
     Yields:
-        `(row, column, probabilities)`: float32 `(h, w, K)` whose upper left pixel is there; each pixel once.
+        `(row, column, probabilities)`: position of the upper left pixel, and float32 `(h, w, K)`; each pixel once.
 
     Raises:
-        ValueError: The sizes contradict one another.
+        ValueError: If the sizes contradict each other.
     """
     check_sizes(tile, overlap, margin)
     height, width = image.shape[:2]
     rows, columns = (spans(side, tile, overlap, margin) for side in (height, width))
-    above: np.ndarray | None = None  # sums of the rows that reach into the next row of tiles
-    held = 0  # how many of them are in use
+    above: np.ndarray | None = None  # sums of the rows that overlap the next row of tiles
+    held = 0  # number of these rows in use
     for row in rows:
-        beside = None  # sums of the columns that reach into the next tile
+        beside = None  # sums of the columns that overlap the next tile
         for column in columns:
             part = image[None, row.start : row.stop, column.start : column.stop]
             total = np.asarray(predict(part), "float32")[0]

@@ -127,8 +127,8 @@ def test_the_smallest_images_are_taken(size):
     ("shape", "options", "message"),
     [
         ((4, 5, 2), {"normalization": "both"}, "symmetric, before, after, none, got 'both'"),
-        ((4, 6, 2), {}, r"are \(4, 5, classes\), at least two classes, got \(4, 6, 2\)"),
-        ((4, 5, 1), {}, r"of one channel p take \[1 - p, p\]"),
+        ((4, 6, 2), {}, r"must be \(4, 5, classes\) with two classes or more, got \(4, 6, 2\)"),
+        ((4, 5, 1), {}, r"of one channel p use \[1 - p, p\]"),
         ((4, 5, 2), {"appearance_rgb": 0}, "appearance_rgb must be positive, got 0"),
         ((4, 5, 2), {"smoothness": -1}, "smoothness must be 0 or more, got -1"),
     ],

@@ -223,7 +223,7 @@ def test_float_images_are_rounded_and_others_refused():
     np.testing.assert_array_equal(read_image(np.minimum(exact + 0.3, 255)), exact)
     np.testing.assert_array_equal(read_image(exact.astype("float32")), exact)
     for wrong in (exact - 1.0, exact * 2.0, exact * np.nan):
-        with pytest.raises(ValueError, match="values of 0 to 255"):
+        with pytest.raises(ValueError, match="values from 0 to 255"):
             read_image(wrong)
 
 
@@ -274,6 +274,9 @@ def test_models_that_do_not_fit_are_refused_with_the_cure():
     ):
         with pytest.raises(ValueError, match=told):
             Predictor(pointwise(), **options)
+    five = keras.Input((None, None, 5))
+    with pytest.raises(ValueError, match="crf needs gray or RGB images, five takes 5 channels"):
+        Predictor(keras.Model(five, five, name="five"), crf=True)
 
 
 def test_a_model_of_other_channels_takes_arrays():
