@@ -48,6 +48,10 @@ def __dir__() -> list[str]:
 
 
 def _import(name: str) -> object:
+    if "tensorflow" in sys.modules:
+        # PyTorch's builds for GPUs bring triton, whose library crashes a process that has loaded TensorFlow. PyTorch
+        # and what is built on it (timm, torchmetrics) work without.
+        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
     try:
         return importlib.import_module(f"kseg.{name}")
     except ModuleNotFoundError as error:

@@ -1,8 +1,15 @@
 """Fixtures that several folders share."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
+
+# PyTorch's builds for GPUs bring triton, whose library crashes a process that has loaded TensorFlow. PyTorch imports
+# triton with its compiler, which the tests' reference networks load but do not use. Under Keras's PyTorch backend
+# triton is already imported here, before TensorFlow, which does no harm.
+sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,10 @@
-"""The built wheel: what is in it, and that it works outside the checkout."""
+"""The source distribution and the wheel built from it: their files, and the wheel outside the checkout."""
 
 import os
 import pathlib
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import pytest
@@ -12,11 +13,24 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def dist(tmp_path_factory):
+    """The folder of the source distribution and of the wheel, which `build` makes from the former."""
     out = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
-    return next(out.glob("*.whl"))
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(dist):
+    return next(dist.glob("*.whl"))
+
+
+def test_the_source_distribution_ships_kseg_without_parts_of_the_checkout_that_would_not_work(dist):
+    with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
+        names = {name.split("/")[1] for name in archive.getnames()}
+    assert names >= {"kseg", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"}
+    assert not names & {"tests", "benchmarks", "zoo"}
 
 
 def test_the_wheel_ships_kseg_alone(wheel):

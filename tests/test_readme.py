@@ -1,7 +1,9 @@
-"""README.md says nothing that does not work."""
+"""The code, commands and links of README.md work."""
 
 import pathlib
 import re
+import subprocess
+import sys
 import tomllib
 
 import keras
@@ -27,6 +29,17 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     exec(compile(code, "README.md", "exec"), {})
     assert "'pedestrian'" in capsys.readouterr().out
     assert (tmp_path / "unet.keras").is_file()
+
+
+def test_mypy_accepts_the_python_of_the_documents(tmp_path):
+    documents = [ROOT / "README.md", *ROOT.glob("zoo/*/card.md")]
+    for document in documents:
+        for number, code in enumerate(re.findall(r"```python\n(.*?)```", document.read_text(), flags=re.S)):
+            (tmp_path / f"{re.sub('[^a-z0-9]', '_', document.parent.name)}_{number}.py").write_text(code)
+    files = [str(file) for file in tmp_path.glob("*.py")]
+    assert len(files) > len(documents)
+    run = subprocess.run([sys.executable, "-m", "mypy", *files], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout
 
 
 def test_fine_tuning_as_in_the_readme_beats_the_imagenet_start_after_as_many_steps(numpy_initializers):

@@ -1,4 +1,4 @@
-"""Data: a data set by name or folder, its check, and reproducible batches of it."""
+"""Data sets by name or from folders, a check of their files, and reproducible batches."""
 
 import difflib
 import os
@@ -27,14 +27,14 @@ def load(name: str, split: str, *, root: str | os.PathLike[str] | None = None, *
     Args:
         name: `"camvid"`, `"nuclei"` or `"streets"`.
         split: `"train"`, `"val"` or `"test"`.
-        root: The folder of the data; `None` looks into the environment variable `KSEG_DATA`. `streets` needs none.
-        **options: Options of the data set's own function, such as `memory_limit`.
+        root: The folder of the data; by default the environment variable `KSEG_DATA`. `streets` needs none.
+        **options: Options of the data set's function, such as `memory_limit`.
 
     Returns:
         The data set.
 
     Raises:
-        ValueError: If there is no data set or no split of that name.
+        ValueError: If there is no data set or split with this name.
 
     Example:
         >>> from kseg import data
@@ -45,10 +45,10 @@ def load(name: str, split: str, *, root: str | os.PathLike[str] | None = None, *
         near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.4)
         hint = f" did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            f"unknown data set {name!r};{hint} there are {', '.join(DATASETS)}, and FolderDataset for your own"
+            f"unknown data set {name!r};{hint} there are {', '.join(DATASETS)}, and FolderDataset for other data"
         )
     if split not in ("train", "val", "test"):
         raise ValueError(f"{name}: unknown split {split!r}; there are train, val, test")
-    if root is not None and name != "streets":  # streets is drawn: it has no folder
+    if root is not None and name != "streets":  # streets is drawn and has no folder
         options["root"] = root
     return DATASETS[name](split, **options)

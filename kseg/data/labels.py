@@ -1,4 +1,4 @@
-"""Label maps in other forms and back: one-hot, RGB colours, merged or renumbered classes."""
+"""Conversions of label maps: one-hot, RGB colors, merged or renumbered classes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,18 +8,19 @@ from kseg.data.masks import IGNORE, MaskReader
 
 
 def one_hot(label: np.ndarray, num_classes: int, *, ignore_class: int | None = IGNORE) -> np.ndarray:
-    """Turns ids into one-hot targets.
+    """Converts class ids to one-hot targets.
 
     Args:
         label: Integers of any shape, e.g. `(N, H, W)`.
-        num_classes: Classes.
-        ignore_class: Label of void pixels, which become all zero, as `kseg.losses` reads them; None where none are.
+        num_classes: Number of classes.
+        ignore_class: Label of void pixels, whose target is all zero, as `kseg.losses` expects. `None` if there are
+            no void pixels.
 
     Returns:
-        float32 of that shape and `num_classes` more.
+        float32 array of shape `label.shape + (num_classes,)`.
 
     Raises:
-        ValueError: A label is neither a class nor void; how many pixels have it.
+        ValueError: If a label is neither a class nor void.
 
     Example:
         >>> one_hot(np.array([1, 255, 0]), 2).tolist()
@@ -33,17 +34,17 @@ def one_hot(label: np.ndarray, num_classes: int, *, ignore_class: int | None = I
 
 
 def from_one_hot(target: np.ndarray, *, ignore_class: int = IGNORE) -> np.ndarray:
-    """Turns one-hot targets (or scores) into ids: the largest entry, void where all are zero.
+    """Converts one-hot targets or scores to class ids.
 
     Args:
-        target: `(..., num_classes)`, up to 255 classes.
-        ignore_class: Label of void pixels.
+        target: Array `(..., num_classes)` with at most 255 classes.
+        ignore_class: Label of pixels whose target is all zero.
 
     Returns:
-        uint8 `(...)`.
+        uint8 array `(...)`: the index of the largest entry.
 
     Raises:
-        ValueError: There are more classes.
+        ValueError: If there are more than 255 classes.
 
     Example:
         >>> from_one_hot(np.array([[0, 1], [0, 0], [1, 0]])).tolist()
@@ -51,25 +52,25 @@ def from_one_hot(target: np.ndarray, *, ignore_class: int = IGNORE) -> np.ndarra
     """
     target = np.asarray(target)
     if target.shape[-1] > 255:
-        raise ValueError(f"{target.shape[-1]} classes do not fit uint8, whose 255 is void: 255 are the most")
+        raise ValueError(f"{target.shape[-1]} classes do not fit uint8, where 255 is void: pass at most 255")
     return np.where(target.any(axis=-1), target.argmax(axis=-1), ignore_class).astype("uint8")
 
 
 def from_rgb(
     picture: np.ndarray, palette: Sequence[Sequence[int]], *, ignore: Sequence[Sequence[int]] = ()
 ) -> np.ndarray:
-    """Turns an RGB-coded mask into ids.
+    """Converts an RGB mask to class ids.
 
     Args:
-        picture: uint8 `(H, W, 3)`.
-        palette: One (R, G, B) a class.
-        ignore: Colours that mean void.
+        picture: uint8 array `(H, W, 3)`.
+        palette: One `(red, green, blue)` color per class.
+        ignore: Colors of void pixels.
 
     Returns:
-        uint8 `(H, W)`, 255 where void.
+        uint8 array `(H, W)`, 255 where void.
 
     Raises:
-        ValueError: A colour is neither in the palette nor void; how many pixels have it.
+        ValueError: If a color is neither in the palette nor void.
 
     Example:
         >>> from_rgb(np.array([[[9, 0, 0], [0, 0, 0]]], "uint8"), [(0, 0, 0), (9, 0, 0)]).tolist()
@@ -89,19 +90,19 @@ def to_rgb(
     void: Sequence[int] = (0, 0, 0),
     ignore_class: int | None = IGNORE,
 ) -> np.ndarray:
-    """Turns ids into RGB colours; `from_rgb` turns them back if every colour stands for one thing.
+    """Converts class ids to RGB colors. `from_rgb` is the inverse if all colors differ.
 
     Args:
         label: Integers of any shape, e.g. `(H, W)`.
-        palette: One (R, G, B) a class.
-        void: The colour of void pixels.
-        ignore_class: Label of void pixels.
+        palette: One `(red, green, blue)` color per class.
+        void: The color of void pixels.
+        ignore_class: Label of void pixels. `None` if there are none.
 
     Returns:
-        uint8 of that shape and 3 more.
+        uint8 array of shape `label.shape + (3,)`.
 
     Raises:
-        ValueError: A label is neither a class nor void; how many pixels have it.
+        ValueError: If a label is neither a class nor void.
 
     Example:
         >>> to_rgb(np.array([[1, 255]]), [(0, 0, 0), (9, 0, 0)], void=(7, 7, 7)).tolist()
@@ -109,9 +110,9 @@ def to_rgb(
     """
     label = np.asarray(label)
     empty = np.zeros(label.shape, bool) if ignore_class is None else label == ignore_class
-    _refuse(label, ~empty & ((label < 0) | (label >= len(palette))), f"the palette of {len(palette)} colours")
-    colours = np.array([*palette, void], "uint8")
-    return colours[np.where(empty, len(palette), label).astype(np.intp)]
+    _refuse(label, ~empty & ((label < 0) | (label >= len(palette))), f"the palette of {len(palette)} colors")
+    colors = np.array([*palette, void], "uint8")
+    return colors[np.where(empty, len(palette), label).astype(np.intp)]
 
 
 def remap(label: np.ndarray, mapping: Mapping[int, int], *, ignore_class: int | None = IGNORE) -> np.ndarray:
@@ -119,14 +120,15 @@ def remap(label: np.ndarray, mapping: Mapping[int, int], *, ignore_class: int | 
 
     Args:
         label: Integers of any shape.
-        mapping: Old id -> new id, of every class that occurs; several may become one, or `ignore_class`.
-        ignore_class: Label of void pixels, which stays unless the mapping names it.
+        mapping: Maps the id of every class that occurs to its new id. Several classes can share a new id, and a new
+            id can be `ignore_class`.
+        ignore_class: Label of void pixels, which is kept unless the mapping contains it. `None` if there are none.
 
     Returns:
-        uint8 of that shape.
+        uint8 array of the same shape.
 
     Raises:
-        ValueError: A label is not in the mapping, and how many pixels have it; or a new id does not fit uint8.
+        ValueError: If a label is not in the mapping or a new id does not fit uint8.
 
     Example:
         >>> remap(np.array([0, 1, 2, 255]), {0: 0, 1: 1, 2: 1}).tolist()
@@ -135,7 +137,7 @@ def remap(label: np.ndarray, mapping: Mapping[int, int], *, ignore_class: int | 
     label = np.asarray(label)
     mapping = ({} if ignore_class is None else {ignore_class: ignore_class}) | dict(mapping)
     if wrong := [new for new in mapping.values() if not 0 <= new <= 255]:
-        raise ValueError(f"new ids are 0 to 255, got {wrong[0]}")
+        raise ValueError(f"new ids must be 0 to 255, got {wrong[0]}")
     present, places = np.unique(label, return_inverse=True)
     _refuse(label, ~np.isin(label, list(mapping)), "the mapping")
     table = np.array([mapping[int(value)] for value in present], "uint8")
@@ -145,6 +147,6 @@ def remap(label: np.ndarray, mapping: Mapping[int, int], *, ignore_class: int | 
 def _refuse(label: np.ndarray, stray: np.ndarray, known: str) -> None:
     if stray.any():
         values, counts = np.unique(label[stray], return_counts=True)
-        told = ", ".join(f"{value} ({count} pixels)" for value, count in zip(values[:5], counts[:5], strict=True))
+        shown = ", ".join(f"{value} ({count} pixels)" for value, count in zip(values[:5], counts[:5], strict=True))
         more = f" and {len(values) - 5} more" if len(values) > 5 else ""
-        raise ValueError(f"labels {told}{more} are outside {known}: correct them, or make them void")
+        raise ValueError(f"labels {shown}{more} are outside {known}: correct them or set them to void")

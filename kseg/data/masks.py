@@ -1,4 +1,4 @@
-"""Mask files to label maps: ids, palette PNGs and RGB colours."""
+"""Read mask files (class ids, palette PNGs, RGB colors) as label maps."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,19 +10,19 @@ STRAY, IGNORE = -1, 255
 
 
 class MaskReader:
-    """Reads mask files as label maps, uint8 `(H, W)` with 255 where the label is to be ignored.
+    """Reads mask files as label maps, uint8 `(H, W)`, 255 where the label is ignored.
 
-    Masks with one channel and palette PNGs hold one value a pixel; RGB masks are decoded by the palette. Alpha is
-    dropped.
+    Single-channel masks and palette PNGs contain one value per pixel. RGB masks are decoded with the palette. An alpha
+    channel is dropped.
 
     Args:
         classes: Class names in the order of their ids.
-        palette: The colour of each class in RGB masks, or `None`.
-        ignore: Values (or colours) to be ignored, besides 255.
-        values: The value of each class where that is not 0, 1, 2, ...
+        palette: The color of each class in RGB masks, or `None`.
+        ignore: Values (or colors) to ignore, besides 255.
+        values: The value of each class if the values are not 0, 1, 2, ...
 
     Raises:
-        ValueError: If a value stands for two things.
+        ValueError: If a value or color has two meanings, or there are too many classes or too few `values`.
 
     Example:
         >>> reader = MaskReader(["background", "cell"], values=[0, 255])
@@ -42,7 +42,7 @@ class MaskReader:
         if len(self.classes) > IGNORE:
             raise ValueError(f"{len(self.classes)} classes do not fit 8 bits, where {IGNORE} is void: {IGNORE} at most")
         ignore = (ignore,) if isinstance(ignore, int) else ignore
-        self.void_is_255 = IGNORE in ignore  # said, not assumed
+        self.void_is_255 = IGNORE in ignore  # stated by the user, so not a likely mistake
         values = range(len(self.classes)) if values is None else values
         if len(values) != len(self.classes):
             raise ValueError(f"values names {len(values)} mask values for {len(self.classes)} classes")
@@ -50,7 +50,7 @@ class MaskReader:
         colors = [tuple(value) for value in ignore if not isinstance(value, int)]
         self.of_value = _table(values, ignored, "mask value")
         self.of_color = _table(
-            [_code(color) for color in palette or ()], [_code(color) for color in colors], "palette colour"
+            [_code(color) for color in palette or ()], [_code(color) for color in colors], "palette color"
         )
         self.of_value.setdefault(IGNORE, IGNORE)
 
@@ -59,7 +59,7 @@ class MaskReader:
         return self.decode(self.raw(path), path)
 
     def raw(self, path: Path) -> np.ndarray:
-        """Reads the pixels of a mask as they stand: `(H, W)` values or `(H, W, 3)` colours."""
+        """Reads the pixels of a mask file unchanged: `(H, W)` values or `(H, W, 3)` colors."""
         try:
             with Image.open(path) as mask:
                 if mask.mode in ("L", "P", "1"):
@@ -70,16 +70,18 @@ class MaskReader:
                     return np.array(mask)[..., :3]
                 mode = mask.mode
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"{path}: not a mask that can be read ({type(error).__name__}: {error})") from error
-        raise ValueError(f"{path}: masks have 8 bits a channel, this one has mode {mode!r}: convert it to 8 bits")
+            raise ValueError(f"{path}: cannot be read as a mask ({type(error).__name__}: {error})") from error
+        raise ValueError(
+            f"{path}: masks must have 8 bits per channel, this one has mode {mode!r}: convert it to 8 bits"
+        )
 
     def decode(self, raw: np.ndarray, path: Path | str) -> np.ndarray:
-        """Turns raw mask pixels into a label map; an error names `path`."""
+        """Converts raw mask pixels to a label map; errors name `path`."""
         label, strays = self.translate(raw, path)
         if not self.void_is_255 and self.looks_black_and_white(raw):
             raise ValueError(
-                f"{path}: this mask holds 0 and 255 but no 1, and 255 means ignore; "
-                "for black and white masks give values=[0, 255], for void give ignore=[255]"
+                f"{path}: this mask contains 0 and 255 but no 1, and 255 means ignore; "
+                "for black-and-white masks pass values=[0, 255], for void pass ignore=[255]"
             )
         if strays:
             raise ValueError(
@@ -89,18 +91,18 @@ class MaskReader:
         return label
 
     def looks_black_and_white(self, raw: np.ndarray) -> bool:
-        """Whether a mask of two classes seems to mean 255 where it should say 1."""
+        """Returns whether a mask of two classes seems to use 255 for class 1."""
         if len(self.classes) != 2 or raw.ndim != 2 or self.of_value[IGNORE] != IGNORE:
             return False
         return bool((raw == IGNORE).any()) and not (raw == 1).any()
 
     def translate(self, raw: np.ndarray, path: Path | str) -> tuple[np.ndarray, dict[str, int]]:
-        """Returns the label map, strays ignored, and how many pixels of each stray value or colour there are."""
+        """Returns the label map, with unknown values ignored, and the pixel count of each unknown value or color."""
         if raw.ndim == 3 and self.palette is None:
             if (raw != raw[..., :1]).any():
                 raise ValueError(
-                    f"{path}: this mask is in colours and no palette is given; "
-                    "give palette=, one (red, green, blue) per class"
+                    f"{path}: this is a color mask and there is no palette; "
+                    "pass palette=, one (red, green, blue) per class"
                 )
             raw = raw[..., 0]
         if raw.ndim == 2:
@@ -121,7 +123,7 @@ class MaskReader:
 
 
 def _present_codes(codes: np.ndarray) -> np.ndarray:
-    # Runs of one colour are long, so that dropping repeats first makes the sort short.
+    # Neighboring pixels mostly share a color: dropping repeats first shortens the sort.
     flat = codes.reshape(-1)
     return np.unique(flat[np.append(True, flat[1:] != flat[:-1])[: flat.size]])
 
@@ -131,7 +133,7 @@ def _table(codes: Sequence[int], ignored: Sequence[int], noun: str) -> dict[int,
     for code, target in [*zip(codes, range(len(codes)), strict=True), *((code, IGNORE) for code in ignored)]:
         if table.setdefault(int(code), target) != target:
             name = str(code) if noun == "mask value" else _color_name(code)
-            raise ValueError(f"{noun} {name} stands for two things: check classes, palette, values and ignore")
+            raise ValueError(f"{noun} {name} has two meanings: check classes, palette, values and ignore")
     return table
 
 

@@ -1,7 +1,7 @@
-"""A camera looking down a street, and the brushes that draw what it sees into an image and a label map.
+"""A canvas for road scenes: a camera, and functions that draw into an image and its label map.
 
-Places are in metres in front of the camera: x to the right, y up, z ahead. A surface is drawn twice, its colour into
-the image and its class into the label map; light, texture and noise then go over the image only.
+Positions are in meters relative to the camera: x to the right, y up, z forward. A surface is drawn twice, its color
+into the image and its class into the label map. Light, texture and noise are then added to the image only.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ Place = tuple[float, float, float]
 
 
 class Scene:
-    """The canvases, and a camera whose place and view are drawn from `rng`.
+    """An image, its label map, and a camera with random position and view.
 
     Args:
-        rng: Everything by chance comes from it.
+        rng: Random generator of the scene.
         size: Height and width in pixels.
-        background: The class id that fills the label map at first.
+        background: The initial class id of the label map.
     """
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int], background: int = 0) -> None:
@@ -32,11 +32,11 @@ class Scene:
         self.horizon = self.height * rng.uniform(0.36, 0.47)
         self.vanishing = self.width * rng.uniform(0.38, 0.62)
         self.focal = self.width * rng.uniform(0.75, 0.9)
-        self.eye = rng.uniform(1.7, 2.4)  # metres above the road
-        self.road = (-rng.uniform(3.4, 5.4), rng.uniform(2.6, 4.2))  # x of the kerbs
+        self.eye = rng.uniform(1.7, 2.4)  # meters above the road
+        self.road = (-rng.uniform(3.4, 5.4), rng.uniform(2.6, 4.2))  # x of the curbs
         self.walls = (self.road[0] - rng.uniform(2.8, 4.6), self.road[1] + rng.uniform(2.8, 4.6))  # x of the houses
-        self.sun = int(rng.choice([-1, 1]))  # the side the light comes from
-        self.dark = int(255 * rng.uniform(0.5, 0.8))  # light that reaches the shade, 255 for all
+        self.sun = int(rng.choice([-1, 1]))  # the side of the sun
+        self.dark = int(255 * rng.uniform(0.5, 0.8))  # light in the shade, of 255
         self.image = Image.new("RGB", (self.width, self.height))
         self.label = Image.new("L", (self.width, self.height), background)
         self.shade = Image.new("L", (self.width, self.height), 255)
@@ -44,15 +44,15 @@ class Scene:
         self.on_shade = ImageDraw.Draw(self.shade)
 
     def at(self, x: float, y: float, z: float) -> tuple[float, float]:
-        """Projects a place to a pixel, x before y."""
+        """Projects a position to pixel coordinates `(x, y)`."""
         return self.vanishing + self.focal * x / z, self.horizon + self.focal * (self.eye - y) / z
 
-    def pixels(self, metres: float, z: float) -> float:
-        """How long a stretch is in the image, at a distance."""
-        return self.focal * metres / z
+    def pixels(self, meters: float, z: float) -> float:
+        """Returns the length in pixels of `meters` at distance `z`."""
+        return self.focal * meters / z
 
     def place_in_view(self, x: tuple[float, float], z: tuple[float, float]) -> tuple[float, float]:
-        """A place on the ground that the camera sees, if a few tries find one: across and ahead, metres."""
+        """Returns a random position `(x, z)` on the ground, visible to the camera unless eight tries fail."""
         for _ in range(8):
             depth, across = self.rng.uniform(*z), self.rng.uniform(min(x), max(x))
             if 4 < self.at(across, 0, depth)[0] < self.width - 4:
@@ -60,24 +60,24 @@ class Scene:
         return across, depth
 
     def tint(self, color: Color, spread: float = 14.0) -> np.ndarray:
-        """The colour, varied."""
+        """Returns a random variation of the color."""
         return np.asarray(color, float) + self.rng.normal(0, spread) + self.rng.normal(0, spread / 3, 3)
 
     def surface(self, places: Sequence[Place], color: Color, label: int | None = None) -> None:
-        """Fills a polygon; without a label it is a detail of what is there, such as a window."""
+        """Fills a polygon. Without a label it is a detail of the object behind, such as a window."""
         polygon = [self.at(*place) for place in places]
         self.on_image.polygon(polygon, fill=_rgb(color))
         if label is not None:
             self.on_label.polygon(polygon, fill=label)
 
     def floor(self, x: tuple[float, float], z: tuple[float, float], color: Color, label: int | None = None) -> None:
-        """A rectangle on the ground."""
+        """Draws a rectangle on the ground."""
         self.surface(_floor(x, z), color, label)
 
     def wall(
         self, x: float, y: tuple[float, float], z: tuple[float, float], color: Color, label: int | None = None
     ) -> None:
-        """An upright rectangle along the street."""
+        """Draws a vertical rectangle along the street."""
         self.surface([(x, y[0], z[0]), (x, y[1], z[0]), (x, y[1], z[1]), (x, y[0], z[1])], color, label)
 
     def front(
@@ -89,43 +89,43 @@ class Scene:
         color: Color,
         label: int | None = None,
     ) -> None:
-        """An upright trapezium that faces the camera, `half[0]` wide to each side below and `half[1]` above."""
+        """Draws a vertical trapezoid that faces the camera, `2 * half[0]` wide below and `2 * half[1]` above."""
         places = [(x - half[0], y[0], z), (x - half[1], y[1], z), (x + half[1], y[1], z), (x + half[0], y[0], z)]
         self.surface(places, color, label)
 
     def box(
         self, x: tuple[float, float], y: tuple[float, float], z: float, color: Color, label: int, *, oval: bool = False
     ) -> None:
-        """An upright rectangle or ellipse that faces the camera, at least a pixel wide."""
+        """Draws a vertical rectangle or ellipse that faces the camera, at least one pixel wide."""
         (left, top), (right, bottom) = self.at(x[0], y[1], z), self.at(x[1], y[0], z)
         corners = (left, top, max(right, left + 1), max(bottom, top + 1))
         for canvas, fill in ((self.on_image, _rgb(color)), (self.on_label, label)):
             (canvas.ellipse if oval else canvas.rectangle)(corners, fill=fill)
 
     def frame(self, corners: tuple[float, float, float, float], color: Color, label: int) -> None:
-        """A rectangle in pixels: left, top, right, bottom."""
+        """Draws a rectangle given in pixels: left, top, right, bottom."""
         self.on_image.rectangle(corners, fill=_rgb(color))
         self.on_label.rectangle(corners, fill=label)
 
     def shadow(self, x: tuple[float, float], z: tuple[float, float], light: int | None = None) -> None:
-        """A rectangle of shade on the ground."""
+        """Draws a rectangle of shade on the ground."""
         self.on_shade.polygon([self.at(*place) for place in _floor(x, z)], fill=self.dark if light is None else light)
 
     def cast(self, x: float, z: float, half: float, length: float) -> None:
-        """The shadow of something that stands at a place, away from the sun."""
+        """Draws the shadow of an object, away from the sun."""
         away, deep = -self.sun * length, z + 0.6 * half
         places = [(x - half, 0.0, z), (x + half, 0.0, z), (x + half + away, 0.0, deep), (x - half + away, 0.0, deep)]
         self.on_shade.polygon([self.at(*place) for place in places], fill=self.dark)
 
     def finish(self, roughness: np.ndarray, ground: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Lights and roughens the image and marks borders in the label map.
+        """Adds light and texture to the image and void borders to the label map.
 
         Args:
-            roughness: Texture of each class in grey levels, float32.
-            ground: Classes on which shadows lie.
+            roughness: Amplitude of the texture of each class in gray levels, float32.
+            ground: Classes that can be in shadow.
 
         Returns:
-            Image, uint8 `(H, W, 3)`, and label, uint8 `(H, W)`, 255 where classes meet.
+            Image, uint8 `(H, W, 3)`, and label, uint8 `(H, W)`, 255 at borders between classes.
         """
         rng, size = self.rng, (self.height, self.width)
         label = np.array(self.label)
@@ -138,9 +138,11 @@ class Scene:
             size, np.float32
         )
         rough *= roughness[label]
-        tint = rng.uniform((0.94, 0.97, 0.92), (1.08, 1.03, 1.06)) * rng.uniform(0.82, 1.15)  # warm or cold, exposure
+        tint = rng.uniform((0.94, 0.97, 0.92), (1.08, 1.03, 1.06)) * rng.uniform(
+            0.82, 1.15
+        )  # color temperature, exposure
         spread = np.float32(rng.uniform(6, 20))
-        noise = rng.random((*size, 3), np.float32) * spread - spread / 2  # of the sensor
+        noise = rng.random((*size, 3), np.float32) * spread - spread / 2  # sensor noise
         for channel in range(3):
             image[..., channel] = image[..., channel] * light * np.float32(tint[channel] / 255) + rough
         image += noise
@@ -148,7 +150,7 @@ class Scene:
 
 
 def with_void(label: np.ndarray) -> np.ndarray:
-    """Marks where classes meet, a pixel wide, on the side of the smaller class id: thin things keep their width."""
+    """Sets borders between classes to void, one pixel wide, on the side of the smaller id to keep thin objects."""
     void = np.zeros(label.shape, bool)
     for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
         void[one] |= label[one] < label[other]
@@ -157,7 +159,7 @@ def with_void(label: np.ndarray) -> np.ndarray:
 
 
 def smooth_noise(rng: np.random.Generator, cells: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """Smooth noise of mean 0 and about unit spread, float32 of the given size."""
+    """Returns smooth noise with mean 0 and standard deviation of about 1, float32 of the given size."""
     coarse = Image.fromarray(rng.standard_normal(cells, np.float32))
     return np.asarray(coarse.resize((size[1], size[0]), Image.Resampling.BICUBIC))
 

@@ -12,7 +12,7 @@ NAMES = list(augment.PIPELINES)
 
 
 def scene(rng, height=40, width=56, channels=3):
-    """An image of two greys and its label of two classes, in blocks."""
+    """An image of two gray levels in blocks, and its label of two classes."""
     label = rng.integers(0, 2, (-(-height // 8), -(-width // 8))).repeat(8, 0).repeat(8, 1)[:height, :width]
     image = np.where(label == 1, 210, 40)[..., None].repeat(channels, -1)
     return image.astype(np.uint8), label.astype(np.uint8)
@@ -45,11 +45,11 @@ def test_image_and_label_move_together(name):
             continue
         middle = (gray[label == 0].mean() + gray[label == 1].mean()) / 2
         agree = (gray > middle) == (label == 1)
-        assert agree[valid].mean() > 0.93, seed  # all but the blurred borders of the blocks
+        assert agree[valid].mean() > 0.93, seed  # all except the blurred borders of the blocks
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_padding_is_labelled_with_the_ignored_class(name):
+def test_padding_is_labeled_with_the_ignored_class(name):
     _, label = augment.pipeline(name, crop=(100, 100), scale=(1, 1), ignore_class=99)(
         *scene(np.random.default_rng(2)), 0
     )
@@ -121,7 +121,7 @@ def test_scales_are_drawn_from_the_whole_range():
     assert abs(scales.mean() - 1.25) < 0.1  # uniform in [0.5, 2]
 
 
-def test_street_changes_colours_and_flips():
+def test_street_changes_colors_and_flips():
     image, label = scene(np.random.default_rng(8))
     image[..., 0] //= 2
     results = [augment.pipeline("street", scale=(1, 1))(image, label, seed) for seed in range(12)]
@@ -147,7 +147,7 @@ def test_a_street_crop_of_camvid_takes_a_few_milliseconds():
         start = time.thread_time()
         augmentation(image, label, seed)
         seconds.append(time.thread_time() - start)
-    assert np.quantile(seconds, 0.25) < 0.005, "about 1.2 ms where nothing else runs"
+    assert np.quantile(seconds, 0.25) < 0.005, "about 1.2 ms on an idle machine"
 
 
 def test_users_may_name_a_pipeline_of_their_own(monkeypatch):
@@ -169,11 +169,11 @@ def test_options_that_make_no_sense_are_refused(options):
 
 
 def test_a_label_of_another_size_is_refused():
-    with pytest.raises(ValueError, match="cannot go with a label"):
+    with pytest.raises(ValueError, match="but its label is"):
         augment.pipeline("flip")(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8), 0)
 
 
-def test_the_successor_under_another_licence_is_refused(monkeypatch):
+def test_the_successor_under_another_license_is_refused(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "distribution", lambda name: name)
     with pytest.raises(ImportError, match=r"albumentationsx \(AGPL\) is installed"):
         augment.pipeline("flip")

@@ -73,12 +73,12 @@ def test_files_that_cannot_be_read_are_named(root):
     assert "masks" in second and "c.png" in second
 
 
-def test_colour_masks_without_palette_are_explained(root):
+def test_color_masks_without_palette_are_explained(root):
     write(root / "masks" / "a.png", np.array([[[255, 0, 0]] * 3] * 2, np.uint8))
-    assert "a.png: this mask is in colours and no palette is given" in only_problem(root)
+    assert "a.png: this is a color mask and there is no palette" in only_problem(root)
 
 
-def test_colour_and_palette_masks_are_noted(root):
+def test_color_and_palette_masks_are_noted(root):
     palette = [(0, 0, 0), (255, 0, 0), (0, 255, 0)]
     write(root / "masks" / "a.png", np.array([[[255, 0, 0]] * 3] * 2, np.uint8))
     indexed = Image.new("P", (3, 2))
@@ -93,8 +93,8 @@ def test_colour_and_palette_masks_are_noted(root):
 def test_black_and_white_masks_are_explained(root):
     for stem in ("a", "b", "c"):
         write(root / "masks" / f"{stem}.png", ids([0, 255, 255], [0, 0, 0]))
-    assert "for black and white masks give values = [0, 255]" in only_problem(root, classes=("background", "cell"))
-    assert not report(root, classes=("background", "cell"), ignore=255).ok  # nothing would be left to learn
+    assert "for black-and-white masks set values = [0, 255]" in only_problem(root, classes=("background", "cell"))
+    assert not report(root, classes=("background", "cell"), ignore=255).ok  # there would be only one class
     assert report(root, classes=("background", "cell"), values=(0, 255)).ok
     write(root / "masks" / "a.png", ids([0, 1, 255], [0, 0, 0]))
     assert report(root, classes=("background", "cell"), ignore=255).ok
@@ -109,7 +109,7 @@ def test_masks_saved_as_jpeg_are_explained(root):
 
 def test_two_files_of_one_stem_are_named(root):
     write(root / "images" / "a.jpg", np.zeros((2, 3, 3), np.uint8))
-    assert "sharing their name with another file of another type: a.png" in only_problem(root)
+    assert "with the same name as a file of another type: a.png" in only_problem(root)
 
 
 def test_an_empty_folder_is_a_problem(tmp_path):

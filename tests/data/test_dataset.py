@@ -12,7 +12,7 @@ CLASSES = ("sky", "road", "car")
 
 
 class Counting(data.Dataset):
-    """Ten images that hold their index and remember how often they were read."""
+    """Ten images filled with their index, which count how often they are read."""
 
     def __init__(self, **options):
         super().__init__("counting", CLASSES, **options)
@@ -51,7 +51,7 @@ def test_the_memory_limit_holds_under_threads():
     with ThreadPoolExecutor(8) as pool:
         values = list(pool.map(lambda index: int(dataset[index][0][0, 0, 0]), list(range(10)) * 50))
     assert values == list(range(10)) * 50
-    assert sum(reads <= 8 for reads in dataset.reads) == 4  # at most once a thread, then kept
+    assert sum(reads <= 8 for reads in dataset.reads) == 4  # at most once per thread, then kept
 
 
 def test_writing_into_a_pair_leaves_the_data_set_as_it_was():
@@ -85,10 +85,10 @@ def test_too_few_or_too_many_classes_are_refused(classes):
         data.Dataset("cells", classes)
 
 
-def test_a_palette_has_one_colour_per_class():
-    with pytest.raises(ValueError, match="the palette has 2 colours for 3 classes"):
+def test_a_palette_has_one_color_per_class():
+    with pytest.raises(ValueError, match="the palette has 2 colors for 3 classes"):
         data.Dataset("roads", CLASSES, [(0, 0, 0), (1, 1, 1)])
-    with pytest.raises(ValueError, match=r"from 0 to 255, got \(0, 0, 256\)"):
+    with pytest.raises(ValueError, match=r"each 0 to 255, got \(0, 0, 256\)"):
         data.Dataset("roads", CLASSES, [(0, 0, 0), (1, 1, 1), (0, 0, 256)])
     assert len(set(data.Dataset("roads", [str(i) for i in range(255)]).palette)) == 255
 
@@ -119,7 +119,7 @@ def test_subfolders_are_splits(tmp_path):
     assert splits[1][0][1].tolist() == [[0, 1]]
 
 
-def test_other_layouts_are_spelt_out(tmp_path):
+def test_other_layouts_are_given_as_patterns(tmp_path):
     write_pair(tmp_path, "a", ids([0, 1]), "val/img", "val/seg")
     dataset = data.FolderDataset(tmp_path, "val", classes=CLASSES, images="{split}/img", masks="{split}/seg")
     assert len(dataset) == 1
@@ -132,7 +132,7 @@ def test_an_unknown_split_names_those_there_are(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*images; if it has another name, say images="):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*images; if it has another name, pass images="):
         data.FolderDataset(tmp_path, classes=CLASSES)
 
 

@@ -1,4 +1,4 @@
-"""The data sets by name: streets always, those on disk where `KSEG_DATA` is set."""
+"""Data sets by name: streets always, those on disk if `KSEG_DATA` is set."""
 
 import os
 
@@ -36,7 +36,7 @@ def test_pairs_keep_the_contract(name, split):
 
 
 @pytest.mark.parametrize("name", HERE)
-def test_a_check_finds_nothing_to_mend(name):
+def test_a_check_finds_no_problem(name):
     report = data.check(data.load(name, "val"))
     assert report.ok, report
     assert all(report.occurrences)
@@ -46,8 +46,8 @@ def check_camvid():
     dataset = data.load("camvid", "val")
     labels = np.stack([dataset[index][1] for index in range(len(dataset))])
     assert labels.shape == (101, 360, 480)
-    assert round(float((labels == 255).mean()), 3) == 0.017  # void, as counted by others
-    assert folder_sha256(dataset.root) == _camvid.SHA256  # the copy that a download would give
+    assert round(float((labels == 255).mean()), 3) == 0.017  # void, as published
+    assert folder_sha256(dataset.root) == _camvid.SHA256  # the SHA-256 of a downloaded copy
 
 
 def check_nuclei():
@@ -77,7 +77,7 @@ def test_an_unknown_split_names_those_there_are(name):
         data.load(name, "valid")
 
 
-def test_a_misspelt_option_raises():
+def test_a_misspelled_option_raises():
     with pytest.raises(TypeError, match="sise"):
         data.load("streets", "train", sise=(64, 64))
 

@@ -1,4 +1,4 @@
-"""Label maps in other forms and back."""
+"""Conversions of label maps."""
 
 import numpy as np
 import pytest
@@ -30,11 +30,11 @@ def test_losses_read_one_hot_targets_as_the_ids():
     assert encoded == pytest.approx(ids, rel=1e-5)
 
 
-def test_colours_come_back():
+def test_colors_come_back():
     (label, _) = sample()
     picture = labels.to_rgb(label, PALETTE, void=(1, 2, 3))
-    for index, colour in enumerate([*PALETTE, (1, 2, 3)]):
-        assert ((picture == colour).all(-1) == (label == (index if index < 4 else 255))).all()
+    for index, color in enumerate([*PALETTE, (1, 2, 3)]):
+        assert ((picture == color).all(-1) == (label == (index if index < 4 else 255))).all()
     np.testing.assert_array_equal(labels.from_rgb(picture, PALETTE, ignore=[(1, 2, 3)]), label)
 
 
@@ -51,9 +51,9 @@ def test_classes_are_merged_and_renumbered():
     [
         (lambda: labels.one_hot(np.array([0, 9, 9, 7]), 4), r"labels 7 \(1 pixels\), 9 \(2 pixels\) are outside"),
         (lambda: labels.one_hot(np.array([-1]), 4), r"labels -1 \(1 pixels\) are outside the classes 0 to 3"),
-        (lambda: labels.to_rgb(np.array([4]), PALETTE), r"labels 4 \(1 pixels\) are outside the palette of 4 colours"),
+        (lambda: labels.to_rgb(np.array([4]), PALETTE), r"labels 4 \(1 pixels\) are outside the palette of 4 colors"),
         (lambda: labels.remap(np.array([0, 1]), {0: 1}), r"labels 1 \(1 pixels\) are outside the mapping"),
-        (lambda: labels.remap(np.array([0]), {0: 256}), "new ids are 0 to 255, got 256"),
+        (lambda: labels.remap(np.array([0]), {0: 256}), "new ids must be 0 to 255, got 256"),
         (lambda: labels.from_rgb(np.full((1, 2, 3), 9, "uint8"), PALETTE), r"\(9, 9, 9\) \(2 pixels\) are outside"),
         (lambda: labels.from_rgb(np.zeros((1, 2), "uint8"), PALETTE), r"an RGB mask is uint8 \(H, W, 3\), got"),
     ],

@@ -12,7 +12,7 @@ from tests.data.folders import ids, write_pair
 
 
 class Numbered(data.Dataset):
-    """Images that hold their index."""
+    """Images filled with their index."""
 
     def __init__(self, count=7):
         super().__init__("numbered", ("one", "two", "three"))
@@ -95,7 +95,7 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone():
         return set(seen)
 
     in_threes = by_index(batch_size=3, seed=1)
-    assert len(in_threes) == 21  # three epochs, every time another noise
+    assert len(in_threes) == 21  # three epochs, each with different noise
     assert in_threes == by_index(batch_size=1, seed=1) == by_index(batch_size=7, seed=1, shuffle=False)
     assert in_threes.isdisjoint(by_index(batch_size=3, seed=2))
 
@@ -123,7 +123,7 @@ def test_images_of_different_sizes_ask_for_a_crop(tmp_path):
     for stem, width in zip("ab", (4, 6), strict=True):
         write_pair(tmp_path, stem, ids([0] * width))
     dataset = data.FolderDataset(tmp_path, classes=("a", "b", "c"))
-    with pytest.raises(ValueError, match="give the augmentation a crop"):
+    with pytest.raises(ValueError, match="set a crop size"):
         next(iter(data.loader(dataset, batch_size=2)))
     cropped = data.loader(dataset, batch_size=2, augment=data.augment.pipeline("flip", crop=(2, 5)))
     assert next(iter(cropped))[0].shape == (2, 2, 5, 3)

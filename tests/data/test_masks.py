@@ -22,7 +22,7 @@ def test_ignored_values_become_255(tmp_path):
     assert MaskReader(CLASSES, ignore=11).read(path).tolist() == [[0, 255]]
 
 
-def test_palette_pngs_are_read_as_ids_whatever_their_colours(tmp_path):
+def test_palette_pngs_are_read_as_ids_whatever_their_colors(tmp_path):
     mask = Image.fromarray(ids([0, 1], [2, 2]), "L").convert("L")
     indexed = Image.new("P", mask.size)
     indexed.putdata(list(mask.getdata()) if not hasattr(mask, "get_flattened_data") else mask.get_flattened_data())
@@ -39,12 +39,12 @@ def test_rgb_masks_are_decoded_by_the_palette(tmp_path, alpha):
     assert (MaskReader(CLASSES, PALETTE).read(write(tmp_path / "m.png", colors)) == expected).all()
 
 
-def test_ignored_colours_become_255(tmp_path):
+def test_ignored_colors_become_255(tmp_path):
     path = write(tmp_path / "m.png", np.array([[[255, 0, 0], [0, 0, 0]]], np.uint8))
     assert MaskReader(CLASSES, PALETTE, ignore=[(0, 0, 0)]).read(path).tolist() == [[2, 255]]
 
 
-def test_a_stray_colour_is_named(tmp_path):
+def test_a_stray_color_is_named(tmp_path):
     path = write(tmp_path / "m.png", np.array([[[255, 0, 0], [1, 2, 3]]], np.uint8))
     with pytest.raises(ValueError, match=r"m\.png: mask values \(1, 2, 3\) \(1 pixels\) are outside the 3 classes"):
         MaskReader(CLASSES, PALETTE).read(path)
@@ -58,7 +58,7 @@ def test_a_stray_id_is_named_with_its_file(tmp_path):
 
 def test_rgb_masks_without_palette_ask_for_one(tmp_path):
     path = write(tmp_path / "m.png", np.array([[[255, 0, 0]]], np.uint8))
-    with pytest.raises(ValueError, match=r"m\.png: this mask is in colours and no palette is given"):
+    with pytest.raises(ValueError, match=r"m\.png: this is a color mask and there is no palette"):
         MaskReader(CLASSES).read(path)
 
 
@@ -74,7 +74,7 @@ def test_black_and_white_masks_are_read_with_values(tmp_path):
 
 def test_black_and_white_masks_without_values_are_explained(tmp_path):
     path = write(tmp_path / "m.png", ids([0, 255]))
-    with pytest.raises(ValueError, match=r"for black and white masks give values=\[0, 255\]"):
+    with pytest.raises(ValueError, match=r"for black-and-white masks pass values=\[0, 255\]"):
         MaskReader(("background", "cell")).read(path)
     assert MaskReader(("background", "cell"), ignore=[255]).read(path).tolist() == [[0, 255]]
 
@@ -86,20 +86,20 @@ def test_one_bit_masks_are_read(tmp_path):
 
 def test_sixteen_bit_masks_are_refused_by_name(tmp_path):
     path = write(tmp_path / "m.png", np.array([[0, 1]], np.uint16))
-    with pytest.raises(ValueError, match=r"m\.png: masks have 8 bits a channel"):
+    with pytest.raises(ValueError, match=r"m\.png: masks must have 8 bits per channel"):
         MaskReader(CLASSES).read(path)
 
 
 def test_files_that_are_no_images_are_refused_by_name(tmp_path):
     (tmp_path / "m.png").write_text("not an image")
-    with pytest.raises(ValueError, match=r"m\.png: not a mask that can be read"):
+    with pytest.raises(ValueError, match=r"m\.png: cannot be read as a mask"):
         MaskReader(CLASSES).read(tmp_path / "m.png")
 
 
 def test_a_value_cannot_stand_for_two_things():
-    with pytest.raises(ValueError, match="mask value 1 stands for two things"):
+    with pytest.raises(ValueError, match="mask value 1 has two meanings"):
         MaskReader(CLASSES, ignore=(1,))
-    with pytest.raises(ValueError, match=r"palette colour \(255, 0, 0\) stands for two things"):
+    with pytest.raises(ValueError, match=r"palette color \(255, 0, 0\) has two meanings"):
         MaskReader(CLASSES, PALETTE, ignore=[(255, 0, 0)])
 
 

@@ -40,7 +40,7 @@ def test_a_size_too_small_is_refused():
 
 
 def test_void_takes_from_the_thing_behind():
-    label = np.array([[0, 0, 6, 6, 0, 0]], np.uint8)  # a pole two pixels wide before the sky
+    label = np.array([[0, 0, 6, 6, 0, 0]], np.uint8)  # a pole two pixels wide in front of the sky
     assert with_void(label).tolist() == [[0, 255, 6, 6, 255, 0]]
     assert with_void(np.array([[0, 0, 0], [1, 1, 1]], np.uint8)).tolist() == [[255] * 3, [1, 1, 1]]
 
@@ -50,7 +50,7 @@ def test_drawing_is_fast():
     dataset.read(0)
     seconds = []
     for index in range(30):
-        start = time.thread_time()  # what others do on this machine does not count
+        start = time.thread_time()  # other processes do not count
         dataset.read(index)
         seconds.append(time.thread_time() - start)
-    assert np.quantile(seconds, 0.25) < 0.010, "about 4 ms where nothing else runs"
+    assert np.quantile(seconds, 0.25) < 0.010, "about 4 ms on an idle machine"
