@@ -1,7 +1,6 @@
 """The card of released weights: what they are, their licence, scores and limits; and the list of all of them."""
 
 import dataclasses
-import inspect
 import string
 from collections.abc import Mapping
 from typing import Any
@@ -127,7 +126,7 @@ def _begun(release: Release, model: Mapping[str, Any]) -> str:
     """A sentence on the weights that training began with."""
     if start := model.get("start"):
         return f"Training began with the released weights `{start}`."
-    pretrained_encoder = "encoder_weights" in inspect.signature(zoo.BUILDERS[release.builder]).parameters
+    pretrained_encoder = "encoder_weights" in zoo.BUILDERS[release.builder].defaults
     known = model["encoder_weights"] if pretrained_encoder else "none"
     return "" if known == "none" else f"The encoder began with its {known} weights."
 

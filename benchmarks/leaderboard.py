@@ -1,6 +1,5 @@
 """Leaderboards: one CSV file per suite, one row per run. No number in them is typed by hand."""
 
-import inspect
 import pathlib
 import statistics
 import time
@@ -60,7 +59,7 @@ def row(
         `{column: value}`.
     """
     image = test[0][0]
-    options = inspect.signature(zoo.BUILDERS[recipe.model.builder]).parameters
+    options = zoo.BUILDERS[recipe.model.builder].defaults
     return {
         **described(suite, name, recipe),
         "model": recipe.model.builder,
@@ -105,7 +104,7 @@ def pretraining(recipe: Recipe) -> str:
     """Returns what the initial weights of a run were trained on: data sets, `"none"`, or the name of a file."""
     if recipe.model.start is not None:
         return recipe.model.start
-    if "encoder_weights" not in inspect.signature(zoo.BUILDERS[recipe.model.builder]).parameters:
+    if "encoder_weights" not in zoo.BUILDERS[recipe.model.builder].defaults:
         return "none"
     return PRETRAINING.get(recipe.model.encoder_weights, recipe.model.encoder_weights)
 

@@ -1,7 +1,6 @@
 """`python -m benchmarks release RUN`: a run becomes released weights. No number in them is typed by hand."""
 
 import enum
-import inspect
 import io
 import json
 import math
@@ -142,7 +141,7 @@ def release(
         licence=sources.licence(description["dataset"], recipe.model.start),
         recipe=hashed,
     )
-    own = () if "encoder" in inspect.signature(zoo.BUILDERS[entry.builder]).parameters else ("encoder",)
+    own = () if "encoder" in zoo.BUILDERS[entry.builder].defaults else ("encoder",)
     folder = to / name
     place = folder / FILE if entry.bytes <= SMALL else download.home() / "weights" / name / FILE
     known[name] = entry

@@ -24,9 +24,8 @@ def unet(numpy_initializers):
 @pytest.fixture(scope="module")
 def file(unet, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "unet.safetensors"
-    arguments = {"num_classes": 3, **SMALL}
     palette = [(0, 0, 0), (255, 0, 0), (0, 255, 0)]
-    return pretrained.save(unet, path, builder="unet", arguments=arguments, classes="abc", palette=palette, epoch=4)
+    return pretrained.save(unet, path, classes="abc", palette=palette, epoch=4)
 
 
 def _retold(file, path, change):
@@ -144,8 +143,9 @@ def test_a_finer_net_starts_from_a_coarser_one(tmp_path):
     """FCN-32s, 16s, 8s in stages: the finer net computes what the coarser did, since its new scores are zero."""
     lite = {"encoder": "efficientnet_lite0", "encoder_weights": None}
     coarse = zoo.fcn32(3, **lite)
-    arguments = {"num_classes": 3, "encoder": "efficientnet_lite0"}
-    file = pretrained.save(coarse, tmp_path / "fcn32.safetensors", builder="fcn32", arguments=arguments)
+    kernel = coarse.get_layer("score_32").conv.kernel  # starts at zero
+    kernel.assign(np.random.default_rng(1).normal(size=kernel.shape))
+    file = pretrained.save(coarse, tmp_path / "fcn32.safetensors")
     with pytest.warns(UserWarning, match="missing fuse_16/score/kernel"):
         fine = pretrained.load(zoo.fcn16(3, **lite), file, strict=False)
     image = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3)).astype("uint8")
@@ -183,16 +183,37 @@ def test_keras_weight_files_work_too(unet, tmp_path):
         zoo.load(path)
 
 
-def test_a_whole_keras_model_is_named(tmp_path):
+def test_a_whole_keras_model_of_anybody_loads(tmp_path):
     image = keras.Input((4, 4, 3))
     keras.Model(image, keras.layers.ReLU()(image)).save(tmp_path / "m.keras")
-    with pytest.raises(ValueError, match=r"m\.keras is a whole Keras model: read it with keras\.saving\.load_model$"):
-        zoo.load(tmp_path / "m.keras")
+    assert zoo.load(tmp_path / "m.keras").classes == ()
+    with pytest.raises(ValueError, match=r"m\.keras is a whole Keras model, whose number of classes is fixed"):
+        zoo.load(tmp_path / "m.keras", num_classes=5)
+    with pytest.raises(ValueError, match=r"'functional.*' was not built by kseg.zoo, .* decorate the function that"):
+        pretrained.save(zoo.load(tmp_path / "m.keras"), tmp_path / "m.safetensors")
+
+
+def test_a_run_folder_stands_for_its_best_weights_and_its_state_does_not(unet, file, tmp_path):
+    (tmp_path / "best.safetensors").write_bytes(file.read_bytes())
+    np.testing.assert_array_equal(zoo.load(tmp_path).get_weights()[0], unet.get_weights()[0])
+    safetensors.numpy.save_file({"model/0": np.zeros(1)}, tmp_path / "checkpoint.safetensors", {"progress": "{}"})
+    told = r"checkpoint\.safetensors is the state of a training: its weights are in .*best\.safetensors"
+    with pytest.raises(ValueError, match=told):
+        zoo.load(tmp_path / "checkpoint.safetensors")
+
+
+def test_files_follow_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        pretrained.atomic_write(tmp_path / "m.bin", [b"12", b"3"])
+    finally:
+        os.umask(before)
+    assert (tmp_path / "m.bin").read_bytes() == b"123"
+    assert os.name != "posix" or (tmp_path / "m.bin").stat().st_mode & 0o777 == 0o640
 
 
 def test_half_precision_halves_the_file(unet, file, tmp_path):
-    arguments = {"num_classes": 3, **SMALL}
-    half = pretrained.save(unet, tmp_path / "half.safetensors", builder="unet", arguments=arguments, dtype="float16")
+    half = pretrained.save(unet, tmp_path / "half.safetensors", dtype="float16")
     assert half.stat().st_size < 0.55 * file.stat().st_size
     assert zoo.load(half).weights[0].dtype == "float32"
 

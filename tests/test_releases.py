@@ -1,6 +1,5 @@
 """Every released weight: the table, its folder in zoo/, and the weights themselves say the same."""
 
-import inspect
 import json
 import os
 import pathlib
@@ -134,4 +133,4 @@ if MEASURED:  # where no images are at hand there is no such test
 
 
 def _has(release, parameter):
-    return parameter in inspect.signature(zoo.BUILDERS[release.builder]).parameters
+    return parameter in zoo.BUILDERS[release.builder].defaults

@@ -64,11 +64,12 @@ def evaluate(
 
         model = zoo.load(weights)
         dataset = open_dataset(data, split, model, ignore=ignore, data_root=data_root)
+        scored: Any = model
         if tta or crf or tile is not None:
             if tile is None:
                 tile = inference.tile_for(dataset)
-            model = inference.Predictor(model, **options(tta, crf, tile))
-        _show(training.evaluate(model, dataset, batch_size=batch_size, reporter=Reporter()))
+            scored = inference.Predictor(model, **options(tta, crf, tile))
+        _show(training.evaluate(scored, dataset, batch_size=batch_size, reporter=Reporter()))
 
 
 def _show(scores: dict[str, Any]) -> None:

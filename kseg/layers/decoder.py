@@ -128,6 +128,7 @@ class SegmentationHead(keras.layers.Layer):
         activation: None for logits, "softmax" or "sigmoid" for probabilities.
         aligned_factor: None resizes to `like`. A number upsamples by this factor with aligned corners, then crops to
             `like`, as segmentation-models-pytorch does, which suits encoders that round sizes up.
+        kernel_initializer: Initializer of the kernel.
 
     Call arguments:
         x: Features, `(N, H, W, C)`.
@@ -153,6 +154,7 @@ class SegmentationHead(keras.layers.Layer):
         kernel_size: int = 1,
         activation: str | None = None,
         aligned_factor: int | None = None,
+        kernel_initializer: Any = "glorot_uniform",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -161,8 +163,15 @@ class SegmentationHead(keras.layers.Layer):
         self.kernel_size = kernel_size
         self.activation = activation
         self.aligned_factor = aligned_factor
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.conv = keras.layers.Conv2D(
-            num_classes, kernel_size, padding="same", data_format="channels_last", dtype="float32", name="conv"
+            num_classes,
+            kernel_size,
+            padding="same",
+            kernel_initializer=self.kernel_initializer,
+            data_format="channels_last",
+            dtype="float32",
+            name="conv",
         )
         self.resize = Resize(
             factor=aligned_factor, align_corners=aligned_factor is not None, dtype="float32", name="resize"
@@ -210,4 +219,5 @@ class SegmentationHead(keras.layers.Layer):
             "kernel_size": self.kernel_size,
             "activation": self.activation,
             "aligned_factor": self.aligned_factor,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

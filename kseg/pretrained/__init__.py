@@ -1,9 +1,9 @@
-"""Weights on disk: self-describing files, the table of those released, and where to find them."""
+"""Weights on disk: files that describe themselves, the table of released weights, and where to find them."""
 
+from kseg.pretrained.choice import described, differences, meant
 from kseg.pretrained.file import HEADER, atomic_write, describe, save, weight_keys
-from kseg.pretrained.loading import load, resolve
-from kseg.pretrained.model import SegmentationModel
-from kseg.pretrained.options import builder
+from kseg.pretrained.loading import load
+from kseg.pretrained.model import SegmentationModel, description_of
 from kseg.pretrained.release import RELEASES, Release
 from kseg.pretrained.source import fetch, find, locate, places, release_of
 
@@ -13,15 +13,17 @@ __all__ = [
     "Release",
     "SegmentationModel",
     "atomic_write",
-    "builder",
     "describe",
+    "described",
+    "description_of",
+    "differences",
     "fetch",
     "find",
     "load",
     "locate",
+    "meant",
     "places",
     "release_of",
-    "resolve",
     "save",
     "weight_keys",
 ]

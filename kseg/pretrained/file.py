@@ -155,6 +155,9 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
     """
     with opened(path) as file:
         header = file.metadata() or {}
+    if HEADER not in header and "progress" in header:
+        best = pathlib.Path(path).with_name("best.safetensors")
+        raise ValueError(f"{path} is the state of a training: its weights are in {best}")
     if HEADER not in header:
         raise ValueError(f"{path} does not say which model it belongs to: it was not written by kseg")
     return json.loads(header[HEADER])

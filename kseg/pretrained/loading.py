@@ -1,4 +1,4 @@
-"""From a weight file into a model: what a builder has to know of it, and its tensors."""
+"""Fills a model from a weight file."""
 
 import contextlib
 import json
@@ -12,46 +12,9 @@ import keras
 import numpy as np
 
 from kseg.pretrained import source
-from kseg.pretrained.file import HEADER, describe, opened, weight_keys
-
-
-def resolve(
-    weights: str | os.PathLike | None, num_classes: int | None, encoder_weights: str | None
-) -> tuple[int, str | None]:
-    """What a builder builds: the class count, from the weight file if not given, and the encoder weights still needed.
-
-    Args:
-        weights: A weight file, an address or a name, as in `source.locate`; or None. A name downloads nothing here.
-        num_classes: As handed to the builder.
-        encoder_weights: As handed to the builder.
-
-    Returns:
-        The class count, and the encoder's weights: None where `weights` brings them.
-
-    Raises:
-        ValueError: Neither a class count nor a weight file that knows it, the two contradict each other, or weights of
-            that name are unknown.
-    """
-    if weights is None:
-        if num_classes is None:
-            raise ValueError("num_classes is missing: say how many classes, or name the weights that know it")
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be 1 (binary) or more, got {num_classes}")
-        return num_classes, encoder_weights
-    if os.fspath(weights).endswith(".weights.h5"):
-        if num_classes is None:
-            raise ValueError(f"num_classes is missing: {weights} does not say how many classes it has")
-        return num_classes, None
-    released = source.named(weights)
-    arguments = released[0].arguments if released else describe(source.locate(weights))["arguments"]
-    if (known := arguments.get("num_classes", num_classes)) is None:
-        raise ValueError(f"num_classes is missing: {weights} does not say how many classes it has")
-    if num_classes not in (None, known):
-        raise ValueError(
-            f"num_classes={num_classes}, but {weights} was trained with {known}: leave num_classes out; "
-            "kseg.zoo.load can change it"
-        )
-    return known, None
+from kseg.pretrained.choice import meant
+from kseg.pretrained.file import HEADER, opened, weight_keys
+from kseg.pretrained.model import description_of
 
 
 def load(
@@ -61,25 +24,26 @@ def load(
     strict: bool = True,
     head: str = "load",
 ) -> keras.Model:
-    """Fills a model from a weight file; every variable, none left over.
+    """Fills all variables of a model from a weight file.
 
     Args:
         model: The model that the file belongs to.
         weights: A `.safetensors` file by `save`, its address, the name of released weights or of the data set that they
             were trained on, Keras's `.weights.h5`, arrays under the keys of `weight_keys`, or None to leave the model
             as it is.
-        strict: False loads what fits and reports the rest in a warning: how a finer FCN starts from a coarser one.
-        head: `"load"`, or `"skip"` to leave the layers that know the class count as they are, for other classes; a
-            warning names them.
+        strict: False loads the tensors that fit and lists the others in a warning. A finer FCN can thus start from a
+            coarser one.
+        head: `"load"`, or `"skip"` to leave out the layers whose shape depends on the number of classes; a warning
+            lists them.
 
     Returns:
         The same model.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        OSError: The download failed.
-        ValueError: A tensor is missing, left over or of another shape; nothing has been assigned then. Or `head` is
-            neither word.
+        FileNotFoundError: If there is no such file.
+        OSError: If the download failed.
+        ValueError: If a tensor is missing, left over or of another shape (the model is unchanged then), or if `head` is
+            invalid.
     """
     if head not in ("load", "skip"):
         raise ValueError(f'head must be "load" or "skip", got {head!r}')
@@ -90,9 +54,12 @@ def load(
             raise ValueError(f"{weights} can only be loaded whole: strict and head are for .safetensors files")
         model.load_weights(weights)
         return model
-    name = "the checkpoint" if isinstance(weights, Mapping) else os.fspath(weights)
+    name = "the checkpoint"
     if not isinstance(weights, Mapping):
-        weights = source.locate(weights, model, whole=strict and head == "load")
+        described = description_of(model)
+        weights = meant(weights, described["builder"], given=described["arguments"])
+        name = os.fspath(weights)
+        weights = source.locate(weights)
     variables = weight_keys(model)
     fresh = _head_keys(model) if head == "skip" else {}
     with _tensors(weights) as (shapes, tensor):
@@ -129,7 +96,7 @@ def _first(items: list[str], count: int) -> str:
 
 
 def _head_keys(model: keras.Model) -> dict[str, str]:
-    """The keys of the tensors whose shape depends on the class count, each with the name of what holds it."""
+    """The keys of the tensors whose shape depends on the number of classes, each with the path of its layer."""
     return {
         variable.path: variable.path.rpartition("/")[0]
         for layer in model.layers
@@ -141,7 +108,7 @@ def _head_keys(model: keras.Model) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _tensors(weights: str | os.PathLike | Mapping[str, np.ndarray]) -> Iterator[tuple[dict[str, tuple], Any]]:
-    """The shape of every tensor, and what fetches one: a file is never wholly in memory."""
+    """The shape of every tensor, and a function that reads one: the file is never completely in memory."""
     if isinstance(weights, Mapping):
         yield {key: tuple(array.shape) for key, array in weights.items()}, weights.__getitem__
         return

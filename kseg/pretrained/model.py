@@ -45,7 +45,7 @@ class SegmentationModel(keras.Model):
 
     def _describe(self, description: Mapping[str, Any]) -> None:
         self.builder = description["builder"]
-        self.arguments = dict(description["arguments"])
+        self.arguments = {name: as_json(value) for name, value in description["arguments"].items()}
         self.classes = tuple(description["classes"])
         self.palette = colors(description["palette"])
 

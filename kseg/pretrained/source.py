@@ -7,8 +7,6 @@ import pathlib
 import re
 import urllib.parse
 
-import keras
-
 from kseg import download
 from kseg.pretrained.file import describe
 from kseg.pretrained.release import RELEASES, Release
@@ -119,31 +117,22 @@ def _unknown(name: str, known: list[str]) -> str:
     return f"no weights are called {name!r}: did you mean {' or '.join(near)}?"
 
 
-def locate(weights: str | os.PathLike, model: keras.Model | None = None, *, whole: bool = True) -> str | os.PathLike:
-    """Returns the file of weights, downloaded if it has to be.
+def locate(weights: str | os.PathLike) -> str | os.PathLike:
+    """Returns the file of weights, downloaded if necessary.
 
     Args:
-        weights: A file, which is returned as it is; an address; the name of released weights; or, with `model`, the
-            name of the data set that they were trained on.
-        model: The model to be filled: its builder and its parameters choose among the weights of a data set.
-        whole: Whether every parameter is to be filled; False lets the only weights of the builder be chosen where
-            another class count changes the parameters.
+        weights: A file, which is returned unchanged; an address; or the full name of released weights.
 
     Returns:
-        The file's path.
+        The path of the file.
 
     Raises:
-        ValueError: No such weights, or several.
-        OSError: They are not on this machine and cannot be downloaded; the message says what to put where.
+        ValueError: If no weights have that name.
+        OSError: If they are not on this machine and cannot be downloaded; the message says which file to put where.
     """
     if isinstance(weights, str) and "://" in weights:
         return _fetch_address(address(weights))
-    releases = named(weights)
-    if not releases:
-        return weights
-    if model is None:
-        return fetch(release_of(os.fspath(weights)))
-    return fetch(releases[0] if weights in RELEASES else _fitting(os.fspath(weights), releases, model, whole))
+    return fetch(release_of(os.fspath(weights))) if named(weights) else weights
 
 
 def _fetch_address(url: str) -> pathlib.Path:
@@ -157,20 +146,6 @@ def _fetch_address(url: str) -> pathlib.Path:
         path.unlink(missing_ok=True)  # another process may have removed it
         raise ValueError(f"{url} is no weight file of kseg, nothing was kept: {error}") from None
     return path
-
-
-def _fitting(dataset: str, releases: list[Release], model: keras.Model, whole: bool) -> Release:
-    """The one among the weights of a data set that a model can hold; the plain name comes before longer ones."""
-    parameters = model.count_params()
-    fit = [one for one in releases if one.builder == model.name and (not whole or one.parameters == parameters)]
-    fit = plainest(fit)
-    if len(fit) != 1:
-        names = ", ".join(release.name for release in releases)
-        raise ValueError(
-            f"{len(fit) or 'no'} released weights of {dataset!r} fit this {model.name!r} of {parameters:,} parameters: "
-            f"there are {names}, and kseg.zoo.load(name) builds the model that they are for"
-        )
-    return fit[0]
 
 
 def plainest(releases: list[Release]) -> list[Release]:

@@ -1,6 +1,5 @@
 """From a recipe to a model, its loss and its optimizer; contradictions are errors before the first step."""
 
-import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -31,20 +30,19 @@ def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
     section = recipe.model
     if section.builder not in zoo.BUILDERS:
         raise ValueError(f"[model] unknown builder {section.builder!r}{near(section.builder, zoo.BUILDERS)}")
-    refuse_unknown(
-        "[model] options", section.options, zoo.BUILDERS[section.builder], without=("encoder", "encoder_weights")
-    )
+    builder = zoo.BUILDERS[section.builder]
+    options = {name: value for name, value in section.options.items() if name != "crf"}  # an option of zoo.build
+    refuse_unknown("[model] options", options, builder, without=("encoder", "encoder_weights"))
     given = section.options.get("num_classes", train.num_classes)
     if given != train.num_classes:
         raise ValueError(f"[model] num_classes = {given}, but {train.name} has {train.num_classes}: leave it out")
-    parameters = inspect.signature(zoo.BUILDERS[section.builder]).parameters
-    if "padding" in parameters and section.options.get("padding", parameters["padding"].default) != "same":
+    if {"padding": "same", **builder.defaults, **section.options}["padding"] != "same":
         raise ValueError(f'[model] recipes need a label for every pixel: give {section.builder} padding = "same"')
     channels = np.asarray(train[0][0]).shape[-1]
-    shape = {} if channels == parameters["input_shape"].default[-1] else {"input_shape": [None, None, channels]}
-    if "encoder" not in parameters and "encoder" in section.model_fields_set:
+    shape = {} if channels == builder.defaults["input_shape"][-1] else {"input_shape": [None, None, channels]}
+    if "encoder" not in builder.defaults and "encoder" in section.model_fields_set:
         raise ValueError(f"[model] encoder: {section.builder} has its own: leave it out")
-    encoder = {"encoder": section.encoder} if "encoder" in parameters else {}
+    encoder = {"encoder": section.encoder} if "encoder" in builder.defaults else {}
     return {"num_classes": train.num_classes, **encoder, **shape, **section.options}
 
 
@@ -65,7 +63,7 @@ def model(recipe: Recipe, built_with: Mapping[str, Any], *, resumes: bool = Fals
     """
     weights = None if recipe.model.encoder_weights == "none" else recipe.model.encoder_weights
     options = dict(built_with)
-    if "encoder_weights" in inspect.signature(zoo.BUILDERS[recipe.model.builder]).parameters:
+    if "encoder_weights" in zoo.BUILDERS[recipe.model.builder].defaults:
         options = {"encoder_weights": weights, **options}
     built = zoo.build(recipe.model.builder, **options)
     if isinstance(built.output, dict):

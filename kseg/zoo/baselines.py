@@ -1,4 +1,4 @@
-"""What came before encoder and decoder: classifying pixel by pixel, and convolving at full resolution."""
+"""Baselines without an encoder and a decoder: classification of patches, and convolution at full resolution."""
 
 import os
 from collections.abc import Sequence
@@ -6,16 +6,15 @@ from typing import Any
 
 import keras
 
-from kseg import pretrained
 from kseg.encoders.atrous import AtrousPooling2D
 from kseg.encoders.channels import IMAGENET
 from kseg.layers import ConvNormAct, SegmentationHead
-from kseg.zoo.refinement import refined
+from kseg.zoo._builder import builder
 
 
-@pretrained.builder
+@builder
 def patch_classifier(
-    num_classes: int | None = None,
+    num_classes: int,
     *,
     patch_size: int = 33,
     filters: Sequence[int] = (32, 64),
@@ -23,25 +22,22 @@ def patch_classifier(
     weights: str | os.PathLike | None = None,
     channels: int = 3,
 ) -> keras.Model:
-    """Builds a small classifier of a patch's centre pixel: twice convolve and pool a level, then two dense layers.
+    """Builds a small classifier of the center pixel of a patch.
 
-    No segmentation model by itself, therefore not in `BUILDERS`: `convolutionalize` makes one of it. Keep it with
-    `model.save`.
+    Each level has two convolutions and a pooling; two dense layers follow. The model is not in `BUILDERS`;
+    `convolutionalize` turns it into a segmentation model. Save it with `model.save`.
 
     Args:
-        num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
-        patch_size: Side of the patch, pixels, odd.
-        filters: Channels of the levels.
-        units: Width of the hidden dense layer.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
-            left out are those that they were trained with.
-        channels: Of the image.
+        patch_size: Height and width of the patch in pixels, odd.
+        filters: Number of channels of the levels.
+        units: Number of units of the hidden dense layer.
+        channels: Number of channels of the image.
 
     Returns:
         A model from patches `(N, patch_size, patch_size, C)`, 0 to 255, to logits `(N, num_classes)`.
 
     Raises:
-        ValueError: The patch is even, or too small for the levels.
+        ValueError: If `patch_size` is even or too small for the levels.
 
     Reference:
         Ciresan, Giusti, Gambardella, Schmidhuber: Deep Neural Networks Segment Neuronal Membranes in Electron
@@ -51,9 +47,8 @@ def patch_classifier(
         >>> patch_classifier(5).output_shape
         (None, 5)
     """
-    num_classes, _ = pretrained.resolve(weights, num_classes, None)
     if patch_size % 2 == 0:
-        raise ValueError(f"patch_size must be odd to have a centre, got {patch_size}")
+        raise ValueError(f"patch_size must be odd to have a center, got {patch_size}")
     image = keras.Input((patch_size, patch_size, channels), name="image")
     x = IMAGENET.layer(channels)(image)
     for level, width in enumerate(filters, start=1):
@@ -67,29 +62,29 @@ def patch_classifier(
     x = keras.layers.Flatten(name="flatten")(x)
     x = keras.layers.Dense(units, activation="relu", kernel_initializer="he_normal", name="hidden")(x)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
-    return pretrained.load(keras.Model(image, logits, name="patch_classifier"), weights)
+    return keras.Model(image, logits, name="patch_classifier")
 
 
 def convolutionalize(model: keras.Model, *, padding: str = "valid") -> keras.Model:
-    """Turns a classifier of patches into a net that classifies every patch of an image at once.
+    """Turns a classifier of patches into a model that classifies every patch of an image at once.
 
-    A stride becomes the dilation of all that follows, and the dense layer on the flattened feature a convolution of its
-    size: the output is exactly what sliding the patch over the image gives, window by window.
+    Strides become dilation of the layers after them, and the dense layer on the flattened feature becomes a convolution
+    of the size of that feature. The output equals the outputs of the classifier on a sliding window.
 
     Args:
         model: A chain of convolutions without padding, 2x2 pooling, Flatten, Dense, activations and dropout, e.g.
             `patch_classifier`. Its weights are copied.
-        padding: `"valid"`, or `"same"` to surround the image with black, so that every pixel is some patch's centre.
+        padding: `"valid"`, or `"same"` to pad the image with zeros, so that every pixel is the center of a patch.
 
     Returns:
-        A model from images `(N, H, W, C)` to `(N, H - P + 1, W - P + 1, num_classes)` for patches of side P, or to the
-        image's size.
+        A model from images `(N, H, W, C)` to `(N, H - P + 1, W - P + 1, num_classes)` for patches of P x P pixels, or
+        to `(N, H, W, num_classes)` with `padding="same"`.
 
     Raises:
-        ValueError: A layer that has no dense form, by its name.
+        ValueError: If a layer cannot be converted; the message names it.
 
     Reference:
-        Sermanet et al.: OverFeat, 2013, https://arxiv.org/abs/1312.6229; the dilation: Giusti et al.: Fast Image
+        Sermanet et al.: OverFeat, 2013, https://arxiv.org/abs/1312.6229. For the dilation: Giusti et al.: Fast Image
         Scanning with Deep Max-Pooling Convolutional Neural Networks, 2013, https://arxiv.org/abs/1302.1700
 
     Example:
@@ -101,10 +96,10 @@ def convolutionalize(model: keras.Model, *, padding: str = "valid") -> keras.Mod
     _, *side, channels = model.input_shape
     image = keras.Input((None, None, channels), name="image")
     x, rate = image, 1
-    seen: tuple[int, ...] = (1, 1)  # how many pixels of the image an output pixel sees
+    seen: tuple[int, ...] = (1, 1)  # the receptive field of an output pixel
     if padding == "same":
         x = keras.layers.ZeroPadding2D([(n // 2, n - 1 - n // 2) for n in side], name="surround")(x)
-    flat: tuple[int, ...] = ()  # the feature that was flattened and meets the next dense layer
+    flat: tuple[int, ...] = ()  # shape of the flattened feature that the next dense layer takes
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):  # a Sequential lists none
             continue
@@ -123,7 +118,7 @@ def convolutionalize(model: keras.Model, *, padding: str = "valid") -> keras.Mod
             flat = (1, 1)
         rate *= getattr(layer, "strides", (1, 1))[0]
     margin = [(0, patch - pixels) for patch, pixels in zip(side, seen, strict=True)]
-    if any(after for _, after in margin):  # pixels of the patch that rounding down left unseen
+    if any(after for _, after in margin):  # pixels of the patch that no output uses, because sizes were rounded down
         x = keras.layers.Cropping2D(margin, name="crop", dtype=x.dtype)(x)
     dense = keras.Model(image, x, name=f"{model.name}_convolutional")
     for layer in model.layers:
@@ -163,43 +158,29 @@ def _dense_form(layer: keras.layers.Layer, rate: int, flat: tuple[int, ...]) -> 
     ):
         return layer.__class__.from_config(config)
     raise ValueError(
-        f"{layer.name!r} ({layer.__class__.__name__}) has no dense form: a chain of unpadded Conv2D, square "
-        "strides, 2x2 pooling, Flatten, Dense, BatchNormalization, Activation, ReLU and Dropout has"
+        f"{layer.name!r} ({layer.__class__.__name__}) cannot be converted: the layers must be Conv2D without "
+        "padding and with square strides, 2x2 pooling, Flatten, Dense, BatchNormalization, Activation, ReLU or Dropout"
     )
 
 
-@pretrained.builder
+@builder
 def full_resolution(
-    num_classes: int | None = None,
+    num_classes: int,
     *,
     filters: Sequence[int] = (64, 64, 64, 64, 64, 64),
     activation: str | None = None,
-    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
-    """Builds a plain stack of 3x3 convolutions that never shrinks the image: what encoders save shows against it.
+    """Builds a stack of 3x3 convolutions at full resolution, as a baseline for the cost of models with an encoder.
 
     Args:
-        num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
-        filters: Channels of the convolutions; each adds 2 pixels to the receptive field.
-        activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
-            left out are those that they were trained with.
-        input_shape: Height, width and channels of the image; None where it varies.
-
-    Returns:
-        A model from images `(N, H, W, C)`, 0 to 255, to float32 logits `(N, H, W, num_classes)`.
-
-    Raises:
-        ValueError: A `num_classes` that contradicts `weights`.
+        filters: Number of channels of the convolutions; each adds 2 pixels to the receptive field.
 
     Example:
         >>> full_resolution(3, filters=(8, 8), input_shape=(33, 40, 3)).output_shape
         (None, 33, 40, 3)
     """
-    num_classes, _ = pretrained.resolve(weights, num_classes, None)
     pixels = keras.Input(input_shape, name="image")
     x = IMAGENET.layer(pixels.shape[-1])(pixels)
     for index, width in enumerate(filters, start=1):
@@ -207,4 +188,4 @@ def full_resolution(
     image = keras.Input(input_shape, name="image")
     feature = keras.Model(pixels, x, name="encoder")(image)
     logits = SegmentationHead(num_classes, activation=activation, name="head")(feature)
-    return pretrained.load(refined(keras.Model(image, logits, name="full_resolution"), crf), weights)
+    return keras.Model(image, logits, name="full_resolution")

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 
 import keras
 
-from kseg import encoders, pretrained
+from kseg import encoders
 from kseg.layers import ASPP, ConvNormAct, CropLike, Resize, SegmentationHead
+from kseg.zoo._builder import builder
 from kseg.zoo.fcn import auxiliary_head
-from kseg.zoo.refinement import refined
 
 
-@pretrained.builder
+@builder
 def deeplabv3(
-    num_classes: int | None = None,
+    num_classes: int,
     *,
     encoder: encoders.EncoderLike = "efficientnet_lite0",
     encoder_weights: str | None = "imagenet",
@@ -26,43 +26,31 @@ def deeplabv3(
     auxiliary: bool = False,
     align_corners: bool = False,
     activation: str | None = None,
-    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
     """Builds DeepLabV3: atrous spatial pyramid pooling with image pooling on a dilated encoder.
 
-    V3 concatenates the pyramid's branches (V2 sums scores). The logits are upsampled bilinearly, not the labels shrunk.
-    torchvision's is `encoder="resnet50", output_stride=8, dropout=0.5, extra_conv=True`.
+    V3 concatenates the branches of the pyramid (V2 sums scores). The logits are upsampled bilinearly to the size of the
+    image. torchvision's model is `encoder="resnet50", output_stride=8, dropout=0.5, extra_conv=True`.
 
     Args:
-        num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
-        encoder: A name in `kseg.encoders.ENCODERS`, a `keras.Model`, or a function `image -> {stride: feature}`.
-        encoder_weights: `"imagenet"`, a file, or None for random ones. Not read when `weights` is given.
-        output_stride: 8 or 16: the stride at which the encoder's features end, by dilation instead of striding.
-        rates: Dilation rates of the pyramid; None for the paper's (6, 12, 18) at stride 16, doubled at stride 8.
-        multi_grid: Factors on the dilation of the encoder's last spatial convolutions, which are one a block from
-            ResNet-50 on: the paper's (1, 2, 4) gives its last blocks the rates 2, 4, 8 at stride 16. None leaves them
-            alike, as torchvision does.
-        filters: Channels of every branch.
-        dropout: Dropped share of the pyramid's output.
+        output_stride: 8 or 16: the stride of the encoder's last features; later strides become dilation.
+        rates: Dilation rates of the pyramid; None for (6, 12, 18) at stride 16, as in the paper, and twice that at
+            stride 8.
+        multi_grid: Factors for the dilation rates of the encoder's last spatial convolutions. ResNets from ResNet-50 on
+            have one per block: (1, 2, 4), as in the paper, gives the last blocks the rates 2, 4, 8 at stride 16. None
+            gives all the same rate, as in torchvision.
+        filters: Number of channels of every branch.
+        dropout: Fraction of the pyramid's output to drop.
         extra_conv: Whether a 3x3 convolution follows the pyramid, as in torchvision.
-        auxiliary: Whether a light head on the last stage but one gives logits too, for a loss of weight 0.4 or so.
-        align_corners: Whether the logits are enlarged as segmentation-models-pytorch does, for encoders that round
-            sizes up (`floor_from` of `kseg.encoders.ENCODERS` tells which do not).
-        activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
-            left out are those that they were trained with.
-        input_shape: Height, width and channels of the image; None where it varies.
+        auxiliary: Whether to add a second head on the last stage but one, for a loss with a weight of about 0.4.
+        align_corners: Whether to upsample the logits as segmentation-models-pytorch does, for encoders that round sizes
+            up (those without `floor_from` in `kseg.encoders.ENCODERS`).
 
     Returns:
         A model from images `(N, H, W, C)`, 0 to 255, to float32 logits `(N, H, W, num_classes)`; with `auxiliary` to
         `{"logits": ..., "auxiliary": ...}`.
-
-    Raises:
-        ValueError: An unknown encoder, an output stride that it cannot give, or a `num_classes` that contradicts
-            `weights`.
 
     Reference:
         Chen, Papandreou, Schroff, Adam: Rethinking Atrous Convolution for Semantic Image Segmentation, 2017,
@@ -73,24 +61,22 @@ def deeplabv3(
         >>> model.output_shape
         (None, 320, 321, 3)
     """
-    num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
     image = keras.Input(input_shape, name="image")
     features = _dilated(image, encoder, encoder_weights, output_stride, multi_grid, auxiliary)
     x = ASPP(filters, _rates(rates, output_stride), dropout=dropout, name="aspp")(features[output_stride])
     if extra_conv:
         x = ConvNormAct(filters, name="refine")(x)
     factor = output_stride if align_corners else None
-    logits = SegmentationHead(num_classes, activation=activation, aligned_factor=factor, name="head")(x, like=image)
-    outputs = logits
+    outputs = SegmentationHead(num_classes, activation=activation, aligned_factor=factor, name="head")(x, like=image)
     if auxiliary:
         extra = auxiliary_head(features.penultimate, num_classes, activation, like=image)
-        outputs = {"logits": logits, "auxiliary": extra}
-    return pretrained.load(refined(keras.Model(image, outputs, name="deeplabv3"), crf), weights)
+        outputs = {"logits": outputs, "auxiliary": extra}
+    return keras.Model(image, outputs, name="deeplabv3")
 
 
-@pretrained.builder
+@builder
 def deeplabv3plus(
-    num_classes: int | None = None,
+    num_classes: int,
     *,
     encoder: encoders.EncoderLike = "efficientnet_lite0",
     encoder_weights: str | None = "imagenet",
@@ -105,40 +91,25 @@ def deeplabv3plus(
     dropout: float = 0.1,
     align_corners: bool = False,
     activation: str | None = None,
-    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
-    """Builds DeepLabV3+: V3's pyramid, enlarged to stride 4 and refined with the encoder's features there.
+    """Builds DeepLabV3+: the pyramid of DeepLabV3, upsampled to stride 4 and refined with the encoder's features there.
 
-    That of segmentation-models-pytorch is `separable=True, extra_conv=True, decoder_convs=1, dropout=0.5,
+    The model of segmentation-models-pytorch is `separable=True, extra_conv=True, decoder_convs=1, dropout=0.5,
     rates=(12, 24, 36), align_corners=True`.
 
     Args:
-        num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
-        encoder: A name in `kseg.encoders.ENCODERS`, a `keras.Model`, or a function `image -> {stride: feature}`.
-        encoder_weights: `"imagenet"`, a file, or None for random ones. Not read when `weights` is given.
-        output_stride: 8 or 16: the stride at which the encoder's features end, by dilation instead of striding.
-        rates: Dilation rates of the pyramid; None for (6, 12, 18) at stride 16, doubled at stride 8.
-        multi_grid: Factors on the dilation of the encoder's last spatial convolutions; see `deeplabv3`.
-        filters: Channels of every branch and of the decoder.
-        low_level_filters: Channels to which the features of stride 4 are reduced.
-        decoder_convs: 3x3 convolutions after the concatenation.
-        separable: Whether the 3x3 convolutions of pyramid and decoder are depthwise ones followed by 1x1.
+        output_stride: 8 or 16: the stride of the encoder's last features; later strides become dilation.
+        rates: Dilation rates of the pyramid; None for (6, 12, 18) at stride 16 and twice that at stride 8.
+        multi_grid: Factors for the dilation rates of the encoder's last spatial convolutions; see `deeplabv3`.
+        filters: Number of channels of every branch and of the decoder.
+        low_level_filters: Number of channels to which the features at stride 4 are reduced.
+        decoder_convs: Number of 3x3 convolutions after the concatenation.
+        separable: Whether the 3x3 convolutions of pyramid and decoder are depthwise separable.
         extra_conv: Whether a 3x3 convolution follows the pyramid.
-        dropout: Dropped share of the pyramid's output.
-        align_corners: Whether features and logits are enlarged as segmentation-models-pytorch does; see `deeplabv3`.
-        activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
-            left out are those that they were trained with.
-        input_shape: Height, width and channels of the image; None where it varies.
-
-    Returns:
-        A model from images `(N, H, W, C)`, 0 to 255, to float32 logits `(N, H, W, num_classes)`.
-
-    Raises:
-        ValueError: As `deeplabv3`.
+        dropout: Fraction of the pyramid's output to drop.
+        align_corners: Whether to upsample features and logits as segmentation-models-pytorch does; see `deeplabv3`.
 
     Reference:
         Chen, Zhu, Papandreou, Schroff, Adam: Encoder-Decoder with Atrous Separable Convolution for Semantic Image
@@ -149,9 +120,8 @@ def deeplabv3plus(
         >>> model.output_shape
         (None, 320, 321, 3)
     """
-    num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
     image = keras.Input(input_shape, name="image")
-    features = _dilated(image, encoder, encoder_weights, output_stride, multi_grid, False)
+    features = _dilated(image, encoder, encoder_weights, output_stride, multi_grid)
     aspp = ASPP(filters, _rates(rates, output_stride), separable=separable, dropout=dropout, name="aspp")
     x = aspp(features[output_stride])
     if extra_conv:
@@ -167,17 +137,24 @@ def deeplabv3plus(
         x = ConvNormAct(filters, separable=separable, name=f"decoder_{index}")(x)
     factor = 4 if align_corners else None
     logits = SegmentationHead(num_classes, activation=activation, aligned_factor=factor, name="head")(x, like=image)
-    return pretrained.load(refined(keras.Model(image, logits, name="deeplabv3plus"), crf), weights)
+    return keras.Model(image, logits, name="deeplabv3plus")
 
 
 def _rates(rates: Sequence[int] | None, output_stride: int) -> Sequence[int]:
     return rates or [rate * 16 // output_stride for rate in (6, 12, 18)]
 
 
-def _dilated(image, encoder, encoder_weights, output_stride, multi_grid, penultimate) -> encoders.Features:
+def _dilated(
+    image: keras.KerasTensor,
+    encoder: encoders.EncoderLike,
+    encoder_weights: str | None,
+    output_stride: int,
+    multi_grid: Sequence[int] | None,
+    penultimate: bool = False,
+) -> encoders.Features:
     if output_stride not in (8, 16):
         raise ValueError(f"output_stride must be 8 or 16, got {output_stride}")
-    features = encoders.extract(
+    return encoders.extract(
         image,
         encoder,
         weights=encoder_weights,
@@ -185,4 +162,3 @@ def _dilated(image, encoder, encoder_weights, output_stride, multi_grid, penulti
         multi_grid=multi_grid,
         penultimate=penultimate,
     )
-    return features

@@ -5,46 +5,33 @@ from collections.abc import Sequence
 
 import keras
 
-from kseg import encoders, pretrained
+from kseg import encoders
 from kseg.layers import AtrousScoreSum, Resize, ScoreUpsampling
-from kseg.zoo.refinement import refined
+from kseg.zoo._builder import builder
 
 LARGE = (6, 12, 18, 24)
 SMALL = (2, 4, 8, 12)
 
 
-@pretrained.builder
+@builder
 def deeplabv1(
-    num_classes: int | None = None,
+    num_classes: int,
     *,
     encoder: encoders.EncoderLike = "vgg16",
     encoder_weights: str | None = "imagenet",
     rate: int = 12,
     dropout: float = 0.5,
     activation: str | None = None,
-    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
-    """Builds DeepLab V1's LargeFOV: VGG16 at output stride 8, then fc6 as a 3x3 convolution of a large rate.
+    """Builds DeepLab V1, LargeFOV: VGG16 at output stride 8, then fc6 as a 3x3 convolution with a large rate.
+
+    With ImageNet weights, fc6 and fc7 on VGG start from the decimated classifier, see `kseg.encoders.Classifier`.
 
     Args:
-        num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
-        encoder: A name in `kseg.encoders.ENCODERS`, a `keras.Model`, or a function `image -> {stride: feature}`.
-        encoder_weights: `"imagenet"`, a file, or None for random ones. Not read when `weights` is given.
-        rate: Dilation of fc6.
-        dropout: Dropped share after fc6 and fc7.
-        activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
-            left out are those that they were trained with.
-        input_shape: Height, width and channels of the image; None where it varies.
-
-    Returns:
-        A model from images `(N, H, W, C)`, 0 to 255, to float32 logits `(N, H, W, num_classes)`.
-
-    Raises:
-        ValueError: An unknown encoder, or a `num_classes` that contradicts `weights`.
+        rate: Dilation rate of fc6.
+        dropout: Fraction of features to drop after fc6 and fc7.
 
     Reference:
         Chen, Papandreou, Kokkinos, Murphy, Yuille: Semantic Image Segmentation with Deep Convolutional Nets and Fully
@@ -54,17 +41,18 @@ def deeplabv1(
         >>> deeplabv1(3, encoder="efficientnet_lite0", encoder_weights=None).output_shape
         (None, None, None, 3)
     """
-    num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
     image = keras.Input(input_shape, name="image")
-    feature = _feature(image, encoder, encoder_weights)
-    scores = AtrousScoreSum(num_classes, [rate], hidden=(1024, 1024), dropout=dropout, name="scores")(feature)
-    logits = ScoreUpsampling(8, activation=activation, name="upsample")(scores, like=image)
-    return pretrained.load(refined(keras.Model(image, logits, name="deeplabv1"), crf), weights)
+    feature = encoders.extract(image, encoder, weights=encoder_weights, output_stride=8)[8]
+    hidden = _fully_connected(encoder) or (1024, 1024)
+    pyramid = AtrousScoreSum(num_classes, [rate], hidden=hidden, dropout=dropout, name="scores")
+    logits = ScoreUpsampling(8, activation=activation, name="upsample")(pyramid(feature), like=image)
+    _start_from_classifier(pyramid, encoder, encoder_weights)
+    return keras.Model(image, logits, name="deeplabv1")
 
 
-@pretrained.builder
+@builder
 def deeplabv2(
-    num_classes: int | None = None,
+    num_classes: int,
     *,
     encoder: encoders.EncoderLike = "vgg16",
     encoder_weights: str | None = "imagenet",
@@ -73,37 +61,24 @@ def deeplabv2(
     outputs_per_scale: bool = False,
     dropout: float = 0.5,
     activation: str | None = None,
-    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
-    """Builds DeepLab V2: four branches at four rates, whose scores are summed (V3 concatenates features).
+    """Builds DeepLab V2: branches at several rates whose scores are summed (V3 concatenates features).
 
-    On VGG a branch is fc6, fc7 and fc8; on any other encoder, as on the paper's ResNet, one 3x3 convolution straight to
-    the classes.
+    On VGG a branch consists of fc6, fc7 and fc8, of which fc6 and fc7 start from the decimated ImageNet classifier, see
+    `kseg.encoders.Classifier`. On any other encoder, as on the ResNet of the paper, it is one 3x3 convolution.
 
     Args:
-        num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
-        encoder: A name in `kseg.encoders.ENCODERS`, a `keras.Model`, or a function `image -> {stride: feature}`.
-        encoder_weights: `"imagenet"`, a file, or None for random ones. Not read when `weights` is given.
-        rates: Dilation rates of the branches: `LARGE`, (6, 12, 18, 24), is the paper's ASPP-L, `SMALL`, (2, 4, 8, 12),
-            its ASPP-S.
-        scales: Sizes at which the image is shown, the largest one 1, e.g. the paper's (0.5, 0.75, 1.0); the same
-            weights score each, and the greatest score of every class and pixel stays.
-        outputs_per_scale: Whether the logits of every scale are given too, for a loss on each.
-        dropout: Dropped share after fc6 and fc7.
-        activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
-            left out are those that they were trained with.
-        input_shape: Height, width and channels of the image; None where it varies.
+        rates: Dilation rates of the branches: (6, 12, 18, 24) is ASPP-L of the paper, (2, 4, 8, 12) ASPP-S.
+        scales: Factors by which the image is resized, the largest one 1, e.g. (0.5, 0.75, 1.0) as in the paper. The
+            same weights score each size, and the maximum of the scores is the result.
+        outputs_per_scale: Whether to return the logits of each scale as well, for a loss on each.
+        dropout: Fraction of features to drop after fc6 and fc7.
 
     Returns:
         A model from images `(N, H, W, C)`, 0 to 255, to float32 logits `(N, H, W, num_classes)`; with
         `outputs_per_scale` to `{"logits": ..., "scale_0.5": ..., ...}`.
-
-    Raises:
-        ValueError: An unknown encoder, scales that do not end at 1, or a `num_classes` that contradicts `weights`.
 
     Reference:
         Chen, Papandreou, Kokkinos, Murphy, Yuille: DeepLab: Semantic Image Segmentation with Deep Convolutional Nets,
@@ -115,37 +90,49 @@ def deeplabv2(
     """
     if not scales or min(scales) <= 0 or max(scales) != 1:
         raise ValueError(f"scales must be positive and the largest one 1, got {tuple(scales)}")
-    num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
     image = keras.Input(input_shape, name="image")
-    hidden = (1024, 1024) if encoder in ("vgg16", "vgg19") else ()
     pixels = keras.Input((None, None, input_shape[-1]), name="pixels")
-    trunk = keras.Model(pixels, _feature(pixels, encoder, encoder_weights)).get_layer("encoder")
+    feature = encoders.extract(pixels, encoder, weights=encoder_weights, output_stride=8)[8]
+    trunk = keras.Model(pixels, feature).get_layer("encoder")
+    hidden = _fully_connected(encoder)
     pyramid = AtrousScoreSum(num_classes, rates, hidden=hidden, dropout=dropout, name="scores")
 
     scores = []
-    for scale in scales:  # one encoder, one pyramid: called once a scale
+    for scale in scales:  # one encoder and one pyramid, called once per scale
         scaled = image if scale == 1 else Resize(factor=scale, dtype="float32", name=_named("shrink", scale))(image)
         scores.append(pyramid(trunk(scaled)[-1]))
+    _start_from_classifier(pyramid, encoder, encoder_weights)
     finest = scores[list(scales).index(1)]
     scores = [
         x if scale == 1 else Resize(dtype="float32", name=_named("match", scale))(x, like=finest)
         for scale, x in zip(scales, scores, strict=True)
     ]
     fused = keras.layers.Maximum(dtype="float32", name="maximum")(scores) if len(scores) > 1 else scores[0]
-    logits = ScoreUpsampling(8, activation=activation, name="upsample")(fused, like=image)
-    outputs = logits
+    outputs = ScoreUpsampling(8, activation=activation, name="upsample")(fused, like=image)
     if outputs_per_scale:
-        outputs = {"logits": logits}
+        outputs = {"logits": outputs}
         for scale, x in zip(scales, scores, strict=True):
             upsample = ScoreUpsampling(8, activation=activation, name=_named("upsample", scale))
             outputs[f"scale_{scale:g}"] = upsample(x, like=image)
-    return pretrained.load(refined(keras.Model(image, outputs, name="deeplabv2"), crf), weights)
+    return keras.Model(image, outputs, name="deeplabv2")
 
 
 def _named(word: str, scale: float) -> str:
     return f"{word}_{round(100 * scale)}_percent"
 
 
-def _feature(image, encoder, encoder_weights) -> keras.KerasTensor:
-    features = encoders.extract(image, encoder, weights=encoder_weights, output_stride=8)
-    return features[8]
+def _fully_connected(encoder: encoders.EncoderLike) -> tuple[int, ...]:
+    """Widths of fc6 and fc7: every fourth filter of the classifier, as in the paper."""
+    classifier = encoders.classifier_of(encoder)
+    return (classifier.width // 4,) * 2 if classifier else ()
+
+
+def _start_from_classifier(pyramid: AtrousScoreSum, encoder: encoders.EncoderLike, encoder_weights: str | None) -> None:
+    """Gives fc6 and fc7 of every branch the weights of the decimated ImageNet classifier."""
+    classifier = encoders.classifier_of(encoder)
+    if classifier is None or encoder_weights != "imagenet":
+        return
+    weights = classifier.weights(kernel_size=3, width=classifier.width // 4)
+    for fc6, _, fc7, *_ in pyramid.branches:  # the others are dropout and fc8
+        for layer, values in zip((fc6, fc7), weights, strict=True):
+            layer.conv.set_weights(values)

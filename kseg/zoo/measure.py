@@ -1,6 +1,5 @@
 """Measures models: parameters, multiply-adds, output stride, receptive field."""
 
-import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -9,6 +8,7 @@ import keras
 
 from kseg.encoders import ENCODERS
 from kseg.layers import Reach
+from kseg.zoo._builder import Builder
 
 
 def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
@@ -180,7 +180,7 @@ class Summary(list):
         return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
 
 
-def rows(builders: Mapping[str, Callable[..., keras.Model]], *, size: tuple[int, int], num_classes: int) -> Summary:
+def rows(builders: Mapping[str, Builder[...]], *, size: tuple[int, int], num_classes: int) -> Summary:
     """Builds each model with random weights and measures it.
 
     Args:
@@ -194,7 +194,7 @@ def rows(builders: Mapping[str, Callable[..., keras.Model]], *, size: tuple[int,
     """
     found = Summary()
     for name, builder in builders.items():
-        options = inspect.signature(builder).parameters
+        options = builder.defaults
         model = builder(num_classes, **({"encoder_weights": None} if "encoder_weights" in options else {}))
         encoder = model.get_layer("encoder")
         deepest = max(reach.step for reach in _reach_of_outputs(encoder, Reach(1, 1)))
@@ -205,7 +205,7 @@ def rows(builders: Mapping[str, Callable[..., keras.Model]], *, size: tuple[int,
         found.append(
             {
                 "builder": name,
-                "encoder": options["encoder"].default if "encoder" in options else "its own",
+                "encoder": options.get("encoder", "its own"),
                 "encoders": list(ENCODERS) if "encoder" in options else [],
                 "parameters": model.count_params(),
                 "multiply_adds": cost,

@@ -126,19 +126,19 @@ def test_every_builder_ends_in_it_on_request(builder):
 
 
 def test_behind_an_activation_it_gives_probabilities_too():
-    model = zoo.full_resolution(3, filters=(4,), crf=True, activation="softmax")
+    model = zoo.with_crf(zoo.full_resolution(3, filters=(4,), activation="softmax"))
     assert not gives_logits(model)
     image = np.random.default_rng(0).integers(0, 256, (1, 9, 11, 3)).astype("uint8")
     np.testing.assert_allclose(model.predict_on_batch(image).sum(-1), 1, atol=1e-5)
 
 
 def test_an_unpadded_net_sees_the_middle_of_the_image():
-    model = zoo.unet_2015(2, filters=(2, 2, 2, 2, 2), crf=True)
+    model = zoo.with_crf(zoo.unet_2015(2, filters=(2, 2, 2, 2, 2)))
     assert model(keras.KerasTensor((1, 188, 204, 1))).shape == (1, 4, 20, 2)
 
 
 def test_further_outputs_stay_as_they_are():
-    model = zoo.deeplabv3(3, auxiliary=True, crf=True, **CHEAP["deeplabv3"])
+    model = zoo.with_crf(zoo.deeplabv3(3, auxiliary=True, **CHEAP["deeplabv3"]))
     assert list(model.output) == ["logits", "auxiliary"]
 
 

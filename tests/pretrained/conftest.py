@@ -58,7 +58,8 @@ def release(model, file, monkeypatch):
 @pytest.fixture
 def another(release, monkeypatch):
     """Larger weights of the same builder on the same data."""
-    entry = dataclasses.replace(release, name="tiny-large-leaves", parameters=release.parameters + 1)
+    arguments = {**release.arguments, "encoder": "large"}
+    entry = dataclasses.replace(release, name="tiny-large-leaves", arguments=arguments)
     monkeypatch.setitem(pretrained.RELEASES, entry.name, entry)
     return entry
 

@@ -4,13 +4,13 @@ import keras
 import numpy as np
 from PIL import Image
 
-from kseg import pretrained, zoo
+from kseg import zoo
 from kseg.layers import SegmentationHead
 
 
-@pretrained.builder
+@zoo.builder
 def tiny(
-    num_classes=None,
+    num_classes,
     *,
     encoder="small",
     encoder_weights=None,
@@ -18,7 +18,6 @@ def tiny(
     weights=None,
     input_shape=(None, None, 3),
 ):
-    num_classes, _ = pretrained.resolve(weights, num_classes, encoder_weights)
     pixels = keras.Input(input_shape, name="pixels")
     x = keras.layers.Rescaling(1 / 127.5, -1.0, name="rescale")(pixels)
     x = keras.layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="conv")(x)
@@ -29,7 +28,7 @@ def tiny(
     x = keras.layers.Conv2D(16, 3, padding="same", activation="relu", name="decode")(x)
     x = keras.layers.Dropout(0.2, name="dropout")(x)
     logits = SegmentationHead(num_classes, activation=activation, name="head")(x, like=image)
-    return pretrained.load(keras.Model(image, logits, name="tiny"), weights)
+    return keras.Model(image, logits, name="tiny")
 
 
 def register() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from kseg import pretrained, zoo
+from kseg.zoo import loading
 from kseg.zoo import torchvision as published
 from tests.checkpoints import pytorch
 from tests.zoo.cheap import CHEAP
@@ -88,15 +89,16 @@ def test_a_pytorch_file_is_called_one(network, tmp_path):
 
 
 def test_of_two_that_convert_one_does_and_both_have_the_file(address, tmp_path, monkeypatch):
-    converted, convert = [], zoo._convert
-    monkeypatch.setattr(zoo, "_convert", lambda *arguments: converted.append(convert(*arguments)))
+    converted, convert = [], loading._convert
+    monkeypatch.setattr(loading, "_convert", lambda *arguments: converted.append(convert(*arguments)))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        files = list(pool.map(zoo._published, ["torchvision/fcn_resnet18"] * 2))
+        files = list(pool.map(loading._published, ["torchvision/fcn_resnet18"] * 2))
     assert files[0] == files[1] and len(converted) == 1
     assert [str(file) for file in (tmp_path / "home" / "weights").iterdir()] == files[:1]
 
 
 def test_a_download_that_another_process_removed_does_no_harm(address, tmp_path, monkeypatch):
+    """Where the file system knows no locks."""
     save = pretrained.save
 
     def slow(*arguments, **options):

@@ -75,7 +75,7 @@ def changed_rows(model, height):
 
 
 def test_a_crf_sees_its_windows():
-    model = zoo.full_resolution(2, filters=(4,), crf=True)
+    model = zoo.with_crf(zoo.full_resolution(2, filters=(4,)))
     assert model.get_layer("crf").radius == 3
     pixels = zoo.receptive_field(model)
     assert 2 * 3 < changed_rows(model, 2 * pixels + 65) < 2 * pixels

@@ -1,14 +1,12 @@
 """What every builder promises: one test list over all of them."""
 
 import inspect
-import re
 
 import keras
 import numpy as np
 import pytest
 
 from kseg import losses, metrics, pretrained, zoo
-from kseg.zoo import fcn
 from tests.zoo.cheap import CHEAP, LITE
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -45,7 +43,7 @@ def test_weight_paths_are_the_same_in_every_build(model):
 
 @pytest.mark.parametrize("builder", zoo.BUILDERS)
 def test_a_misspelt_option_raises(builder):
-    with pytest.raises(TypeError, match="encodr"):
+    with pytest.raises(TypeError, match="has no option 'encodr'"):
         zoo.BUILDERS[builder](2, encodr="vgg16")
     assert not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(zoo.BUILDERS[builder]).parameters.values())
 
@@ -99,36 +97,6 @@ def test_a_u_net_fits_evaluates_predicts_saves_and_loads(tmp_path):
     assert again["miou"] == pytest.approx(scores["miou"], abs=1e-3)
 
 
-def test_fcn_starts_as_the_coarser_net():
-    """Skip scores start at zero, so FCN-8s is FCN-32s, but for upsampling in steps instead of at once."""
-    fine = zoo.fcn8(3, **LITE)
-    skips = [fine.get_layer(f"fuse_{stride}").score.kernel for stride in (16, 8)]
-    assert all(np.abs(keras.ops.convert_to_numpy(kernel)).max() == 0 for kernel in skips)
-
-
-def test_vgg_classifier_weights_become_convolutions(monkeypatch):
-    """fc6 and fc7 on a 7x7 feature, 'valid', are the dense layers they come from: the same kernels, reshaped."""
-    rng = np.random.default_rng(0)
-    x = keras.Input((2, 2, 3))
-    dense = keras.layers.Flatten()(x)
-    for name, units in (("fc1", 4), ("fc2", 5)):
-        dense = keras.layers.Dense(units, activation="relu", name=name)(dense)
-    classifier = keras.Model(x, dense)
-    y = keras.Input((2, 2, 3))
-    convolution = keras.layers.Conv2D(4, 2, activation="relu", name="fc6")(y)
-    convolutional = keras.Model(y, keras.layers.Conv2D(5, 1, activation="relu", name="fc7")(convolution))
-
-    def vgg16(weights, include_top):
-        assert weights == "imagenet" and include_top
-        return classifier
-
-    monkeypatch.setattr(keras.applications, "VGG16", vgg16)
-    fcn._load_vgg_classifier(convolutional, "vgg16")
-    feature = rng.normal(size=(3, 2, 2, 3)).astype("float32")
-    expected = classifier.predict_on_batch(feature)
-    np.testing.assert_allclose(convolutional.predict_on_batch(feature)[:, 0, 0], expected, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize(("output_stride", "rates"), [(16, (6, 12, 18)), (8, (12, 24, 36))])
 def test_deeplabv3_doubles_the_rates_at_stride_8(output_stride, rates):
     model = zoo.deeplabv3(2, output_stride=output_stride, **LITE)
@@ -148,14 +116,12 @@ def test_too_few_widths_are_refused():
         zoo.unet(2, filters=(64, 32), encoder_weights=None)
 
 
-@pytest.mark.parametrize(("builder", "missing"), [("fcn8", "[16, 32]"), ("deeplabv3", "[16]")])
+@pytest.mark.parametrize(("builder", "missing"), [("fcn8", 32), ("deeplabv3", 16)])
 def test_an_encoder_that_ends_too_early_is_refused(builder, missing):
     def encoder(image):
         return {8: keras.layers.Conv2D(4, 8, strides=8, padding="same", name="patches")(image)}
 
-    with pytest.raises(
-        ValueError, match=re.escape(f"{builder} needs features at stride {missing}, but the encoder gives [8]")
-    ):
+    with pytest.raises(ValueError, match=f"needs features at stride {missing}, but the encoder gives only stride 8"):
         zoo.build(builder, 2, encoder=encoder)
 
 
@@ -172,8 +138,3 @@ def test_an_unknown_encoder_is_named_with_its_neighbours():
 def test_gray_images_work():
     model = zoo.unet(2, input_shape=(None, None, 1))
     assert model.predict_on_batch(np.zeros((1, 32, 32, 1), "uint8")).shape == (1, 32, 32, 2)
-
-
-@pytest.mark.parametrize("build", [*zoo.BUILDERS.values(), zoo.patch_classifier], ids=lambda build: build.__name__)
-def test_every_builder_compares_its_options_with_those_of_its_weights(build):
-    assert build.__code__ is pretrained.builder(build).__code__

@@ -1,11 +1,11 @@
-"""U-Net: an encoder, and a decoder that climbs back through its skips; on any encoder, and as in the paper."""
+"""U-Net: a decoder that upsamples step by step and concatenates the features of the encoder at each size."""
 
 import os
 from collections.abc import Sequence
 
 import keras
 
-from kseg import encoders, pretrained
+from kseg import encoders
 from kseg.encoders.channels import TO_ONE
 from kseg.layers import (
     ConvNormAct,
@@ -16,46 +16,32 @@ from kseg.layers import (
     UNetBlock,
     UnpaddedSize,
 )
-from kseg.zoo.refinement import refined
+from kseg.zoo._builder import builder
 
 
-@pretrained.builder
+@builder
 def unet(
-    num_classes: int | None = None,
+    num_classes: int,
     *,
     encoder: encoders.EncoderLike = "efficientnet_lite0",
     encoder_weights: str | None = "imagenet",
     filters: Sequence[int] = (256, 128, 64, 32, 16),
     doubling: bool = False,
     activation: str | None = None,
-    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
-    """Builds a U-Net on any encoder, the form that PyTorch libraries made the convention.
+    """Builds a U-Net on any encoder, in the form that is customary in PyTorch libraries.
 
-    Each block doubles the size, concatenates the encoder's features of that size and convolves twice; the last block,
-    at the size of the image, has no skip. On an encoder that begins at stride 4 (ConvNeXt) the blocks end at stride 2,
-    the last width is left out, and the logits are enlarged.
+    Each block doubles the size, concatenates the encoder's features of that size and convolves twice. The last block,
+    at the size of the image, has no skip. On an encoder whose first stride is 4 (ConvNeXt), the blocks end at stride 2,
+    the last value of `filters` is not used, and the logits are upsampled.
 
     Args:
-        num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
-        encoder: A name in `kseg.encoders.ENCODERS`, a `keras.Model`, or a function `image -> {stride: feature}`.
-        encoder_weights: `"imagenet"`, a file, or None for random ones. Not read when `weights` is given.
-        filters: Channels of the blocks, coarsest first.
-        doubling: Whether blocks enlarge by exactly two and cut, as in segmentation-models-pytorch, instead of
-            stretching to the skip; they differ at sizes that 32 does not divide. For encoders that round sizes up.
-        activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
-            left out are those that they were trained with.
-        input_shape: Height, width and channels of the image; None where it varies.
-
-    Returns:
-        A model from images `(N, H, W, C)`, 0 to 255, to float32 logits `(N, H, W, num_classes)`.
-
-    Raises:
-        ValueError: An unknown encoder, or a `num_classes` that contradicts `weights`.
+        filters: Number of channels of the blocks, coarsest first.
+        doubling: Whether blocks upsample by exactly two and crop, as in segmentation-models-pytorch, instead of
+            resizing to the skip. The results differ at sizes that are not divisible by 32. For encoders that round
+            sizes up.
 
     Reference:
         Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015,
@@ -66,7 +52,6 @@ def unet(
         >>> model.output_shape
         (None, 64, 65, 3)
     """
-    num_classes, encoder_weights = pretrained.resolve(weights, num_classes, encoder_weights)
     image = keras.Input(input_shape, name="image")
     features = encoders.extract(image, encoder, weights=encoder_weights)
     if len(filters) < len(features.by_stride):
@@ -77,12 +62,12 @@ def unet(
         like = image if doubling and skip is None else None
         x = UNetBlock(width, doubling=doubling, name=f"decoder_{level}")(x, skip, like=like)
     logits = SegmentationHead(num_classes, kernel_size=3, activation=activation, name="head")(x, like=image)
-    return pretrained.load(refined(keras.Model(image, logits, name="unet"), crf), weights)
+    return keras.Model(image, logits, name="unet")
 
 
-@pretrained.builder
+@builder
 def unet_2015(
-    num_classes: int | None = None,
+    num_classes: int,
     *,
     filters: Sequence[int] = (64, 128, 256, 512, 1024),
     padding: str = "valid",
@@ -90,35 +75,29 @@ def unet_2015(
     up: str = "transposed",
     dropout: float = 0.5,
     activation: str | None = None,
-    crf: bool = False,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 1),
 ) -> keras.Model:
-    """Builds the network of the U-Net paper: unpadded convolutions, the skips cropped to what is left (572 gives 388).
+    """Builds the network of the U-Net paper: unpadded convolutions and cropped skips (572 pixels give 388).
 
-    Unpadded, it takes images whose sides are 12 more than a multiple of 16, from 188 on; the logits are 184 smaller, 92
-    on each side. `kseg.losses.border_weights` makes the paper's weight map. Trained from scratch: no encoder weights.
+    Without padding, the sides of an image must be 12 more than a multiple of 16, and at least 188; the logits are 184
+    pixels smaller, 92 on each side. `kseg.losses.border_weights` computes the weight map of the paper. There are no
+    pretrained weights for the encoder.
 
     Args:
-        num_classes: Classes; 1 is binary (one logit). May be left out only with `weights`.
-        filters: Channels of the levels, finest first.
-        padding: `"valid"`, the paper's, or `"same"`, which takes any size and gives logits of the image's size.
+        filters: Number of channels of the levels, finest first.
+        padding: `"valid"`, as in the paper, or `"same"`, for images of any size and logits of the same size.
         batch_norm: Whether BatchNorm follows every 3x3 convolution.
-        up: What halves the channels on the way up: `"transposed"`, a 2x2 transposed convolution, or `"bilinear"`,
-            enlarging before a 2x2 convolution.
-        dropout: Dropped share at the end of the contracting path, after its last two levels.
-        activation: None for logits, `"softmax"` or `"sigmoid"` for probabilities.
-        crf: Whether a `ConvCRF`, trained with the net, draws the scores to the edges of the image.
-        weights: Trained weights: a file, its address, or the name of released weights or of their data set. Options
-            left out are those that they were trained with.
-        input_shape: Height, width and channels of the image; None where it varies.
+        up: How the decoder doubles the size: `"transposed"`, a 2x2 transposed convolution, or `"bilinear"` resizing
+            followed by a 2x2 convolution.
+        dropout: Fraction of features to drop after each of the last two levels of the encoder.
 
     Returns:
         A model from images `(N, H, W, C)`, 0 to 255, to float32 logits `(N, H - 184, W - 184, num_classes)`, or of the
         image's size with `padding="same"`.
 
     Raises:
-        ValueError: A size that unpadded convolutions cannot take, with the sizes near it.
+        ValueError: If unpadded convolutions cannot take the size; the message names the nearest sizes.
 
     Reference:
         Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015,
@@ -136,8 +115,7 @@ def unet_2015(
         raise ValueError(f'padding is "valid" or "same", up "transposed" or "bilinear", got {padding!r} and {up!r}')
     size = UnpaddedSize(len(filters), name="size")
     if padding == "valid":
-        size.check((None, *input_shape))  # now, in one line, where it is known already
-    num_classes, _ = pretrained.resolve(weights, num_classes, None)
+        size.check((None, *input_shape))
 
     def twice(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
         for index in (1, 2):
@@ -157,7 +135,7 @@ def unet_2015(
 
     image = keras.Input(input_shape, name="image")
     *skips, x = encoder(size(image) if padding == "valid" else image)
-    for level, (width, skip) in reversed(list(enumerate(zip(filters, skips, strict=False), start=1))):
+    for level, (width, skip) in reversed(list(enumerate(zip(filters[:-1], skips, strict=True), start=1))):
         if up == "transposed":
             x = TransposeUpsampling2D(
                 width, kernel_size=2, kernel_initializer="he_normal", use_bias=True, name=f"up{level}"
@@ -172,5 +150,4 @@ def unet_2015(
         x = keras.layers.Concatenate(name=f"concatenate{level}")([skip, x])
         x = twice(x, width, f"decoder_{level}")
     logits = SegmentationHead(num_classes, activation=activation, name="head")(x)
-    model = keras.Model(image, logits, name="unet_2015")
-    return pretrained.load(refined(model, crf, unpadded=padding == "valid"), weights)
+    return keras.Model(image, logits, name="unet_2015")

@@ -1,0 +1,125 @@
+"""From weights alone to the model."""
+
+import difflib
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from kseg import download, pretrained
+from kseg.checkpoints import read
+from kseg.zoo import smp, torchvision
+from kseg.zoo.table import BUILDERS, build
+
+BEST = "best.safetensors"
+"""The weights in a run folder of `kseg train`."""
+
+
+def list_weights() -> list[str]:
+    """Returns the names of all released weights; `kseg.pretrained.RELEASES` describes them.
+
+    Example:
+        >>> "unet-efficientnet_lite0-camvid" in list_weights()
+        True
+    """
+    return list(pretrained.RELEASES)
+
+
+def load(
+    source: str | os.PathLike, num_classes: int | None = None, *, strict: bool = True, head: str = "load"
+) -> pretrained.SegmentationModel:
+    """Rebuilds a model from its weights alone.
+
+    Args:
+        source: One of
+
+            - a name in `list_weights()`;
+            - a `.safetensors` file that kseg wrote, or the run folder of a training with its `best.safetensors`;
+            - the address of such a file (`https://...`, `hf://owner/repository/path`), which is downloaded once;
+            - `torchvision/` and a name in `kseg.zoo.torchvision.PUBLISHED`: downloaded, verified and converted
+              once;
+            - a hub folder of segmentation-models-pytorch (`config.json` and `model.safetensors`);
+            - a whole Keras model, `.keras`.
+        num_classes: A number of classes that differs from the file's; the head is initialized randomly then.
+        strict: False loads the tensors that fit and lists the others in a warning.
+        head: `"load"`, or `"skip"` to initialize the layers whose shape depends on the number of classes randomly; a
+            warning lists them.
+
+    Returns:
+        The model, with the attributes `classes` (names in the order of their ids) and `palette` (R, G, B per class).
+        Both are empty if the file does not contain them or `num_classes` differs.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If the download failed; the message says which file to put where instead, where that is possible.
+        ValueError: If no weights have that name, or if the file is damaged, does not describe its model, or does not
+            fit it.
+
+    Example:
+        >>> load("torchvision/deeplabv3_resnet5-coco_voc")
+        Traceback (most recent call last):
+        ...
+        ValueError: torchvision publishes no 'deeplabv3_resnet5-coco_voc': did you mean deeplabv3_resnet50-coco_voc?
+    """
+    description: Mapping[str, Any]
+    weights: Any = _published(source) if os.fspath(source).startswith("torchvision/") else pretrained.locate(source)
+    if os.path.isfile(best := os.path.join(weights, BEST)):
+        weights = best
+    if os.path.isdir(weights):
+        builder, arguments, weights = smp.read_folder(weights)
+        description = {"builder": builder, "arguments": arguments}
+    elif os.fspath(weights).endswith(".keras") and os.path.isfile(weights):
+        return _whole(weights, num_classes)
+    else:
+        description = pretrained.describe(weights)
+    arguments = dict(description["arguments"])
+    if (known := arguments.pop("num_classes", None)) is None:
+        raise ValueError(f"{os.fspath(source)} does not say how many classes it has: build the model, then load it")
+    builder = description["builder"]
+    if "encoder" in arguments and arguments["encoder"] is None:
+        raise ValueError(
+            f"{source} was trained on an encoder of your own: kseg.zoo.{builder}(encoder=YOURS, weights=FILE)"
+        )
+    if builder in BUILDERS and "encoder_weights" in BUILDERS[builder].defaults:
+        arguments["encoder_weights"] = None
+    model = build(builder, known if num_classes is None else num_classes, **arguments)
+    same = num_classes in (None, known)
+    pretrained.load(model, weights, strict=strict, head=head if same else "skip")
+    return pretrained.SegmentationModel.of(
+        model, **{name: description[name] for name in ("classes", "palette") if same and name in description}
+    )
+
+
+def _whole(path: str | os.PathLike, num_classes: int | None) -> pretrained.SegmentationModel:
+    model = keras.saving.load_model(path, compile=False)
+    if num_classes not in (None, pretrained.description_of(model)["arguments"].get("num_classes")):
+        raise ValueError(f"{path} is a whole Keras model, whose number of classes is fixed: leave num_classes out")
+    return model if isinstance(model, pretrained.SegmentationModel) else pretrained.SegmentationModel.of(model)
+
+
+def _published(source: str | os.PathLike) -> str:
+    """The converted file of a checkpoint that torchvision published; downloaded and converted the first time."""
+    name = os.fspath(source).removeprefix("torchvision/")
+    if name not in torchvision.PUBLISHED:
+        near = difflib.get_close_matches(name, torchvision.PUBLISHED, n=1) or list(torchvision.PUBLISHED)
+        raise ValueError(f"torchvision publishes no {name!r}: did you mean {' or '.join(near)}?")
+    published = torchvision.PUBLISHED[name]
+    converted = download.home() / "weights" / f"torchvision-{name}-{published.sha256}.safetensors"
+    if not converted.exists():
+        with download.writing(converted):
+            if not converted.exists():  # another process may have written it meanwhile
+                _convert(published, converted)
+    return os.fspath(converted)
+
+
+def _convert(published: torchvision.Published, converted: pathlib.Path) -> None:
+    """Downloads a checkpoint and writes it as a file of kseg; the download is removed."""
+    file = download.fetch(published.url, sha256=published.sha256)
+    try:
+        model = build(published.builder, len(published.classes), encoder_weights=None, **published.arguments)
+        pretrained.load(model, torchvision.convert(read(file)))
+        pretrained.save(model, converted, classes=published.classes, palette=published.palette, source=published.url)
+    finally:
+        file.unlink(missing_ok=True)  # without locks, another process may have removed it

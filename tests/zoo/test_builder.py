@@ -1,0 +1,161 @@
+"""What the decorator does for every builder: documentation, weights with their options, described models."""
+
+import dataclasses
+import inspect
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import encoders, pretrained, zoo
+from tests.zoo.cheap import CHEAP, LITE, encoder_to
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
+RESNET = {"encoder": "resnet18", "encoder_weights": None}
+BUILT = {
+    **CHEAP,
+    "fcn_dilated": RESNET,
+    "deeplabv3": {**CHEAP["deeplabv3"], **RESNET},
+    "deeplabv3plus": {**CHEAP["deeplabv3plus"], **RESNET},
+}
+"""Dilation needs an encoder of the table."""
+CHANGES_NO_TENSOR = {
+    "activation": "softmax",
+    "align_corners": True,
+    "at_once": True,
+    "doubling": True,
+    "dropout": 0.25,
+    "multi_grid": (1, 2),
+    "output_stride": 8,
+    "outputs_per_scale": True,
+    "padding": "valid",
+    "rate": 3,
+    "rates": (3, 1),
+    "scales": (0.75, 1.0),
+    "unpooling": "nearest",
+    "input_shape": (220, 220, 3),
+}
+CHANGES_TENSORS = {
+    *("auxiliary", "batch_norm", "decoder_convs", "encoder", "extra_conv", "filters"),
+    *("low_level_filters", "separable", "up"),
+}
+CASES = [
+    (name, option)
+    for name, build in zoo.BUILDERS.items()
+    for option in [*build.options, "input_shape"]
+    if option not in CHANGES_TENSORS
+]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, numpy_initializers):
+    """Saves a model of a builder once: builder -> file."""
+    folder, saved = tmp_path_factory.mktemp("weights"), {}
+
+    def file(name):
+        if name not in saved:
+            defaults = {"output_stride": 16} if name == "fcn_dilated" else {}
+            model = zoo.build(name, 4, **BUILT[name], **defaults)
+            saved[name] = pretrained.save(model, folder / f"{name}.safetensors"), model.get_weights()
+        return saved[name]
+
+    return file
+
+
+@pytest.mark.parametrize(("name", "option"), CASES)
+def test_an_option_that_changes_no_tensor_loads_and_warns(name, option, files):
+    file, weights = files(name)
+    given = {**BUILT[name], option: CHANGES_NO_TENSOR[option]}
+    if option == "input_shape":
+        model = zoo.BUILDERS[name](weights=file, **given)
+    else:
+        with pytest.warns(UserWarning, match=rf"was trained with {option}=.* \(here .*\): call the builder so"):
+            model = zoo.BUILDERS[name](weights=file, **given)
+    for expected, found in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("build", [*zoo.BUILDERS.values(), zoo.patch_classifier], ids=lambda build: build.__name__)
+def test_every_parameter_is_documented_once(build):
+    described = re.findall(r"^    (\w+): ", build.__doc__.split("Args:\n")[1].split("\n\n")[0], flags=re.MULTILINE)
+    assert described == list(inspect.signature(build).parameters) == ["num_classes", *build.defaults]
+    for section in ("Returns", "Raises", "Example"):
+        assert build.__doc__.count(f"\n{section}:\n") == 1
+
+
+def test_a_trained_model_needs_no_more_than_a_path(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3)).astype("uint8")
+    model = zoo.with_crf(zoo.unet(2, filters=(8, 8, 8, 8, 8), **LITE))
+    model.classes, model.palette = ("ground", "plant"), [(0, 0, 0), (0, 160, 0)]
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(image, image[..., 0] // 128, verbose=0)
+    model.save(tmp_path / "model.keras")
+    whole = keras.saving.load_model(tmp_path / "model.keras")
+    loaded = zoo.load(pretrained.save(whole, tmp_path / "model.safetensors", epochs=1))
+    again = zoo.unet(weights=tmp_path / "model.safetensors")
+    for found in (whole, loaded, again, zoo.load(tmp_path / "model.keras")):
+        assert pretrained.description_of(found) == pretrained.description_of(model)
+        assert found.arguments["crf"] and found.layers[-1].name == "crf"
+        np.testing.assert_allclose(found.predict_on_batch(image), model.predict_on_batch(image), atol=1e-5)
+    assert zoo.load(tmp_path / "model.safetensors").palette == ((0, 0, 0), (0, 160, 0))
+
+
+def test_a_described_model_clones_and_nests():
+    model = zoo.full_resolution(3, filters=(4,))
+    clone = keras.models.clone_model(model)
+    assert [weight.shape for weight in clone.weights] == [weight.shape for weight in model.weights]
+    image = keras.Input((8, 9, 3))
+    outer = keras.Model(image, keras.layers.Softmax()(model(image)))
+    again = keras.Model.from_config(outer.get_config())
+    assert again.get_layer("full_resolution").arguments == model.arguments
+    assert list(pretrained.weight_keys(outer)) == [f"full_resolution/{key}" for key in pretrained.weight_keys(model)]
+
+
+def test_an_encoder_of_ones_own_is_handed_over_again(tmp_path):
+    own = encoder_to(32)
+    model = zoo.unet(2, filters=(8, 8, 8, 8, 8), **own)
+    file = pretrained.save(model, tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(zoo.unet(weights=file, **own).get_weights()[0], model.get_weights()[0])
+    for load in (zoo.unet, zoo.load):
+        with pytest.raises(ValueError, match="was trained on an encoder of your own"):
+            load(**{"source" if load is zoo.load else "weights": file})
+
+
+def test_a_second_crf_is_refused():
+    with pytest.raises(ValueError, match="'full_resolution' has a CRF already"):
+        zoo.with_crf(zoo.build("full_resolution", 2, filters=(4,), crf=True))
+
+
+@pytest.fixture
+def classifier(monkeypatch):
+    """VGG16 without downloads: random convolutions, and a classifier of 8 filters; returns its fc1 and fc2."""
+    image = keras.Input((7, 7, 512))
+    x = keras.layers.Dense(8, name="fc1")(keras.layers.Flatten()(image))
+    network = keras.Model(image, keras.layers.Dense(8, name="fc2")(x))
+    vgg16 = encoders.ENCODERS["vgg16"]
+    small = encoders.Classifier(lambda weights, include_top: network, width=8)
+    build = lambda weights, **options: vgg16.build(weights=None, **options)  # noqa: E731
+    monkeypatch.setitem(encoders.ENCODERS, "vgg16", dataclasses.replace(vgg16, build=build, classifier=small))
+    fc6, fc7 = (network.get_layer(name).get_weights()[0] for name in ("fc1", "fc2"))
+    return fc6.reshape(7, 7, 512, 8), fc7
+
+
+def test_fcn_starts_from_the_whole_classifier_and_its_scores_at_zero(classifier):
+    model = zoo.fcn8(3)
+    found = [model.get_layer(name).get_weights()[0] for name in ("fc6", "fc7")]
+    np.testing.assert_array_equal(found[0], classifier[0])
+    np.testing.assert_array_equal(found[1][0, 0], classifier[1])
+    scores = [model.get_layer("score_32").conv, *(model.get_layer(f"fuse_{stride}").score for stride in (16, 8))]
+    assert all(np.abs(score.get_weights()[0]).max() == 0 for score in scores)
+    assert np.abs(zoo.fcn32(3, encoder_weights=None).get_layer("fc6").get_weights()[0] - classifier[0]).max() > 0
+
+
+@pytest.mark.parametrize(("builder", "options"), [("deeplabv1", {}), ("deeplabv2", {"rates": (1, 2)})])
+def test_deeplab_starts_every_branch_from_the_decimated_classifier(builder, options, classifier):
+    branches = zoo.build(builder, 3, **options).get_layer("scores").branches
+    assert len(branches) == len(options.get("rates", [12]))
+    for fc6, _, fc7, *_ in branches:
+        np.testing.assert_array_equal(fc6.conv.get_weights()[0], classifier[0][::3, ::3, :, ::4])
+        np.testing.assert_array_equal(fc7.conv.get_weights()[0][0, 0], classifier[1][::4, ::4])
