@@ -135,23 +135,23 @@ for experiment in experiments.NAMES:
 
 @app.command("release")
 def release_run(
-    run: Annotated[pathlib.Path, typer.Argument(help="A finished run's folder, or one of zoo/ to be written anew.")],
+    run: Annotated[pathlib.Path, typer.Argument(help="A finished run's folder, or one of zoo/ to write again.")],
     data_root: DataRoot = None,
     dtype: Annotated[release.Dtype, typer.Option(help="How the weights are stored.")] = release.Dtype.float16,
-    name: Annotated[str | None, typer.Option(help="builder-encoder-dataset, or that with -MORE behind it.")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Put them in place of another recipe's.")] = False,
+    name: Annotated[str | None, typer.Option(help="builder-encoder-dataset, or that with a -SUFFIX.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace weights that another recipe trained.")] = False,
     to: Annotated[pathlib.Path, typer.Option(help="The folder of released weights.")] = release.ZOO,
     table: Annotated[pathlib.Path, typer.Option(help="The table of released weights.")] = release.table.TABLE,
 ):
-    """Make released weights of a run: scores, card, picture, half-precision file and the entry in kseg's table."""
-    folder = release.release(run, data_root=data_root, dtype=dtype, name=name, replace=replace, to=to, releases=table)
-    console.print(str(folder))
+    """Release the weights of a run: half-precision file, scores, card, picture and the entry in kseg's table."""
+    options = {"data_root": data_root, "dtype": dtype, "name": name, "replace": replace}
+    console.print(str(release.make_release(run, to=to, releases=table, **options)))
 
 
 @app.command("publish")
 def publish_all(to: Annotated[pathlib.Path, typer.Option(help="A folder for a web server or a model hub.")]):
     """Copy all released weights to the addresses at which kseg looks for them."""
-    for path in publish.publish(to):
+    for path in publish.write_served(to):
         console.print(str(path))
 
 

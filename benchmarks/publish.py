@@ -1,30 +1,29 @@
-"""`python -m benchmarks publish --to FOLDER`: what a server of released weights serves, file by file."""
+"""`python -m benchmarks publish --to FOLDER`: the files of a server of released weights."""
 
 import pathlib
 from collections.abc import Mapping
 
-from benchmarks import card
-from benchmarks.release import PICTURE, ZOO
+from benchmarks.release import PICTURE, ZOO, hub_card, hub_contents
 from kseg import pretrained
 
 BESIDE = ("recipe.toml", "metrics.json", PICTURE)
 
 
-def publish(
+def write_served(
     to: pathlib.Path, *, releases: Mapping[str, pretrained.Release] = pretrained.RELEASES, zoo: pathlib.Path = ZOO
 ) -> list[pathlib.Path]:
-    """Lays out released weights as `KSEG_WEIGHTS_URL` expects them: `NAME/model.safetensors`, with a card beside each.
+    """Writes released weights as `KSEG_WEIGHTS_URL` expects them: `NAME/model.safetensors`, with a card beside each.
 
     Args:
-        to: The folder to serve; files that are there are replaced.
-        releases: What to lay out.
-        zoo: Where cards, recipes, scores and pictures lie.
+        to: The folder to serve; existing files are replaced.
+        releases: The weights to write.
+        zoo: The folder of cards, recipes, scores and pictures.
 
     Returns:
         The files written.
 
     Raises:
-        FileNotFoundError: Weights or a file beside them are missing; nothing is written then.
+        FileNotFoundError: If weights or a file beside them are missing; nothing is written then.
     """
     content: dict[str, bytes] = {}
     for name, release in releases.items():
@@ -34,7 +33,7 @@ def publish(
             cure = f"kseg weights get {name}, or release it again"
             raise FileNotFoundError(f"{name} is not on this machine with SHA-256 {release.sha256}: {cure}")
         content[f"{name}/{release.file}"] = file.read_bytes()
-        content[f"{name}/README.md"] = card.hub(release, (folder / "card.md").read_text()).encode()
+        content[f"{name}/README.md"] = hub_card(release, (folder / "card.md").read_text()).encode()
         content |= {f"{name}/{beside}": (folder / beside).read_bytes() for beside in BESIDE}
-    content["README.md"] = card.hub_contents(releases).encode()
+    content["README.md"] = hub_contents(releases).encode()
     return [pretrained.atomic_write(to / path, data) for path, data in content.items()]

@@ -1,4 +1,4 @@
-"""What weights inherit from what they were trained with, data and other weights: licence, terms, limits."""
+"""What released weights inherit from their data and their initial weights: license, terms, limits."""
 
 import dataclasses
 
@@ -7,16 +7,16 @@ from kseg import pretrained
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What weights inherit from the data they were trained on."""
+    """What weights inherit from the data that they were trained on."""
 
     title: str
-    licence: str
-    """An SPDX identifier; in small letters it is the hub's."""
+    license: str
+    """An SPDX identifier; in lower case it is that of model hubs."""
     terms: str
     origin: str
     limits: str
     void: bool = False
-    """Whether labels leave pixels out."""
+    """Whether labels have ignored pixels."""
 
 
 SOURCES = {
@@ -33,26 +33,26 @@ SOURCES = {
     "nuclei": Source(
         "nuclei",
         "CC0-1.0",
-        "The images and labels are CC0. The weights may be used without condition.",
+        "The images and labels are CC0. The weights may be used without conditions.",
         "2018 Data Science Bowl, stage 1, labels corrected",
         "Microscope images of five kinds; other stains and magnifications were neither trained nor tested.",
     ),
     "streets": Source(
         "streets",
         "Apache-2.0",
-        "The scenes are drawn by kseg; the weights are under its licence.",
+        "The scenes are drawn by kseg; the weights have its license.",
         "`kseg.data.streets`",
-        "The scenes are drawn. Expect nothing on photographs.",
+        "The scenes are drawn: the weights are of no use on photographs.",
         void=True,
     ),
 }
 
-LICENCES = ("CC0-1.0", "Apache-2.0", "CC-BY-NC-4.0")
-"""Each allows less than the one before."""
+LICENSES = ("CC0-1.0", "Apache-2.0", "CC-BY-NC-4.0")
+"""From the most to the least permissive."""
 
 
-def licence(dataset: str, start: str | None) -> str:
-    """Returns the licence that weights inherit: the stricter of the data's and of the weights' that they began with.
+def inherited_license(dataset: str, start: str | None) -> str:
+    """Returns the license that weights inherit: the stricter of those of the data and of the initial weights.
 
     Args:
         dataset: A key of `SOURCES`.
@@ -61,5 +61,5 @@ def licence(dataset: str, start: str | None) -> str:
     Returns:
         An SPDX identifier.
     """
-    inherited = [SOURCES[dataset].licence, *([pretrained.RELEASES[start].licence] if start else [])]
-    return max(inherited, key=LICENCES.index)
+    inherited = [SOURCES[dataset].license, *([pretrained.RELEASES[start].licence] if start else [])]
+    return max(inherited, key=LICENSES.index)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from benchmarks import card, leaderboard
-from benchmarks.release import EVERY, LOSS, SMALL, Subset
+from benchmarks import leaderboard
+from benchmarks.release import EVERY, LOSS, SMALL, contents, model_card
+from benchmarks.subset import Subset
 from kseg import data, download, pretrained, training, zoo
 from kseg.pretrained import release as table
 
@@ -82,7 +83,7 @@ def test_its_recipe_is_whole(release):
 def test_its_card_and_picture_are_there(release, metrics):
     folder = ZOO / release.name
     recipe = training.Recipe.from_toml(folder / "recipe.toml").model_dump(mode="json")
-    assert (folder / "card.md").read_text() == card.card(release, metrics, recipe, "predictions.png")
+    assert (folder / "card.md").read_text() == model_card(release, metrics, recipe, "predictions.png")
     assert 10_000 < (folder / "predictions.png").stat().st_size < 300_000
 
 
@@ -100,7 +101,7 @@ def test_scores_before_storage_that_a_leaderboard_gave_are_the_leaderboard_s(rel
 
 
 def test_the_pages_and_the_table_are_as_written_by_the_command(tmp_path):
-    assert (ZOO / "README.md").read_text() == card.contents(RELEASES)
+    assert (ZOO / "README.md").read_text() == contents(RELEASES)
     assert table.write(RELEASES, tmp_path / "table.json").read_bytes() == table.TABLE.read_bytes()
 
 

@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks import card, publish, release, sources, toml
+from benchmarks import publish, release, sources
 from benchmarks.commands import app
+from benchmarks.release import card, check, measure, write
+from benchmarks.subset import Subset
 from kseg import data, download, pretrained, training, zoo
 from kseg.pretrained import release as table
 from kseg.pretrained import source
@@ -72,11 +74,12 @@ def test_both_precisions_are_measured(released, run):
     assert metrics["subset"]["images"] == 1
 
 
-def test_a_folder_of_released_weights_is_written_anew_around_its_file(released, tmp_path, monkeypatch):
-    """Where the run is gone, a leaderboard says what the weights scored before storage."""
+def test_a_folder_of_released_weights_is_written_again_around_its_file(released, tmp_path, monkeypatch):
+    """If the run is gone, a leaderboard has the scores before storage."""
     shutil.copytree(released, tmp_path / "zoo" / NAME)
+    again = {"to": tmp_path / "zoo", "releases": tmp_path / "table.json"}
     with pytest.raises(ValueError, match="no leaderboard has a row of recipe"):
-        release.release(tmp_path / "zoo" / NAME, to=tmp_path / "zoo", releases=tmp_path / "table.json")
+        release.make_release(tmp_path / "zoo" / NAME, **again)
     told = pretrained.describe(released / "model.safetensors")
     ious = ",".join(f"iou_{name}" for name in told["classes"])
     scores = json.loads((released / "metrics.json").read_text())["float32"]
@@ -85,17 +88,22 @@ def test_a_folder_of_released_weights_is_written_anew_around_its_file(released, 
     names = "name,recipe,val_miou,miou,pixel_accuracy,mean_accuracy,frequency_weighted_iou"
     (tmp_path / "board.csv").write_text(f"{names},{ious}\n{row}\n")
     monkeypatch.setattr("benchmarks.leaderboard.LEADERBOARDS", tmp_path)
-    release.release(tmp_path / "zoo" / NAME, to=tmp_path / "zoo", releases=tmp_path / "table.json")
+    release.make_release(tmp_path / "zoo" / NAME, **again)
     metrics = json.loads((tmp_path / "zoo" / NAME / "metrics.json").read_text())
     measured = metrics["float32"]["measured"]
     assert measured.startswith("row `old` of benchmarks/leaderboards/board.csv") and "not at hand" in measured
     assert metrics["float32"]["iou"]["car"] == 0.25
     same = [(folder / NAME / "model.safetensors").read_bytes() for folder in (released.parent, tmp_path / "zoo")]
     assert same[0] == same[1]
+    with pytest.raises(ValueError, match=r"is float16: --dtype float32 needs the best.safetensors of the run$"):
+        release.make_release(tmp_path / "zoo" / NAME, dtype=release.Dtype.float32, **again)
+    monkeypatch.setattr(measure, "LOSS", -2.0)
+    with pytest.raises(ValueError, match="release the best.safetensors of the run with --dtype float32$"):
+        release.make_release(tmp_path / "zoo" / NAME, **again)
 
 
 def test_half_precision_that_costs_too_much_is_refused(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(release, "LOSS", -1.0)
+    monkeypatch.setattr(measure, "LOSS", -1.0)
     done = command(run, tmp_path)
     assert "more than -1.0: add --dtype float32" in str(done.exception)
     assert list(tmp_path.iterdir()) == []
@@ -112,7 +120,7 @@ def test_what_is_no_finished_run_is_refused(run, tmp_path):
 def quick(released, monkeypatch):
     """The scores are those of the first release: measuring them again takes most of the time."""
     scores = json.loads((released / "metrics.json").read_text())["scores"]
-    monkeypatch.setattr(release, "_scores", lambda *arguments: dict(scores))
+    monkeypatch.setattr(measure, "_scores", lambda *arguments: dict(scores))
 
 
 @pytest.fixture
@@ -136,7 +144,7 @@ def test_another_recipe_takes_no_name_away(run, retrained, tmp_path):
     other = retrained(seed=5)
     before = {path: path.read_bytes() for path in (tmp_path / "zoo").rglob("*") if path.is_file()}
     told = str(command(other, tmp_path / "zoo").exception)
-    assert f"{NAME} is released already" in told and "or say --replace" in told and "\n" not in told
+    assert f"{NAME} is released already" in told and "or --replace" in told and "\n" not in told
     assert before == {path: path.read_bytes() for path in (tmp_path / "zoo").rglob("*") if path.is_file()}
     assert "not 'best'" in str(command(other, tmp_path / "zoo", "--name", "best").exception)
     assert command(other, tmp_path / "zoo", "--name", f"{NAME}-seed5").exit_code == 0
@@ -151,38 +159,38 @@ def test_another_recipe_takes_no_name_away(run, retrained, tmp_path):
 @pytest.mark.parametrize(
     ("model", "cure"),
     [
-        ({"start": "runs/fcn16/best.safetensors"}, f"released are {STRICT}"),
-        ({"start": "https://example.org/model.safetensors"}, f"released are {STRICT}"),
-        ({"encoder_weights": "own.safetensors"}, "known are none, imagenet, imagenet+bsds500"),
+        ({"start": "runs/fcn16/best.safetensors"}, f"released weights are {STRICT}"),
+        ({"start": "https://example.org/model.safetensors"}, f"released weights are {STRICT}"),
+        ({"encoder_weights": "own.safetensors"}, "known weights are none, imagenet, imagenet+bsds500"),
     ],
 )
 def test_a_recipe_that_nobody_else_could_repeat_is_refused(retrained, tmp_path, model, cure):
     told = str(command(retrained(model=model), tmp_path / "zoo").exception)
-    assert "begins with what others may not have" in told and repr(*model.values()) in told and cure in told
+    assert "begins with weights that others may not have" in told and repr(*model.values()) in told and cure in told
     assert not (tmp_path / "zoo").exists()
 
 
 @pytest.mark.parametrize("model", [{"start": STRICT}, {"encoder_weights": "imagenet+bsds500"}])
 def test_a_recipe_that_anyone_can_repeat_is_not(model):
-    assert release._unknown(training.Recipe.from_dict(tiny.content(model=model))) is None
+    assert check._unknown_weights(training.Recipe.from_dict(tiny.content(model=model))) is None
 
 
 @pytest.mark.usefixtures("quick")
-def test_weights_inherit_the_stricter_licence_of_those_that_they_began_with(retrained, tmp_path):
+def test_weights_inherit_the_stricter_license(retrained, tmp_path):
     assert command(retrained(model={"start": STRICT}), tmp_path / "zoo").exit_code == 0
     assert table.read(tmp_path / "zoo" / "table.json")[NAME].licence == "CC-BY-NC-4.0"
     page = (tmp_path / "zoo" / NAME / "card.md").read_text()
-    assert "streets is Apache-2.0, but training began with weights under CC-BY-NC-4.0: these inherit that." in page
-    assert f"Training began with the released weights `{STRICT}`." in page and "under its licence" not in page
-
-
-def test_a_milder_licence_changes_nothing():
-    assert sources.licence("camvid", None) == sources.licence("camvid", STRICT) == "CC-BY-NC-4.0"
     assert (
-        sources.LICENCES[0] == sources.licence("nuclei", None)
-        and sources.licence("streets", None) == sources.LICENCES[1]
+        "streets is Apache-2.0, but training began with weights under CC-BY-NC-4.0: these inherit that license." in page
     )
-    assert {each.licence for each in sources.SOURCES.values()} == set(sources.LICENCES)
+    assert f"Training began with the released weights `{STRICT}`." in page and "have its license" not in page
+
+
+def test_a_milder_license_changes_nothing():
+    assert sources.inherited_license("camvid", None) == sources.inherited_license("camvid", STRICT) == "CC-BY-NC-4.0"
+    milder = [sources.inherited_license(name, None) for name in ("nuclei", "streets")]
+    assert milder == list(sources.LICENSES[:2])
+    assert {each.license for each in sources.SOURCES.values()} == set(sources.LICENSES)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +199,7 @@ def test_a_milder_licence_changes_nothing():
 def test_a_card_names_imagenet_where_the_builder_knows_it(builder, told):
     entry = dataclasses.replace(pretrained.RELEASES[STRICT], builder=builder, arguments={"num_classes": 11})
     recipe = training.Recipe.from_dict(tiny.content(model={"builder": builder, "encoder_weights": "imagenet"}))
-    assert card._begun(entry, recipe.model_dump(mode="json")["model"]) == told
+    assert card._start(entry, recipe.model_dump(mode="json")["model"]) == told
 
 
 @pytest.mark.parametrize(
@@ -207,15 +215,15 @@ def test_a_card_names_the_weakest_classes_and_void_where_there_is_some(released,
     recipe = training.Recipe.from_dict(tiny.content()).model_dump(mode="json")
     for dataset, void in (("nuclei", False), ("streets", True), ("camvid", True)):
         entry = dataclasses.replace(table.read(released.parent / "table.json")[NAME], dataset=dataset)
-        text = card.card(entry, metrics, recipe, "predictions.png")
+        text = release.model_card(entry, metrics, recipe, "predictions.png")
         assert told in text.splitlines() and ("is void" in text) == void
 
 
 def test_a_card_tells_the_smallest_and_the_largest_size():
     images = data.load("streets", "test", count=3, size=(32, 48))
-    assert release._sizes(images) == "32x48"
+    assert measure._sizes(images) == "32x48"
     images.size = [(60, 33), (64, 48), (32, 56)].__getitem__
-    assert release._sizes(images) == "32x56 to 64x48"
+    assert measure._sizes(images) == "32x56 to 64x48"
 
 
 def test_an_unknown_precision_is_refused_before_anything_is_scored(run, tmp_path):
@@ -229,7 +237,7 @@ def test_what_fails_on_the_way_leaves_all_as_it_was(run, tmp_path, monkeypatch):
     def broken(*arguments):
         raise RuntimeError("no picture")
 
-    monkeypatch.setattr(release, "_picture", broken)
+    monkeypatch.setattr(write, "_picture", broken)
     assert command(run, tmp_path / "zoo").exit_code == 1
     assert not (tmp_path / "zoo").exists()
 
@@ -246,7 +254,7 @@ def test_what_fails_on_the_way_leaves_all_as_it_was(run, tmp_path, monkeypatch):
 )
 def test_what_storage_costs_is_told_as_exactly_as_it_is_known(before, digits, told):
     original = {"miou": before} | ({"digits": digits} if digits else {})
-    cost = release._cost(original, {"miou": 0.5})
+    cost = measure._cost(original, {"miou": 0.5})
     assert card._cost({"dtype": "float16", "float32": original, "cost": cost}) == f"Storage as float16 {told}"
 
 
@@ -255,7 +263,7 @@ def test_large_weights_go_to_the_cache_and_none_stay_behind(run, tmp_path, monke
     monkeypatch.setenv("KSEG_HOME", str(tmp_path / "home"))
     assert command(run, tmp_path / "zoo").exit_code == 0
     assert (tmp_path / "zoo" / NAME / "model.safetensors").is_file()
-    monkeypatch.setattr(release, "SMALL", 10)
+    monkeypatch.setattr(write, "SMALL", 10)
     assert command(run, tmp_path / "zoo").exit_code == 0
     assert not (tmp_path / "zoo" / NAME / "model.safetensors").exists()
     entry = table.read(tmp_path / "zoo" / "table.json")[NAME]
@@ -271,13 +279,13 @@ def test_a_recipe_survives_as_toml(tmp_path):
             "loss": {"class_weights": [1.0, 2.5e-05, 3.0]},
         }
     )
-    (tmp_path / "recipe.toml").write_text(toml.text(recipe), "utf-8")
+    (tmp_path / "recipe.toml").write_text(write.recipe_toml(recipe), "utf-8")
     assert training.Recipe.from_toml(tmp_path / "recipe.toml") == recipe
 
 
 def test_a_subset_is_every_so_manyth_image():
     whole = data.load("streets", "test", count=7, size=(32, 32))
-    subset = release.Subset(whole, 3)
+    subset = Subset(whole, 3)
     assert len(subset) == 3
     for index in range(3):
         assert (subset[index][0] == whole[3 * index][0]).all()
@@ -286,7 +294,7 @@ def test_a_subset_is_every_so_manyth_image():
 def test_what_was_published_is_what_the_table_names(released, tmp_path, monkeypatch):
     releases = table.read(released.parent / "table.json")
     monkeypatch.setattr(source, "CHECKOUT", released.parent)
-    paths = publish.publish(tmp_path / "served", releases=releases, zoo=released.parent)
+    paths = publish.write_served(tmp_path / "served", releases=releases, zoo=released.parent)
     assert all(path.is_file() for path in paths)
     page = (tmp_path / "served" / NAME / "README.md").read_text()
     head = page.split("---\n")[1]
@@ -320,7 +328,7 @@ def test_what_was_published_is_what_the_table_names(released, tmp_path, monkeypa
 
 def test_the_table_of_this_checkout_can_be_published(tmp_path):
     kept = {name: entry for name, entry in pretrained.RELEASES.items() if entry.bytes <= release.SMALL}
-    assert len(publish.publish(tmp_path, releases=kept)) == 5 * len(kept) + 1
+    assert len(publish.write_served(tmp_path, releases=kept)) == 5 * len(kept) + 1
     for name, entry in kept.items():
         assert download.file_sha256(tmp_path / name / entry.file) == entry.sha256
 
@@ -328,5 +336,7 @@ def test_the_table_of_this_checkout_can_be_published(tmp_path):
 def test_weights_that_are_not_here_cannot_be_published(released, tmp_path, monkeypatch):
     monkeypatch.setenv("KSEG_HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="tiny-small-streets is not on this machine with SHA-256"):
-        publish.publish(tmp_path / "served", releases=table.read(released.parent / "table.json"), zoo=released.parent)
+        publish.write_served(
+            tmp_path / "served", releases=table.read(released.parent / "table.json"), zoo=released.parent
+        )
     assert not (tmp_path / "served").exists()

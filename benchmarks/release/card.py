@@ -1,4 +1,4 @@
-"""The card of released weights: what they are, their licence, scores and limits; and the list of all of them."""
+"""The texts about released weights: the card of each, and the list of all, for the checkout and for model hubs."""
 
 import dataclasses
 import string
@@ -22,7 +22,7 @@ model = kseg.zoo.load("$name")
 
 ![Test images, their labels and what the model predicts]($picture)
 
-${void}Images: $title, $data_licence.
+${void}Images: $title, $data_license.
 
 Input: RGB images, 0 to 255, of any size. Output: float32 logits `(N, H, W, $channels)`.
 Classes: $class_names.
@@ -49,11 +49,11 @@ $ious
 $limits
 $weakest
 
-## Data and licence
+## Data and license
 
 $terms
 Data: $origin.
-$begun
+$start
 
 ## How to repeat
 
@@ -69,14 +69,14 @@ matrix, the versions and the scores of a subset that the test suite measures aga
 """)
 
 
-def card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str, Any], picture: str) -> str:
+def model_card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str, Any], picture: str) -> str:
     """Writes the card of released weights.
 
     Args:
         release: The entry of the table.
         metrics: The content of `metrics.json`.
-        recipe: The recipe's tables.
-        picture: The picture's file name.
+        recipe: The tables of the recipe.
+        picture: The file name of the picture.
 
     Returns:
         Markdown.
@@ -105,16 +105,16 @@ def card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str, Any]
         cost=_cost(metrics),
         called="" if release.name.endswith(f"-{release.dataset}") else f" --name {release.name}",
         ious="\n".join(f"| {name} | {_percent(iou)} |" for name, iou in scores["iou"].items()),
-        void="Black in a label is void, which counts for nothing. " if source.void else "",
+        void="Black in a label is void, which is ignored. " if source.void else "",
         weakest=_weakest({name: iou for name, iou in scores["iou"].items() if iou is not None}),
         limits=source.limits,
         terms=source.terms
-        if release.licence == source.licence
-        else f"{source.title} is {source.licence}, but training began with weights under {release.licence}: these "
-        "inherit that.",
-        data_licence=source.licence,
+        if release.licence == source.license
+        else f"{source.title} is {source.license}, but training began with weights under {release.licence}: these "
+        "inherit that license.",
+        data_license=source.license,
         origin=source.origin,
-        begun=_begun(release, recipe["model"]),
+        start=_start(release, recipe["model"]),
         seed=recipe["seed"],
         epochs=recipe["epochs"],
         bytes=f"{release.bytes:,}",
@@ -122,31 +122,31 @@ def card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str, Any]
     )
 
 
-def _begun(release: Release, model: Mapping[str, Any]) -> str:
-    """A sentence on the weights that training began with."""
+def _start(release: Release, model: Mapping[str, Any]) -> str:
+    """Returns a sentence on the initial weights."""
     if start := model.get("start"):
         return f"Training began with the released weights `{start}`."
-    pretrained_encoder = "encoder_weights" in zoo.BUILDERS[release.builder].defaults
-    known = model["encoder_weights"] if pretrained_encoder else "none"
-    return "" if known == "none" else f"The encoder began with its {known} weights."
+    has_weights = "encoder_weights" in zoo.BUILDERS[release.builder].defaults
+    weights = model["encoder_weights"] if has_weights else "none"
+    return "" if weights == "none" else f"The encoder began with its {weights} weights."
 
 
 def _weakest(ious: Mapping[str, float]) -> str:
-    """A sentence on the classes of the lowest IoU: two of many, one of two."""
-    told = [f"{name} ({_percent(ious[name])})" for name in sorted(ious, key=ious.__getitem__)]
-    return f"The weakest class is {told[0]}." if len(told) < 3 else f"The weakest classes are {told[0]} and {told[1]}."
+    """Returns a sentence on the classes with the lowest IoU: two of many, one of two."""
+    first, second, *more = [f"{name} ({_percent(ious[name])})" for name in sorted(ious, key=ious.__getitem__)]
+    return f"The weakest classes are {first} and {second}." if more else f"The weakest class is {first}."
 
 
 def _cost(metrics: Mapping[str, Any]) -> str:
-    """A sentence on what storage costs, no finer than the score before storage is known."""
-    told = f"Storage as {metrics['dtype']} changes the mIoU (of 0 to 1) by"
+    """Returns a sentence on the cost of storage, with as many digits as the score before storage has."""
+    change = f"Storage as {metrics['dtype']} changes the mIoU (of 0 to 1) by"
     digits = metrics["float32"].get("digits")
     if digits is None:
-        return f"{told} {-metrics['cost']:+.6f}."
+        return f"{change} {-metrics['cost']:+.6f}."
     step = f"{10**-digits:.{digits}f}"
     if metrics["cost"] == 0:
-        return f"{told} less than {step}, the leaderboard's precision."
-    return f"{told} {-metrics['cost']:+.{digits}f}, to the leaderboard's precision of {step}."
+        return f"{change} less than {step}, the leaderboard's precision."
+    return f"{change} {-metrics['cost']:+.{digits}f}, to the leaderboard's precision of {step}."
 
 
 def _percent(share: float | None) -> str:
@@ -158,13 +158,13 @@ TAGS = ("semantic-segmentation", "kseg", "keras")
 
 
 ADDRESS = """\
-# With the environment variable KSEG_WEIGHTS_URL set to the address of the folder above this one;
-# or give load the address of model.safetensors here.
+# Set the environment variable KSEG_WEIGHTS_URL to the address of the folder above this one,
+# or pass the address of model.safetensors to load.
 """
 
 
-def hub(release: Release, text: str) -> str:
-    """Puts the metadata that model hubs read before a card, and into it where its code finds the weights.
+def hub_card(release: Release, text: str) -> str:
+    """Makes the card for a model hub: with metadata in front, and with a comment on where the code finds the weights.
 
     Args:
         release: The entry of the table.
@@ -210,17 +210,16 @@ model-index:
 LIST = """\
 # Released weights
 
-One folder for each, `builder-encoder-dataset/`: `recipe.toml` (how it was trained), `metrics.json` (what it scores),
-`card.md` (what it is, data and licence, limits), `predictions.png`, and `model.safetensors` where that has at most
-16 MB. `python -m benchmarks release RUN` writes all of them, this page and the table in `kseg/pretrained`.
+One folder each, `builder-encoder-dataset/`: `recipe.toml` (the training), `metrics.json` (the scores), `card.md` (a
+description, data and license, limits), `predictions.png`, and `model.safetensors` unless it is larger than 16 MB.
+`python -m benchmarks release RUN` writes all of them, this page and the table in `kseg/pretrained`.
 
 {table}
-mIoU and pixel accuracy in per cent, of the stored file, on the test split at full size.
+mIoU and pixel accuracy of the stored file in percent, on the test split at full size.
 
 `kseg.zoo.load(name)` takes the file from here, else from the cache (`KSEG_HOME`, by default `~/.cache/kseg`), else from
-the addresses in `KSEG_WEIGHTS_URL`. `python -m benchmarks publish --to FOLDER` lays out what those addresses serve.
-
-The code that builds the models is another thing: [`kseg/zoo`](../kseg/zoo).
+the addresses in `KSEG_WEIGHTS_URL`. `python -m benchmarks publish --to FOLDER` writes the files that those addresses
+serve. The code that builds the models is in [`kseg/zoo`](../kseg/zoo).
 """
 
 SERVED = """\
@@ -230,7 +229,7 @@ Semantic segmentation models for Keras 3, on TensorFlow, JAX and PyTorch. `KSEG_
 folder; `kseg.zoo.load(name)` then downloads and verifies what it needs.
 
 {table}
-mIoU and pixel accuracy in per cent, on the test split at full size. Each model has its own licence.
+mIoU and pixel accuracy in percent, on the test split at full size. Each model has its own license.
 """
 
 
@@ -247,7 +246,7 @@ def contents(releases: Mapping[str, Release]) -> str:
 
 
 def hub_contents(releases: Mapping[str, Release]) -> str:
-    """Writes the page that lists all released weights where they are served, with the metadata of model hubs.
+    """Writes the page that lists all released weights for a model hub, with metadata in front.
 
     Args:
         releases: The table.
@@ -255,16 +254,16 @@ def hub_contents(releases: Mapping[str, Release]) -> str:
     Returns:
         Markdown with a YAML head.
     """
-    licences = {release.licence.lower() for release in releases.values()}
-    licence = licences.pop() if len(licences) == 1 else "other"
+    licenses = {release.licence.lower() for release in releases.values()}
+    license = licenses.pop() if len(licenses) == 1 else "other"
     datasets = [f"- {dataset}" for dataset in dict.fromkeys(release.dataset for release in releases.values())]
     tags = [f"- {tag}" for tag in TAGS]
-    head = ["---", f"license: {licence}", *HUB, "tags:", *tags, "datasets:", *datasets, "---", ""]
+    head = ["---", f"license: {license}", *HUB, "tags:", *tags, "datasets:", *datasets, "---", ""]
     return "\n".join(head) + "\n" + SERVED.format(table=_table(releases, "README.md"))
 
 
 def _table(releases: Mapping[str, Release], page: str) -> str:
-    lines = ["| name | data set | mIoU | pixel accuracy | parameters | size | licence |", f"|{' --- |' * 7}"]
+    lines = ["| name | data set | mIoU | pixel accuracy | parameters | size | license |", f"|{' --- |' * 7}"]
     for _, one in sorted(releases.items()):  # as in the file
         cells = [
             f"[{one.name}]({one.name}/{page})",

@@ -1,0 +1,51 @@
+"""Released weights: a run is checked, measured as its weights will be stored, and written with its description."""
+
+import pathlib
+
+from benchmarks.release.card import contents, hub_card, hub_contents, model_card
+from benchmarks.release.check import FILE, PICTURE, ZOO, Dtype, candidate_of
+from benchmarks.release.measure import EVERY, LOSS, measured
+from benchmarks.release.write import SMALL, write_all
+from kseg.pretrained import release as table
+
+__all__ = [
+    "EVERY", "FILE", "LOSS", "PICTURE", "SMALL", "ZOO", "Dtype", "contents", "hub_card", "hub_contents", "make_release",
+    "model_card", "table",
+]  # fmt: skip
+
+
+def make_release(
+    run: pathlib.Path,
+    *,
+    data_root: str | None = None,
+    dtype: Dtype = Dtype.float16,
+    name: str | None = None,
+    replace: bool = False,
+    to: pathlib.Path = ZOO,
+    releases: pathlib.Path = table.TABLE,
+) -> pathlib.Path:
+    """Measures a run's weights as they will be stored, and writes all that belongs to them.
+
+    Args:
+        run: A finished run's folder, or a folder of `zoo/`, which is written again. If the folder holds
+            `model.safetensors` and not the run's `best.safetensors`, that file is released as it is, and the scores
+            before storage are read from the leaderboards.
+        data_root: Folder of the data sets.
+        dtype: How to store the weights of a `best.safetensors`.
+        name: The name of the released weights: `builder-encoder-dataset`, the default, or that with a suffix. A folder
+            of `zoo/` keeps its name.
+        replace: Whether weights of that name that were trained by another recipe may be replaced.
+        to: The folder of released weights.
+        releases: The table to enter them into.
+
+    Returns:
+        The folder of the released weights; weight files larger than `SMALL` go to the cache instead.
+
+    Raises:
+        FileNotFoundError: If the folder is neither of both, or the data set is missing.
+        ValueError: If the run is unfinished, was trained on other data than those of `benchmarks/sources.py`, or began
+            with weights that are not released; if half precision costs too much; or if the name belongs to another
+            recipe. Nothing has been written then.
+    """
+    candidate = candidate_of(run, dtype=dtype, name=name, replace=replace, releases=releases)
+    return write_all(candidate, measured(candidate, data_root), to, releases)
