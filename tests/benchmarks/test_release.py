@@ -98,7 +98,7 @@ def test_a_folder_of_released_weights_is_written_again_around_its_file(released,
     with pytest.raises(ValueError, match=r"is float16: --dtype float32 needs the best.safetensors of the run$"):
         release.make_release(tmp_path / "zoo" / NAME, dtype=release.Dtype.float32, **again)
     monkeypatch.setattr(measure, "LOSS", -2.0)
-    with pytest.raises(ValueError, match="release the best.safetensors of the run with --dtype float32$"):
+    with pytest.raises(ValueError, match=r"release the best.safetensors of the run with --dtype float32$"):
         release.make_release(tmp_path / "zoo" / NAME, **again)
 
 
