@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Callable
+from typing import Any
 
 from kseg.data import augment, labels
 from kseg.data._camvid import camvid
@@ -21,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def load(name: str, split: str, *, root: str | os.PathLike[str] | None = None, **options) -> Dataset:
+def load(name: str, split: str, *, root: str | os.PathLike[str] | None = None, **options: Any) -> Dataset:
     """Opens one split of a data set by name.
 
     Args:

@@ -33,7 +33,7 @@ class Pipeline:
 
     scale: tuple[float, float] = (1.0, 1.0)
     quarter_turns: bool = False
-    transforms: Callable[[Any], list] = lambda albumentations: []
+    transforms: Callable[[Any], list[Any]] = lambda albumentations: []
 
 
 PIPELINES: dict[str, Pipeline] = {

@@ -106,11 +106,11 @@ class Dataset:
         self._kept_bytes = 0
         self._lock = threading.Lock()
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, object]:
         # A lock cannot be pickled, and the images need not be.
         return {key: value for key, value in self.__dict__.items() if not key.startswith(("_lock", "_kept"))}
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self._forget()
 
