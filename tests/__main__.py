@@ -1,6 +1,6 @@
-"""`python -m tests`: style and types once, then the whole suite on TensorFlow, JAX and PyTorch, one run each.
+"""`python -m tests` checks style and types, then runs the whole suite on TensorFlow, JAX and PyTorch.
 
-A backend that is missing fails. Arguments go on to pytest: `python -m tests -k resize`. `BACKENDS=jax` runs one alone.
+A missing backend is a failure. Arguments are passed to pytest: `python -m tests -k resize`. `BACKENDS=jax` selects one.
 """
 
 import importlib.util
@@ -12,14 +12,14 @@ import time
 
 ROOT = pathlib.Path(__file__).parents[1]
 BACKENDS = os.environ.get("BACKENDS", "tensorflow,jax,torch").split(",")
-SOURCES = ["kseg", "benchmarks", "tests"]  # not ".": a virtual environment may lie there under any name
+SOURCES = ["kseg", "benchmarks", "tests"]  # not ".", which may contain a virtual environment
 STYLE = (["ruff", "check", *SOURCES], ["ruff", "format", "--check", *SOURCES], ["mypy"])
 
 
 def _run(title: str, command: list[str], **environment: str) -> bool:
     print(f"== {title}", flush=True)
     start = time.perf_counter()
-    # On the CPU, also beside a GPU: several workers would want all of its memory, and it rounds float32 products.
+    # On the CPU even if there is a GPU: each worker would reserve its memory, and it rounds float32 products.
     environment = {"CUDA_VISIBLE_DEVICES": ""} | os.environ | environment
     passed = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment).returncode == 0
     print(f"== {title}: {'passed' if passed else 'FAILED'} in {time.perf_counter() - start:.0f} s", flush=True)
@@ -33,7 +33,7 @@ def main() -> int:
             print(f"== {backend} is not installed: pip install -e '.[test]'")
             results[backend] = False
             continue
-        # One thread each: two workers on two cores are faster than one worker with two threads.
+        # One thread per worker: two workers on two cores are faster than one worker with two threads.
         results[backend] = _run(
             backend,
             ["pytest", "-q", "-n", "auto", "--dist", "loadscope", "--durations", "10", *sys.argv[1:]],
@@ -42,7 +42,7 @@ def main() -> int:
             TF_NUM_INTRAOP_THREADS="1",
             TF_CPP_MIN_LOG_LEVEL="2",
             NO_ALBUMENTATIONS_UPDATE="1",
-            XLA_FLAGS="--xla_backend_optimization_level=0",  # JAX compiles longer than the tests run
+            XLA_FLAGS="--xla_backend_optimization_level=0",  # compilation takes longer than the tests
         )
     failed = [name for name, passed in results.items() if not passed]
     print(f"{len(results) - len(failed)} passed, {len(failed)} failed")

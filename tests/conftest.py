@@ -1,4 +1,4 @@
-"""Fixtures that several folders share."""
+"""Fixtures for several folders."""
 
 import sys
 
@@ -14,7 +14,7 @@ sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 @pytest.fixture(scope="module")
 def numpy_initializers():
-    """Random weights drawn by NumPy: JAX compiles its own initializers once a shape, longer than the tests take."""
+    """Draws initial weights with NumPy: JAX compiles its initializers for each shape, which takes longer than tests."""
     rng = np.random.default_rng(0)
 
     def draw(self, shape, dtype=None):
@@ -28,7 +28,7 @@ def numpy_initializers():
 
 @pytest.fixture(scope="session")
 def torchvision():
-    """torchvision, which timm and segmentation-models-pytorch import too: ask for this fixture before they do."""
+    """Imports torchvision. Tests that import timm or segmentation-models-pytorch need this fixture first."""
     from benchmarks.peers import torchvision
 
     return torchvision.load()
@@ -36,7 +36,7 @@ def torchvision():
 
 @pytest.fixture
 def without_memory():
-    """Lets models be built whose weights would take gigabytes: they never get values."""
+    """Builds models without values for their weights, which would take gigabytes."""
     with keras.StatelessScope(initialize_variables=False):
         yield
-    keras.utils.clear_session()  # forgets the variables that wait for values
+    keras.utils.clear_session()  # drops the uninitialized variables

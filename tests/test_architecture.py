@@ -1,4 +1,4 @@
-"""The house rules that can be read off the tree."""
+"""Rules of the architecture that the source files show."""
 
 import ast
 import pathlib
@@ -28,7 +28,7 @@ ARROWS = {
 
 
 def _imports(path):
-    """The parts of kseg that a file imports, e.g. {'layers', 'encoders'}."""
+    """Returns the parts of kseg that a file imports, e.g. {'layers', 'encoders'}."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == "kseg":

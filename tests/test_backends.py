@@ -1,7 +1,7 @@
-"""The promise on the front page: the same weights give the same logits, and the same training step, on every backend.
+"""The same weights give the same logits and the same training step on every backend.
 
-Each run compares the backend under test with PyTorch, and PyTorch with TensorFlow: all three agree when the suite has
-passed on all three. `python -m tests.test_backends FOLDER` computes the other side in a process of its own.
+Each run compares the backend under test with PyTorch, and PyTorch with TensorFlow, so all three agree if the suite
+passes on all three. `python -m tests.test_backends FOLDER` computes the results of the other backend in a new process.
 """
 
 import os
@@ -20,11 +20,11 @@ from tests.zoo.cheap import CHEAP
 
 ROOT = pathlib.Path(__file__).parents[1]
 CLASSES = 5
-# In float32 the gradients of SegNet's twenty-six normalised layers agree to about 1 % of their greatest.
+# In float32 the gradients of SegNet's 26 normalized layers agree to about 1 % of the largest gradient.
 LEARNING_RATE = {"segnet": 1e-3}
 
 
-# Without dropout: random numbers are each backend's own.
+# Without dropout, whose random numbers differ between backends.
 ARGUMENTS = {
     builder: arguments | ({"dropout": 0.0} if "dropout" in zoo.BUILDERS[builder].options else {})
     for builder, arguments in CHEAP.items()
@@ -33,7 +33,7 @@ RUNS = ("logits", "step", "compiled step with frozen norm")
 
 
 def draw(key, shape):
-    """A variable's value by its name alone."""
+    """Returns random values for a variable that depend only on its name."""
     rng = np.random.default_rng(zlib.crc32(key.encode()))
     if key.endswith(("gamma", "moving_variance")):
         return rng.uniform(0.5, 1.5, shape).astype("float32")
@@ -42,7 +42,7 @@ def draw(key, shape):
 
 
 def compute(builder, file=None):
-    """What a builder's model gives: logits, and the loss and weights after one step of SGD."""
+    """Returns the logits of a builder's model, and the loss and weights after one step of SGD."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (2, 65, 97, 3)).astype("float32")
     labels = rng.integers(0, CLASSES, (2, 65, 97)).astype("uint8")
@@ -66,7 +66,7 @@ def compute(builder, file=None):
         norms = [part for part in layers_of(model) if isinstance(part, keras.layers.BatchNormalization)]
         for norm in norms:
             norm.trainable = run == "step"
-        # One of the steps by XLA, as Keras takes all of them on a GPU; PyTorch's compiler is not asked for by default.
+        # One of the steps uses XLA, as Keras does for all steps on a GPU. PyTorch has no compiler by default.
         jit = True if run == "compiled step with frozen norm" and keras.backend.backend() != "torch" else "auto"
         optimizer = keras.optimizers.SGD(LEARNING_RATE.get(builder, 1e-2))
         model.compile(optimizer, losses.CrossEntropy(), jit_compile=jit)
@@ -78,7 +78,7 @@ def compute(builder, file=None):
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    """Every builder's results here, and those of another backend on the same weight files."""
+    """Returns the results of every builder on this backend, and on another one with the same weight files."""
     folder = tmp_path_factory.mktemp("weights")
     here = {builder: compute(builder, folder / f"{builder}.safetensors") for builder in ARGUMENTS}
     other = "tensorflow" if keras.backend.backend() == "torch" else "torch"
@@ -91,7 +91,7 @@ def test_every_builder_is_compared():
     assert ARGUMENTS.keys() == zoo.BUILDERS.keys()
 
 
-@pytest.mark.parametrize("run", ["logits", "compiled logits"])  # TensorFlow's by XLA, as on a GPU; JAX's always are
+@pytest.mark.parametrize("run", ["logits", "compiled logits"])  # with XLA on TensorFlow, as on a GPU
 @pytest.mark.parametrize("builder", ARGUMENTS)
 def test_the_same_weight_file_gives_the_same_logits(builder, run, both):
     here, there = (results.get(run, results["logits"]) for results in both[builder])

@@ -1,4 +1,4 @@
-"""Everybody's loaders go into `model.fit` with kseg's loss and scores."""
+"""`model.fit` accepts all common loaders with kseg's loss and scores."""
 
 import keras
 import numpy as np
@@ -38,7 +38,7 @@ LOADERS = {
     "numpy": lambda: (IMAGES, LABELS),
     "tf.data": _tf_data,
     "torch": _torch,
-    "grain": lambda: data.loader(_Memory(), batch_size=2),  # without end
+    "grain": lambda: data.loader(_Memory(), batch_size=2),  # infinite
 }
 
 

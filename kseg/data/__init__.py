@@ -12,12 +12,12 @@ from kseg.data._loader import evaluation_loader, loader
 from kseg.data._nuclei import nuclei
 from kseg.data._streets import streets
 from kseg.data.dataset import Dataset
-from kseg.data.folder import FolderDataset
+from kseg.data.folder import IMAGE_SUFFIXES, FolderDataset
 
 DATASETS: dict[str, Callable[..., Dataset]] = {"camvid": camvid, "nuclei": nuclei, "streets": streets}
 
 __all__ = [
-    "DATASETS", "Dataset", "FolderDataset", "Report", "augment", "camvid", "check", "evaluation_loader",
+    "DATASETS", "IMAGE_SUFFIXES", "Dataset", "FolderDataset", "Report", "augment", "camvid", "check", "evaluation_loader",
     "labels", "load", "loader", "nuclei", "streets",
 ]  # fmt: skip
 

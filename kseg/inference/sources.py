@@ -7,7 +7,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from kseg.data.folder import IMAGE_SUFFIXES
+from kseg.data import IMAGE_SUFFIXES
 
 
 def list_images(place: str | os.PathLike) -> list[pathlib.Path]:
