@@ -17,8 +17,8 @@ from kseg.data.folder import IMAGE_SUFFIXES, FolderDataset
 DATASETS: dict[str, Callable[..., Dataset]] = {"camvid": camvid, "nuclei": nuclei, "streets": streets}
 
 __all__ = [
-    "DATASETS", "IMAGE_SUFFIXES", "Dataset", "FolderDataset", "Report", "augment", "camvid", "check", "evaluation_loader",
-    "labels", "load", "loader", "nuclei", "streets",
+    "DATASETS", "IMAGE_SUFFIXES", "Dataset", "FolderDataset", "Report", "augment", "camvid", "check",
+    "evaluation_loader", "labels", "load", "loader", "nuclei", "streets",
 ]  # fmt: skip
 
 
