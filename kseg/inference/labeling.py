@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -76,10 +76,11 @@ def predictions(
     by_size: dict[tuple[int, int], list[int]] = {}
     for index in range(len(dataset)):
         by_size.setdefault(dataset.size(index), []).append(index)
-    groups = []
+    groups: list[tuple[int, list[int]]] = []
     for size in sorted(by_size):
-        indices, most = by_size[size], max(1, min(batch_size, PIXELS // math.prod(size)))
-        groups += [part.tolist() for part in np.array_split(indices, -(-len(indices) // most))]
+        indices, pixels = by_size[size], math.prod(size)
+        parts = -(-len(indices) // max(1, min(batch_size, PIXELS // pixels)))  # of nearly equal length
+        groups += [(pixels * len(part), part.tolist()) for part in np.array_split(indices, parts)]
     labelers = [_labeler(model) for model in models]
     with (reporter or Reporter(quiet=True)).task(task, len(dataset)) as advance:
         for indices, images, labels in _read(dataset, groups):
@@ -149,20 +150,23 @@ def _labeler(model: Model) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
     return label
 
 
-def _read(dataset: Dataset, groups: list[list[int]]) -> Iterator[tuple[list[int], np.ndarray, list[np.ndarray]]]:
+def _read(
+    dataset: Dataset, groups: Iterable[tuple[int, list[int]]]
+) -> Iterator[tuple[list[int], np.ndarray, list[np.ndarray]]]:
     """Reads groups of images of one size in threads, about `4 * PIXELS` pixels ahead."""
-    waiting: collections.deque[tuple[list[int], list[Future]]] = collections.deque()
+    waiting: collections.deque[tuple[int, list[int], list[Future]]] = collections.deque()
     rest, ahead = iter(groups), 0
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
         while True:
             while (ahead < 4 * PIXELS or not waiting) and (group := next(rest, None)):
-                waiting.append((group, [pool.submit(dataset.__getitem__, index) for index in group]))
-                ahead += len(group) * math.prod(dataset.size(group[0]))
+                pixels, indices = group
+                waiting.append((pixels, indices, [pool.submit(dataset.__getitem__, index) for index in indices]))
+                ahead += pixels
             if not waiting:
                 return
-            indices, futures = waiting.popleft()
-            ahead -= len(indices) * math.prod(dataset.size(indices[0]))
+            pixels, indices, futures = waiting.popleft()
+            ahead -= pixels
             images, labels = zip(*(future.result() for future in futures), strict=True)
             del futures
             yield indices, np.stack(images), list(labels)

@@ -1,4 +1,4 @@
-"""The builder that all commands use here, and a weight file of it."""
+"""A small builder for all commands, and its weight files."""
 
 import functools
 
@@ -16,7 +16,7 @@ def builder(monkeypatch):
 
 @pytest.fixture(scope="module")
 def loaded_once():
-    """Each weight file is loaded once a module: JAX compiles every model anew."""
+    """Loads each weight file once per module, since JAX compiles every model anew."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zoo, "load", functools.cache(zoo.load))
         yield
@@ -24,7 +24,7 @@ def loaded_once():
 
 @pytest.fixture(scope="session")
 def save(tmp_path_factory):
-    """Writes a weight file of `tiny` for so many channels, with class names or without."""
+    """Writes a weight file of `tiny`, with or without class names."""
 
     def saved(channels, classes=(), palette=(), seed=0):
         keras.utils.set_random_seed(seed)

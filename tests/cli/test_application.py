@@ -21,7 +21,7 @@ def test_debug_shows_where_an_error_came_from(tmp_path):
         (("compare", "a", "b", "--data", "streets"), "interrupted\n"),
     ],
 )
-def test_an_interruption_says_what_goes_on(command, told, monkeypatch):
+def test_an_interruption_says_how_to_resume(command, told, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 

@@ -27,7 +27,7 @@ def models(save):
     return [save(3, CLASSES, [(9, 9, 9), (0, 255, 0), (200, 0, 0)], seed=seed) for seed in (1, 2)]
 
 
-def test_two_models_are_compared_as_evaluate_scores_them(models, place, tmp_path):
+def test_scores_equal_those_of_evaluate(models, place, tmp_path):
     done = kseg_command("compare", *models, "--data", place, "-o", tmp_path / "c.png", "--count", "2")
     assert done.exit_code == 0, done.output
     scored = [kseg_command("evaluate", model, "--data", place, "--batch-size", 1).stdout for model in models]
@@ -50,7 +50,7 @@ def test_a_model_agrees_with_itself_and_no_picture_is_written(models, place, tmp
     assert not (tmp_path / "c.png").exists()
 
 
-def test_models_of_other_classes_are_refused(models, save, place):
+def test_models_with_other_classes_are_refused(models, save, place):
     others = save(3, ["soil", "leaf", "stone"]), save(1, ["soil", "leaf"])
     for other, told in zip(others, ("soil, leaf, stone", "soil, leaf"), strict=True):
         error = refused("compare", models[0], other, "--data", place)

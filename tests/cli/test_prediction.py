@@ -22,7 +22,7 @@ def weights(save):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Two images of one stem in different folders, and a broken one."""
+    """Two images with the same stem in different folders, another one, and a broken file."""
     folder = tmp_path_factory.mktemp("photos")
     for index, name in enumerate(("a/1.png", "b/1.png", "b/2.jpg")):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -92,7 +92,7 @@ def test_every_format_holds_the_same_labels(weights, photos, tmp_path):
             assert (label == index).sum() == pixels == areas.get(index, 0)
 
 
-def test_only_the_formats_asked_for_are_written(weights, photos, tmp_path):
+def test_only_the_chosen_formats_are_written(weights, photos, tmp_path):
     kseg_command("predict", photos / "a/1.png", "--weights", weights, "-o", tmp_path, "--format", "npy")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["areas.csv", "labels", "overlays"]
 
@@ -107,7 +107,7 @@ def test_standard_input_is_an_image(weights, photos, tmp_path, monkeypatch):
     assert broken == "error: standard input: not an image that can be read\n"
 
 
-def test_broken_files_are_told_at_the_end_and_stop_nothing(weights, photos, tmp_path):
+def test_broken_files_are_listed_at_the_end_and_do_not_stop_the_others(weights, photos, tmp_path):
     done = kseg_command("predict", photos / "broken.png", photos / "a", "--weights", weights, "-o", tmp_path)
     assert done.exit_code == 1
     assert done.stdout.startswith("1 of 2 labeled in ")
@@ -159,7 +159,7 @@ def test_mistakes_are_one_line(weights, photos, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_crf_names_the_image_that_it_refuses_and_the_others_have_their_areas(weights, photos, tmp_path, monkeypatch):
+def test_an_image_too_large_for_the_crf_is_named(weights, photos, tmp_path, monkeypatch):
     channels = zoo.load(weights).output_shape[-1]
     monkeypatch.setattr("kseg.inference.predictor.CRF_BYTES", 41 * 30 * (450 + 25 * channels) - 1)
     done = kseg_command("predict", photos / "b/2.jpg", "--weights", weights, "-o", tmp_path, "--crf", "--tile", "32")
@@ -167,7 +167,7 @@ def test_a_crf_names_the_image_that_it_refuses_and_the_others_have_their_areas(w
     assert done.stderr.startswith(f"error: {photos / 'b/2.jpg'}: the CRF takes at most 1,229 pixels of")
 
 
-def test_a_full_disk_leaves_no_half_of_a_file(weights, photos, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_partial_file(weights, photos, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 

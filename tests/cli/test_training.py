@@ -77,15 +77,15 @@ def test_a_run_is_kept_under_the_name_of_its_recipe(recipe, tmp_path, monkeypatc
 
 
 def test_own_data_are_checked_trained_and_evaluated_by_one_recipe(tmp_path):
-    """RGB masks, an ignored colour, folders instead of lists: what the recipe says holds for all three commands."""
-    colours = np.array([[0, 0, 0], [0, 160, 0], [200, 60, 0], [255, 255, 255]], "uint8")
+    """RGB masks, an ignored color, folders instead of lists: the recipe applies to all three commands."""
+    colors = np.array([[0, 0, 0], [0, 160, 0], [200, 60, 0], [255, 255, 255]], "uint8")
     rng = np.random.default_rng(0)
     for split, images in (("train", 4), ("val", 1), ("test", 2)):
         for kind in ("images", "masks"):
             (tmp_path / "own" / kind / split).mkdir(parents=True)
         for index in range(images):
             label = rng.integers(0, 4, (40, 44))
-            Image.fromarray(colours[label]).save(tmp_path / "own" / "masks" / split / f"{index}.png")
+            Image.fromarray(colors[label]).save(tmp_path / "own" / "masks" / split / f"{index}.png")
             Image.fromarray(rng.integers(0, 256, (40, 44, 3)).astype("uint8")).save(
                 tmp_path / "own" / "images" / split / f"{index}.png"
             )

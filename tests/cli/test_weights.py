@@ -1,4 +1,4 @@
-"""`kseg weights`: what there is, where it lies, and whether it is whole."""
+"""`kseg weights`: the list, the files, and their verification."""
 
 import errno
 import os
@@ -22,36 +22,36 @@ def weights(*arguments, code=0):
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """A machine without a checkout; returns where the weights would lie."""
+    """A machine without a checkout; returns the path of the weights."""
     monkeypatch.setattr(source, "CHECKOUT", tmp_path / "checkout")
     monkeypatch.setenv("KSEG_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("KSEG_WEIGHTS_URL", raising=False)
     return tmp_path / "home" / "weights" / NAME / "model.safetensors"
 
 
-def test_the_list_is_a_line_each():
+def test_the_list_has_one_line_per_name():
     head, *lines = weights("list").output.splitlines()
     assert [line.split()[0] for line in lines] == list(pretrained.RELEASES)
     assert lines[0].split()[-1] == "yes" and head.split()[-1] == "here"
     assert "CC-BY-NC-4.0" in lines[0]
 
 
-def test_the_list_says_what_is_not_here(elsewhere):
+def test_the_list_marks_missing_files(elsewhere):
     assert weights("list").output.splitlines()[1].split()[-1] == "no"
 
 
-def test_info_tells_all_of_the_table():
+def test_info_shows_all_facts():
     output = weights("info", NAME).output
     assert all(text in output for text in (pretrained.RELEASES[NAME].sha256, "sky, building", str(FILE)))
 
 
-def test_get_prints_the_path_alone(elsewhere, monkeypatch):
+def test_get_prints_only_the_path(elsewhere, monkeypatch):
     monkeypatch.setenv("KSEG_WEIGHTS_URL", FILE.parents[1].as_uri())
     assert weights("get", NAME).stdout == f"{elsewhere}\n"
     assert elsewhere.read_bytes() == FILE.read_bytes()
 
 
-def test_verify_finds_damage(elsewhere):
+def test_verify_detects_damage(elsewhere):
     assert f"{NAME}: not on this machine" in weights("verify").output
     elsewhere.parent.mkdir(parents=True)
     elsewhere.write_bytes(FILE.read_bytes())
@@ -63,18 +63,18 @@ def test_verify_finds_damage(elsewhere):
 
 
 @pytest.mark.parametrize("command", ["info", "get", "verify"])
-def test_a_misspelt_name_is_one_line(command):
+def test_a_misspelled_name_is_one_line(command):
     done = weights(command, "unet-efficientnet-camvid", code=1)
     assert done.stderr.startswith(f"error: no weights are called 'unet-efficientnet-camvid': did you mean {NAME}")
     assert done.stderr.count("\n") == 1
 
 
-def test_weights_that_cannot_be_had_are_one_line(elsewhere):
+def test_unavailable_weights_are_one_line(elsewhere):
     done = weights("get", NAME, code=1)
     assert done.stderr.count("\n") == 1 and str(elsewhere) in done.stderr
 
 
-def test_a_full_disk_is_told_once(elsewhere, monkeypatch):
+def test_a_full_disk_is_reported_once(elsewhere, monkeypatch):
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -1,4 +1,4 @@
-"""Two models against counts made pixel by pixel."""
+"""`compare` against counts in a loop over pixels."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from kseg.metrics import scores
 
 
 class Drawn(data.Dataset):
-    """Three small images; the label maps hold void."""
+    """Three small images whose label maps contain void pixels."""
 
     def __init__(self, count=3):
         super().__init__("drawn", ["a", "b", "c"])
@@ -46,7 +46,7 @@ def models():
     return Fixed([0.1, 0.9, 0.3], 1), Fixed([0.2, 0.5, 0.0], 2)
 
 
-def test_counts_are_those_made_pixel_by_pixel(models):
+def test_counts_equal_those_of_a_loop_over_pixels(models):
     found = compare(*models, Drawn())
     outcomes, matrices = [0, 0, 0], np.zeros((2, 3, 3), int)
     for index in range(3):
@@ -84,7 +84,7 @@ def test_equal_models_have_nothing_to_show(models):
         found.picture(Drawn())
 
 
-def test_models_of_other_classes_and_empty_data_are_refused(models):
+def test_models_with_other_classes_and_empty_data_are_refused(models):
     image = keras.Input((None, None, 3))
     with pytest.raises(ValueError, match="the model has num_classes=1, drawn needs 3"):
         compare(models[0], keras.Model(image, image[..., :1]), Drawn())

@@ -16,7 +16,7 @@ OPTIONS = {"smoothness_xy": 3.0, "appearance_xy": 30.0, "appearance_rgb": 13.0}
 
 
 def scene(height, width, classes):
-    """A drawn street and what an unsure net would say of it."""
+    """A drawn street, and probabilities with noise around its label."""
     image, label = data.streets("val", count=1, size=(height, width))[0]
     scores = np.eye(classes)[np.minimum(label, classes - 1)] * 1.5
     scores = scores + np.random.default_rng(0).normal(size=scores.shape)
@@ -52,7 +52,7 @@ def test_it_agrees_with_the_authors_code(normalization):
     reference = theirs(image, p, normalization, OPTIONS)
     assert (ours.argmax(-1) == reference.argmax(-1)).mean() >= 0.99
     assert np.abs(ours - reference).mean() < 0.01
-    assert (ours.argmax(-1) != p.argmax(-1)).mean() > 0.05  # it did something
+    assert (ours.argmax(-1) != p.argmax(-1)).mean() > 0.05  # the CRF has an effect
 
 
 if os.environ.get("KSEG_DATA"):
@@ -68,7 +68,7 @@ if os.environ.get("KSEG_DATA"):
         assert np.abs(ours - reference).mean() < 0.01
 
 
-def test_the_lattice_comes_near_all_pairs_of_pixels():
+def test_the_lattice_approximates_the_sum_over_all_pairs_of_pixels():
     image, p = scene(36, 48, 3)
     smooth, appear = (crf.normalized(kernel) for kernel in crf.kernels(image, **OPTIONS))
     x = crf.mean_field(np.log(p), 3 * smooth + 4 * appear, 10)
@@ -87,7 +87,7 @@ def test_the_lattice_filters_like_the_kernel(d):
     apart = ((features[:, None] - features) ** 2).sum(-1)
     exact = np.exp(-apart / 2) @ values
     found = PermutohedralLattice(features)(values)
-    # The lattice's own scale is off by a constant, which every normalisation takes out.
+    # The lattice is off by a constant factor, which every normalization removes.
     ratio = found / exact
     assert ratio.std() / ratio.mean() < 0.1
 
@@ -97,28 +97,28 @@ def test_every_point_lies_in_its_simplex():
     weights = lattice.slice.data.reshape(1000, 6)
     assert weights.min() > -1e-4
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-4)
-    # What is spread over the corners is all there is.
+    # The values are distributed over the corners without loss.
     values = np.random.default_rng(1).normal(size=(1000, 2)).astype("float32")
     np.testing.assert_allclose((lattice.splat @ values).sum(axis=0), values.sum(axis=0), atol=1e-2)
 
 
-def test_no_iteration_and_no_strength_give_the_probabilities_back():
+def test_zero_iterations_or_weights_return_the_probabilities():
     image, p = scene(32, 40, 4)
     np.testing.assert_allclose(dense_crf(image, p, iterations=0), p, atol=1e-6)
     np.testing.assert_allclose(dense_crf(image, p, smoothness=0, appearance=0), p, atol=1e-6)
 
 
-def test_great_strengths_and_sure_nets_stay_finite():
+def test_large_weights_and_certain_predictions_stay_finite():
     image, p = scene(32, 40, 4)
-    sure = np.eye(4, dtype="float32")[p.argmax(-1)]
-    for given in (p, sure):
+    certain = np.eye(4, dtype="float32")[p.argmax(-1)]
+    for given in (p, certain):
         found = dense_crf(image, given, smoothness=1e4, appearance=1e4)
         assert np.isfinite(found).all()
         np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (13, 1)])
-def test_the_smallest_images_are_taken(size):
+def test_images_of_one_pixel_are_accepted(size):
     image, p = np.zeros((*size, 3), "uint8"), np.full((*size, 2), 0.5, "float32")
     np.testing.assert_allclose(dense_crf(image, p), p, atol=1e-6)
 
@@ -133,7 +133,7 @@ def test_the_smallest_images_are_taken(size):
         ((4, 5, 2), {"smoothness": -1}, "smoothness must be 0 or more, got -1"),
     ],
 )
-def test_what_does_not_fit_is_refused(shape, options, message):
+def test_invalid_arguments_are_refused(shape, options, message):
     with pytest.raises(ValueError, match=message):
         dense_crf(np.zeros((4, 5, 3), "uint8"), np.full(shape, 0.5, "float32"), **options)
 
@@ -143,8 +143,8 @@ def test_points_too_far_apart_are_refused():
         PermutohedralLattice(np.eye(5) * 1e6)
 
 
-def test_a_label_map_is_drawn_to_the_edge_of_the_image():
-    """A net whose border is 6 pixels off: the colours tell where it belongs."""
+def test_a_label_border_moves_to_the_color_edge():
+    """The predicted border is 6 pixels away from the color edge."""
     image = np.zeros((40, 60, 3), "uint8")
     image[:, 30:] = (200, 180, 40)
     p = np.full((40, 60, 2), 0.35, "float32")

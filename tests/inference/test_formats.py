@@ -1,4 +1,4 @@
-"""Palette pictures, overlays, areas, polygons and run lengths: all of them back to the label map."""
+"""Palette pictures, overlays, areas, polygons and run lengths, converted back to the label map."""
 
 import io
 import sys
@@ -75,12 +75,12 @@ def test_areas_are_counts_and_shares(label):
 
 
 def inside(ring, height, width):
-    """Even-odd rule at the centres of the pixels: how many edges a ray to the left crosses."""
+    """Even-odd rule at the centers of the pixels: counts the edges that a ray to the left crosses."""
     (x, y), (to_x, to_y) = np.transpose(ring[:-1]), np.transpose(ring[1:])
-    assert ((x == to_x) ^ (y == to_y)).all()  # along the pixels, and no edge without length
+    assert ((x == to_x) ^ (y == to_y)).all()  # along the pixels, without edges of length 0
     rows, columns = np.arange(height)[:, None] + 0.5, np.arange(width)[None] + 0.5
     crossed = np.zeros((height, width), int)
-    for at, one, other in zip(x, y, to_y, strict=True):  # level edges are never crossed
+    for at, one, other in zip(x, y, to_y, strict=True):  # the ray never crosses horizontal edges
         crossed += (min(one, other) < rows) & (rows < max(one, other)) & (at < columns)
     return crossed % 2 == 1
 
@@ -91,7 +91,7 @@ def area(ring):
 
 
 @every_label
-def test_polygons_cover_the_very_pixels_of_the_label_map(label):
+def test_polygons_cover_exactly_the_pixels_of_the_label_map(label):
     found = polygons.geojson(label, CLASSES)
     painted, times = np.full(label.shape, 255), np.zeros(label.shape, int)
     for feature in found["features"]:
@@ -118,14 +118,14 @@ def test_no_ring_passes_a_corner_twice(label):
             assert len({tuple(point) for point in ring}) == len(ring) - 1
 
 
-def test_polygons_without_opencv_name_the_cure(monkeypatch):
+def test_without_opencv_polygons_name_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(ImportError, match=r"polygons need OpenCV: pip install 'kseg\[train\]'"):
         polygons.geojson(blobs(), CLASSES)
 
 
 @every_label
-def test_run_lengths_decode_to_the_very_label_map(label):
+def test_run_lengths_decode_to_the_label_map(label):
     """COCO's rule: columns one after the other, runs of zeros and ones in turn, zeros first."""
     decoded = np.full(label.shape, 255)
     for found in coco.annotations(label, 3):

@@ -1,4 +1,4 @@
-"""Images of every kind, and those that are refused."""
+"""Images of all kinds, and invalid ones."""
 
 import tracemalloc
 import warnings
@@ -22,7 +22,7 @@ def test_files_images_and_arrays_are_the_same(tmp_path):
             np.testing.assert_array_equal(read_image(source), pixels)
 
 
-def test_every_kind_of_file_is_understood(tmp_path):
+def test_every_kind_of_file_is_read(tmp_path):
     pixels = photo()
     gray = pixels[..., 0]
     path = tmp_path / "a.png"
@@ -41,17 +41,17 @@ def test_every_kind_of_file_is_understood(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0, 0], [255, 0, 0])
 
 
-def test_a_turned_photo_is_turned_upright(tmp_path):
+def test_photos_are_rotated_by_their_exif_orientation(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held upright: turn clockwise
+    exif[0x0112] = 6  # rotate clockwise by 90 degrees
     Image.fromarray(photo()).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.rot90(photo(), -1))
     with Image.open(tmp_path / "a.png") as image:
         np.testing.assert_array_equal(read_image(image), np.rot90(photo(), -1))
-        assert image.size == (17, 12)  # the caller's own stays as it is
+        assert image.size == (17, 12)  # the caller's image is unchanged
 
 
-def test_what_is_no_image_is_named(tmp_path):
+def test_errors_name_the_file(tmp_path):
     (tmp_path / "a.png").write_text("no image")
     Image.fromarray(photo(100, 100)).save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:5000])
@@ -73,8 +73,8 @@ def test_what_is_no_image_is_named(tmp_path):
             read_image(source)
 
 
-def test_images_beyond_pillows_own_limit_are_read_up_to_one_of_our_own(tmp_path, monkeypatch):
-    """20,000 x 20,000 pixels are promised; Pillow warns at 89 million and refuses twice as many."""
+def test_images_are_read_beyond_the_limit_of_pillow_up_to_that_of_kseg(tmp_path, monkeypatch):
+    """Pillow warns at 89 million pixels and refuses twice as many; kseg reads 20,000 x 20,000."""
     assert picture.MAX_PIXELS >= 20_000**2 > 2 * Image.MAX_IMAGE_PIXELS
     Image.fromarray(photo()).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
@@ -85,11 +85,11 @@ def test_images_beyond_pillows_own_limit_are_read_up_to_one_of_our_own(tmp_path,
     monkeypatch.setattr(picture, "MAX_PIXELS", 12 * 17 - 1)
     with pytest.raises(ValueError, match=r"a\.png: 17 x 12 pixels, more than 203: cut it .* numpy\.memmap"):
         read_image(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_image(photo()), photo())  # what is in memory already does no harm
+    np.testing.assert_array_equal(read_image(photo()), photo())  # arrays have no limit
 
 
-def test_reading_holds_the_pixels_once_and_a_strip(tmp_path, monkeypatch):
-    """Pillow itself holds 4 bytes a pixel, unseen here; with the 3 of the result 2.8 GB for 20,000 x 20,000."""
+def test_reading_needs_memory_for_the_pixels_and_one_strip(tmp_path, monkeypatch):
+    """Pillow needs 4 more bytes per pixel, not traced here: 2.8 GB in all for 20,000 x 20,000."""
     pixels = np.zeros((1000, 700, 3), "uint8")
     pixels[::7] = 90
     Image.fromarray(pixels).save(tmp_path / "a.png")

@@ -14,7 +14,7 @@ from kseg.inference import predictor as predictor_module
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
 
-@functools.cache  # JAX compiles a model and a shape once
+@functools.cache  # JAX compiles each model and shape once
 def pointwise(classes=3, activation=None):
     keras.utils.set_random_seed(1)
     image = keras.Input((None, None, 3))
@@ -25,7 +25,7 @@ def photo():
     return np.random.default_rng(0).integers(0, 256, (12, 17, 3)).astype("uint8")
 
 
-def test_labels_are_the_largest_logits_and_one_class_is_cut_at_one_half():
+def test_labels_are_the_largest_logits_or_probabilities_above_one_half():
     model = pointwise()
     logits = model.predict_on_batch(photo()[None])[0]
     np.testing.assert_array_equal(Predictor(model)(photo()), logits.argmax(-1))
@@ -36,24 +36,11 @@ def test_labels_are_the_largest_logits_and_one_class_is_cut_at_one_half():
     np.testing.assert_array_equal(Predictor(binary)(photo()), logits > 0)
 
 
-def test_a_model_that_ends_in_probabilities_is_taken_as_it_is():
+def test_probabilities_of_a_model_are_unchanged():
     model = pointwise(3, "softmax")
     np.testing.assert_allclose(
         Predictor(model).probabilities(photo()), model.predict_on_batch(photo()[None])[0], rtol=1e-5
     )
-
-
-def test_flips_are_undone_before_the_mean():
-    """A net of single pixels does not see that it is mirrored; one with a place-dependent answer is averaged."""
-    model = pointwise()
-    plain, flipped = (Predictor(model, flip=flip).probabilities(photo()) for flip in (False, True))
-    np.testing.assert_allclose(flipped, plain, atol=1e-6)
-    keras.utils.set_random_seed(0)
-    image = keras.Input((None, None, 3))
-    wide = keras.Model(image, keras.layers.Conv2D(3, (1, 3), padding="same")(image / 255))
-    one = Predictor(wide).probabilities(photo())
-    other = Predictor(wide).probabilities(photo()[:, ::-1])[:, ::-1]
-    np.testing.assert_allclose(Predictor(wide, flip=True).probabilities(photo()), (one + other) / 2, atol=1e-6)
 
 
 def test_scales_return_to_the_size_of_the_image():
@@ -63,7 +50,7 @@ def test_scales_return_to_the_size_of_the_image():
     np.testing.assert_allclose(Predictor(model, scales=(0.5, 1, 1.5)).probabilities(even), plain, atol=1e-5)
 
 
-def test_a_broken_file_stops_nothing(tmp_path):
+def test_a_broken_file_does_not_stop_the_others(tmp_path):
     for name in ("b.png", "c.jpg"):
         Image.fromarray(photo()).save(tmp_path / name)
     (tmp_path / "a.png").write_text("no image")
@@ -94,7 +81,7 @@ def test_consecutive_images_of_one_size_share_a_batch_and_keep_their_order():
         list(predictor.many(sources, batch_size=0))
 
 
-def test_no_more_images_are_read_than_a_batch_holds():
+def test_images_are_read_one_batch_at_a_time():
     read = []
 
     def sources():
@@ -108,21 +95,21 @@ def test_no_more_images_are_read_than_a_batch_holds():
     assert read == [0, 1, 2]
 
 
-def test_an_image_that_was_handed_on_is_not_held_while_the_next_is_read(monkeypatch):
-    handed = []
+def test_a_yielded_image_is_not_held_while_the_next_is_read(monkeypatch):
+    yielded = []
 
     def read(source):
-        assert [image for image in handed if image() is not None] == []
+        assert [image for image in yielded if image() is not None] == []
         return photo() // source
 
     monkeypatch.setattr(predictor_module, "read_image", read)
     for found in Predictor(pointwise()).many([1, 2, 3]):
-        handed.append(weakref.ref(found.image))
+        yielded.append(weakref.ref(found.image))
         del found
-    assert len(handed) == 3
+    assert len(yielded) == 3
 
 
-def test_gray_models_see_gray_images():
+def test_images_are_converted_to_gray_for_gray_models():
     keras.utils.set_random_seed(1)
     image = keras.Input((None, None, 1))
     model = keras.Model(image, keras.layers.Conv2D(3, 1, bias_initializer="normal")(image / 255))
@@ -134,7 +121,7 @@ def test_gray_models_see_gray_images():
 
 @pytest.fixture
 def crf(monkeypatch):
-    """Stands for the dense CRF: all classes but the last one are forgotten; keeps what it was given."""
+    """Replaces the dense CRF by one that always chooses the last class; records its arguments."""
     given = []
 
     def dense_crf(image, probabilities, **options):
@@ -155,20 +142,20 @@ def test_the_crf_refines_the_probabilities_of_the_whole_image(crf):
         np.testing.assert_allclose(probabilities, Predictor(pointwise()).probabilities(photo()), atol=1e-6)
 
 
-def test_the_crf_that_is_not_a_stand_in_is_the_function():
+def test_the_crf_is_dense_crf_with_the_given_options():
     predictor = Predictor(pointwise())
     refined = Predictor(pointwise(), crf={"iterations": 2, "appearance_rgb": 40}).probabilities(photo())
     expected = dense_crf(photo(), predictor.probabilities(photo()), iterations=2, appearance_rgb=40)
     np.testing.assert_allclose(refined, expected, atol=1e-5)
 
 
-def test_the_crf_sees_two_classes_where_the_model_has_one_channel(crf):
+def test_the_crf_gets_two_classes_for_a_model_with_one_channel(crf):
     p = Predictor(pointwise(1), crf=True).probabilities(photo())
     np.testing.assert_array_equal(p, np.ones((12, 17, 1)))
     np.testing.assert_allclose(crf[0][1].sum(axis=-1), 1, rtol=1e-6)
 
 
-def test_the_crf_sees_the_whole_of_an_image_that_is_cut(crf):
+def test_the_crf_gets_the_whole_image_after_tiling(crf):
     wide = np.random.default_rng(1).integers(0, 256, (40, 90, 3)).astype("uint8")
     assert (Predictor(pointwise(), tile=32, crf=True)(wide) == 2).all()
     ((image, probabilities, _),) = crf
@@ -184,13 +171,15 @@ def test_the_crf_refuses_images_that_would_not_fit_into_memory(crf, monkeypatch)
         predictor(photo())
 
 
-def test_one_image_among_many_is_one_image():
+def test_many_accepts_a_single_image():
     assert [found.label.shape for found in Predictor(pointwise()).many(photo())] == [photo().shape[:2]]
     assert [found.error for found in Predictor(pointwise()).many(Image.fromarray(photo()))] == [None]
 
 
-@pytest.mark.parametrize(("flip", "turns"), [("vertical", [(-1, 1)]), ("both", [(-1, 1), (1, -1), (-1, -1)])])
-def test_other_flips_are_undone_too(flip, turns):
+@pytest.mark.parametrize(
+    ("flip", "turns"), [(True, [(1, -1)]), ("vertical", [(-1, 1)]), ("both", [(-1, 1), (1, -1), (-1, -1)])]
+)
+def test_flips_are_undone_before_the_mean(flip, turns):
     keras.utils.set_random_seed(0)
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Conv2D(3, (3, 2), padding="same")(image / 255))
@@ -202,8 +191,8 @@ def test_other_flips_are_undone_too(flip, turns):
 
 
 @pytest.mark.parametrize("last", ["layer", "operation", "model"])
-def test_probabilities_are_known_by_what_they_come_from(last):
-    """A binary model of which half the answers are foreground; two sigmoids would make all of it so."""
+def test_a_model_that_returns_probabilities_is_recognized(last):
+    """Half of the pixels are foreground; with a second sigmoid, all of them would be."""
     image = keras.Input((None, None, 3))
     scores = image[..., :1] - 127.5
     ends = {
@@ -227,8 +216,8 @@ def test_float_images_are_rounded_and_others_refused():
             read_image(wrong)
 
 
-def test_an_image_that_the_net_cannot_take_stops_nothing():
-    """A net that fails on one size, with an error of its own."""
+def test_an_image_on_which_the_network_fails_does_not_stop_the_others():
+    """A network that fails on one size, with an error type of its own."""
     model = pointwise()
     predictor = Predictor(model)
     run = predictor._run
@@ -279,7 +268,7 @@ def test_models_that_do_not_fit_are_refused_with_the_cure():
         Predictor(keras.Model(five, five, name="five"), crf=True)
 
 
-def test_a_model_of_other_channels_takes_arrays():
+def test_a_model_with_other_channels_takes_arrays():
     image = keras.Input((None, None, 5))
     predictor = Predictor(keras.Model(image, image))
     pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 5)).astype("uint8")

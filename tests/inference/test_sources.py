@@ -27,7 +27,7 @@ def test_images_are_listed_in_order(folder, place, names):
     assert [str(path.relative_to(folder)) for path in list_images(folder / place)] == names
 
 
-def test_where_nothing_is_the_error_says_what_would_do(folder):
+def test_an_error_says_what_to_name_if_there_are_no_images(folder):
     (folder / "empty").mkdir()
     for place in ("empty", "*.bmp", "nowhere.png"):
         with pytest.raises(FileNotFoundError, match=r"no images at .*: name a file, a folder that holds \.png"):
@@ -46,5 +46,5 @@ def test_where_nothing_is_the_error_says_what_would_do(folder):
         ([], []),
     ],
 )
-def test_names_derive_from_the_paths_and_are_never_the_same(paths, names):
+def test_names_derive_from_the_paths_and_are_unique(paths, names):
     assert output_names(paths) == names

@@ -1,4 +1,4 @@
-"""Tiles against the whole image."""
+"""Predictions in tiles against predictions of the whole image."""
 
 import functools
 import subprocess
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
 @functools.cache
 def small_net():
-    """A strided net of a receptive field of 15 pixels: 7 to each side at most."""
+    """A strided network with a receptive field of 15 pixels, at most 7 to each side."""
     keras.utils.set_random_seed(0)
     image = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(image / 255)
@@ -53,7 +53,7 @@ def test_tiles_cover_a_side_and_overlap(side, overlap):
 
 
 @pytest.mark.parametrize("margin", [0, 12])
-def test_a_constant_stays_one_without_seams_and_every_pixel_comes_once(margin):
+def test_a_constant_has_no_seams_and_every_pixel_is_yielded_once(margin):
     whole = np.zeros((150, 201, 2), "float32")
     for row, column, found in tiling.blend(
         lambda x: np.full((*x.shape[:3], 2), 0.25), image(150, 201), margin=margin, **SMALL
@@ -64,15 +64,15 @@ def test_a_constant_stays_one_without_seams_and_every_pixel_comes_once(margin):
 
 @pytest.mark.parametrize("size", [(500, 700), (512, 512), (65, 1000), (40, 30)])
 def test_tiles_have_at_most_four_shapes(size):
-    """JAX compiles a net anew for every shape."""
+    """JAX compiles a network for each shape."""
     shapes = set()
     for _ in tiling.blend(lambda x: shapes.add(x.shape) or np.zeros((*x.shape[:3], 2)), image(*size), **SMALL):
         pass
     assert len(shapes) <= 4
 
 
-def test_sums_are_held_of_the_rows_alone_that_tiles_share(tmp_path):
-    """Memory beside the image: labels, the sums of shared rows, some tiles.
+def test_memory_holds_only_the_rows_that_tiles_share(tmp_path):
+    """Memory besides the image: labels, the sums of shared rows, some tiles.
 
     Here, with 12 classes: labels 768 * 2048 = 1.6 MB; at most 64 + 32 shared rows of 2048 * 12 floats = 9.4 MB; a tile
     of 256 * 256 * 12 floats = 3.1 MB, five of them. Sums of the whole image would be 75 MB.
@@ -114,10 +114,10 @@ print(predictor(image).shape)
 """
 
 
-if sys.platform == "linux":  # which counts what the limit is about
+if sys.platform == "linux":  # where the limit covers this memory
 
-    def test_an_image_is_labelled_where_its_probabilities_would_not_fit():
-        """400 MB beside the image and the backend; the probabilities of 4096 x 4096 and 12 classes are 805 MB."""
+    def test_an_image_is_labeled_whose_probabilities_exceed_the_memory():
+        """400 MB besides the image and the backend; the probabilities of 4096 x 4096 and 12 classes are 805 MB."""
         done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True)
         assert done.stdout.splitlines() == ["the limit holds", "(4096, 4096)"], done.stderr
 
@@ -130,6 +130,6 @@ if sys.platform == "linux":  # which counts what the limit is about
         ({"margin": 90}, "twice"),
     ],
 )
-def test_sizes_that_contradict_are_refused(options, message):
+def test_contradicting_sizes_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         list(tiling.blend(lambda x: x, image(9, 9), **options))

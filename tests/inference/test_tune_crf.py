@@ -9,7 +9,7 @@ from kseg.inference import Predictor, dense_crf, tune_crf
 
 
 class Halves(data.Dataset):
-    """Dark left, light right, and a label that says so."""
+    """Images with a dark left and a light right part, and labels of the parts."""
 
     def __len__(self):
         return 3
@@ -23,7 +23,7 @@ class Halves(data.Dataset):
 
 @pytest.fixture
 def noisy():
-    """A predictor that is right in most pixels, by chance."""
+    """A predictor with random errors in a minority of the pixels."""
 
     class Noisy(Predictor):
         def __init__(self):
@@ -37,7 +37,7 @@ def noisy():
     return Noisy()
 
 
-def test_it_finds_the_field_that_removes_noise(noisy):
+def test_it_finds_parameters_that_remove_noise(noisy):
     halves = Halves("halves", ["dark", "light"])
     grid = {"appearance": (0, 10), "smoothness": (0, 3), "appearance_rgb": (1, 30)}
     found = tune_crf(noisy, halves, grid=grid)
@@ -49,7 +49,7 @@ def test_it_finds_the_field_that_removes_noise(noisy):
     assert (refined == label)[1:].mean() > 0.97
 
 
-def test_every_parameter_gets_a_value_of_its_own(noisy):
+def test_parameters_are_searched_one_after_the_other(noisy):
     asked = []
 
     def refine(image, p, **options):
@@ -64,7 +64,7 @@ def test_every_parameter_gets_a_value_of_its_own(noisy):
     assert found["miou"] == found["miou_before"]
 
 
-def test_nothing_to_search_is_refused():
+def test_an_empty_search_is_refused():
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Conv2D(8, 1)(image))
     streets = data.streets("val", count=1)

@@ -4,12 +4,12 @@ import pytest
 
 from kseg import metrics
 from kseg.data import Dataset
-from kseg.inference import Predictor, labeling
+from kseg.inference import Predictor, labeling, predictions
 from kseg.training import evaluate
 
 
 class Drawn(Dataset):
-    """Images of several sizes whose red channel is the class that a model of one identity layer predicts."""
+    """Random images and labels of several sizes, with one void pixel each."""
 
     def __init__(self, sizes=((8, 8), (8, 8), (6, 10)), classes=("a", "b", "c")):
         super().__init__("drawn", classes)
@@ -29,7 +29,7 @@ class Drawn(Dataset):
 
 
 def channels(count=3, activation=None):
-    """A model whose scores are the image's channels, so that the prediction is the brightest one."""
+    """A model whose scores are the channels of the image, so that it predicts the brightest channel."""
     image = keras.Input((None, None, 3))
     layer = keras.layers.Conv2D(count, 1, use_bias=count == 1, activation=activation)
     model = keras.Model(image, layer(image))
@@ -39,7 +39,7 @@ def channels(count=3, activation=None):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
-def test_the_confusion_matrix_counts_every_labelled_pixel_once(batch_size):
+def test_the_confusion_matrix_counts_every_labeled_pixel_once(batch_size):
     dataset = Drawn()
     expected = np.zeros((3, 3), int)
     for image, label in dataset.pairs:
@@ -92,6 +92,17 @@ def test_images_beyond_the_bound_are_cut_into_tiles(shapes, monkeypatch):
     assert shapes[0] == (1, 20, 30) and max(max(shape) for shape in shapes[1:]) == 32
 
 
+def test_images_are_read_a_bounded_number_of_pixels_ahead(monkeypatch):
+    monkeypatch.setattr(labeling, "PIXELS", 64)
+    dataset, read = Drawn(sizes=[(8, 8)] * 20), []
+    monkeypatch.setattr(dataset, "read", lambda index: read.append(index) or dataset.pairs[index])
+    dataset.memory_limit = 0
+    monkeypatch.setattr(dataset, "size", lambda index: (8, 8))
+    found = predictions(dataset, [lambda image: image[..., 0] % 3])
+    assert [next(found).index, len(read) <= 5] == [0, True]
+    assert sorted(each.index for each in found) == list(range(1, 20)) and sorted(read) == list(range(20))
+
+
 @pytest.mark.parametrize(("sizes", "cure"), [([(8, 8)] * 2, "lower batch_size, now 8"), ([(8, 8)], "e.g. tile=512")])
 def test_memory_that_runs_out_is_one_line_with_the_cure(sizes, cure, monkeypatch):
     def full(*_):
@@ -117,8 +128,8 @@ def test_a_predictor_and_a_function_are_scored_as_they_label(options):
         assert evaluate(model, dataset)["confusion_matrix"] == wanted
 
 
-def test_names_of_a_loaded_models_operations_are_no_obstacle():
-    """A file keeps the names of its operations, while Keras counts names from the start in each process."""
+def test_operation_names_of_a_loaded_model_do_not_collide():
+    """A file keeps the names of its operations, while each process counts new names from the start."""
     dataset = Drawn()
     expected = evaluate(channels(), dataset)["confusion_matrix"]
     image = keras.Input((None, None, 3))
@@ -145,14 +156,14 @@ def test_labels_are_chosen_at_the_precision_of_the_scores(policy):
 
 
 @pytest.mark.parametrize(("activation", "threshold"), [(None, 100), ("sigmoid", 100)])
-def test_a_binary_model_is_cut_at_one_half(activation, threshold):
+def test_a_binary_model_has_a_threshold_of_one_half(activation, threshold):
     dataset = Drawn(classes=("background", "cell"))
     scores = evaluate(channels(1, activation), dataset)
     predicted = sum((image[..., 0] > threshold)[label != 255].sum() for image, label in dataset.pairs)
     assert np.sum(scores["confusion_matrix"], axis=0)[1] == predicted
 
 
-def test_a_class_that_is_nowhere_has_no_iou():
+def test_an_absent_class_has_no_iou():
     dataset = Drawn(classes=("a", "b", "c"))
     for image, label in dataset.pairs:
         label[label == 2] = 1
@@ -160,7 +171,7 @@ def test_a_class_that_is_nowhere_has_no_iou():
     assert evaluate(channels(), dataset)["iou"]["c"] is None
 
 
-def test_a_model_of_other_classes_is_refused():
+def test_a_model_with_other_classes_is_refused():
     with pytest.raises(ValueError, match="the model has num_classes=3, drawn needs 4"):
         evaluate(channels(), Drawn(classes=("a", "b", "c", "d")))
     image = keras.Input((None, None, 3))
@@ -177,8 +188,3 @@ def test_an_empty_split_and_a_missing_file_are_named(tmp_path):
         evaluate(channels(), Drawn(sizes=()))
     with pytest.raises(FileNotFoundError, match=r"nowhere\.safetensors"):
         evaluate(tmp_path / "nowhere.safetensors", Drawn())
-
-
-def test_logits_are_told_from_probabilities_by_the_last_layer():
-    assert metrics.gives_logits(channels())
-    assert not metrics.gives_logits(channels(3, "softmax"))
