@@ -119,7 +119,7 @@ class _Survey:
             raw = dataset.reader.raw(mask)
             with open_image(mask) as opened:
                 self.kinds[opened.mode] += 1
-            label, strays = dataset.reader.translate(raw, mask)
+            label, strays = dataset.reader.translate(raw)
         except (ValueError, OSError) as error:
             self.problems.append(str(error))
             return

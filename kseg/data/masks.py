@@ -59,25 +59,31 @@ class MaskReader:
         return self.decode(self.raw(path), path)
 
     def raw(self, path: Path) -> np.ndarray:
-        """Reads the pixels of a mask file unchanged: `(H, W)` values or `(H, W, 3)` colors."""
+        """Reads the pixels of a mask file: `(H, W)` values, or `(H, W, 3)` colors if there is a palette."""
         try:
             with Image.open(path) as mask:
-                if mask.mode in ("L", "P", "1"):
-                    return np.array(mask).astype(np.uint8)
-                if mask.mode in ("LA", "PA"):
-                    return np.array(mask)[..., 0]
-                if mask.mode in ("RGB", "RGBA"):
-                    return np.array(mask)[..., :3]
-                mode = mask.mode
+                mode, pixels = mask.mode, np.array(mask)
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
             raise ValueError(f"{path}: cannot be read as a mask ({type(error).__name__}: {error})") from error
-        raise ValueError(
-            f"{path}: masks must have 8 bits per channel, this one has mode {mode!r}: convert it to 8 bits"
-        )
+        if mode in ("L", "P", "1"):
+            return pixels.astype(np.uint8)
+        if mode in ("LA", "PA"):
+            return pixels[..., 0]
+        if mode not in ("RGB", "RGBA"):
+            raise ValueError(
+                f"{path}: masks must have 8 bits per channel, this one has mode {mode!r}: convert it to 8 bits"
+            )
+        if self.palette is not None:
+            return pixels[..., :3]
+        if (pixels[..., :3] != pixels[..., :1]).any():
+            raise ValueError(
+                f"{path}: this is a color mask and there is no palette; pass palette=, one (red, green, blue) per class"
+            )
+        return pixels[..., 0]
 
     def decode(self, raw: np.ndarray, path: Path | str) -> np.ndarray:
         """Converts raw mask pixels to a label map; errors name `path`."""
-        label, strays = self.translate(raw, path)
+        label, strays = self.translate(raw)
         if not self.void_is_255 and self.looks_black_and_white(raw):
             raise ValueError(
                 f"{path}: this mask contains 0 and 255 but no 1, and 255 means ignore; "
@@ -96,15 +102,8 @@ class MaskReader:
             return False
         return bool((raw == IGNORE).any()) and not (raw == 1).any()
 
-    def translate(self, raw: np.ndarray, path: Path | str) -> tuple[np.ndarray, dict[str, int]]:
+    def translate(self, raw: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
         """Returns the label map, with unknown values ignored, and the pixel count of each unknown value or color."""
-        if raw.ndim == 3 and self.palette is None:
-            if (raw != raw[..., :1]).any():
-                raise ValueError(
-                    f"{path}: this is a color mask and there is no palette; "
-                    "pass palette=, one (red, green, blue) per class"
-                )
-            raw = raw[..., 0]
         if raw.ndim == 2:
             present = np.flatnonzero(np.bincount(raw.reshape(-1), minlength=256))
             table, codes, named = self.of_value, raw, _value_name

@@ -72,8 +72,9 @@ def test_black_and_white_masks_are_read_with_values(tmp_path):
     assert MaskReader(("background", "cell"), values=(0, 255)).read(path).tolist() == [[0, 1]]
 
 
-def test_black_and_white_masks_without_values_are_explained(tmp_path):
-    path = write(tmp_path / "m.png", ids([0, 255]))
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_black_and_white_masks_without_values_are_explained(tmp_path, mode):
+    path = write(tmp_path / "m.png", Image.fromarray(ids([0, 255])).convert(mode))
     with pytest.raises(ValueError, match=r"for black-and-white masks pass values=\[0, 255\]"):
         MaskReader(("background", "cell")).read(path)
     assert MaskReader(("background", "cell"), ignore=[255]).read(path).tolist() == [[0, 255]]
