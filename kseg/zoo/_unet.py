@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from kseg import encoders
+from kseg.checkpoints import Rules
 from kseg.encoders.channels import TO_ONE
 from kseg.layers import (
     ConvNormAct,
@@ -16,6 +18,7 @@ from kseg.layers import (
     UNetBlock,
     UnpaddedSize,
 )
+from kseg.zoo import smp
 from kseg.zoo._builder import builder
 
 
@@ -151,3 +154,26 @@ def unet_2015(
         x = twice(x, width, f"decoder_{level}")
     logits = SegmentationHead(num_classes, activation=activation, name="head")(x)
     return keras.Model(image, logits, name="unet_2015")
+
+
+@smp.reads(
+    "Unet",
+    "unet",
+    only={
+        "decoder_use_norm": ("batchnorm", True, {"type": "batchnorm"}),
+        "decoder_attention_type": (None,),
+        "decoder_interpolation": ("nearest",),
+    },
+    decoder_use_norm="batchnorm",
+    decoder_channels=(256, 128, 64, 32, 16),
+    decoder_attention_type=None,
+    decoder_interpolation="nearest",
+)
+def _unet_of_smp(options: smp.Options) -> tuple[dict[str, Any], Rules]:
+    rules = [
+        (rf"decoder\.blocks\.{block}\.conv{conv}\.{part}", f"decoder_{block + 1}/conv{conv}/{name}")
+        for block in range(5)
+        for conv in (1, 2)
+        for part, name in enumerate(("conv", "norm"))
+    ]
+    return {"filters": list(options["decoder_channels"]), "doubling": True}, rules

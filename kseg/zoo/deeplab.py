@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from kseg import encoders
+from kseg.checkpoints import Rules, below
 from kseg.layers import ASPP, ConvNormAct, CropLike, Resize, SegmentationHead
+from kseg.zoo import smp
 from kseg.zoo._builder import builder
-from kseg.zoo.fcn import auxiliary_head
+from kseg.zoo.fcn import AUXILIARY_RULES, auxiliary_head
 
 
 @builder
@@ -162,3 +165,91 @@ def _dilated(
         multi_grid=multi_grid,
         penultimate=penultimate,
     )
+
+
+def _aspp_rules(branches: int = 3, separable: bool = False) -> Rules:
+    """The rules for `kseg.layers.ASPP`, from the names in torchvision and segmentation-models-pytorch."""
+    rules = [(r"convs\.0\.0", "point/conv"), (r"convs\.0\.1", "point/norm")]
+    for index in range(1, branches + 1):
+        if separable:
+            rules.append((rf"convs\.{index}\.0\.0", f"branch_{index}/depthwise"))
+            rules.append((rf"convs\.{index}\.0\.1", f"branch_{index}/conv"))
+        else:
+            rules.append((rf"convs\.{index}\.0", f"branch_{index}/conv"))
+        rules.append((rf"convs\.{index}\.1", f"branch_{index}/norm"))
+    last = branches + 1
+    rules += [(rf"convs\.{last}\.1", "image/conv"), (rf"convs\.{last}\.2", "image/norm")]
+    return [*rules, (r"project\.0", "project/conv"), (r"project\.1", "project/norm")]
+
+
+TORCHVISION: Rules = (
+    *below(_aspp_rules(), "classifier.0.", "aspp/"),
+    (r"classifier\.1", "refine/conv"),
+    (r"classifier\.2", "refine/norm"),
+    (r"classifier\.4", "head/conv"),
+    *AUXILIARY_RULES,
+)
+"""From the modules of torchvision's DeepLabV3, without its encoder, to the layers of `deeplabv3`."""
+
+_SMP: dict[str, Any] = {
+    "decoder_channels": 256,
+    "decoder_atrous_rates": (12, 24, 36),
+    "decoder_aspp_dropout": 0.5,
+}
+
+
+def _smp_arguments(options: smp.Options) -> dict[str, Any]:
+    return {
+        "output_stride": options["encoder_output_stride"],
+        "rates": list(options["decoder_atrous_rates"]),
+        "multi_grid": smp.multi_grid(options["encoder_name"], options["encoder_output_stride"]),
+        "filters": options["decoder_channels"],
+        "dropout": options["decoder_aspp_dropout"],
+        "extra_conv": True,
+        "align_corners": True,
+    }
+
+
+@smp.reads(
+    "DeepLabV3",
+    "deeplabv3",
+    only={"decoder_aspp_separable": (False,)},
+    decoder_aspp_separable=False,
+    encoder_output_stride=8,
+    upsampling=None,
+    **_SMP,
+)
+def _deeplabv3_of_smp(options: smp.Options) -> tuple[dict[str, Any], Rules]:
+    if options["upsampling"] not in (None, options["encoder_output_stride"]):
+        raise ValueError(f"DeepLabV3: upsampling={options['upsampling']!r} has no counterpart in kseg, only None")
+    pyramid = _aspp_rules(len(options["decoder_atrous_rates"]))
+    return _smp_arguments(options), [
+        *below(pyramid, "decoder.aspp.", "aspp/"),
+        *below(pyramid, "decoder.0.", "aspp/"),  # its names until 0.3
+        (r"decoder\.(conv|1)", "refine/conv"),
+        (r"decoder\.(bn|2)", "refine/norm"),
+    ]
+
+
+@smp.reads(
+    "DeepLabV3Plus",
+    "deeplabv3plus",
+    only={"decoder_aspp_separable": (True,), "upsampling": (4,)},
+    decoder_aspp_separable=True,
+    encoder_output_stride=16,
+    upsampling=4,
+    **_SMP,
+)
+def _deeplabv3plus_of_smp(options: smp.Options) -> tuple[dict[str, Any], Rules]:
+    pyramid = _aspp_rules(len(options["decoder_atrous_rates"]), separable=True)
+    return {**_smp_arguments(options), "separable": True, "decoder_convs": 1}, [
+        *below(pyramid, "decoder.aspp.0.", "aspp/"),
+        (r"decoder\.aspp\.1\.0", "refine/depthwise"),
+        (r"decoder\.aspp\.1\.1", "refine/conv"),
+        (r"decoder\.aspp\.2", "refine/norm"),
+        (r"decoder\.block1\.0", "low_level/conv"),
+        (r"decoder\.block1\.1", "low_level/norm"),
+        (r"decoder\.block2\.0\.0", "decoder_1/depthwise"),
+        (r"decoder\.block2\.0\.1", "decoder_1/conv"),
+        (r"decoder\.block2\.1", "decoder_1/norm"),
+    ]

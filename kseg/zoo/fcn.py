@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import keras
 
 from kseg import encoders
+from kseg.checkpoints import Rules
 from kseg.layers import ConvNormAct, ScoreFusion, ScoreUpsampling, SegmentationHead
 from kseg.zoo._builder import builder
 
@@ -209,3 +210,19 @@ def _full_classifier(
 def _light_classifier(x: keras.KerasTensor, dropout: float, name: str = "classifier") -> keras.KerasTensor:
     x = ConvNormAct(x.shape[-1] // 4, name=name)(x)  # a quarter of the channels, as in torchvision
     return keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
+
+
+AUXILIARY_RULES: Rules = (
+    (r"aux_classifier\.0", "auxiliary_classifier/conv"),
+    (r"aux_classifier\.1", "auxiliary_classifier/norm"),
+    (r"aux_classifier\.4", "auxiliary/conv"),
+)
+"""From torchvision's auxiliary head to the layers of `auxiliary_head`."""
+
+TORCHVISION: Rules = (
+    (r"classifier\.0", "classifier/conv"),
+    (r"classifier\.1", "classifier/norm"),
+    (r"classifier\.4", "head/conv"),
+    *AUXILIARY_RULES,
+)
+"""From the modules of torchvision's FCN, without its encoder, to the layers of `fcn_dilated`."""

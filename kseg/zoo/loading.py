@@ -119,7 +119,7 @@ def _convert(published: torchvision.Published, converted: pathlib.Path) -> None:
     file = download.fetch(published.url, sha256=published.sha256)
     try:
         model = build(published.builder, len(published.classes), encoder_weights=None, **published.arguments)
-        pretrained.load(model, torchvision.convert(read(file)))
+        pretrained.load(model, torchvision.convert(read(file), published.builder))
         pretrained.save(model, converted, classes=published.classes, palette=published.palette, source=published.url)
     finally:
         file.unlink(missing_ok=True)  # without locks, another process may have removed it

@@ -1,4 +1,4 @@
-"""Ported models against segmentation-models-pytorch."""
+"""Models with weights of segmentation-models-pytorch against that library."""
 
 import json
 
@@ -39,9 +39,10 @@ def test_unet(encoder):
 
 
 def cut(network, size: tuple[int, int]):
-    """Has the library take any size, which it refuses, as the builders here do: what is too large is cut.
+    """Makes the library accept any size, which it refuses, by cropping like the builders of kseg.
 
-    DeepLabV3's logits end up larger than the image, and DeepLabV3Plus's features larger than those of stride 4.
+    The logits of its DeepLabV3 would be larger than the image, and in DeepLabV3Plus the upsampled features larger than
+    those at stride 4.
     """
     network.requires_divisible_input_shape = False
     quarter = [-(-side // 4) for side in size]
@@ -87,7 +88,7 @@ def test_a_hub_folder_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("model", ["Unet", "DeepLabV3", "DeepLabV3Plus"])
-def test_names_and_shapes_are_those_of_the_library_at_101_layers(model):
+def test_names_and_shapes_equal_those_of_the_library_for_101_layers(model):
     with torch.device("meta"):
         network = build(model, encoder_name="resnet101", classes=2)
     state = {key: np.broadcast_to(np.float32(0), tensor.shape) for key, tensor in network.state_dict().items()}
@@ -116,14 +117,14 @@ def test_names_and_shapes_are_those_of_the_library_at_101_layers(model):
         ("DeepLabV3Plus", {"aux_params": {"classes": 3}}),
     ],
 )
-def test_what_has_no_counterpart_is_refused_in_one_line(model, config):
+def test_options_without_counterpart_raise_an_error_of_one_line(model, config):
     with pytest.raises(ValueError) as error:
         names.convert({}, model, **config)
     message = str(error.value)
     assert "\n" not in message and (next(iter(config), "FPN") in message or "decoder_use_norm" in message)
 
 
-def test_a_broken_folder_is_named(tmp_path):
+def test_the_error_for_a_damaged_folder_names_the_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
         names.read_folder(tmp_path)
     config = tmp_path / "config.json"

@@ -1,4 +1,4 @@
-"""Ported models against torchvision."""
+"""Models with weights of torchvision against torchvision."""
 
 import keras
 import numpy as np
@@ -21,11 +21,11 @@ def build(torchvision, name: str):
 
 
 @pytest.mark.parametrize("name", ["fcn_resnet50-coco_voc", "deeplabv3_resnet50-coco_voc"])
-def test_both_outputs_are_those_of_torchvision(name, torchvision):
+def test_both_outputs_equal_those_of_torchvision(name, torchvision):
     network = pytorch.randomized(build(torchvision, name))
     published = names.PUBLISHED[name]
     model = zoo.build(published.builder, 21, encoder_weights=None, auxiliary=True, **published.arguments)
-    pretrained.load(model, names.convert(pytorch.arrays(network), auxiliary=True))
+    pretrained.load(model, names.convert(pytorch.arrays(network), published.builder, auxiliary=True))
     for size in pytorch.SIZES:
         pixels = pytorch.image(size)
         found = model.predict(pixels, verbose=0)
@@ -34,7 +34,7 @@ def test_both_outputs_are_those_of_torchvision(name, torchvision):
 
 @pytest.mark.parametrize("auxiliary", [True, False])
 @pytest.mark.parametrize("name", names.PUBLISHED)
-def test_names_shapes_and_parameters_are_those_of_torchvision(name, auxiliary, torchvision):
+def test_names_shapes_and_parameters_equal_those_of_torchvision(name, auxiliary, torchvision):
     with torch.device("meta"):
         network = build(torchvision, name)
     state = {key: np.broadcast_to(np.float32(0), tensor.shape) for key, tensor in network.state_dict().items()}
@@ -44,7 +44,8 @@ def test_names_shapes_and_parameters_are_those_of_torchvision(name, auxiliary, t
         expected = {key: tuple(variable.shape) for key, variable in pretrained.weight_keys(model).items()}
         trainable = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
     keras.utils.clear_session()
-    assert {key: array.shape for key, array in names.convert(state, auxiliary=auxiliary).items()} == expected
+    converted = names.convert(state, published.builder, auxiliary=auxiliary)
+    assert {key: array.shape for key, array in converted.items()} == expected
     if auxiliary:
         weights = torchvision.models.get_model_weights(name.removesuffix("-coco_voc")).DEFAULT
         assert trainable == sum(parameter.numel() for parameter in network.parameters()) == weights.meta["num_params"]
@@ -52,7 +53,7 @@ def test_names_shapes_and_parameters_are_those_of_torchvision(name, auxiliary, t
         assert weights.meta["categories"][1:] == [cls.replace("tv/", "tv").replace(" ", "") for cls in names.VOC[1:]]
 
 
-def test_imagenet_addresses_are_those_of_torchvision(torchvision):
+def test_imagenet_addresses_equal_those_of_torchvision(torchvision):
     from kseg.encoders import resnet
 
     for name, url in resnet.ADDRESSES.items():
