@@ -93,10 +93,6 @@ def peer(
     name: SuiteName,
     data_root: DataRoot = None,
     budget: Budget = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(help="Train no longer; the same command goes on. The last start's test comes on top."),
-    ] = None,
     out: Out = ROOT / "runs",
     board: Board = None,
 ):
@@ -107,7 +103,7 @@ def peer(
 
     chosen = suite.load(name, budget)
     path = board or leaderboard.LEADERBOARDS / f"{chosen.title}.csv"
-    peers.run(chosen, runs.folder_of(chosen, out), path, data_root=data_root, minutes=minutes)
+    peers.add_row(chosen, runs.folder_of(chosen, out), path, data_root=data_root)
     _print(leaderboard.read(path))
 
 

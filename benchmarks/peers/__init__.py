@@ -1,1 +1,1 @@
-"""Other libraries' models on the same data, augmentation, budget and metric, marked as peers in the leaderboards."""
+"""Models of other libraries on the same data, augmentation, budget and metric, marked as peers in the leaderboards."""

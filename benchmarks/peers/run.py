@@ -1,69 +1,54 @@
-"""A peer's row: trained, tested and recorded as the suite's own models are."""
+"""The row of a peer: trained, tested and recorded as the suite's own models are."""
 
 import pathlib
 from typing import Any
 
+import safetensors.torch
 import torch
 
 from benchmarks import leaderboard, machine
 from benchmarks.peers import smp, training
 from benchmarks.suite import Suite
-from kseg import download, pretrained
+from kseg import data, download, pretrained
 from kseg.progress import Reporter
 from kseg.training import Recipe, dataset, evaluate
 
 
-def run(
-    suite: Suite,
-    folder: pathlib.Path,
-    board: pathlib.Path,
-    *,
-    data_root: str | None = None,
-    minutes: float | None = None,
-) -> None:
+def add_row(suite: Suite, folder: pathlib.Path, path: pathlib.Path, *, data_root: str | None = None) -> None:
     """Trains segmentation-models-pytorch's U-Net by the recipe of the suite's `unet`, and adds its row.
 
     Args:
         suite: The suite.
-        folder: Where the suite's runs lie.
-        board: The leaderboard's file.
+        folder: The folder of the suite's runs.
+        path: The leaderboard's file.
         data_root: As in `kseg.training.train`.
-        minutes: Stop after the last epoch that fits into that time, but do one; the same call goes on. The test after
-            the last epoch comes on top.
 
     Raises:
-        ValueError: The suite has no `unet`, or its recipe asks for what peers do not do.
+        ValueError: If the suite has no `unet`, or its recipe has an option that peers do not support.
     """
     if "unet" not in suite.recipes:
-        raise ValueError(f"suite {suite.title!r} has no model 'unet' whose recipe the peer could take")
-    recipe = suite.recipes["unet"]
-    say = Reporter().line
-    rows = leaderboard.read(board)
-    if not leaderboard.rows_of(rows, recipe, peers=True).empty:
-        say(f"{smp.NAME} is in {board} already")
+        raise ValueError(f"the peer takes the recipe of a model 'unet', which suite {suite.title!r} does not have")
+    recipe, say = suite.recipes["unet"], Reporter().line
+    if not leaderboard.rows_of(leaderboard.read(path), recipe, peers=True).empty:
+        say(f"{smp.NAME} is in {path} already")
         return
-    began = folder / smp.NAME / "commit.txt"
-    if not began.is_file():
-        pretrained.atomic_write(began, machine.current_commit().encode())
+    commit = machine.current_commit()
     test = dataset(recipe, "test", data_root)
     torch.manual_seed(recipe.seed)
     net = smp.Unet(test.num_classes, pretrained=recipe.model.encoder_weights == "imagenet")
-    result = training.train(net, recipe, folder / smp.NAME, data_root=data_root, minutes=minutes)
-    if not result["finished"]:
-        say(f"{smp.NAME}: stopped after epoch {result['epochs']} of {recipe.epochs}; the same command goes on")
-        return
-    new = row(suite, recipe, net, result, test, folder / smp.NAME / training.BEST, began.read_text())
-    leaderboard.add(board, new)
+    result = training.train(net, recipe, data_root=data_root)
+    weights = pretrained.atomic_write(folder / smp.NAME / "best.safetensors", safetensors.torch.save(net.state_dict()))
+    new = _row(suite, recipe, net, result, test, commit) | {"weights_sha256": download.file_sha256(weights)}
+    leaderboard.add(path, new)
     say(f"{smp.NAME}: test mIoU {new['miou']:.4f}, pixel accuracy {new['pixel_accuracy']:.4f}")
 
 
-def row(
-    suite: Suite, recipe: Recipe, net: torch.nn.Module, result: dict, test: Any, weights: pathlib.Path, commit: str
+def _row(
+    suite: Suite, recipe: Recipe, net: torch.nn.Module, result: dict[str, Any], test: data.Dataset, commit: str
 ) -> dict[str, Any]:
-    """Puts together the peer's row; arguments are those of `benchmarks.leaderboard.row`."""
-    scores = evaluate(lambda image: training.predict(net, image[None])[0], test)
     image = test[0][0]
     packages = ("kseg", "python", "numpy", "albumentations", "grain", "torch")
+    scores = evaluate(lambda image: training.predict(net, image[None])[0], test)
     return {
         **leaderboard.described(suite, smp.NAME, recipe),
         "peer": smp.version(),
@@ -83,5 +68,4 @@ def row(
         "device": machine.device(),
         "backend": "torch",
         "versions": " ".join(f"{package}={result[package]}" for package in packages),
-        "weights_sha256": download.file_sha256(weights),
     }

@@ -14,20 +14,20 @@ STRIDE = 32
 
 
 def version() -> str:
-    """Returns what the leaderboards call the library."""
+    """Returns the name of the library and its version."""
     return f"segmentation-models-pytorch {importlib.metadata.version('segmentation-models-pytorch')}"
 
 
 class Unet(torch.nn.Module):
-    """The peer behind kseg's contract: pixels of 0 to 255 in, logits of the image's size out.
+    """The peer with kseg's interface: images with values from 0 to 255, logits of the size of the image.
 
-    The library wants sides that are multiples of 32: the image is padded with its mean, and the logits are cut. Its
-    finest feature is the first block's, with 16 channels; ours is the stem's, with 32. Its other encoder of this name,
-    "timm-", pads otherwise than the net that the weights are of.
+    The library requires sides that are multiples of 32: images are padded with their mean, and the logits are cropped.
+    Its finest feature is that of the first block, with 16 channels; kseg's is that of the stem, with 32. The library
+    has another encoder of this name, "timm-", which pads differently from the net that the weights belong to.
 
     Args:
         num_classes: Channels of the logits.
-        pretrained: Whether the encoder knows ImageNet.
+        pretrained: Whether the encoder starts with ImageNet weights.
     """
 
     def __init__(self, num_classes: int, *, pretrained: bool = True):
@@ -42,34 +42,34 @@ class Unet(torch.nn.Module):
             load_imagenet(self.net.encoder)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """From `(N, H, W, 3)`, any type, to float32 `(N, num_classes, H, W)`."""
-        x = (images.permute(0, 3, 1, 2).float() - 127) / 128  # as the encoder's weights expect it
+        """Maps images `(N, H, W, 3)` of any type to float32 logits `(N, num_classes, H, W)`."""
+        x = (images.permute(0, 3, 1, 2).float() - 127) / 128  # what the encoder's weights expect
         height, width = x.shape[2:]
         x = torch.nn.functional.pad(x, (0, -width % STRIDE, 0, -height % STRIDE))
         return self.net(x)[:, :, :height, :width].float()
 
 
 def load_imagenet(encoder: torch.nn.Module) -> None:
-    """Puts the package's ImageNet weights into timm's net: other names, the same modules in the same order.
+    """Loads the package's ImageNet weights into timm's net: the names differ, the order of the modules does not.
 
     Args:
         encoder: timm's EfficientNet-Lite0 without its classifier.
 
     Raises:
-        ValueError: They do not fit one another.
+        ValueError: If the shapes differ.
     """
     state = reader.read(weight_file("efficientnet_lite0"))
     arrays = [array for name, array in state.items() if not name.startswith(("_conv_head.", "_bn1.", "_fc."))]
     own = encoder.state_dict()
     if [array.shape for array in arrays] != [tuple(tensor.shape) for tensor in own.values()]:
         raise ValueError(
-            "timm's EfficientNet-Lite0 has other layers than the package of its weights: the timm is too new"
+            "timm's EfficientNet-Lite0 has other layers than the package of its weights: install an older timm"
         )
     encoder.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in zip(own, arrays, strict=True)})
 
 
 def parameters(net: torch.nn.Module) -> int:
-    """Counts as Keras does: the statistics of normalisation are parameters too."""
+    """Counts the parameters as Keras does: the statistics of batch normalization are included."""
     states = [*net.parameters(), *(buffer for buffer in net.buffers() if buffer.is_floating_point())]
     return sum(state.numel() for state in states)
 
@@ -82,7 +82,7 @@ def multiply_adds(net: torch.nn.Module, size: tuple[int, int]) -> int:
         size: Height and width of the image.
 
     Returns:
-        The count; padding to multiples of 32 counts, since it is computed.
+        The count, which includes the padding to multiples of 32.
     """
     total = 0
 

@@ -1,21 +1,21 @@
-"""torchvision, which other libraries import, beside a build of PyTorch that it was not made for."""
+"""Import torchvision, which other libraries need, next to a build of PyTorch that it does not match."""
 
 import sys
 from types import ModuleType
 
 import torch
 
-# The operators that torchvision registers shapes for; builds of PyTorch and torchvision that do not match lack them.
+# The operators that torchvision registers shapes for. They are missing if its build does not match that of PyTorch.
 OPERATORS = """
     nms qnms roi_align qroi_align ps_roi_align ps_roi_pool roi_pool deform_conv2d _roi_align_backward
     _ps_roi_align_backward _ps_roi_pool_backward _roi_pool_backward _deform_conv2d_backward
 """
 _declared: list[torch.library.Library] = []
-"""Declarations end with the object that made them."""
+"""Keeps the declarations alive."""
 
 
 def load() -> ModuleType:
-    """Imports torchvision, declaring the operators that it lacks; call it before timm and the like are imported."""
+    """Imports torchvision, and declares the operators that it lacks. Call this before importing timm, for example."""
     try:
         import torchvision
     except RuntimeError:  # "operator torchvision::nms does not exist"

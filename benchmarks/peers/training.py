@@ -1,104 +1,106 @@
-"""Trains a PyTorch peer by a recipe of kseg: its loader, augmentation, schedule, class weights and metric."""
+"""Train a PyTorch peer by a recipe of kseg: the same batches, schedule, class weights, averaged weights and scores."""
 
-import io
+import copy
 import math
-import pathlib
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from kseg import pretrained
 from kseg.progress import Reporter
 from kseg.training import Recipe, evaluate, preparation, splits
-from kseg.training.folder import RunFolder, versions
-
-CHECKPOINT = "checkpoint.pt"
-BEST = "best.pt"
+from kseg.training.folder import versions
+from kseg.training.process import seed_epoch
 
 
 def device() -> torch.device:
-    """Returns what peers are trained on."""
+    """Returns the device that peers are trained on."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def train(
-    net: torch.nn.Module,
-    recipe: Recipe,
-    folder: pathlib.Path,
-    *,
-    data_root: str | None = None,
-    minutes: float | None = None,
-) -> dict[str, Any]:
-    """Trains a net, or goes on after the last whole epoch of an earlier start; the net has the kept weights at the end.
+def train(net: torch.nn.Module, recipe: Recipe, *, data_root: str | None = None) -> dict[str, Any]:
+    """Trains a net without interruption; it has the best weights at the end.
 
     Args:
         net: From images `(N, H, W, C)` to logits `(N, num_classes, H, W)`.
-        recipe: A recipe of cross-entropy and AdamW.
-        folder: Where checkpoint and best weights go.
+        recipe: A recipe with cross-entropy and AdamW.
         data_root: As in `kseg.training.train`.
-        minutes: Stop after the last epoch that fits into that time, but do one.
 
     Returns:
-        As `kseg.training.train`, as far as a leaderboard asks.
+        Those results of `kseg.training.train` that a leaderboard needs.
 
     Raises:
-        ValueError: The recipe asks for what is not done here.
+        ValueError: If the recipe has an option that peers do not support.
     """
-    start = time.perf_counter()
-    if (recipe.loss.name, recipe.optimizer.name, recipe.optimizer.encoder_factor) != ("cross_entropy", "adamw", 1.0):
-        raise ValueError(
-            "peers are trained with cross_entropy and adamw, and an encoder that learns as fast as the rest"
-        )
-    if recipe.optimizer.global_clipnorm is not None or recipe.precision == "mixed_float16" or recipe.loss.options:
-        raise ValueError("peers know no global_clipnorm, no mixed_float16 and no [loss.options]")
-    if splits.dataset(recipe, "val", data_root).num_classes == 1:
-        raise ValueError("peers label many classes by the greatest logit: this data set has one alone")
-    until = math.inf if minutes is None else start + 60 * minutes
+    _check(recipe)
+    train_split, val_split = splits.open_splits(recipe, data_root)
+    assert val_split is not None
+    if train_split.num_classes == 1:
+        raise ValueError(f"peers need several classes, {train_split.name} is binary")
     torch.backends.cudnn.benchmark = True  # crops have one size: the fastest algorithms are searched, as XLA does
-    with RunFolder(folder, recipe):  # refuses one that holds a run of another recipe
-        run = _Run(net.to(device()), recipe, folder, data_root)
-        first = len(run.rows)
-        batches = iter(splits.batches(recipe, run.train_split, first * run.steps)) if first < recipe.epochs else None
-        while len(run.rows) < recipe.epochs:
-            row = run.epoch(batches)
-            Reporter().line("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
-            lately = [row["seconds"] for row in run.rows[-max(1, recipe.selection.every) :]]
-            if time.perf_counter() + max(lately) > until:
-                break
-        finished = len(run.rows) == recipe.epochs
-        if finished:
-            net.load_state_dict(torch.load(folder / BEST, map_location=device(), weights_only=True))
+    steps = splits.steps_per_epoch(recipe, train_split)
+    trainer = _Trainer(net.to(device()), recipe, steps, _class_weights(recipe, train_split), train_split.ignore_class)
+    batches = iter(splits.batches(recipe, train_split, 0))
+    start, speeds = time.perf_counter(), []
+    best: dict[str, Any] = {"epoch": 0, "miou": -1.0}
+    for epoch in range(recipe.epochs):
+        seed_epoch(recipe.seed, epoch)
+        net.train()
+        epoch_start = time.perf_counter()
+        loss = float(torch.stack([trainer.step(*next(batches)) for _ in range(steps)]).mean())
+        speeds.append(steps * recipe.data.batch_size / (time.perf_counter() - epoch_start))
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"the loss is {loss} in epoch {epoch + 1}: lower the learning rate, or lengthen the warmup"
+            )
+        line = f"epoch {epoch + 1}/{recipe.epochs}  loss {loss:.4f}  {speeds[-1]:.1f} images/s"
+        every = recipe.selection.every
+        if epoch + 1 == recipe.epochs or (every and (epoch + 1) % every == 0):
+            miou = evaluate(lambda image: predict(trainer.averaged, image[None])[0], val_split)["miou"]
+            line += f"  val miou {miou:.4f}"
+            if miou > best["miou"] or not every:
+                best = {"epoch": epoch + 1, "miou": miou, "weights": copy.deepcopy(trainer.averaged.state_dict())}
+        Reporter().line(line)
+    net.load_state_dict(best["weights"])
     return {
-        "finished": finished,
-        "epochs": len(run.rows),
-        "epoch": run.best["epoch"],
-        "scores": {"miou": run.best["miou"]},
-        "seconds": sum(row["seconds"] for row in run.rows),
-        "images_per_second": statistics.median(row["images_per_second"] for row in run.rows),
+        "epochs": recipe.epochs,
+        "epoch": best["epoch"],
+        "scores": {"miou": best["miou"]},
+        "seconds": time.perf_counter() - start,
+        "images_per_second": statistics.median(speeds),
         "peak_memory": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
         **(versions() | {"backend": "torch", "torch": torch.__version__}),
     }
 
 
-class _Run:
-    """A run's parts and how far it has come."""
+def _check(recipe: Recipe) -> None:
+    if (recipe.loss.name, recipe.optimizer.name, recipe.optimizer.encoder_factor) != ("cross_entropy", "adamw", 1.0):
+        raise ValueError("peers are trained with cross_entropy, adamw and encoder_factor = 1 only")
+    if recipe.optimizer.global_clipnorm is not None or recipe.precision == "mixed_float16" or recipe.loss.options:
+        raise ValueError("peers support no global_clipnorm, no mixed_float16 and no [loss.options]")
 
-    def __init__(self, net: torch.nn.Module, recipe: Recipe, folder: pathlib.Path, data_root: str | None):
-        self.net, self.recipe, self.folder = net, recipe, folder
-        self.train_split, self.val_split = splits.open_splits(recipe, data_root)
-        self.steps = splits.steps_per_epoch(recipe, self.train_split)
-        self.schedule = preparation.schedule(recipe, self.steps)
-        weighted = recipe.loss.class_weights != "none"
-        self.weight = (
-            torch.tensor(preparation.class_weights(recipe, self.train_split)).to(device()) if weighted else None
-        )
+
+def _class_weights(recipe: Recipe, split: Any) -> torch.Tensor | None:
+    if recipe.loss.class_weights == "none":
+        return None
+    return torch.tensor(preparation.class_weights(recipe, split)).to(device())
+
+
+class _Trainer:
+    """The net, its optimizer and the average of its weights: `averaged`, which is the net itself without `ema`."""
+
+    def __init__(
+        self, net: torch.nn.Module, recipe: Recipe, steps: int, class_weights: torch.Tensor | None, ignore_class: int
+    ):
+        self.net, self.class_weights, self.ignore_class = net, class_weights, ignore_class
+        self.autocast = recipe.precision == "mixed_bfloat16"
+        self.schedule = preparation.schedule(recipe, steps)
+        self.steps = 0
         section = recipe.optimizer
         flat = [parameter for parameter in net.parameters() if parameter.ndim < 2]
         deep = [parameter for parameter in net.parameters() if parameter.ndim >= 2]
@@ -109,84 +111,31 @@ class _Run:
             ],
             lr=section.learning_rate,
         )
-        self.average = [parameter.detach().clone() for parameter in net.parameters()]
-        self.rows: list[dict[str, float]] = []
-        self.best: dict[str, float] = {"epoch": 0, "miou": -1.0}
-        if (folder / CHECKPOINT).is_file():
-            # Onto the CPU: the optimizer moves what belongs on the device, and wants its steps to stay.
-            state = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
-            net.load_state_dict(state["net"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.average = [value.to(device()) for value in state["average"]]
-            self.rows, self.best = state["rows"], state["best"]
+        self.average, self.averaged = None, net
+        if section.ema is not None:
+            self.average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(section.ema))
+            self.averaged = self.average.module
 
-    def epoch(self, batches: Any) -> dict[str, float]:
-        """Does one epoch, validates if it is due, and writes the checkpoint; returns its row."""
-        recipe, start = self.recipe, time.perf_counter()
-        number = len(self.rows) + 1
-        torch.manual_seed(int(np.random.SeedSequence([recipe.seed, number]).generate_state(1)[0]))
-        self.net.train()
-        losses = [self._step(*next(batches), (number - 1) * self.steps + step) for step in range(self.steps)]
-        loss = float(torch.stack(losses).mean())
-        if not math.isfinite(loss):
-            raise ValueError(f"the loss is {loss} in epoch {number}: lower the learning rate, or lengthen the warm-up")
-        speed = self.steps * recipe.data.batch_size / (time.perf_counter() - start)
-        row: dict[str, float] = {"epoch": number, "loss": loss, "images_per_second": speed}
-        every, last = recipe.selection.every, number == recipe.epochs
-        if last or (every and number % every == 0):
-            with self._averaged():
-                row["val_miou"] = self._validate()
-                if row["val_miou"] > self.best["miou"] or not every:
-                    self.best = {"epoch": number, "miou": row["val_miou"]}
-                    _save(self.folder / BEST, self.net.state_dict())
-        row["seconds"] = time.perf_counter() - start
-        self.rows.append(row)
-        state = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.average}
-        _save(self.folder / CHECKPOINT, state | {"rows": self.rows, "best": self.best})
-        return row
-
-    def _validate(self) -> float:
-        assert self.val_split is not None
-        return evaluate(lambda image: predict(self.net, image[None])[0], self.val_split)["miou"]
-
-    def _step(self, images: np.ndarray, labels: np.ndarray, step: int) -> torch.Tensor:
-        with keras.device("cpu"):  # else the rate is computed on the GPU and waited for
-            rate = float(self.schedule(step))
+    def step(self, images: np.ndarray, labels: np.ndarray) -> torch.Tensor:
+        """Does one step and returns the loss."""
+        with keras.device("cpu"):  # else the rate is computed on the GPU, and the step waits for it
+            rate = float(self.schedule(self.steps))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(device().type, torch.bfloat16, enabled=self.recipe.precision == "mixed_bfloat16"):
+        with torch.autocast(device().type, torch.bfloat16, enabled=self.autocast):
             logits = self.net(torch.from_numpy(images).to(device()))
         target = torch.from_numpy(labels).to(device()).long()
-        loss = cross_entropy(logits, target, self.weight, ignore_index=self.train_split.ignore_class)
+        loss = cross_entropy(logits, target, self.class_weights, ignore_index=self.ignore_class)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        if (momentum := self.recipe.optimizer.ema) is not None:
-            with torch.no_grad():
-                torch._foreach_lerp_(self.average, list(self.net.parameters()), 1 - momentum)
+        if self.average is not None:
+            self.average.update_parameters(self.net)
+        self.steps += 1
         return loss.detach()
-
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """Puts the averaged weights in the place of the net's while the block runs, if the recipe keeps any."""
-        if self.recipe.optimizer.ema is None:
-            yield
-            return
-        parameters = list(self.net.parameters())
-        raw = [parameter.detach().clone() for parameter in parameters]
-        with torch.no_grad():
-            torch._foreach_copy_(parameters, self.average)
-            yield
-            torch._foreach_copy_(parameters, raw)
-
-
-def _save(path: pathlib.Path, state: dict[str, Any]) -> None:
-    content = io.BytesIO()
-    torch.save(state, content)
-    pretrained.atomic_write(path, content.getvalue())
 
 
 def predict(net: torch.nn.Module, images: np.ndarray) -> np.ndarray:
-    """Labels images `(N, H, W, C)`: `(N, H, W)`."""
+    """Labels images `(N, H, W, C)`: class ids `(N, H, W)`."""
     with torch.inference_mode():
         return net.eval()(torch.from_numpy(images).to(device())).argmax(1).cpu().numpy()
