@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-MISTAKES = (ValueError, TypeError, OSError, ImportError, MemoryError)
+MISTAKES = (ValueError, OSError, ImportError, MemoryError)
 """Errors that a user can fix; all others are faults of kseg and keep their traceback."""
 
 application = typer.Typer(

@@ -90,7 +90,8 @@ def predictions(
                 if not is_out_of_memory(error):
                     raise
                 count, height, width = images.shape[:3]
-                cure = f"lower batch_size, now {batch_size}" if count > 1 else "use smaller tiles, e.g. tile=512"
+                tiles = "use smaller tiles, Predictor(model, tile=512) or kseg evaluate --tile 512"
+                cure = f"lower batch_size, now {batch_size}" if count > 1 else tiles
                 raise MemoryError(
                     f"memory ran out on {count} images of {height}x{width} pixels of {dataset.name}: {cure}"
                 ) from error

@@ -103,7 +103,7 @@ def test_images_are_read_a_bounded_number_of_pixels_ahead(monkeypatch):
     assert sorted(each.index for each in found) == list(range(1, 20)) and sorted(read) == list(range(20))
 
 
-@pytest.mark.parametrize(("sizes", "cure"), [([(8, 8)] * 2, "lower batch_size, now 8"), ([(8, 8)], "e.g. tile=512")])
+@pytest.mark.parametrize(("sizes", "cure"), [([(8, 8)] * 2, "lower batch_size, now 8"), ([(8, 8)], "tile=512")])
 def test_memory_that_runs_out_is_one_line_with_the_cure(sizes, cure, monkeypatch):
     def full(*_):
         raise RuntimeError("RESOURCE_EXHAUSTED: failed to allocate")
