@@ -61,5 +61,5 @@ def inherited_license(dataset: str, start: str | None) -> str:
     Returns:
         An SPDX identifier.
     """
-    inherited = [SOURCES[dataset].license, *([pretrained.RELEASES[start].licence] if start else [])]
+    inherited = [SOURCES[dataset].license, *([pretrained.RELEASES[start].license] if start else [])]
     return max(inherited, key=LICENSES.index)

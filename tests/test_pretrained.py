@@ -156,13 +156,13 @@ def test_a_finer_net_starts_from_a_coarser_one(tmp_path):
 def test_a_truncated_file_is_named(file, tmp_path):
     short = tmp_path / "short.safetensors"
     short.write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(ValueError, match=r"short\.safetensors is not a whole safetensors file"):
+    with pytest.raises(ValueError, match=r"short\.safetensors is not a complete safetensors file"):
         zoo.load(short)
 
 
 def test_a_file_of_somebody_else_is_named(tmp_path):
     safetensors.numpy.save_file({"w": np.zeros(1, "float32")}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="does not say which model"):
+    with pytest.raises(ValueError, match="has no description of its model"):
         zoo.load(tmp_path / "other.safetensors")
 
 
@@ -177,9 +177,9 @@ def test_keras_weight_files_work_too(unet, tmp_path):
     other = zoo.unet(3, weights=path, **SMALL)
     for old, new in zip(unet.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-    with pytest.raises(ValueError, match="does not say how many classes"):
+    with pytest.raises(ValueError, match="does not store the number of classes"):
         zoo.unet(weights=path, **SMALL)
-    with pytest.raises(ValueError, match=r"m\.weights\.h5 holds .*: hand it to the model's builder as weights=$"):
+    with pytest.raises(ValueError, match=r"m\.weights\.h5 holds .*: pass it to the builder as weights=$"):
         zoo.load(path)
 
 

@@ -109,8 +109,8 @@ def model_card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str
         weakest=_weakest({name: iou for name, iou in scores["iou"].items() if iou is not None}),
         limits=source.limits,
         terms=source.terms
-        if release.licence == source.license
-        else f"{source.title} is {source.license}, but training began with weights under {release.licence}: these "
+        if release.license == source.license
+        else f"{source.title} is {source.license}, but training began with weights under {release.license}: these "
         "inherit that license.",
         data_license=source.license,
         origin=source.origin,
@@ -179,7 +179,7 @@ def hub_card(release: Release, text: str) -> str:
     text = text.replace(code, f"{ADDRESS}{code}", 1)
     return f"""\
 ---
-license: {release.licence.lower()}
+license: {release.license.lower()}
 {head}
 tags:
 {tags}
@@ -254,7 +254,7 @@ def hub_contents(releases: Mapping[str, Release]) -> str:
     Returns:
         Markdown with a YAML head.
     """
-    licenses = {release.licence.lower() for release in releases.values()}
+    licenses = {release.license.lower() for release in releases.values()}
     license = licenses.pop() if len(licenses) == 1 else "other"
     datasets = [f"- {dataset}" for dataset in dict.fromkeys(release.dataset for release in releases.values())]
     tags = [f"- {tag}" for tag in TAGS]
@@ -272,7 +272,7 @@ def _table(releases: Mapping[str, Release], page: str) -> str:
             _percent(one.pixel_accuracy),
             f"{one.parameters / 1e6:.2f} M",
             f"{one.bytes / 1e6:.1f} MB",
-            one.licence,
+            one.license,
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -71,7 +71,7 @@ def _entry(candidate: Candidate, metrics: Mapping[str, Any]) -> pretrained.Relea
         palette=tuple((r, g, b) for r, g, b in description["palette"]),
         miou=round(metrics["scores"]["miou"], 6),
         pixel_accuracy=round(metrics["scores"]["pixel_accuracy"], 6),
-        licence=sources.inherited_license(description["dataset"], candidate.recipe.model.start),
+        license=sources.inherited_license(description["dataset"], candidate.recipe.model.start),
         recipe=metrics["recipe"],
     )
 

@@ -25,7 +25,7 @@ def list_weights(context: typer.Context) -> None:
             scores = (f"{100 * one.miou:.1f}", f"{100 * one.pixel_accuracy:.1f}")
             size = (f"{one.parameters / 1e6:.2f} M", f"{one.bytes / 1e6:.1f} MB")
             here = "yes" if pretrained.find(one) else "no"
-            rows.append((one.name, one.dataset, str(len(one.classes)), *scores, *size, one.licence, here))
+            rows.append((one.name, one.dataset, str(len(one.classes)), *scores, *size, one.license, here))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

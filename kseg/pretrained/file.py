@@ -1,4 +1,4 @@
-"""Self-describing weight files: safetensors whose header says which builder, with which arguments, made the model."""
+"""Weight files that describe themselves: safetensors with the builder of the model and its arguments in the header."""
 
 import contextlib
 import json
@@ -16,22 +16,22 @@ import safetensors.numpy
 from kseg.pretrained.model import colors, description_of
 
 HEADER = "kseg"
-"""The header's key under which the description stands, as JSON."""
+"""The key of the description, which is JSON, in the header."""
 
 
 def weight_keys(model: keras.Model) -> dict[str, keras.Variable]:
-    """Every variable of a model that a weight file holds, by a path that is unique and stable.
+    """Returns all variables of a model by paths that are unique and stable, the keys of weight files.
 
-    Keras's own `variable.path` of a sub-model does not begin with the sub-model's name and may therefore occur twice.
+    Keras's own `variable.path` lacks the names of sub-models, so that it may occur twice.
 
     Args:
-        model: A functional model; sub-models are walked.
+        model: A functional model, with or without sub-models.
 
     Returns:
-        `{path: variable}` in the model's order, e.g. `"encoder/stem/conv/kernel"`.
+        `{path: variable}` in the order of the model, e.g. `"encoder/stem/conv/kernel"`.
 
     Raises:
-        ValueError: Two variables have the same path.
+        ValueError: If two variables have the same path.
 
     Example:
         >>> image = keras.Input((8, 8, 3))
@@ -141,17 +141,17 @@ def atomic_write(path: str | os.PathLike, data: bytes | Iterable[bytes | memoryv
 
 
 def describe(path: str | os.PathLike) -> dict[str, Any]:
-    """Reads a weight file's header: builder, arguments, classes, palette and notes.
+    """Reads the header of a weight file: builder, arguments, classes, palette and notes.
 
     Args:
         path: A file that `save` wrote.
 
     Returns:
-        The description, with the keys `builder`, `arguments`, `classes` and `palette` at least.
+        The description, at least with the keys `builder`, `arguments`, `classes` and `palette`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no safetensors file, is truncated, or does not describe itself.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not a safetensors file, is truncated, or has no description.
     """
     with opened(path) as file:
         header = file.metadata() or {}
@@ -159,23 +159,23 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
         best = pathlib.Path(path).with_name("best.safetensors")
         raise ValueError(f"{path} is the state of a training: its weights are in {best}")
     if HEADER not in header:
-        raise ValueError(f"{path} does not say which model it belongs to: it was not written by kseg")
+        raise ValueError(f"{path} has no description of its model: it was not written by kseg")
     return json.loads(header[HEADER])
 
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike) -> Iterator[Any]:
-    """Opens a safetensors file; what is wrong with it is said in one line.
+    """Opens a safetensors file; raises one-line errors.
 
     Args:
         path: The file.
 
     Yields:
-        What `safetensors.safe_open` gives.
+        The result of `safetensors.safe_open`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not a whole safetensors file.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a complete safetensors file.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no weight file at {path}")
@@ -183,18 +183,18 @@ def opened(path: str | os.PathLike) -> Iterator[Any]:
         with safetensors.safe_open(os.fspath(path), framework="np") as file:
             yield file
     except safetensors.SafetensorError as error:
-        told = _other(pathlib.Path(path)) or f"is not a whole safetensors file ({error}): fetch or write it again"
-        raise ValueError(f"{path} {told}") from None
+        kind = _other(pathlib.Path(path)) or f"is not a complete safetensors file ({error}): fetch or write it again"
+        raise ValueError(f"{path} {kind}") from None
 
 
 def _other(path: pathlib.Path) -> str | None:
-    """What kind of weight file it is, if it is none of ours, and who reads it."""
+    """Which other kind of weight file it is, and what reads it."""
     with path.open("rb") as file:
         begins = file.read(4)
     if begins == b"\x89HDF" and path.name.endswith(".weights.h5"):
-        return "holds Keras's weights, which do not say their model: hand it to the model's builder as weights="
+        return "holds Keras weights without a description of the model: pass it to the builder as weights="
     if begins == b"\x89HDF" or (begins[:2] == b"PK" and path.suffix == ".keras"):
-        return "is a whole Keras model: read it with keras.saving.load_model"
+        return "is a whole Keras model: load it with kseg.zoo.load"
     if begins[:2] in (b"PK", b"\x80\x02"):
-        return "is a PyTorch file, which does not say its model: read it with kseg.checkpoints"
+        return "is a PyTorch file without a description of the model: read it with kseg.checkpoints"
     return None

@@ -85,8 +85,8 @@ def colors(palette: Iterable[Iterable[int]]) -> tuple[tuple[int, int, int], ...]
 
 
 def as_json(value: Any) -> Any:
-    """Returns a value as JSON stores it (tuples become lists), or None for what JSON cannot store."""
+    """Returns a value as JSON stores it (tuples and arrays become lists), or None for what JSON cannot store."""
     try:
-        return json.loads(json.dumps(value))
-    except TypeError:
+        return json.loads(json.dumps(value, default=lambda array: array.tolist()))
+    except (TypeError, AttributeError):
         return None

@@ -1,4 +1,4 @@
-"""The table of released weights: `releases.json`, which `python -m benchmarks release` writes."""
+"""The table of released weights, `releases.json`; `python -m benchmarks release` writes it."""
 
 import dataclasses
 import json
@@ -13,15 +13,15 @@ TABLE = pathlib.Path(__file__).with_name("releases.json")
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-    """Trained weights that have a name: what they are, and how to know the file."""
+    """An entry of the table: what the weights are, and how to identify their file."""
 
     name: str
-    """`builder-encoder-dataset`, or `builder-dataset` where the builder has its own encoder; more may stand behind."""
+    """`builder-encoder-dataset`, or `builder-dataset` if the builder has its own encoder; a suffix may follow."""
     builder: str
     arguments: dict[str, Any]
-    """The builder's keyword arguments, `num_classes` included."""
+    """The keyword arguments of the builder, including `num_classes`."""
     file: str
-    """The file's name; its address is `name/file` below a server's."""
+    """The name of the file; its address is `name/file` on a server."""
     bytes: int
     sha256: str
     parameters: int
@@ -29,12 +29,12 @@ class Release:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     miou: float
-    """Of this file, on the data set's test split at full size, 0 to 1."""
+    """Mean IoU of this file on the test split of the data set at full size, 0 to 1."""
     pixel_accuracy: float
-    licence: str
-    """Of the weights, which inherit it from the data: an SPDX identifier."""
+    license: str
+    """SPDX identifier of the license, which the weights inherit from the data."""
     recipe: str
-    """The recipe's hash; the recipe itself is `zoo/NAME/recipe.toml`."""
+    """Hash of the recipe `zoo/NAME/recipe.toml`."""
 
 
 def read(path: pathlib.Path = TABLE) -> dict[str, Release]:
@@ -44,10 +44,10 @@ def read(path: pathlib.Path = TABLE) -> dict[str, Release]:
         path: A JSON file, `{name: {field: value}}`.
 
     Returns:
-        `{name: release}`, in the file's order.
+        `{name: release}`, in the order of the file.
 
     Example:
-        >>> read()["unet-efficientnet_lite0-camvid"].licence
+        >>> read()["unet-efficientnet_lite0-camvid"].license
         'CC-BY-NC-4.0'
     """
     return {name: _release(name, **entry) for name, entry in json.loads(path.read_text("utf-8")).items()}
@@ -58,17 +58,17 @@ def _release(name: str, *, classes: list[str], palette: list[list[int]], **entry
 
 
 def write(releases: Mapping[str, Release], path: pathlib.Path = TABLE) -> pathlib.Path:
-    """Writes a table of released weights, a field a line, in the order of the names.
+    """Writes a table of released weights, sorted by name, with one field per line.
 
     Args:
         releases: `{name: release}`.
         path: The JSON file.
 
     Returns:
-        The file's path.
+        The path of the file.
 
     Raises:
-        OSError: The file cannot be written; the old one stays.
+        OSError: If the file cannot be written; the old one is unchanged.
     """
     entries = []
     for name in sorted(releases):

@@ -1,4 +1,4 @@
-"""From what a user writes as `weights=` to a file on this machine: in the checkout, in the cache, or downloaded."""
+"""Finds the file of weights: in the checkout, in the cache, or on a server."""
 
 import difflib
 import hashlib
@@ -12,18 +12,18 @@ from kseg.pretrained.file import describe
 from kseg.pretrained.release import RELEASES, Release
 
 SERVERS = ""
-"""Where released weights are downloaded from: addresses with spaces between, tried in order; no public one yet. The
+"""Addresses of servers with released weights, separated by spaces and tried in order; there is no public one yet. The
 environment variable `KSEG_WEIGHTS_URL` replaces them."""
 
 CHECKOUT = pathlib.Path(__file__).parents[2] / "zoo"
-"""The folder of released weights in a checkout; an installed wheel has none."""
+"""The folder of released weights in a checkout; an installed wheel does not have it."""
 
 
 def servers() -> list[str]:
-    """Returns the addresses below which released weights lie.
+    """Returns the addresses of the servers with released weights.
 
-    They come from the environment variable `KSEG_WEIGHTS_URL`, with spaces or commas between: `https://...`, a folder,
-    or `hf://owner/repository` for a repository of models on the Hugging Face hub.
+    The environment variable `KSEG_WEIGHTS_URL` lists them, separated by spaces or commas: `https://...`, a folder, or
+    `hf://owner/repository` for a model repository on the Hugging Face hub.
     """
     named = os.environ.get("KSEG_WEIGHTS_URL") or SERVERS
     return [_with_scheme(server).rstrip("/") for server in re.split(r"[\s,]+", named) if server]
@@ -34,16 +34,16 @@ def _with_scheme(server: str) -> str:
 
 
 def address(url: str) -> str:
-    """Turns `hf://owner/repository/path` into the address from which the hub serves that file.
+    """Converts `hf://owner/repository/path` to the download address of that file.
 
     Args:
-        url: Any address; others are returned as they are.
+        url: Any address; an address of another kind is returned unchanged.
 
     Returns:
-        The address. The environment variable `HF_ENDPOINT` names another hub, as for the hub's own tools.
+        The address. The environment variable `HF_ENDPOINT` selects another hub, as in the hub's own tools.
 
     Raises:
-        ValueError: An owner, a repository or a path is missing.
+        ValueError: If the owner, the repository or the path is missing.
 
     Example:
         >>> address("hf://someone/kseg/unet/model.safetensors")
@@ -53,22 +53,22 @@ def address(url: str) -> str:
         return url
     parts = url.removeprefix("hf://").split("/", 2)
     if len(parts) < 3 or not all(parts):
-        raise ValueError(f"{url} is no file on the hub: write hf://owner/repository/path")
+        raise ValueError(f"{url} is not a file on the hub: write hf://owner/repository/path")
     hub = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     return f"{hub.rstrip('/')}/{parts[0]}/{parts[1]}/resolve/main/{parts[2]}"
 
 
 def release_of(name: str) -> Release:
-    """Looks released weights up.
+    """Looks up released weights in the table.
 
     Args:
-        name: Their full name.
+        name: The full name.
 
     Returns:
         The entry of the table.
 
     Raises:
-        ValueError: There is none of that name; near matches are named.
+        ValueError: If there is no such name; the message names similar ones.
 
     Example:
         >>> release_of("unet-efficientnet_lite0-camvid").dataset
@@ -82,16 +82,18 @@ def release_of(name: str) -> Release:
 
 
 def named(weights: str | os.PathLike) -> list[Release]:
-    """Which released weights a name means.
+    """Lists the released weights that a name can stand for.
 
     Args:
-        weights: What a user wrote. A file whose name is one of these is written with a folder: `./camvid`.
+        weights: A value of `weights=`. To use a file that has the name of a data set, write it with a folder:
+            `./camvid`.
 
     Returns:
-        One for a release's name, all of a data set for the data set's name, none for a file or an address.
+        One entry for the name of released weights, all entries of a data set for its name, and none for a file or an
+        address.
 
     Raises:
-        ValueError: It is neither; near matches are named.
+        ValueError: If it is none of these; the message names similar names.
 
     Example:
         >>> "unet" in [release.builder for release in named("camvid")]
@@ -136,40 +138,40 @@ def locate(weights: str | os.PathLike) -> str | os.PathLike:
 
 
 def _fetch_address(url: str) -> pathlib.Path:
-    """The file at an address that no table knows: kept in the cache if it describes itself."""
-    digest = hashlib.sha256(url.encode()).hexdigest()[:12]  # files of one name lie at many addresses
+    """Downloads a file that is not in the table; keeps it in the cache if it describes itself."""
+    digest = hashlib.sha256(url.encode()).hexdigest()[:12]  # many addresses end with the same file name
     name = pathlib.PurePosixPath(urllib.parse.urlsplit(url).path).name
     path = download.fetch(url, sha256="", folder=f"weights/{digest}", name=name)
     try:
         describe(path)
     except ValueError as error:
         path.unlink(missing_ok=True)  # another process may have removed it
-        raise ValueError(f"{url} is no weight file of kseg, nothing was kept: {error}") from None
+        raise ValueError(f"{url} is not a weight file of kseg and was not kept: {error}") from None
     return path
 
 
 def plainest(releases: list[Release]) -> list[Release]:
-    """Returns those whose name says no more than builder, encoder and data set, or all where there are none.
+    """Selects the weights whose name consists of builder, encoder and data set only.
 
     Args:
         releases: Entries of the table.
 
     Returns:
-        Some of them.
+        The selected entries, or all if none has such a name.
     """
     return [one for one in releases if one.name.endswith(f"-{one.dataset}")] or releases
 
 
 def find(release: Release) -> pathlib.Path | None:
-    """Looks for released weights on this machine: in the checkout, then in the cache.
+    """Finds released weights on this machine: in the checkout, then in the cache.
 
     Args:
-        release: Which.
+        release: The entry of the table.
 
     Returns:
-        The file, whose SHA-256 is right; None if there is none.
+        A file with the right SHA-256, or None.
     """
-    for place in (_checkout, _cache):  # one after the other: a checkout needs no home
+    for place in (_checkout, _cache):  # in this order, because a checkout works without a home folder
         if download.is_whole(path := place(release), release.sha256, release.bytes):
             return path
     return None
@@ -184,34 +186,34 @@ def _cache(release: Release) -> pathlib.Path:
 
 
 def places(release: Release) -> tuple[pathlib.Path, pathlib.Path]:
-    """Returns where released weights may lie on this machine.
+    """Returns the places of released weights on this machine.
 
     Args:
-        release: Which.
+        release: The entry of the table.
 
     Returns:
-        A path in the checkout's `zoo/`, and one in the cache: below `KSEG_HOME`, by default `~/.cache/kseg`.
+        A path in the folder `zoo/` of the checkout, and one in the cache, in `KSEG_HOME` or `~/.cache/kseg`.
     """
     return _checkout(release), _cache(release)
 
 
 def fetch(release: Release) -> pathlib.Path:
-    """Returns the file of released weights; downloads it into the cache where this machine has none.
+    """Returns the file of released weights; downloads it into the cache if it is not on this machine.
 
     Args:
-        release: Which.
+        release: The entry of the table.
 
     Returns:
-        The file, whose SHA-256 is right.
+        A file with the right SHA-256.
 
     Raises:
-        FileNotFoundError: It is not there, and no server is known.
-        OSError: The download failed. The messages say which file to put where.
+        FileNotFoundError: If the file is not on this machine and no server is known.
+        OSError: If the download failed; the message says which file to put where.
     """
     if (path := find(release)) is not None:
         return path
     place = _cache(release)
-    other = f" (the file there is another: {place.stat().st_size:,} bytes)" if place.is_file() else ""
+    other = f" (the file there is a different one: {place.stat().st_size:,} bytes)" if place.is_file() else ""
     file = f"put {release.file}, {release.bytes:,} bytes with SHA-256 {release.sha256}, at"
     cure = f"{file} {place}{other}"
     urls = [address(f"{server}/{release.name}/{release.file}") for server in servers()]
@@ -223,8 +225,8 @@ def fetch(release: Release) -> pathlib.Path:
     try:
         return download.fetch(urls, sha256=release.sha256, size=release.bytes, folder=f"weights/{release.name}")
     except download.TransferError as error:
-        raise download.TransferError(f"{error}; to do without: {cure}") from error
+        raise download.TransferError(f"{error}; without a download: {cure}") from error
     except OSError as error:  # a full disk, or one that cannot be written
         below = place.relative_to(download.home())
-        told = f"{error.strerror or error}; to do without a download: {file} {below} below KSEG_HOME"
-        raise OSError(error.errno, told) from error
+        message = f"{error.strerror or error}; without a download: {file} {below} in KSEG_HOME"
+        raise OSError(error.errno, message) from error

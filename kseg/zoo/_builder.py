@@ -132,7 +132,7 @@ def _class_count(given: int | None, trained: int | None, weights: str | os.PathL
     if found is None and weights is None:
         raise ValueError("num_classes is missing: give the number of classes, or weights that store it")
     if found is None:
-        raise ValueError(f"num_classes is missing: {weights} does not say how many classes it has")
+        raise ValueError(f"num_classes is missing: {weights} does not store the number of classes")
     if found < 1:
         raise ValueError(f"num_classes must be 1 (binary) or more, got {found}")
     return found

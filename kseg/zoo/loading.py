@@ -76,7 +76,7 @@ def load(
         description = pretrained.describe(weights)
     arguments = dict(description["arguments"])
     if (known := arguments.pop("num_classes", None)) is None:
-        raise ValueError(f"{os.fspath(source)} does not say how many classes it has: build the model, then load it")
+        raise ValueError(f"{source} does not store the number of classes: pass it to the builder as weights=")
     builder = description["builder"]
     if "encoder" in arguments and arguments["encoder"] is None:
         raise ValueError(

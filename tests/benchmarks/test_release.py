@@ -21,7 +21,7 @@ from kseg.pretrained import source
 from tests.training import tiny
 
 NAME = "tiny-small-streets"
-STRICT = next(name for name, entry in pretrained.RELEASES.items() if entry.licence == "CC-BY-NC-4.0")
+STRICT = next(name for name, entry in pretrained.RELEASES.items() if entry.license == "CC-BY-NC-4.0")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,7 +57,7 @@ def test_a_run_becomes_a_folder_and_an_entry(released, run):
         "card.md", "metrics.json", "model.safetensors", "predictions.png", "recipe.toml",
     }  # fmt: skip
     entry = table.read(released.parent / "table.json")[NAME]
-    assert (entry.builder, entry.dataset, entry.licence) == ("tiny", "streets", "Apache-2.0")
+    assert (entry.builder, entry.dataset, entry.license) == ("tiny", "streets", "Apache-2.0")
     assert entry.sha256 == download.file_sha256(released / "model.safetensors")
     assert f"({NAME}/card.md)" in (released.parent / "README.md").read_text()
     with Image.open(released / "predictions.png") as picture:
@@ -178,7 +178,7 @@ def test_a_recipe_that_anyone_can_repeat_is_not(model):
 @pytest.mark.usefixtures("quick")
 def test_weights_inherit_the_stricter_license(retrained, tmp_path):
     assert command(retrained(model={"start": STRICT}), tmp_path / "zoo").exit_code == 0
-    assert table.read(tmp_path / "zoo" / "table.json")[NAME].licence == "CC-BY-NC-4.0"
+    assert table.read(tmp_path / "zoo" / "table.json")[NAME].license == "CC-BY-NC-4.0"
     page = (tmp_path / "zoo" / NAME / "card.md").read_text()
     assert (
         "streets is Apache-2.0, but training began with weights under CC-BY-NC-4.0: these inherit that license." in page

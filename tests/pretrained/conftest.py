@@ -48,7 +48,7 @@ def release(model, file, monkeypatch):
         palette=PALETTE,
         miou=0.5,
         pixel_accuracy=0.75,
-        licence="CC0-1.0",
+        license="CC0-1.0",
         recipe="0123456789ab",
     )
     monkeypatch.setitem(pretrained.RELEASES, entry.name, entry)

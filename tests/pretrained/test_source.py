@@ -75,7 +75,7 @@ def test_without_a_server_the_error_says_what_to_put_where(release):
 def test_a_server_that_fails_is_named_and_so_is_the_way_without(release, server, monkeypatch):
     monkeypatch.setenv("KSEG_WEIGHTS_URL", server.url)
     server.status = 404
-    with pytest.raises(download.TransferError, match=r"the server answered 404 .*to do without: put model.safetensors"):
+    with pytest.raises(download.TransferError, match=r"the server answered 404 .*without a download: put"):
         zoo.load("tiny-small-leaves")
 
 
@@ -92,14 +92,14 @@ def test_a_cache_that_cannot_be_written_is_told_with_what_to_put_where(release, 
     assert caught.value.errno == number and "\n" not in told
     for fact in ("set KSEG_HOME to another folder", f"{release.bytes:,} bytes", release.sha256):
         assert fact in told
-    assert told.endswith(f"at {pathlib.Path('weights', release.name, release.file)} below KSEG_HOME")
+    assert told.endswith(f"at {pathlib.Path('weights', release.name, release.file)} in KSEG_HOME")
 
 
 def test_a_damaged_file_is_not_used(release, file, model, server, monkeypatch):
     place = pretrained.places(release)[1]
     put(file, place)
     place.write_bytes(place.read_bytes()[:-1] + b"X")
-    with pytest.raises(FileNotFoundError, match=r"\(the file there is another: [\d,]+ bytes\)"):
+    with pytest.raises(FileNotFoundError, match=r"\(the file there is a different one: [\d,]+ bytes\)"):
         zoo.load("tiny-small-leaves")
     monkeypatch.setenv("KSEG_WEIGHTS_URL", server.url)
     assert_same(zoo.load("tiny-small-leaves"), model)
@@ -276,14 +276,16 @@ def test_an_address_is_a_model(model, server):
 
 def test_an_address_of_something_else_is_not_kept(server):
     server.content = b"<html>sign in</html>"
-    with pytest.raises(ValueError, match=r"http://\S+ is no weight file of kseg, nothing was kept"):
+    with pytest.raises(ValueError, match=r"http://\S+ is not a weight file of kseg and was not kept"):
         zoo.load(f"{server.url}/model.safetensors")
     assert not [path for path in download.home().rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("url", ["hf://someone", "hf://someone/models", "hf://someone//model.safetensors"])
 def test_an_incomplete_address_of_the_hub_is_named(url):
-    with pytest.raises(ValueError, match=rf"{re.escape(url)} is no file on the hub: write hf://owner/repository/path"):
+    with pytest.raises(
+        ValueError, match=rf"{re.escape(url)} is not a file on the hub: write hf://owner/repository/path"
+    ):
         source.address(url)
 
 

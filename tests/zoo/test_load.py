@@ -84,7 +84,7 @@ def test_only_what_knows_the_class_count_starts_afresh(builder, fresh, numpy_ini
 def test_a_pytorch_file_is_called_one(network, tmp_path):
     for way in (True, False):
         torch.save(network.state_dict(), tmp_path / "net.pth", _use_new_zipfile_serialization=way)
-        with pytest.raises(ValueError, match="is a PyTorch file, which does not say its model"):
+        with pytest.raises(ValueError, match="is a PyTorch file without a description"):
             zoo.load(tmp_path / "net.pth")
 
 
