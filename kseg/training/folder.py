@@ -1,5 +1,6 @@
 """The run folder: the files that a training run writes, and the checks of what is already there."""
 
+import contextlib
 import csv
 import importlib
 import importlib.metadata
@@ -72,11 +73,13 @@ class RunFolder:
                 self.write(VERSIONS, json.dumps(versions(), indent=2))
                 self.write(RECIPE, self.recipe.to_json())
         except BaseException:
-            self._lock.release()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):  # Windows does not remove open files
+            (self.path / LOCK).unlink()
         self._lock.release()
 
     def _check(self) -> None:
@@ -99,6 +102,13 @@ class RunFolder:
                 f"{self.path} holds a run on {backend}, this is {keras.backend.backend()}: "
                 f"set KERAS_BACKEND={backend} or name another folder"
             )
+
+    def other_versions(self) -> str:
+        """Lists the packages whose versions have changed since the first start, as `"keras 3.14.0 -> 3.15.1"`."""
+        before = self._read(VERSIONS)
+        machine = ("platform", "processors")
+        changed = {name: now for name, now in versions().items() if name not in machine and now != before.get(name)}
+        return ", ".join(f"{name} {before.get(name)} -> {now}" for name, now in changed.items())
 
     def _start(self) -> str:
         """The end of an error message: how a run in another folder takes over the weights of this one."""

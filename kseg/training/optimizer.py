@@ -1,4 +1,4 @@
-"""AdamW and SGD whose learning rate and weight decay take a factor for each variable; the polynomial schedule."""
+"""AdamW and SGD with a learning-rate factor per variable, and the polynomial learning-rate schedule."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -11,13 +11,14 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="kseg")
 class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """`learning_rate * (1 - step / steps) ** power`, after a linear warm-up that multiplies it.
+    """The schedule `learning_rate * (1 - step / steps) ** power`, multiplied by a linear warm-up.
 
     Args:
-        learning_rate: The rate at step 0, were there no warm-up.
-        steps: Steps until the rate is 0.
+        learning_rate: The rate at step 0 without warm-up.
+        steps: The step at which the rate reaches 0.
         power: The exponent; 0 keeps the rate constant.
-        warmup_steps: Step k (from 0) of these has the share (k + 1) / (warmup_steps + 1) of the rate.
+        warmup_steps: The length of the warm-up. It multiplies the rate of step k, from 0, by
+            (k + 1) / (warmup_steps + 1).
 
     Reference:
         The "poly" policy of Chen et al.: DeepLab, 2016, https://arxiv.org/abs/1606.00915
@@ -50,9 +51,13 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class _Factors:
-    """What both optimizers share: one factor a variable, in the order of the variables they are built with.
+    """Learning-rate factors and weight decay, shared by both optimizers.
 
-    Keras decays weights outside `update_step`, where no factor reaches: the decay is therefore kept from it.
+    The weight decay of Keras is applied outside `update_step` and ignores the factors, so it is not used.
+
+    Attributes:
+        slots: For each optimizer variable that belongs to a model variable (a moment, an average), by its id: the id of
+            the model variable and the name of the slot. A checkpoint names its tensors by it.
     """
 
     def _remember(self, factors: Sequence[float] | None, weight_decay: float, decay_norm: bool) -> None:
@@ -63,7 +68,7 @@ class _Factors:
 
     def add_variable_from_reference(self, reference_variable, name=None, initializer="zeros"):
         made = super().add_variable_from_reference(reference_variable, name=name, initializer=initializer)  # type: ignore[misc]
-        self.slots[id(made)] = (id(reference_variable), name)  # not the variables: Keras would track them again
+        self.slots[id(made)] = (id(reference_variable), name)  # ids, since Keras would track variables twice
         return made
 
     def build(self, variables) -> None:
@@ -74,7 +79,7 @@ class _Factors:
         super().build(variables)  # type: ignore[misc]
 
     def _rate(self, variable, learning_rate):
-        # The variable's place is its identity: inside a step TensorFlow hands over its own variables, without a path.
+        # By identity: inside a step, TensorFlow passes its own variables, which have no path.
         factor = 1.0 if self.factors is None else self.factors[self._get_variable_index(variable)]  # type: ignore[attr-defined]
         return ops.cast(learning_rate, variable.dtype) * factor
 
@@ -89,18 +94,18 @@ class _Factors:
 
 @keras.saving.register_keras_serializable(package="kseg")
 class AdamW(_Factors, keras.optimizers.Adam):
-    """Adam with decoupled weight decay, both scaled by a factor for each variable.
+    """Adam with decoupled weight decay and a learning-rate factor per variable.
 
-    `variable -= rate * weight_decay * variable`, then Adam's step with the same rate, the learning rate times the
-    variable's factor.
+    Each step computes `variable -= rate * weight_decay * variable`, then the step of Adam, where `rate` is the learning
+    rate times the factor of the variable.
 
     Args:
         learning_rate: A float or a schedule.
-        weight_decay: The decay's share of the rate.
-        factors: One float a trainable variable, in the order of `model.trainable_variables` (`factors_of` makes them);
-            None is 1 for all.
-        decay_norm: Whether biases and the scales and shifts of normalisation (variables of one axis) decay too.
-        **options: Those of `keras.optimizers.Adam`.
+        weight_decay: The coefficient of the decay, relative to the rate.
+        factors: One float per trainable variable, in the order of `model.trainable_variables`, as returned by
+            `factors_of`. None for 1 everywhere.
+        decay_norm: Whether biases and the scales and shifts of normalization (variables with one axis) decay too.
+        **options: Other options of `keras.optimizers.Adam`.
 
     Reference:
         Loshchilov, Hutter: Decoupled Weight Decay Regularization, 2019, https://arxiv.org/abs/1711.05101
@@ -119,16 +124,16 @@ class AdamW(_Factors, keras.optimizers.Adam):
 
 @keras.saving.register_keras_serializable(package="kseg")
 class SGD(_Factors, keras.optimizers.SGD):
-    """Gradient descent with momentum; a factor for each variable scales the learning rate.
+    """Gradient descent with momentum and a learning-rate factor per variable.
 
-    Weight decay is the classic one of the papers that use SGD: `weight_decay * variable` is added to the gradient.
+    Weight decay is L2 regularization, as in papers that use SGD: it adds `weight_decay * variable` to the gradient.
 
     Args:
         learning_rate: A float or a schedule.
-        weight_decay: The decay's coefficient.
+        weight_decay: The coefficient of the decay.
         factors: As in `AdamW`.
         decay_norm: As in `AdamW`.
-        **options: Those of `keras.optimizers.SGD`, e.g. `momentum`.
+        **options: Other options of `keras.optimizers.SGD`, e.g. `momentum`.
     """
 
     def __init__(self, learning_rate=1e-2, *, weight_decay=0.0, factors=None, decay_norm=False, **options):
@@ -142,15 +147,15 @@ class SGD(_Factors, keras.optimizers.SGD):
 
 
 def factors_of(model: keras.Model, part: keras.layers.Layer, factor: float) -> list[float]:
-    """Learning-rate factors that single out a part of a model.
+    """Returns learning-rate factors that differ for one part of a model.
 
     Args:
         model: The model.
-        part: A layer or sub-model of it, e.g. `model.get_layer("encoder")`.
-        factor: The factor of that part's variables; all others have 1.
+        part: A layer or sub-model of the model, e.g. `model.get_layer("encoder")`.
+        factor: The factor of the variables of that part; all others have 1.
 
     Returns:
-        One factor for each of `model.trainable_variables`, in that order.
+        One factor per variable of `model.trainable_variables`, in that order.
 
     Example:
         >>> image = keras.Input((8, 8, 3))
@@ -164,7 +169,7 @@ def factors_of(model: keras.Model, part: keras.layers.Layer, factor: float) -> l
 
 @contextlib.contextmanager
 def averaged(model: keras.Model) -> Iterator[None]:
-    """Puts the optimizer's averaged weights in the place of a model's while the block runs, if it keeps any.
+    """Replaces the weights of a model by the averages of its optimizer, if there are any, within the block.
 
     Args:
         model: A compiled model.
@@ -180,7 +185,7 @@ def averaged(model: keras.Model) -> Iterator[None]:
 
     raw = values()
     model.optimizer.finalize_variable_values(variables)
-    assign(values())  # copies: on JAX the optimizer's own arrays are handed over, and the next step would delete them
+    assign(values())  # copies, since JAX assigns the arrays of the optimizer, which the next step deletes
     try:
         yield
     finally:

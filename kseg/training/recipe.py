@@ -1,4 +1,4 @@
-"""The recipe: everything that decides what a training run does, validated before anything is built."""
+"""The recipe: every setting of a training run, validated before anything is built."""
 
 import difflib
 import hashlib
@@ -22,25 +22,25 @@ NotNegative = Annotated[float, pydantic.Field(ge=0)]
 
 
 class Section(pydantic.BaseModel):
-    """A table of the recipe: unknown keys are refused, values cannot be changed later."""
+    """A table of the recipe. Unknown keys are errors; values are immutable."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
 class Data(Section):
-    """`[data]`: a data set by `name`, or a `folder` of one's own with its `classes`; batches and augmentation."""
+    """`[data]`: a data set by `name`, or your own `folder` with its `classes`; batches and augmentation."""
 
     name: str | None = None
     folder: str | None = None
     classes: tuple[str, ...] | None = None
     palette: tuple[tuple[int, int, int], ...] | None = None
     ignore: int | tuple[int | tuple[int, int, int], ...] = ()
-    """Mask values, or colours of RGB masks, that count for nothing, beside 255."""
+    """Values of masks, or colors of RGB masks, to ignore besides 255."""
     batch_size: Positive = 8
     augment: str = "street"
     crop: tuple[Positive, Positive] | None = None
     scale: tuple[float, float] | None = None
-    """None takes the augmentation's own, e.g. 0.5 to 2 for `"street"`."""
+    """None for the default of the augmentation, e.g. 0.5 to 2 for `"street"`."""
     options: dict[str, Any] = {}
 
     @pydantic.model_validator(mode="after")
@@ -50,14 +50,14 @@ class Data(Section):
         if self.folder is not None and not self.classes:
             raise ValueError("folder needs classes, the names in the order of their ids")
         if self.name is not None and (self.classes, self.palette, self.ignore) != (None, None, ()):
-            raise ValueError("classes, palette and ignore belong to folder; a named data set brings its own")
+            raise ValueError("classes, palette and ignore belong to folder; a named data set has its own")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be (smallest, largest), both above 0, got {list(self.scale)}")
         return self
 
 
 class Model(Section):
-    """`[model]`: a builder of `kseg.zoo`, its encoder, and `options`, the builder's other keyword arguments."""
+    """`[model]`: a builder of `kseg.zoo`, its encoder, and its other keyword arguments as `options`."""
 
     builder: str
     encoder: str = "efficientnet_lite0"
@@ -65,39 +65,39 @@ class Model(Section):
     """`"imagenet"`, a file, or `"none"` (TOML has no null)."""
     options: dict[str, Any] = {}
     start: str | None = pydantic.Field(default=None, exclude_if=lambda start: start is None)
-    """A weight file of kseg to start from, e.g. a coarser FCN's; what does not fit starts fresh and is reported."""
+    """A weight file of kseg to start from, e.g. of a coarser FCN. A warning lists the tensors that do not fit."""
 
 
 class Loss(Section):
-    """`[loss]`: `name`, in `kseg.losses.LOSSES` or a sum: `"cross_entropy + 0.5 * dice"`; weights; `options`."""
+    """`[loss]`: a `name` in `kseg.losses.LOSSES`, or a sum such as `"cross_entropy + 0.5 * dice"`; class weights."""
 
     name: str = "cross_entropy"
     class_weights: Literal["none", "median", "inverse", "effective"] | tuple[NotNegative, ...] = "none"
-    """`"median"`, `"inverse"` and `"effective"` frequency are computed from the training labels."""
+    """`"median"`, `"inverse"` and `"effective"` (frequency) compute the weights from the training labels."""
     class_weights_power: NotNegative = 1.0
-    """The weights are raised to this power: 0.5 softens them, 0 makes them equal."""
+    """The exponent of the weights: 0.5 reduces their differences, 0 makes them equal."""
     options: dict[str, Any] = {}
 
 
 class Optimizer(Section):
-    """`[optimizer]`: AdamW or SGD, the polynomial schedule, and the encoder's share of the learning rate."""
+    """`[optimizer]`: AdamW or SGD, the polynomial schedule, and the learning-rate factor of the encoder."""
 
     name: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Annotated[float, pydantic.Field(gt=0)] = 1e-3
     weight_decay: NotNegative = 1e-2
     decay_norm: bool = False
-    """Whether weight decay also shrinks biases and the scales and shifts of normalisation, as PyTorch's does."""
+    """Whether weight decay includes biases and the scales and shifts of normalization, as in PyTorch."""
     encoder_factor: NotNegative = 1.0
-    """The encoder learns with this share of the learning rate; 0 freezes it, BatchNorm statistics included."""
+    """The learning-rate factor of the encoder. 0 freezes it, including its BatchNorm statistics."""
     warmup_steps: Annotated[int, pydantic.Field(ge=0)] = 0
     warmup_epochs: NotNegative = 0.0
     power: NotNegative = 0.9
     momentum: Share = 0.9
-    """Of SGD."""
+    """The momentum of SGD."""
     global_clipnorm: Annotated[float, pydantic.Field(gt=0)] | None = None
-    """Largest norm of the whole gradient; longer ones are scaled down."""
+    """The maximum norm of the whole gradient; larger gradients are scaled down to it."""
     ema: Share | None = None
-    """Momentum of an average of the weights, which is then validated and saved in their place."""
+    """The momentum of a moving average of the weights. If given, the average is validated and saved."""
 
     @pydantic.model_validator(mode="after")
     def _one_warmup(self) -> Self:
@@ -107,15 +107,15 @@ class Optimizer(Section):
 
 
 class Selection(Section):
-    """`[selection]`: which epoch's weights are kept."""
+    """`[selection]`: the epoch whose weights are kept."""
 
     every: Annotated[int, pydantic.Field(ge=0)] = 1
-    """Validate every so many epochs, and after the last; 0 keeps the last epoch without looking."""
+    """Epochs between validations; the last epoch is always validated. 0 keeps the weights of the last epoch."""
     metric: Literal["miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"] = "miou"
 
 
 class Recipe(Section):
-    """All that decides what a training run does; read it with `Recipe.from_toml`.
+    """Every setting of a training run; `Recipe.from_toml` reads it from a file.
 
     Example:
         >>> recipe = Recipe.from_dict({"epochs": 2, "data": {"name": "streets"}, "model": {"builder": "unet"}})
@@ -135,24 +135,24 @@ class Recipe(Section):
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] = 0
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     deterministic: bool = False
-    """Only operations that give the same bits each time; slower on a GPU, where JAX also needs the environment variable
-    `XLA_FLAGS=--xla_gpu_deterministic_ops=true`."""
+    """Whether to use only operations with reproducible results, bit for bit. They are slower on a GPU, where JAX also
+    requires the environment variable `XLA_FLAGS=--xla_gpu_deterministic_ops=true`."""
     tensorboard: bool | None = None
-    """Also write TensorBoard logs, by TensorFlow and tensorboard; None does so where TensorFlow is the backend."""
+    """Whether to write TensorBoard logs; requires TensorFlow and TensorBoard. None: if TensorFlow is the backend."""
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], *, source: str = "recipe") -> Self:
         """Validates a recipe.
 
         Args:
-            content: The tables, as `tomllib` reads them.
-            source: What to call it in an error.
+            content: The tables, as returned by `tomllib`.
+            source: The name of the recipe in error messages.
 
         Returns:
             The recipe.
 
         Raises:
-            ValueError: A key is unknown or missing or a value is wrong; the first fault, in one line.
+            ValueError: If a key is unknown or missing, or a value is invalid. The message describes the first error.
         """
         try:
             return cls.model_validate(content)
@@ -170,8 +170,8 @@ class Recipe(Section):
             The recipe.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: It is not TOML, or not a recipe.
+            FileNotFoundError: If the file does not exist.
+            ValueError: If it is not TOML or not a recipe.
         """
         path = pathlib.Path(path)
         if not path.is_file():
@@ -183,16 +183,16 @@ class Recipe(Section):
         return cls.from_dict(content, source=str(path))
 
     def to_json(self) -> str:
-        """Returns the recipe with every default written out, keys sorted; `from_dict(json.loads(...))` reads it."""
+        """Returns the recipe as JSON, with all defaults and sorted keys; `from_dict(json.loads(...))` reads it."""
         return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True)
 
     def hash(self) -> str:
-        """Returns 12 hex digits that change with any value of the recipe."""
+        """Returns 12 hexadecimal digits that depend on every value of the recipe."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def differences(self, other: "Recipe") -> list[str]:
-        """Returns the values in which another recipe differs, as `"optimizer.learning_rate: 0.001 -> 0.01"`."""
+        """Lists the values that differ in another recipe, as `"optimizer.learning_rate: 0.001 -> 0.01"`."""
         mine, theirs = (_flat(recipe.model_dump(mode="json")) for recipe in (self, other))
         keys = sorted(mine.keys() | theirs.keys())
         return [f"{key}: {mine.get(key)} -> {theirs.get(key)}" for key in keys if mine.get(key) != theirs.get(key)]
@@ -206,7 +206,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _first_fault(error: pydantic.ValidationError) -> str:
-    """Turns pydantic's report into one line; a misspelt key comes before the missing one that it stands for."""
+    """Returns the first error in one line. Unknown keys come first: a misspelled key also causes a missing one."""
     faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
     fault = faults[0]
     section: type[pydantic.BaseModel] = Recipe

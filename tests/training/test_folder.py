@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -96,6 +97,13 @@ def test_another_recipe_is_refused_and_may_start_from_these_weights(content, fol
     refused(longer, folders / "finished", f'(epochs: 2 -> 3): name another folder, with start = "{start}" in [model]')
     model = longer["model"] | {"start": start}
     assert train(Recipe.from_dict(longer | {"model": model}), folders / "longer", progress=False)["epochs"] == 3
+
+
+def test_versions_that_changed_are_named(content, folders, capsys):
+    path = folders / "stopped" / "versions.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"keras": "3.0.0", "processors": 1000}))
+    train(Recipe.from_dict(content), folders / "stopped")
+    assert f"first start (keras 3.0.0 -> {keras.__version__}); results may differ" in capsys.readouterr().out
 
 
 def test_another_backend_is_refused(content, folders):

@@ -48,7 +48,7 @@ def test_a_run_folder_holds_what_it_promises(finished):
     folder, result = finished
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        ".kseg.lock", "recipe.json", "versions.json", "data.json", "log.csv", "checkpoint.safetensors",
+        "recipe.json", "versions.json", "data.json", "log.csv", "checkpoint.safetensors",
         "best.safetensors", "confusion.csv", "confusion.png", "curves.png", "predictions.png", "result.json",
     }  # fmt: skip
     assert json.loads((folder / "result.json").read_text()) == result
