@@ -57,16 +57,7 @@ def _seeds(model: keras.Model, weights: set[int], prefix: str = "") -> dict[str,
 
 
 def save(model: keras.Model, path: str | os.PathLike, progress: dict[str, Any]) -> None:
-    """Writes the state of a run; replaces the file as a whole.
-
-    Args:
-        model: A compiled model.
-        path: The file.
-        progress: What to store besides, JSON types only.
-
-    Raises:
-        OSError: If the file cannot be written. The previous one is kept.
-    """
+    """Writes the state of a run and its `progress` (JSON types only); replaces the file as a whole."""
     # np.ascontiguousarray would turn the shape () into (1,).
     arrays = {
         name: np.asarray(keras.ops.convert_to_numpy(variable), order="C")
@@ -78,10 +69,6 @@ def save(model: keras.Model, path: str | os.PathLike, progress: dict[str, Any]) 
 
 def restore(model: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
     """Loads the state of a run.
-
-    Args:
-        model: A compiled model, built from the same recipe.
-        path: A file written by `save`.
 
     Returns:
         The `progress` passed to `save`.

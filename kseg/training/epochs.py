@@ -62,14 +62,11 @@ class Epochs(keras.callbacks.Callback):
 
 
 def tensorboard(wanted: bool | None, folder: pathlib.Path) -> list[keras.callbacks.Callback]:
-    """Returns the TensorBoard callback, if it is wanted.
+    """Returns the TensorBoard callback in a list, or an empty list.
 
     Args:
         wanted: `tensorboard` of the recipe. None: if the backend is TensorFlow and TensorBoard is installed.
         folder: The run folder.
-
-    Returns:
-        A list of one callback, or an empty one.
 
     Raises:
         ModuleNotFoundError: If it is wanted and a package is missing.

@@ -129,14 +129,7 @@ class RunFolder:
         return content
 
     def check_data(self, splits: Mapping[str, Split]) -> None:
-        """Compares the data with those of the first start, or records them while no epoch has been trained.
-
-        Args:
-            splits: The images of each split.
-
-        Raises:
-            ValueError: If images were added, removed, reordered or changed in size since.
-        """
+        """Records the data at the first start; later, raises a ValueError if they have changed since."""
         current = {name: [list(image) for image in images] for name, images in splits.items()}
         if not any((self.path / name).is_file() for name in (CHECKPOINT, RESULT)):
             self.write(DATA, json.dumps(current))
@@ -150,21 +143,11 @@ class RunFolder:
                     )
 
     def write(self, name: str, text: str) -> None:
-        """Writes a text file.
-
-        Args:
-            name: The name of the file.
-            text: Its content.
-        """
+        """Writes a text file."""
         pretrained.atomic_write(self.path / name, text.encode())
 
     def write_table(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Writes a CSV file.
-
-        Args:
-            name: The name of the file.
-            rows: The rows. There is one column for every key, in order of first appearance.
-        """
+        """Writes a CSV file with one column for every key, in order of first appearance."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
         text = io.StringIO()
         table = csv.DictWriter(text, columns, lineterminator="\n")
@@ -173,22 +156,13 @@ class RunFolder:
         self.write(name, text.getvalue())
 
     def write_picture(self, name: str, picture: np.ndarray) -> None:
-        """Writes a PNG file.
-
-        Args:
-            name: The name of the file.
-            picture: `(H, W, 3)`, uint8.
-        """
+        """Writes a picture, uint8 `(H, W, 3)`, as a PNG file."""
         content = io.BytesIO()
         Image.fromarray(picture).save(content, "png")
         pretrained.atomic_write(self.path / name, content.getvalue())
 
     def best_epoch(self) -> int | None:
-        """Returns the epoch, from 1, whose weights `best.safetensors` holds, or None without the file.
-
-        Raises:
-            ValueError: If the file is damaged or belongs to another run.
-        """
+        """Returns the epoch, from 1, whose weights `best.safetensors` holds, or None if the file is missing."""
         path = self.path / BEST
         if not path.is_file():
             return None
@@ -198,11 +172,7 @@ class RunFolder:
         return notes["epoch"]
 
     def result(self) -> dict[str, Any] | None:
-        """Returns what the finished run returned, or None while it is unfinished or its weights have to be restored.
-
-        Raises:
-            ValueError: If `result.json` is damaged or of another run, or the weights that it describes are lost.
-        """
+        """Returns what the finished run returned, or None while it is unfinished or its weights have to be restored."""
         path = self.path / RESULT
         if not path.is_file():
             return None

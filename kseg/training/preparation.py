@@ -15,18 +15,7 @@ from kseg.training.splits import near, refuse_unknown
 
 
 def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
-    """Returns the arguments of the builder that rebuild the model without its weights.
-
-    Args:
-        recipe: The recipe; reads `[model]`.
-        train: The training split, which determines the numbers of classes and channels.
-
-    Returns:
-        Keyword arguments, JSON types only.
-
-    Raises:
-        ValueError: If the builder or an option is unknown, or an option contradicts the data.
-    """
+    """Returns the arguments of the builder that rebuild the model without its weights, JSON types only."""
     section = recipe.model
     if section.builder not in zoo.BUILDERS:
         raise ValueError(f"[model] unknown builder {section.builder!r}{near(section.builder, zoo.BUILDERS)}")
@@ -50,16 +39,9 @@ def model(recipe: Recipe, built_with: Mapping[str, Any], *, resumes: bool = Fals
     """Builds the model and freezes its encoder if `encoder_factor` is 0.
 
     Args:
-        recipe: The recipe; reads `[model]` and `[optimizer]`.
+        recipe: The recipe.
         built_with: The result of `arguments`.
         resumes: Whether a checkpoint replaces all weights, so that those of `start` are not needed.
-
-    Returns:
-        The model, not compiled.
-
-    Raises:
-        FileNotFoundError: If the `start` weights are missing.
-        ValueError: If the model has several outputs, or the `start` weights are of another model.
     """
     weights = None if recipe.model.encoder_weights == "none" else recipe.model.encoder_weights
     options = dict(built_with)
@@ -76,20 +58,7 @@ def model(recipe: Recipe, built_with: Mapping[str, Any], *, resumes: bool = Fals
 
 
 def loss(recipe: Recipe, train: data.Dataset, built: keras.Model) -> keras.losses.Loss:
-    """Builds the loss.
-
-    Args:
-        recipe: The recipe; reads `[loss]`.
-        train: The training split, from whose labels class weights are computed if the recipe asks for it.
-        built: The model.
-
-    Returns:
-        The loss.
-
-    Raises:
-        ValueError: If the loss or an option is unknown, the class weights do not match the classes, or the model
-            returns logits and the loss expects probabilities or vice versa.
-    """
+    """Builds the loss; its `class_weights` may be computed from the training labels."""
     section = recipe.loss
     options = {"ignore_class": train.ignore_class, **section.options}
     if section.class_weights != "none":
@@ -109,18 +78,7 @@ def loss(recipe: Recipe, train: data.Dataset, built: keras.Model) -> keras.losse
 
 
 def class_weights(recipe: Recipe, train: data.Dataset) -> list[float]:
-    """Returns the class weights of a recipe.
-
-    Args:
-        recipe: The recipe; reads `[loss]`.
-        train: The training split, from whose labels they are computed if `class_weights` names a method.
-
-    Returns:
-        One weight per class.
-
-    Raises:
-        ValueError: If the recipe lists another number of weights than there are classes.
-    """
+    """Returns one weight per class, computed from the training labels unless the recipe lists them."""
     method = recipe.loss.class_weights
     if isinstance(method, str):
         weights = losses.class_weights(train, train.num_classes, method=method)
@@ -132,15 +90,7 @@ def class_weights(recipe: Recipe, train: data.Dataset) -> list[float]:
 
 
 def schedule(recipe: Recipe, steps: int) -> optimizers.PolynomialDecay:
-    """Builds the learning-rate schedule over all epochs.
-
-    Args:
-        recipe: The recipe; reads `[optimizer]` and `epochs`.
-        steps: Steps per epoch.
-
-    Returns:
-        The schedule.
-    """
+    """Builds the learning-rate schedule over all epochs."""
     section = recipe.optimizer
     warmup = section.warmup_steps or math.ceil(section.warmup_epochs * steps)
     return optimizers.PolynomialDecay(
@@ -151,16 +101,7 @@ def schedule(recipe: Recipe, steps: int) -> optimizers.PolynomialDecay:
 def optimizer(
     recipe: Recipe, built: keras.Model, learning_rate: optimizers.PolynomialDecay
 ) -> keras.optimizers.Optimizer:
-    """Builds the optimizer.
-
-    Args:
-        recipe: The recipe; reads `[optimizer]`.
-        built: The model, with its encoder frozen if it has to be.
-        learning_rate: The schedule.
-
-    Returns:
-        The optimizer.
-    """
+    """Builds the optimizer for a model whose encoder is frozen already if it has to be."""
     section = recipe.optimizer
     factors = None
     if section.encoder_factor not in (0, 1):

@@ -14,11 +14,7 @@ from kseg.training.recipe import Recipe
 
 @contextlib.contextmanager
 def settings(recipe: Recipe) -> Iterator[None]:
-    """Applies the seed, precision and determinism of a recipe within the block.
-
-    Args:
-        recipe: The recipe. On TensorFlow, determinism stays on until the process ends.
-    """
+    """Applies the seed, precision and determinism of a recipe in the block; TensorFlow stays deterministic."""
     policy = keras.config.dtype_policy()
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(recipe.precision)
@@ -41,13 +37,9 @@ def settings(recipe: Recipe) -> Iterator[None]:
 
 
 def seed_epoch(seed: int, epoch: int) -> None:
-    """Makes dropout on PyTorch depend on the seed and the epoch alone.
+    """Makes dropout on PyTorch depend on the seed and the epoch (from 0) alone.
 
     There, dropout draws from the generator of the backend, whose state no checkpoint holds, not from the layer's seed.
-
-    Args:
-        seed: The seed of the recipe.
-        epoch: The epoch, from 0.
     """
     if keras.backend.backend() == "torch":
         import torch

@@ -55,15 +55,7 @@ class Run:
         self.beginning: float | None = None
 
     def train(self, start: float, until: float) -> dict[str, Any]:
-        """Continues from the checkpoint to the last epoch, or to the last one that ends in time.
-
-        Args:
-            start: The time of `time.perf_counter` at which the call began.
-            until: The time at which it has to end.
-
-        Returns:
-            As returned by the function `train`.
-        """
+        """Trains until the last epoch, or the last one that ends before `until` (times of `time.perf_counter`)."""
         self.start, self.until = start, until
         self._resume()
         if len(self.rows) < self.recipe.epochs:

@@ -41,19 +41,7 @@ def dataset(recipe: Recipe, split: str | None, root: str | os.PathLike | None) -
 
 
 def open_splits(recipe: Recipe, root: str | os.PathLike | None) -> tuple[data.Dataset, data.Dataset | None]:
-    """Opens the training and the validation split.
-
-    Args:
-        recipe: The recipe; reads `[data]` and `[selection]`.
-        root: As in `dataset`.
-
-    Returns:
-        Both; the second is None if it does not exist and `selection.every` is 0.
-
-    Raises:
-        FileNotFoundError: If the data are missing.
-        ValueError: As in `dataset`.
-    """
+    """Opens the training and the validation split; the latter may be missing (None) if `selection.every` is 0."""
     train = dataset(recipe, "train", root)
     try:
         return train, dataset(recipe, "val", root)
@@ -65,10 +53,6 @@ def open_splits(recipe: Recipe, root: str | os.PathLike | None) -> tuple[data.Da
 
 def check(split: data.Dataset, name: str) -> None:
     """Reads some pairs of a split, to find errors before the first step.
-
-    Args:
-        split: The split.
-        name: Its name, for error messages.
 
     Raises:
         ValueError: If the split is empty, an image lacks a mask, or a mask contains values outside the classes.
@@ -83,10 +67,6 @@ def check(split: data.Dataset, name: str) -> None:
 
 def contents(train: data.Dataset, val: data.Dataset | None) -> dict[str, list[list[Any]]]:
     """Lists the images of both splits, to detect changes of the data between two starts of a run.
-
-    Args:
-        train: The training split.
-        val: The validation split, if there is one.
 
     Returns:
         For `"train"` and `"val"`, one `[name, bytes of the image file, bytes of the mask file]` per image, in order;
@@ -111,19 +91,7 @@ def steps_per_epoch(recipe: Recipe, train: data.Dataset) -> int:
 
 
 def batches(recipe: Recipe, train: data.Dataset, start_step: int) -> Iterable:
-    """Returns an endless stream of training batches.
-
-    Args:
-        recipe: The recipe; reads `[data]` and `seed`.
-        train: The training split.
-        start_step: The number of batches to skip, counted from the first of the run.
-
-    Returns:
-        An input of `model.fit`: uint8 images `(B, H, W, C)` and labels `(B, H, W)`.
-
-    Raises:
-        ValueError: If images of several sizes would have to share a batch.
-    """
+    """Returns an endless stream of training batches, from step `start_step` of the run on."""
     section = recipe.data
     if section.crop is None and section.batch_size > 1:
         sizes = {train.size(index) for index in range(len(train))}
