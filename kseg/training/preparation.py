@@ -21,7 +21,8 @@ def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
         raise ValueError(f"[model] unknown builder {section.builder!r}{near(section.builder, zoo.BUILDERS)}")
     builder = zoo.BUILDERS[section.builder]
     options = {name: value for name, value in section.options.items() if name != "crf"}  # an option of zoo.build
-    refuse_unknown("[model] options", options, builder, without=("encoder", "encoder_weights"))
+    known = [name for name in ("num_classes", *builder.options, "input_shape") if name != "encoder"]
+    refuse_unknown("[model] options", options, section.builder, known)
     given = section.options.get("num_classes", train.num_classes)
     if given != train.num_classes:
         raise ValueError(f"[model] num_classes = {given}, but {train.name} has {train.num_classes}: leave it out")

@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,11 @@ def dataset(recipe: Recipe, split: str | None, root: str | os.PathLike | None) -
         ValueError: If the data set or one of its options is unknown.
     """
     section = recipe.data
+    source = data.DATASETS.get(str(section.name)) if section.folder is None else data.FolderDataset
+    if source is not None:
+        refuse_unknown("[data] options", section.options, source.__name__, inspect.signature(source).parameters)
     if section.folder is None:
-        if section.name in data.DATASETS:
-            refuse_unknown("[data] options", section.options, data.DATASETS[str(section.name)])
         return data.load(str(section.name), str(split), root=root, **section.options)
-    refuse_unknown("[data] options", section.options, data.FolderDataset)
     options: dict[str, Any] = {"classes": section.classes, "palette": section.palette, "ignore": section.ignore}
     return data.FolderDataset(str(section.folder), split, **options, **section.options)
 
@@ -103,14 +103,12 @@ def batches(recipe: Recipe, train: data.Dataset, start_step: int) -> Iterable:
     return data.loader(train, batch_size=section.batch_size, augment=augment, seed=recipe.seed, start_step=start_step)
 
 
-def refuse_unknown(
-    place: str, options: Mapping[str, Any], function: Callable, *, without: tuple[str, ...] = ()
-) -> None:
-    """Raises a ValueError for an option that is not a parameter of a function."""
-    known = [name for name in inspect.signature(function).parameters if name not in {"self", "weights", *without}]
+def refuse_unknown(place: str, options: Iterable[str], owner: str, known: Iterable[str]) -> None:
+    """Raises a ValueError for the first option that is not among the known ones of a builder or data set."""
+    known = list(known)
     for name in options:
         if name not in known:
-            raise ValueError(f"{place}: {function.__name__} has no option {name!r}{near(name, known)}")
+            raise ValueError(f"{place}: {owner} has no option {name!r}{near(name, known)}")
 
 
 def near(name: str, known: Iterable[str]) -> str:
