@@ -98,7 +98,8 @@ class FolderDataset(Dataset):
         if self.split is None or (per_split and not file.is_file()):
             return sorted(image_files)
         if not file.is_file():
-            known = sorted({path.stem for path in self.root.glob("*.txt")} | _subfolders(self.image_folder))
+            folders = {path.name for path in self.image_folder.iterdir() if path.is_dir()}
+            known = sorted({path.stem for path in self.root.glob("*.txt")} | folders)
             raise FileNotFoundError(
                 f"{self.name}: split {self.split!r} has neither a list {file} nor a folder "
                 f"{self.image_folder / self.split}; splits found: {', '.join(known) or 'none'}"
@@ -179,10 +180,6 @@ def _stem(line: str, known: dict[str, Path]) -> str:
             if stem in known:
                 return stem
     return Path(line.split()[0]).stem
-
-
-def _subfolders(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if path.is_dir()}
 
 
 def _size(array: np.ndarray) -> str:

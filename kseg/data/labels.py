@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kseg.data.masks import IGNORE, MaskReader
 
@@ -26,11 +27,8 @@ def one_hot(label: np.ndarray, num_classes: int, *, ignore_class: int | None = I
         >>> one_hot(np.array([1, 255, 0]), 2).tolist()
         [[0.0, 1.0], [0.0, 0.0], [1.0, 0.0]]
     """
-    label = np.asarray(label)
-    void = np.zeros(label.shape, bool) if ignore_class is None else label == ignore_class
-    _refuse(label, ~void & ((label < 0) | (label >= num_classes)), f"the classes 0 to {num_classes - 1}")
-    table = np.vstack([np.eye(num_classes, dtype="float32"), np.zeros((1, num_classes), "float32")])
-    return table[np.where(void, num_classes, label).astype(np.intp)]
+    rows = np.eye(num_classes + 1, num_classes, dtype="float32")  # the last one, for void, is zero
+    return rows[_rows(label, num_classes, ignore_class, f"the classes 0 to {num_classes - 1}")]
 
 
 def from_one_hot(target: np.ndarray, *, ignore_class: int = IGNORE) -> np.ndarray:
@@ -108,11 +106,8 @@ def to_rgb(
         >>> to_rgb(np.array([[1, 255]]), [(0, 0, 0), (9, 0, 0)], void=(7, 7, 7)).tolist()
         [[[9, 0, 0], [7, 7, 7]]]
     """
-    label = np.asarray(label)
-    empty = np.zeros(label.shape, bool) if ignore_class is None else label == ignore_class
-    _refuse(label, ~empty & ((label < 0) | (label >= len(palette))), f"the palette of {len(palette)} colors")
     colors = np.array([*palette, void], "uint8")
-    return colors[np.where(empty, len(palette), label).astype(np.intp)]
+    return colors[_rows(label, len(palette), ignore_class, f"the palette of {len(palette)} colors")]
 
 
 def remap(label: np.ndarray, mapping: Mapping[int, int], *, ignore_class: int | None = IGNORE) -> np.ndarray:
@@ -142,6 +137,14 @@ def remap(label: np.ndarray, mapping: Mapping[int, int], *, ignore_class: int | 
     _refuse(label, ~np.isin(label, list(mapping)), "the mapping")
     table = np.array([mapping[int(value)] for value in present], "uint8")
     return table[places].reshape(label.shape)
+
+
+def _rows(label: np.ndarray, count: int, ignore_class: int | None, known: str) -> NDArray[np.intp]:
+    """Returns the row of each pixel in a table of `count` classes followed by void."""
+    label = np.asarray(label)
+    void = np.zeros(label.shape, bool) if ignore_class is None else label == ignore_class
+    _refuse(label, ~void & ((label < 0) | (label >= count)), known)
+    return np.where(void, count, label).astype(np.intp)
 
 
 def _refuse(label: np.ndarray, stray: np.ndarray, known: str) -> None:

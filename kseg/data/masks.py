@@ -106,13 +106,14 @@ class MaskReader:
         """Returns the label map, with unknown values ignored, and the pixel count of each unknown value or color."""
         if raw.ndim == 2:
             present = np.flatnonzero(np.bincount(raw.reshape(-1), minlength=256))
-            table, codes, named = self.of_value, raw, _value_name
+            table, codes = self.of_value, raw
         else:
             codes = raw.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
             present = _present_codes(codes)
-            table, named = self.of_color, _color_name
+            table = self.of_color
         targets = np.array([table.get(int(code), STRAY) for code in present])
-        strays = {named(code): int((codes == code).sum()) for code in present[targets == STRAY]}
+        name = _color_name if raw.ndim == 3 else "{}".format
+        strays = {name(code): int((codes == code).sum()) for code in present[targets == STRAY]}
         targets = np.where(targets == STRAY, IGNORE, targets).astype(np.uint8)
         if raw.ndim == 2:
             lookup = np.zeros(256, np.uint8)
@@ -139,10 +140,6 @@ def _table(codes: Sequence[int], ignored: Sequence[int], noun: str) -> dict[int,
 def _code(color: Sequence[int]) -> int:
     red, green, blue = (int(value) for value in color)
     return red << 16 | green << 8 | blue
-
-
-def _value_name(code: int) -> str:
-    return str(code)
 
 
 def _color_name(code: int) -> str:
