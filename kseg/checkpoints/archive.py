@@ -1,7 +1,7 @@
-"""PyTorch's zip format, from 1.6 on.
+"""PyTorch's zip format, from version 1.6.
 
-Such a file is a zip archive, nothing in it compressed, with one folder: `data.pkl`, a pickle of the object, and the
-bytes of each storage in `data/`.
+Such a file is an uncompressed zip archive with one folder: `data.pkl`, a pickle of the object, and the bytes of each
+storage in `data/`.
 """
 
 import functools
@@ -12,43 +12,44 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from kseg.checkpoints.pickle_guard import Refused, Storage, arrays, tensors, unpickle
+from kseg.checkpoints.pickle_guard import Refused, Storage, tensors, unpickle
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Reads a file in the zip format; arguments, result and errors are those of `kseg.checkpoints.reader.read`."""
+    """Reads a file in the zip format; see `kseg.checkpoints.reader.read`."""
     size = os.path.getsize(path)
     with zipfile.ZipFile(path) as archive:
         entries = _entries(archive, size)
         if "data.pkl" not in entries:
-            raise Refused("it is a zip archive, but no PyTorch file: it has no data.pkl")
+            raise Refused("it is a zip archive without data.pkl, which is not a PyTorch file")
         if "byteorder" in entries and (order := archive.read(entries["byteorder"])) != b"little":
             raise Refused(f"its byte order is {order[:16].decode('latin1')!r}, only 'little' is read")
-        found = tensors(unpickle(io.BytesIO(archive.read(entries["data.pkl"])), size), size)
+        found = tensors(unpickle(io.BytesIO(archive.read(entries["data.pkl"]))), size)
 
         @functools.cache
         def numbers(storage: Storage) -> np.ndarray:
             entry = entries.get(f"data/{storage.key}")
-            expected = storage.count * storage.dtype.itemsize
-            if entry is None or entry.file_size != expected:
-                has = "is missing" if entry is None else f"has {entry.file_size} bytes where {expected} are declared"
+            if entry is None or entry.file_size != storage.size:
+                has = f"has {entry.file_size} bytes where {storage.size} are declared" if entry else "is missing"
                 raise Refused(f"storage {storage.key!r} {has}")
             return np.frombuffer(archive.read(entry), storage.dtype)
 
-        return arrays(found, numbers)
+        return {name: tensor.array(numbers(tensor.storage)) for name, tensor in found.items()}
 
 
 def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The files of the archive by their path below its one folder, none of them suspicious."""
+    """Returns the files of the archive by their path below its only folder."""
     entries: dict[str, zipfile.ZipInfo] = {}
     folders = set()
     for info in archive.infolist():
-        # `orig_filename` as stored: zipfile cuts names at a NUL.
+        # `orig_filename` is the name as stored: zipfile cuts names at a NUL.
         name = PurePosixPath(info.orig_filename)
         if name.is_absolute() or ".." in name.parts or "\\" in info.orig_filename or "\0" in info.orig_filename:
             raise Refused(f"the name {info.orig_filename!r} leads outside the archive")
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 1:
-            raise Refused(f"{info.orig_filename} is compressed or encrypted, which PyTorch never does")
+            raise Refused(
+                f"{info.orig_filename} is compressed or encrypted: torch.jit.save does so, torch.save does not"
+            )
         folder, _, inner = info.orig_filename.partition("/")
         folders.add(folder)
         if inner in entries:

@@ -1,137 +1,77 @@
-"""Pickles of tensors, loaded without running any code they hold.
+"""Pickles of tensors, read by an interpreter that calls nothing.
 
-A pickle is a program, so it is first looked through: an instruction or a name that a dictionary of tensors does not
-need refuses the file before anything of it runs. The names that are left stand for inert classes of this module, never
-for the callables they are named after.
+A pickle is a program for a stack machine. `unpickle` executes the few instructions that a dictionary of tensors needs,
+on plain containers, and refuses all others. Names in a pickle are compared with a list and never looked up.
 """
 
 import math
-import pickle
 import pickletools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 # Storage class -> little-endian NumPy type. NumPy has no bfloat16: its bits are the upper half of a float32.
 STORAGES = {
-    "DoubleStorage": "<f8",
-    "FloatStorage": "<f4",
-    "HalfStorage": "<f2",
-    "BFloat16Storage": "<u2",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
-    "BoolStorage": "?",
+    **{"DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2", "BFloat16Storage": "<u2"},
+    **{"LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "i1"},
+    **{"ByteStorage": "u1", "BoolStorage": "?"},
 }
-
-OPCODES = frozenset(
-    """
-    PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 BINFLOAT
-    SHORT_BINSTRING BINSTRING SHORT_BINUNICODE BINUNICODE EMPTY_LIST APPEND APPENDS LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2
-    TUPLE3 EMPTY_DICT DICT SETITEM SETITEMS PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL REDUCE BUILD
-    BINPERSID
-    """.split()  # noqa: SIM905 - forty words read better without their quotes
-)
-
+CALLED = ("collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter")
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+ARGUMENTS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINSTRING", "SHORT_BINSTRING", "BINUNICODE"}
+NAMES = {*CALLED, *(f"torch {kind}" for kind in STORAGES)}
 EXPANSION = 16
-"""How many times the bytes of their storages the tensors may take together: views may overlap, but within reason."""
+"""How many times the bytes of their storages the tensors may take together, since views may overlap."""
 
 
 class Refused(Exception):
-    """The file holds something that a dictionary of tensors does not need."""
+    """The file contains something that a dictionary of tensors does not need."""
 
 
-# What unpickling and slicing damaged bytes may raise.
-BROKEN = (
-    pickle.UnpicklingError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-    RecursionError,
-)
+# What damaged bytes may raise.
+BROKEN = (EOFError, ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, RecursionError)
 
 
-# A pickle may also set attributes, of classes and functions too, where an object has no `__setstate__` of its own:
-# everything a file can reach has one.
-class _Sealed:
-    __slots__ = ()
+class Name(NamedTuple):
+    """A name from `NAMES` on the stack."""
 
-    def __setstate__(self, state: object) -> None:
-        raise Refused("it sets attributes")
+    text: str
 
 
-class _Dictionary(dict):
-    """Stands for dict and OrderedDict; their attributes (PyTorch hangs version numbers there) are dropped.
+class Storage(NamedTuple):
+    """A run of numbers elsewhere in the file: NumPy type, name in the file, length, whether it is bfloat16."""
 
-    A tuple as a key could hold itself over and over: its hash takes twice as long with each step of the pickle.
-    """
-
-    def __init__(self, pairs: Iterable[tuple[Any, Any]] = ()) -> None:
-        for key, value in pairs:
-            self[key] = value
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        if not isinstance(key, str | int):
-            raise Refused("a dictionary has a key that is neither text nor a whole number")
-        super().__setitem__(key, value)
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-@dataclass(frozen=True)
-class Storage(_Sealed):
-    """A run of numbers that stands elsewhere in the file.
-
-    Attributes:
-        kind: A key of `STORAGES`.
-        key: Its name in the file.
-        count: Of its numbers.
-    """
-
-    kind: str
+    dtype: str
     key: str
-    count: int
+    length: int
+    bfloat16: bool
 
     @property
-    def dtype(self) -> np.dtype:
-        """The NumPy type of its numbers."""
-        return np.dtype(STORAGES[self.kind])
+    def size(self) -> int:
+        """Size in bytes."""
+        return self.length * np.dtype(self.dtype).itemsize
 
 
-class Tensor(_Sealed):
-    """A view of a storage. Its constructor takes the arguments of `torch._utils._rebuild_tensor_v2`."""
+class Tensor:
+    """A view of a storage; offset and strides count elements."""
 
-    def __init__(self, storage: Storage, offset: int, shape: tuple, strides: tuple, *_: object) -> None:
-        if not isinstance(storage, Storage) or len(shape) != len(strides):
-            raise Refused("a tensor without a storage or with strides that do not match its shape")
-        if not all(type(number) is int and number >= 0 for number in (offset, *shape, *strides)):
-            raise Refused("a tensor whose offset, shape or strides are not whole numbers from 0 on")
+    def __init__(self, storage: Storage, offset: int, shape: tuple, strides: tuple, *_: object):
+        if not isinstance(storage, Storage) or len(shape) > 64 or len(strides) != len(shape):
+            raise Refused("a tensor has no storage, or its shape and strides do not match")
+        if not all(type(number) is int and 0 <= number < 2**63 for number in (offset, *shape, *strides)):
+            raise Refused("the offset, shape or strides of a tensor are not integers from 0")
+        last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+        # The second condition limits the memory: strides of 0 could ask for any number of elements.
+        if (0 not in shape and last >= storage.length) or math.prod(shape) > storage.length:
+            raise Refused(f"a tensor of shape {shape} does not fit its storage of {storage.length} elements")
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
 
     def array(self, numbers: np.ndarray) -> np.ndarray:
-        """Cuts this tensor out of the numbers of its storage."""
-        last = self.offset + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
-        # The second test bounds the memory: strides of 0 could ask for any number of elements.
-        if (0 not in self.shape and last >= numbers.size) or math.prod(self.shape) > numbers.size:
-            raise Refused(f"a tensor of shape {self.shape} in a storage of {numbers.size} elements")
-        if 0 in self.shape:
-            view = np.empty(self.shape, numbers.dtype)
-        else:
-            strides = [stride * numbers.itemsize for stride in self.strides]
-            view = np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, strides, writeable=False)
-        if self.storage.kind == "BFloat16Storage":
-            return widened(view)
-        return view.copy()
+        """Copies this tensor from the numbers of its storage."""
+        strides = [stride * numbers.itemsize for stride in self.strides]
+        view = np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, strides, writeable=False)
+        return widened(view) if self.storage.bfloat16 else view.copy()
 
 
 def widened(bits: np.ndarray) -> np.ndarray:
@@ -144,136 +84,136 @@ def widened(bits: np.ndarray) -> np.ndarray:
     return (bits.astype("<u4") << 16).view("<f4")
 
 
-class _Parameter(_Sealed):
-    """Stands for `torch._utils._rebuild_parameter`: the tensor itself."""
-
-    def __new__(cls, tensor: Tensor, *_: object) -> Any:
-        return tensor
-
-
-# The whole allow-list: everything that a file may name, and what it gets instead.
-_NAMES: dict[str, Any] = {
-    "collections OrderedDict": _Dictionary,
-    "torch._utils _rebuild_tensor_v2": Tensor,
-    "torch._utils _rebuild_parameter": _Parameter,
-    **{f"torch {kind}": kind for kind in STORAGES},
-}
-
-
-class _Unpickler(pickle._Unpickler):
-    # The one written in Python, whose dictionaries can be replaced by ours; looking a pickle through takes as long.
-    dispatch = dict(pickle._Unpickler.dispatch)
-
-    def load_empty_dictionary(self: Any) -> None:
-        self.append(_Dictionary())
-
-    def load_dict(self: Any) -> None:
-        items = self.pop_mark()
-        self.append(_Dictionary(zip(items[::2], items[1::2], strict=True)))
-
-    dispatch[pickle.EMPTY_DICT[0]] = load_empty_dictionary
-    dispatch[pickle.DICT[0]] = load_dict
-
-    def find_class(self, module: str, name: str) -> Any:
-        if f"{module} {name}" not in _NAMES:
-            raise Refused(f"it asks for {module}.{name}")
-        return _NAMES[f"{module} {name}"]
-
-    def persistent_load(self, pid: Any) -> Storage:
-        # Before anything hashes or shows them.
-        if not isinstance(pid, tuple) or not all(part is None or isinstance(part, str | int) for part in pid):
-            raise Refused("a reference whose parts are neither text nor number")
-        tag, kind, key, _, count, *view = pid  # only the legacy format has the last one
-        if tag != "storage" or kind not in STORAGES or view not in ([], [None]) or type(count) is not int or count < 0:
-            raise Refused(f"a reference {pid!r}")
-        return Storage(kind, str(key), count)
-
-
-def unpickle(file: BinaryIO, size: int) -> Any:
-    r"""Loads the pickle that begins here and leaves the file behind it.
-
-    Args:
-        file: Where to read.
-        size: The size of the whole file: no pickle needs more objects than that.
+def unpickle(file: BinaryIO) -> Any:
+    r"""Reads the pickle that begins at the position of the file and stops behind it.
 
     Returns:
         Plain containers, numbers, strings and `Tensor`.
 
     Raises:
-        Refused: The pickle asks for anything else; none of it has run then.
+        Refused: If the pickle asks for anything else.
 
     Example:
         >>> import io
-        >>> unpickle(io.BytesIO(b"(lp0\nI7\na."), 11)
+        >>> unpickle(io.BytesIO(b"\x80\x02]K\x07a."))
         [7]
-        >>> unpickle(io.BytesIO(b"cos\nsystem\n(S'true'\ntR."), 24)
+        >>> unpickle(io.BytesIO(b"cos\nsystem\n(U\x04trueR."))
         Traceback (most recent call last):
         ...
         kseg.checkpoints.pickle_guard.Refused: it asks for os.system
     """
-    start = file.tell()
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[Any, Any] = {}
+
+    def cut(count: int | None = None) -> list[Any]:
+        start = marks.pop() if count is None else len(stack) - count
+        items = stack[start:]
+        del stack[start:]
+        return items
+
     for opcode, argument, _ in pickletools.genops(file):
-        if opcode.name not in OPCODES:
-            raise Refused(f"it uses the pickle instruction {opcode.name}")
-        if opcode.name == "GLOBAL" and argument not in _NAMES:
-            raise Refused(f"it asks for {str(argument).replace(' ', '.')}")
-        if opcode.name.endswith("PUT") and int(argument or 0) > size:
-            raise Refused("it numbers an object beyond the size of the file")
-    file.seek(start)
-    return _Unpickler(file).load()
+        match opcode.name:
+            case "STOP":
+                return stack.pop()
+            case "MARK":
+                marks.append(len(stack))
+            case name if name in CONSTANTS:
+                stack.append(CONSTANTS[name])
+            case name if name in ARGUMENTS:
+                stack.append(argument)
+            case "EMPTY_LIST" | "EMPTY_DICT" as name:
+                stack.append([] if name == "EMPTY_LIST" else {})
+            case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3" as name:
+                stack.append(tuple(cut(int(name[5:]) if name != "TUPLE" else None)))
+            case "APPEND" | "APPENDS" as name:
+                items = cut(1 if name == "APPEND" else None)
+                if type(stack[-1]) is not list:
+                    raise Refused("it appends to something that is not a list")
+                stack[-1].extend(items)
+            case "SETITEM" | "SETITEMS" as name:
+                items = cut(2 if name == "SETITEM" else None)
+                _fill(stack[-1], zip(items[::2], items[1::2], strict=True))
+            case "BINPUT" | "LONG_BINPUT":
+                memo[argument] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case "GLOBAL":
+                if argument not in NAMES:
+                    raise Refused(f"it asks for {str(argument).replace(' ', '.')}")
+                stack.append(Name(argument))
+            case "REDUCE":
+                stack.append(_result(*cut(2)))
+            case "BUILD":  # PyTorch stores version numbers as attributes of dictionaries
+                stack.pop()
+                _fill(stack[-1], ())
+            case "BINPERSID":
+                stack.append(_storage(stack.pop()))
+            case name if name != "PROTO":
+                raise Refused(f"it uses the pickle instruction {name}")
+    raise EOFError("the pickle does not end")
+
+
+def _fill(target: Any, pairs: Iterable[tuple[Any, Any]]) -> None:
+    if type(target) is not dict:
+        raise Refused("it sets items or attributes of something that is not a dictionary")
+    for key, value in pairs:
+        if type(key) not in (str, int):  # the hash of nested tuples may take forever
+            raise Refused("a dictionary has a key that is neither text nor an integer")
+        target[key] = value
+
+
+def _result(name: Any, arguments: Any) -> Any:
+    """Returns what the function of this name would return."""
+    called = name.text if isinstance(name, Name) else None
+    if called not in CALLED or type(arguments) is not tuple:
+        raise Refused("it calls something that builds no tensor")
+    if called == CALLED[0]:
+        ordered: dict[Any, Any] = {}
+        if arguments:  # Python 2 passed a list of pairs
+            _fill(ordered, arguments[0])
+            arguments[0].clear()  # one list does not fill many dictionaries
+        return ordered
+    return Tensor(*arguments) if called == CALLED[1] else arguments[0]
+
+
+def _storage(reference: Any) -> Storage:
+    match reference:  # only the legacy format has a last part
+        case ("storage", Name(text=text), str() | int() as key, _, int() as count, *rest) if rest in ([], [None]):
+            if (kind := text.removeprefix("torch ")) in STORAGES and count >= 0:
+                return Storage(STORAGES[kind], str(key), count, kind == "BFloat16Storage")
+    raise Refused("a reference is not to the storage of a tensor")
 
 
 def tensors(content: object, size: int) -> dict[str, Tensor]:
-    """Finds the tensors in what a pickle held.
+    """Finds the tensors in nested containers.
 
     Args:
-        content: Containers in containers.
-        size: The size of the whole file: no container needs more entries than that, unless it holds itself.
+        content: The result of `unpickle`.
+        size: Size of the file: containers with more entries contain themselves or each other.
 
     Returns:
-        `{name: tensor}`, the keys on the way joined by dots.
+        `{name: tensor}`; the name consists of all keys on the way, joined by dots.
 
     Raises:
-        Refused: Containers that hold themselves or each other over and over; a storage declared in two ways.
+        Refused: If containers contain each other repeatedly, or tensors are far larger than their storages.
     """
     found: dict[str, Tensor] = {}
-    storages: dict[str, Storage] = {}
     for visited, (name, value) in enumerate(_entries(content, "")):
         if visited > size:
-            raise Refused("its containers hold each other over and over")
+            raise Refused("its containers contain each other over and over")
         if isinstance(value, Tensor):
-            if storages.setdefault(value.storage.key, value.storage) != value.storage:
-                raise Refused(f"storage {value.storage.key!r} is declared twice, differently")
             found[name] = value
+    wanted = sum(math.prod(tensor.shape) * np.dtype(tensor.storage.dtype).itemsize for tensor in found.values())
+    if wanted > EXPANSION * sum(storage.size for storage in {tensor.storage for tensor in found.values()}):
+        raise Refused(f"its tensors take {wanted} bytes, far more than their storages")
     return found
 
 
-def _entries(value: object, name: str) -> Iterator[tuple[str, object]]:
+def _entries(value: Any, name: str) -> Iterator[tuple[str, object]]:
     yield name, value
-    pairs: list[tuple[Any, Any]] = []
-    if isinstance(value, dict):
-        pairs = list(value.items())
-    elif isinstance(value, list | tuple):
-        pairs = list(enumerate(value))
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if type(value) in (dict, list, tuple):
+        pairs = value.items() if type(value) is dict else enumerate(value)
     for key, item in pairs:
         yield from _entries(item, f"{name}.{key}" if name else str(key))
-
-
-def arrays(found: Mapping[str, Tensor], numbers: Callable[[Storage], np.ndarray]) -> dict[str, np.ndarray]:
-    """Cuts tensors out of their storages.
-
-    Args:
-        found: `{name: tensor}`.
-        numbers: Gives the numbers of a storage.
-
-    Returns:
-        `{name: array}`; bfloat16 arrives as float32, every other type as it is.
-
-    Raises:
-        Refused: A tensor lies outside its storage, or the tensors together are far larger than their storages.
-    """
-    wanted = sum(math.prod(tensor.shape) * tensor.storage.dtype.itemsize for tensor in found.values())
-    storages = {tensor.storage for tensor in found.values()}
-    if wanted > EXPANSION * sum(storage.count * storage.dtype.itemsize for storage in storages):
-        raise Refused(f"its tensors take {wanted} bytes, far more than their storages")
-    return {name: tensor.array(numbers(tensor.storage)) for name, tensor in found.items()}

@@ -1,4 +1,4 @@
-"""Weight files of PyTorch (both of its formats) and safetensors, read with NumPy alone and without running anything."""
+"""Weight files of PyTorch (both formats) and safetensors, read with NumPy, without running code that they contain."""
 
 import os
 import zipfile
@@ -13,18 +13,18 @@ from kseg.checkpoints.pickle_guard import BROKEN, Refused, widened
 
 
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads the tensors of a weight file, whose format shows in its first bytes.
+    """Reads the tensors of a weight file; the first bytes decide the format.
 
     Args:
-        path: A safetensors file; or a file that `torch.save` wrote, holding a dictionary of tensors: nested
-            dictionaries and lists are flattened, their keys joined by dots, and anything but tensors is left out.
+        path: A safetensors file, or a dictionary of tensors written by `torch.save`. Nested dictionaries and lists are
+            flattened, their keys joined by dots; everything else but tensors is left out.
 
     Returns:
-        Name -> array, in the order of the file. bfloat16 arrives as float32, every other type as it is.
+        Name -> array, in the order of the file. bfloat16 becomes float32, all other types stay.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is truncated, of another format, or asks for anything but tensors and plain containers.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is truncated, has another format, or needs more than tensors and plain containers.
 
     Example:
         >>> import tempfile
@@ -52,7 +52,7 @@ def _format(path: Path) -> Callable[[Path], dict[str, np.ndarray]]:
         start = file.read(9)
     if start.startswith(b"PK"):
         return archive.read
-    # Eight bytes of length, then JSON. No pickle has a brace there: PyTorch's begin with a number of ten bytes.
+    # Safetensors: eight bytes of length, then JSON. PyTorch's legacy files begin with a pickled number of ten bytes.
     return _safetensors if start[8:] == b"{" else pickle_stream.read
 
 
@@ -61,6 +61,6 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
     with safetensors.safe_open(os.fspath(path), framework="np") as file:
         for name in file.offset_keys():
             array = file.get_tensor(name)
-            # bfloat16 comes as a type that NumPy alone does not know.
+            # bfloat16 is a type that NumPy alone does not know.
             arrays[name] = widened(array.view("<u2")) if array.dtype.name == "bfloat16" else array
     return arrays

@@ -9,6 +9,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from kseg.progress import Reporter
 
@@ -135,9 +136,13 @@ def download(url: str, path: Path) -> None:
         if url.startswith("file:"):
             file.write(_local(url))
             return
-        bar = _Bar(PurePosixPath(url).name, stack)
+
+        def close_in_the_end(response: Any, **_: Any) -> None:  # pooch does not if the disk is full
+            stack.callback(response.close)
+
+        options = {"chunk_size": CHUNK, "timeout": TIMEOUT, "hooks": {"response": close_in_the_end}}
         try:
-            HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUT)(url, file, None)
+            HTTPDownloader(_Bar(PurePosixPath(url).name, stack), **options)(url, file, None)
         except HTTPError as error:
             raise TransferError(f"{url}: the server answered {str(error).partition(' for url')[0]}") from error
         except (RequestException, ValueError) as error:

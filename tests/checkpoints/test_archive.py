@@ -1,7 +1,6 @@
-"""Zip files and safetensors that should not be read, and some that should."""
+"""Zip files and safetensors, valid and damaged."""
 
 import io
-import pickle
 import struct
 import zipfile
 
@@ -11,7 +10,7 @@ import safetensors.torch
 import torch
 
 from kseg.checkpoints import reader
-from tests.checkpoints.test_reader import Evil, refusal
+from tests.checkpoints.test_reader import refusal
 
 GOOD = {"a": torch.arange(9.0), "b": torch.ones(2, 2)}
 
@@ -35,41 +34,6 @@ def test_a_file_packed_again_is_read(tmp_path):
     assert found["a"].tolist() == list(range(9)) and found["b"].shape == (2, 2)
 
 
-@pytest.mark.parametrize(
-    "program",
-    [
-        pytest.param(b"cos\nsystem\n(S'touch MARK'\ntR.", id="GLOBAL"),
-        pytest.param(b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x0atouch MARK\x85R.", id="STACK_GLOBAL"),
-        pytest.param(b'cbuiltins\nexec\n(S\'open("MARK", "w")\'\ntR.', id="REDUCE on builtins"),
-        pytest.param(b"\x82\x01.", id="EXT1"),
-        pytest.param(b"\x83\x01\x00.", id="EXT2"),
-        pytest.param(b"\x84\x01\x00\x00\x00.", id="EXT4"),
-        pytest.param(b"(ios\nsystem\n.", id="INST"),
-        pytest.param(b"(cos\nsystem\nS'touch MARK'\no.", id="OBJ"),
-        pytest.param(b"}S'a'\n(lp0\ncos\nsystem\n(S'touch MARK'\ntRas.", id="nested"),
-        pytest.param(b"ctorch._utils\n_rebuild_parameter\n(cos\nsystem\n(S'touch MARK'\ntRtR.", id="inside a tensor"),
-        pytest.param(b"ccollections\nOrderedDict\n(tR(S'__setstate__'\ncos\nsystem\ndb.", id="BUILD"),
-        pytest.param(b"Pos.system\n.", id="PERSID"),
-        pytest.param(b"\x80\x02\x81.", id="NEWOBJ"),
-        pytest.param(b"\x96\x01\x00\x00\x00\x00\x00\x00\x00a.", id="BYTEARRAY8"),
-    ],
-)
-def test_programs_are_refused_before_anything_runs(program, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    ran = []
-    monkeypatch.setattr("os.system", lambda *arguments: ran.append(arguments))
-    refusal(pack(tmp_path / "weights.pth", {**members(), "data.pkl": program}))
-    assert not ran and not (tmp_path / "MARK").exists()
-
-
-@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-def test_a_call_is_refused_and_does_not_run(protocol, tmp_path):
-    mark = tmp_path / "mark"
-    evil = pickle.dumps({"a": [Evil(mark)]}, protocol)
-    refusal(pack(tmp_path / "weights.pth", {**members(), "data.pkl": evil}))
-    assert not mark.exists()
-
-
 def test_a_pickled_module_is_refused(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save(torch.nn.Linear(2, 2), path)
@@ -89,7 +53,7 @@ def test_what_is_compressed_is_refused(tmp_path):
 
 
 def test_entries_that_share_their_bytes_are_refused(tmp_path):
-    """A bomb of overlapping entries: the directory names the same bytes many times."""
+    """A bomb of overlapping entries: the directory lists the same bytes many times."""
     path = pack(tmp_path / "weights.pth", {**members(), "data/bomb": bytes(5000)})
     with zipfile.ZipFile(path) as archive:
         start, count = archive.start_dir, len(archive.infolist())
@@ -114,7 +78,7 @@ def test_a_storage_that_is_missing_or_of_another_size_is_refused(tmp_path):
 
 
 def test_an_archive_of_something_else_is_refused(tmp_path):
-    assert "no data.pkl" in refusal(pack(tmp_path / "weights.pth", {"README.md": b"hello"}))
+    assert "without data.pkl" in refusal(pack(tmp_path / "weights.pth", {"README.md": b"hello"}))
     with zipfile.ZipFile(tmp_path / "two.pth", "w") as archive:
         for folder in ("a", "b"):
             archive.writestr(f"{folder}/data.pkl{folder}", b"N.")
@@ -138,12 +102,15 @@ def test_a_flipped_byte_is_noticed(tmp_path):
     assert "damaged" in refusal(path)
 
 
-@pytest.mark.parametrize("kind", ["zip", "safetensors"])
+@pytest.mark.parametrize("kind", ["legacy", "zip", "safetensors"])
 def test_every_truncation_is_reported(kind, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut.pth"
-    (torch.save if kind == "zip" else safetensors.torch.save_file)(GOOD, whole)
+    if kind == "safetensors":
+        safetensors.torch.save_file(GOOD, whole)
+    else:
+        torch.save(GOOD, whole, _use_new_zipfile_serialization=kind == "zip")
     content = whole.read_bytes()
-    for length in range(0, len(content), 13):
+    for length in range(0, len(content), 11):
         cut.write_bytes(content[:length])
         refusal(cut)
 
