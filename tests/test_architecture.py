@@ -55,6 +55,18 @@ def test_imports_go_one_way(part):
         assert _imports(path) <= ARROWS[part] | {part}, path
 
 
+def test_no_file_imports_past_a_face_what_the_face_has():
+    for path in [*ROOT.glob("kseg/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            room = (getattr(node, "module", None) or "").split(".")
+            if isinstance(node, ast.ImportFrom) and len(room) > 2 and room[0] == "kseg" and room[1] not in path.parts:
+                face = ast.parse((ROOT / "kseg" / room[1] / "__init__.py").read_text())
+                offered = {
+                    alias.name for found in face.body if isinstance(found, ast.ImportFrom) for alias in found.names
+                }
+                assert not offered & {alias.name for alias in node.names}, path
+
+
 def test_every_part_has_its_arrows_written_down():
     parts = {_part(path) for path in (ROOT / "kseg").rglob("*.py")}
     assert parts - {"__init__", "cli"} == ARROWS.keys()
