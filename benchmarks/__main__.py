@@ -1,4 +1,4 @@
-"""Runs a command of `benchmarks.commands`; what the user can mend is said in one line."""
+"""Run a command of `benchmarks.commands`; errors that the user can correct are printed in one line."""
 
 import os
 import sys
@@ -10,6 +10,6 @@ if __name__ == "__main__":
 
         app(prog_name="python -m benchmarks")
     except ModuleNotFoundError as error:
-        sys.exit(f"error: {error} (pip install -e '.[train,tensorflow]' brings what the benchmarks need)")
+        sys.exit(f"error: {error} (to install what the benchmarks need: pip install -e '.[train,tensorflow]')")
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")

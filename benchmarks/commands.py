@@ -68,7 +68,7 @@ def run(
     path = board or leaderboard.LEADERBOARDS / f"{chosen.title}.csv"
     folder = runs.folder_of(chosen, out)
     if steps is not None:
-        if failed := rehearsal.run(chosen, steps, data_root=data_root):
+        if failed := rehearsal.try_all(chosen, steps, data_root):
             raise ValueError(f"{len(failed)} of {len(chosen.recipes)} models failed: {', '.join(failed)}")
         return
     if dry_run:
@@ -112,7 +112,7 @@ def table():
     """Write the tables of leaderboards and experiments into README.md, the page, and the last quickstart's picture."""
     boards = leaderboard.all_boards()
     contents = {f"leaderboard {title}": tables.shown(rows) for title, rows in boards.items()}
-    contents |= {f"published {path.stem}": tables.published(path.stem) for path in tables.PUBLISHED.glob("*.csv")}
+    contents |= {f"published {title}": rows for title, rows in tables.published().items()}
     contents |= experiments.tables()
     readme = ROOT / "README.md"
     text = readme.read_text("utf-8")
@@ -140,8 +140,10 @@ def release_run(
     table: Annotated[pathlib.Path, typer.Option(help="The table of released weights.")] = release.table.TABLE,
 ):
     """Release the weights of a run: half-precision file, scores, card, picture and the entry in kseg's table."""
-    options = {"data_root": data_root, "dtype": dtype, "name": name, "replace": replace}
-    console.print(str(release.make_release(run, to=to, releases=table, **options)))
+    folder = release.make_release(
+        run, data_root=data_root, dtype=dtype, name=name, replace=replace, to=to, releases=table
+    )
+    console.print(str(folder))
 
 
 @app.command("publish")

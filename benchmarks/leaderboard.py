@@ -41,7 +41,7 @@ def row(
     weights: pathlib.Path,
     commit: str,
 ) -> dict[str, Any]:
-    """Builds the row of a run.
+    """Builds the row of a run: `{column: value}`.
 
     Args:
         suite: The suite.
@@ -54,9 +54,6 @@ def row(
         test: The test split.
         weights: The file of the trained weights.
         commit: What `current_commit` returned when the run began.
-
-    Returns:
-        `{column: value}`.
     """
     image = test[0][0]
     options = zoo.BUILDERS[recipe.model.builder].defaults
@@ -147,16 +144,7 @@ def cost(model: keras.Model, size: tuple[int, int]) -> int | None:
 
 
 def inference_ms(predict: Callable[[np.ndarray], Any], image: np.ndarray, repeats: int = 5) -> float:
-    """Times the prediction of one image at full size, after a warm-up.
-
-    Args:
-        predict: A function of images `(1, H, W, C)`.
-        image: `(H, W, C)`.
-        repeats: Number of measurements.
-
-    Returns:
-        The median in milliseconds.
-    """
+    """Returns the median time of `predict` on one image `(H, W, C)`, in milliseconds, after a warm-up."""
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -168,29 +156,12 @@ def inference_ms(predict: Callable[[np.ndarray], Any], image: np.ndarray, repeat
 def test_time_miou(
     model: keras.Model, test: data.Dataset, *, flip: bool | str = False, scales: tuple[float, ...] = (1.0,)
 ) -> float:
-    """Scores a model whose probabilities are averaged over mirrored and scaled images.
-
-    Args:
-        model: The model.
-        test: Images and labels.
-        flip: As in `kseg.inference.Predictor`.
-        scales: As in `kseg.inference.Predictor`.
-
-    Returns:
-        The mIoU, from one confusion matrix over all pixels.
-    """
+    """Returns the mIoU of a model whose probabilities are averaged over mirrored and scaled images."""
     return evaluate(Predictor(model, flip=flip, scales=scales), test)["miou"]
 
 
 def read(path: pathlib.Path) -> pd.DataFrame:
-    """Reads a leaderboard.
-
-    Args:
-        path: A CSV file, which need not exist yet.
-
-    Returns:
-        One row per run.
-    """
+    """Reads a leaderboard, one row per run; the CSV file need not exist yet."""
     return pd.read_csv(path, dtype=TYPES) if path.is_file() else pd.DataFrame()
 
 
@@ -206,9 +177,6 @@ def rows_of(board: pd.DataFrame, recipe: Recipe, *, peers: bool = False) -> pd.D
         board: A leaderboard.
         recipe: The recipe.
         peers: Whether to return the rows of peers instead of the suite's own models.
-
-    Returns:
-        At most one row per device.
     """
     if board.empty:
         return board
@@ -223,26 +191,14 @@ def _kind(device: str) -> str:
 
 
 def row_elsewhere(path: pathlib.Path, recipe: Recipe) -> dict[str, Any] | None:
-    """Returns the row that another leaderboard in the same folder has of a run, or None.
-
-    Args:
-        path: The leaderboard that lacks the row.
-        recipe: The run's recipe.
-
-    Returns:
-        `{column: value}`.
-    """
+    """Returns the row that another leaderboard in the folder of `path` has of a run: `{column: value}` or None."""
     others = (rows_of(read(other), recipe) for other in sorted(path.parent.glob("*.csv")) if other != path)
-    return next((row for rows in others for row in rows.to_dict("records")), None)
+    found = (row for rows in others for row in rows.to_dict("records"))
+    return next(({str(key): value for key, value in row.items()} for row in found), None)
 
 
 def add(path: pathlib.Path, new: Mapping[str, Any]) -> None:
-    """Adds a row to a leaderboard, atomically; it replaces an earlier row of the same run. Processes may add at once.
-
-    Args:
-        path: The CSV file.
-        new: What `row` returned.
-    """
+    """Adds a row to a leaderboard, or replaces the earlier row of the same run; several processes may do so at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with download.locked(path):
         old = read(path)

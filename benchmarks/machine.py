@@ -7,8 +7,6 @@ import subprocess
 
 import keras
 
-from kseg.training.process import process_peak
-
 
 def current_commit() -> str:
     """Returns the checkout's commit, followed by `+` if the code differs from it; empty outside git.
@@ -54,16 +52,3 @@ def device() -> str:
 def processor() -> str:
     """Returns the architecture of the processor and the number of its cores, as `"CPU x86_64, 2 cores"`."""
     return f"CPU {platform.machine()}, {os.cpu_count()} cores"
-
-
-def memory_raised(before: int | None) -> int | None:
-    """Returns the increase of this process's peak memory.
-
-    Args:
-        before: What `process_peak` returned earlier.
-
-    Returns:
-        Megabytes of 2**20 bytes, or None where the system does not report the peak.
-    """
-    peak = process_peak()
-    return None if peak is None or before is None else round((peak - before) / 2**20)

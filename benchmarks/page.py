@@ -46,15 +46,8 @@ COLUMNS: dict[str, tuple[str, float, int] | str] = {
 
 
 def document(boards: Mapping[str, pd.DataFrame]) -> str:
-    """Writes the page.
-
-    Args:
-        boards: Leaderboards by name, as `benchmarks.leaderboard.all_boards` returns them.
-
-    Returns:
-        A complete HTML document.
-    """
-    sections = []
+    """Writes the HTML page of leaderboards, by name, as `benchmarks.leaderboard.all_boards` returns them."""
+    sections, published = [], tables.published()
     for title, board in boards.items():
         rows = tables.ranked(board)
         parts = [f"<h2>{html.escape(title)}</h2>"]
@@ -65,16 +58,16 @@ def document(boards: Mapping[str, pd.DataFrame]) -> str:
         parts += [_table(ranking)] * (not ranking.empty)
         if not others.empty:
             parts += ["<h3>Outside the ranking: pretrained on more than ImageNet</h3>", _table(others)]
-        if (published := tables.published(title)) is not None:
-            heads = [(column, column not in ("mIoU", "accuracy")) for column in published]
-            lines = [[(cell, cell) for cell in line] for line in published.to_numpy().tolist()]
+        if title in published:
+            heads = [(str(column), column not in ("mIoU", "accuracy")) for column in published[title]]
+            lines = [[(cell, cell) for cell in line] for line in published[title].to_numpy().tolist()]
             parts += ["<h3>Published by others</h3>", "<p>Sizes and pretraining differ.</p>", _grid(heads, lines)]
         sections.append(f'<section id="{html.escape(title)}">\n' + "\n".join(parts) + "\n</section>")
     return TEMPLATE.read_text("utf-8").replace("{{sections}}", "\n".join(sections))
 
 
 def _table(rows: pd.DataFrame) -> str:
-    ious = {name: (f"IoU {name.removeprefix('iou_')}", 100, 1) for name in rows if name.startswith("iou_")}
+    ious = {name: (f"IoU {name[4:]}", 100, 1) for name in map(str, rows) if name.startswith("iou_")}
     columns = {name: how for name, how in (COLUMNS | ious).items() if name in rows and rows[name].notna().any()}
     heads = [(how, True) if isinstance(how, str) else (how[0], False) for how in columns.values()]
     lines = [[_cell(row[name], how) for name, how in columns.items()] for row in rows.to_dict("records")]

@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -14,7 +15,7 @@ VARIABLES = {"#1c2330": "var(--ink)", "#5b6577": "var(--soft)", "#d9dee7": "var(
 VARIABLES |= {color: f"var(--{budget})" for budget, color in COLORS.items()}
 """Colors that the page replaces by those of its style sheet, which has a dark variant."""
 INK, SOFT, LINE, GROUND, *_ = VARIABLES
-STYLE = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
@@ -28,19 +29,12 @@ STYLE = {
 
 
 def scatter(rows: pd.DataFrame, title: str, kind: str, size: tuple[float, float]) -> str:
-    """Draws a point for each row that has multiply-adds; their names stand in a column beside the axes.
+    """Draws a point for each row of `benchmarks.tables.ranked` that has multiply-adds, as an SVG element.
 
-    Args:
-        rows: What `benchmarks.tables.ranked` returned.
-        title: The leaderboard's name, for ids that are unique on the page.
-        kind: The class of the drawing in the style sheet.
-        size: Width and height in inches.
-
-    Returns:
-        An SVG element.
+    The names stand in a column beside the axes. Ids contain `title`; `kind` is a class of the page's style sheet.
     """
     rows = rows[rows["multiply_adds"].notna()].sort_values("miou", ascending=False, kind="stable")
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"{title} {kind}"}):
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": f"{title} {kind}"}):  # type: ignore[arg-type]
         figure = Figure(size, layout="constrained")
         axes = figure.add_subplot(xscale="log", xlabel="multiply-adds for one image, G", ylabel="mIoU, %")
         axes.grid(True)

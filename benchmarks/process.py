@@ -52,6 +52,7 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
 def _call(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    answer: tuple[str | None, Any]
     try:
         answer = None, function(*arguments)
     except Exception as error:

@@ -27,9 +27,9 @@ class Run:
     """One run of a suite: a model and a seed.
 
     Args:
-        name: The model's name, as in the leaderboard.
+        name: The model's name in the suite.
         recipe: Its recipe.
-        folder: Where it is trained.
+        folder: Its run folder.
     """
 
     name: str
@@ -39,13 +39,7 @@ class Run:
     def state(self, board: pd.DataFrame) -> str:
         """Returns `"done"`, `"missing"`, `"trained, not tested"` or, for example, `"stopped after epoch 3 of 20"`.
 
-        A run is done if the leaderboard has its row, unless the run was started again in its folder and not finished.
-
-        Args:
-            board: The suite's leaderboard.
-
-        Returns:
-            The state.
+        A run is done if the leaderboard has its row, unless it was started again in its folder and not finished.
         """
         log = self.folder / "log.csv"
         if self._has_begun() and not self.is_trained() and log.is_file():
@@ -69,16 +63,9 @@ def folder_of(suite: Suite, out: pathlib.Path) -> pathlib.Path:
 
 
 def queue(suite: Suite, folder: pathlib.Path, board: pd.DataFrame, failed: Collection[str] = ()) -> Iterator[Run]:
-    """Lists a suite's runs in order: every model, then more seeds of the models that are best on the validation split.
+    """Lists a suite's runs in order, done or not: every model, then more seeds of the best on the validation split.
 
-    Args:
-        suite: The suite.
-        folder: What `folder_of` returned.
-        board: The leaderboard; the best models are known once every model has its row.
-        failed: Names of models that failed: they are left out, and the further seeds do not wait for them.
-
-    Yields:
-        The runs, done or not.
+    The best are known once every model has its row in `board`. Models that failed are left out.
     """
     first = [Run(name, recipe, folder / name) for name, recipe in suite.recipes.items() if name not in failed]
     yield from first

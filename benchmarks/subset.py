@@ -1,4 +1,4 @@
-"""A part of a data set, where the whole takes too long."""
+"""A part of a data set, for when all of it takes too long."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from kseg import data
 
 
 class Subset(data.Dataset):
-    """Every n-th image of a data set, from the first.
+    """Every n-th image of a data set, starting with the first.
 
     Args:
         whole: The data set.
-        every: n.
+        every: The distance of the images.
     """
 
     def __init__(self, whole: data.Dataset, every: int):
@@ -21,7 +21,7 @@ class Subset(data.Dataset):
         return -(-len(self.whole) // self.every)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Reads one pair."""
+        """Reads one image and its label."""
         return self.whole.read(index * self.every)
 
     def size(self, index: int) -> tuple[int, int]:

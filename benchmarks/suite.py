@@ -1,4 +1,4 @@
-"""A suite: one TOML file with the recipe that all models share, budgets, and what each model differs in."""
+"""A suite: a TOML file with the recipe that all models share, its budgets, and the differences of each model."""
 
 import dataclasses
 import difflib
@@ -18,12 +18,12 @@ class Suite:
     """A suite under one of its budgets.
 
     Args:
-        title: The file's name without its ending.
-        budget: `"gpu"`, `"cpu"` or whatever the file calls it; empty where it has none.
+        title: The file's name without its suffix.
+        budget: The budget's name, e.g. `"gpu"` or `"cpu"`; empty if the file has none.
         recipes: `{name: recipe}` in the file's order.
-        test_time: `flip` and `scales` of `kseg.inference.Predictor` for the second column of scores; None for none.
-        best: How many models are trained with more seeds, once every model has its row.
-        seeds: Those seeds.
+        test_time: `flip` and `scales` of `kseg.inference.Predictor` for the second column of scores.
+        best: How many of the best models are trained with more seeds, once every model has its row.
+        seeds: The additional seeds.
     """
 
     title: str
@@ -37,20 +37,20 @@ class Suite:
 def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
     """Reads a suite.
 
-    A recipe is put together from `[recipe]`, which all share, `[budgets.NAME]`, and the model's own entry in
-    `[[models]]`, later ones winning; tables are merged key by key. A model with a `budget` is left out under others.
-    `extends` names a suite whose `[recipe]`, `[budgets]` and `[test_time]` come first.
+    A recipe is merged key by key from `[recipe]`, `[budgets.NAME]` and the model's entry in `[[models]]`; later values
+    replace earlier ones. A model with a `budget` belongs to that budget only. `extends` names a suite whose `[recipe]`,
+    `[budgets]` and `[test_time]` are merged first.
 
     Args:
         suite: A name in `benchmarks/suites`, or a TOML file.
-        budget: A name in the file's `[budgets]`; None takes `"gpu"` if the backend sees one, else `"cpu"`.
+        budget: A name in the file's `[budgets]`; None takes `"gpu"` if the backend has a GPU, else `"cpu"`.
 
     Returns:
         The suite.
 
     Raises:
-        FileNotFoundError: There is no such suite; near matches are named.
-        ValueError: A recipe in it is wrong, or it has no such budget.
+        FileNotFoundError: If there is no such suite.
+        ValueError: If a recipe is wrong, or the budget is unknown.
     """
     content = _content(suite)
     budgets = content.get("budgets", {})
@@ -80,23 +80,12 @@ def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
 
 
 def budgets(suite: str | pathlib.Path) -> list[str | None]:
-    """Names the budgets of a suite; None alone where it has none."""
+    """Returns the names of the budgets of a suite, or `[None]` if it has none."""
     return list(_content(suite).get("budgets", {})) or [None]
 
 
 def only(suite: Suite, names: Iterable[str]) -> Suite:
-    """Leaves some models of a suite, and no further seeds.
-
-    Args:
-        suite: The suite.
-        names: Names of models; none of them leaves the suite as it is.
-
-    Returns:
-        The suite with these alone.
-
-    Raises:
-        ValueError: There is no such model.
-    """
+    """Returns a suite with the named models only and without further seeds; without names, the suite as it is."""
     names = list(names)
     for name in names:
         if name not in suite.recipes:
@@ -120,11 +109,7 @@ def _content(suite: str | pathlib.Path) -> dict[str, Any]:
     return _merged(first, content)
 
 
-def _merged(shared: dict[str, Any], differences: dict[str, Any]) -> dict[str, Any]:
-    """Tables are merged key by key, anything else is replaced."""
-    result = dict(shared)
-    for key, value in differences.items():
-        result[key] = (
-            _merged(result[key], value) if isinstance(value, dict) and isinstance(result.get(key), dict) else value
-        )
-    return result
+def _merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Merges two tables key by key; other values of the second replace those of the first."""
+    both = {key for key, value in second.items() if isinstance(value, dict) and isinstance(first.get(key), dict)}
+    return first | second | {key: _merged(first[key], second[key]) for key in both}

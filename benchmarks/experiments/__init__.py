@@ -17,6 +17,7 @@ import pandas as pd
 import typer
 
 from kseg import pretrained
+from kseg.training.process import process_peak
 
 FOLDER = pathlib.Path(__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
@@ -66,3 +67,12 @@ def tables() -> dict[str, pd.DataFrame]:
     """Returns the table of every experiment that has been measured, by its name, as columns of text."""
     paths = {name: FOLDER / f"{name}.csv" for name in NAMES}
     return {name: _module(name).shown(read(path)) for name, path in paths.items() if path.is_file()}
+
+
+def memory_raised(before: int | None) -> int | None:
+    """Returns the increase of this process's peak memory since `process_peak` returned `before`, in MB of 2**20 bytes.
+
+    It is None where the system does not report the peak.
+    """
+    peak = process_peak()
+    return None if peak is None or before is None else round((peak - before) / 2**20)

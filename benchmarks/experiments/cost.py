@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import typer
 
-from benchmarks import machine
+from benchmarks.experiments import memory_raised
 from benchmarks.process import apart
 from kseg import zoo
 from kseg.training.process import process_peak
@@ -67,7 +67,7 @@ def measure_way(way: str, size: tuple[int, int]) -> dict[str, Any]:
     start = time.perf_counter()
     label()
     seconds = (time.perf_counter() - start) * times
-    memory = machine.memory_raised(before)
+    memory = memory_raised(before)
     return {"way": way, "seconds": round(seconds, 3), "multiply_adds": cost, "memory_mb": memory}
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ CONV_GRID = {
 }
 
 
-def conv_crf(image: np.ndarray, p: np.ndarray, **options: float) -> np.ndarray:
+def conv_crf(image: np.ndarray, p: np.ndarray, **options: Any) -> np.ndarray:
     """Applies `ConvCRF` with the interface of `dense_crf`."""
     layer = ConvCRF(from_logits=False, activation="softmax", **options)
     return keras.ops.convert_to_numpy(layer(p[None], image[None].astype("float32")))[0]

@@ -10,6 +10,7 @@ import pandas as pd
 import typer
 
 from benchmarks import machine
+from benchmarks.experiments import memory_raised
 from benchmarks.process import apart
 from kseg import data, download
 from kseg.inference import dense_crf
@@ -58,7 +59,7 @@ def measure_picture(
 
     before = process_peak()
     found = ours()
-    memory = machine.memory_raised(before)
+    memory = memory_raised(before)
     reference = theirs()
     times: dict[Callable, list[float]] = {ours: [], theirs: []}
     for _ in range(repeats):

@@ -1,89 +1,33 @@
 """The texts about released weights: the card of each, and the list of all, for the checkout and for model hubs."""
 
 import dataclasses
+import pathlib
 import string
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.leaderboard import SCORES
 from benchmarks.sources import SOURCES
 from kseg import zoo
 from kseg.pretrained import Release
 
-CARD = string.Template("""\
-# $name
+TEMPLATES = pathlib.Path(__file__).parent / "templates"
+ADDRESS = """\
+# Set the environment variable KSEG_WEIGHTS_URL to the address of the folder above this one,
+# or pass the address of model.safetensors to load.
+"""
 
-A `$builder`$encoder for $classes, trained on $title.
 
-```python
-import kseg
-
-model = kseg.zoo.load("$name")
-```
-
-![Test images, their labels and what the model predicts]($picture)
-
-${void}Images: $title, $data_license.
-
-Input: RGB images, 0 to 255, of any size. Output: float32 logits `(N, H, W, $channels)`.
-Classes: $class_names.
-
-## Scores
-
-On the $images images of the test split at $size, from one confusion matrix over all pixels, measured with
-$measured.
-
-| | mIoU | pixel accuracy | mean accuracy | frequency-weighted IoU |
-| --- | --- | --- | --- | --- |
-| this file ($dtype) | $miou | $pixel_accuracy | $mean_accuracy | $frequency_weighted_iou |
-| before storage (float32) | $original_miou | $original_pixel_accuracy | $original_mean_accuracy | $original_fwiou |
-
-The scores before storage: $original_measured.
-$cost
-
-| class | IoU |
-| --- | --- |
-$ious
-
-## Limits
-
-$limits
-$weakest
-
-## Data and license
-
-$terms
-Data: $origin.
-$start
-
-## How to repeat
-
-```bash
-kseg train zoo/$name/recipe.toml --run-folder runs/$name
-python -m benchmarks release runs/$name$called
-```
-
-`recipe.toml` holds every setting (hash `$recipe`, seed $seed, $epochs epochs). `metrics.json` holds the confusion
-matrix, the versions and the scores of a subset that the test suite measures again.
-
-`$file`: $bytes bytes, SHA-256 `$sha256`, $parameters parameters.
-""")
+def _filled(name: str, content: Mapping[str, Any], **more: Any) -> str:
+    return string.Template((TEMPLATES / f"{name}.md").read_text("utf-8")).substitute(content, **more)
 
 
 def model_card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str, Any], picture: str) -> str:
-    """Writes the card of released weights.
-
-    Args:
-        release: The entry of the table.
-        metrics: The content of `metrics.json`.
-        recipe: The tables of the recipe.
-        picture: The file name of the picture.
-
-    Returns:
-        Markdown.
-    """
+    """Writes the card of released weights from their entry, `metrics.json`, the recipe and the name of the picture."""
     source, scores, original = SOURCES[release.dataset], metrics["scores"], metrics["float32"]
     encoder = release.arguments.get("encoder")
-    return CARD.substitute(
+    return _filled(
+        "card",
         dataclasses.asdict(release),
         title=source.title,
         encoder=f" on `{encoder}`" if encoder else "",
@@ -95,12 +39,8 @@ def model_card(release: Release, metrics: Mapping[str, Any], recipe: Mapping[str
         size=metrics["size"],
         measured=metrics["measured"],
         dtype=metrics["dtype"],
-        **{name: _percent(scores[name]) for name in ("miou", "pixel_accuracy", "mean_accuracy")},
-        frequency_weighted_iou=_percent(scores["frequency_weighted_iou"]),
-        original_miou=_percent(original["miou"]),
-        original_pixel_accuracy=_percent(original["pixel_accuracy"]),
-        original_mean_accuracy=_percent(original["mean_accuracy"]),
-        original_fwiou=_percent(original["frequency_weighted_iou"]),
+        row=" | ".join(_percent(scores[name]) for name in SCORES),
+        original_row=" | ".join(_percent(original[name]) for name in SCORES),
         original_measured=original["measured"],
         cost=_cost(metrics),
         called="" if release.name.endswith(f"-{release.dataset}") else f" --name {release.name}",
@@ -153,113 +93,28 @@ def _percent(share: float | None) -> str:
     return "absent" if share is None else f"{100 * share:.2f}"
 
 
-HUB = ("library_name: keras", "pipeline_tag: image-segmentation")
-TAGS = ("semantic-segmentation", "kseg", "keras")
-
-
-ADDRESS = """\
-# Set the environment variable KSEG_WEIGHTS_URL to the address of the folder above this one,
-# or pass the address of model.safetensors to load.
-"""
-
-
 def hub_card(release: Release, text: str) -> str:
-    """Makes the card for a model hub: with metadata in front, and with a comment on where the code finds the weights.
-
-    Args:
-        release: The entry of the table.
-        text: The card.
-
-    Returns:
-        Markdown with a YAML head.
-    """
-    tags = "\n".join(f"- {tag}" for tag in (*TAGS, release.builder))
-    head = "\n".join(HUB)
+    """Writes the card for a model hub: with metadata in front, and a comment on where the code finds the weights."""
     code = f'model = kseg.zoo.load("{release.name}")'
     text = text.replace(code, f"{ADDRESS}{code}", 1)
-    return f"""\
----
-license: {release.license.lower()}
-{head}
-tags:
-{tags}
-datasets:
-- {release.dataset}
-metrics:
-- mean_iou
-- accuracy
-model-index:
-- name: {release.name}
-  results:
-  - task:
-      type: image-segmentation
-    dataset:
-      name: {SOURCES[release.dataset].title}
-      type: {release.dataset}
-      split: test
-    metrics:
-    - type: mean_iou
-      value: {release.miou}
-    - type: accuracy
-      value: {release.pixel_accuracy}
----
-
-{text}"""
-
-
-LIST = """\
-# Released weights
-
-One folder each, `builder-encoder-dataset/`: `recipe.toml` (the training), `metrics.json` (the scores), `card.md` (a
-description, data and license, limits), `predictions.png`, and `model.safetensors` unless it is larger than 16 MB.
-`python -m benchmarks release RUN` writes all of them, this page and the table in `kseg/pretrained`.
-
-{table}
-mIoU and pixel accuracy of the stored file in percent, on the test split at full size.
-
-`kseg.zoo.load(name)` takes the file from here, else from the cache (`KSEG_HOME`, by default `~/.cache/kseg`), else from
-the addresses in `KSEG_WEIGHTS_URL`. `python -m benchmarks publish --to FOLDER` writes the files that those addresses
-serve. The code that builds the models is in [`kseg/zoo`](../kseg/zoo).
-"""
-
-SERVED = """\
-# Weights for kseg
-
-Semantic segmentation models for Keras 3, on TensorFlow, JAX and PyTorch. `KSEG_WEIGHTS_URL` is the address of this
-folder; `kseg.zoo.load(name)` then downloads and verifies what it needs.
-
-{table}
-mIoU and pixel accuracy in percent, on the test split at full size. Each model has its own license.
-"""
+    title = SOURCES[release.dataset].title
+    return _filled("hub", dataclasses.asdict(release), license=release.license.lower(), title=title, card=text)
 
 
 def contents(releases: Mapping[str, Release]) -> str:
-    """Writes the page of `zoo/` that lists all released weights.
-
-    Args:
-        releases: The table.
-
-    Returns:
-        Markdown.
-    """
-    return LIST.format(table=_table(releases, "card.md"))
+    """Writes the page of `zoo/` that lists all released weights."""
+    return _filled("list", {"table": _table(releases, "card.md")})
 
 
 def hub_contents(releases: Mapping[str, Release]) -> str:
-    """Writes the page that lists all released weights for a model hub, with metadata in front.
-
-    Args:
-        releases: The table.
-
-    Returns:
-        Markdown with a YAML head.
-    """
+    """Writes the page that lists all released weights for a model hub, with metadata in front."""
     licenses = {release.license.lower() for release in releases.values()}
-    license = licenses.pop() if len(licenses) == 1 else "other"
-    datasets = [f"- {dataset}" for dataset in dict.fromkeys(release.dataset for release in releases.values())]
-    tags = [f"- {tag}" for tag in TAGS]
-    head = ["---", f"license: {license}", *HUB, "tags:", *tags, "datasets:", *datasets, "---", ""]
-    return "\n".join(head) + "\n" + SERVED.format(table=_table(releases, "README.md"))
+    content = {
+        "license": licenses.pop() if len(licenses) == 1 else "other",
+        "datasets": "\n".join(dict.fromkeys(f"- {release.dataset}" for release in releases.values())),
+        "table": _table(releases, "README.md"),
+    }
+    return _filled("served", content)
 
 
 def _table(releases: Mapping[str, Release], page: str) -> str:

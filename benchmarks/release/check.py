@@ -54,18 +54,7 @@ class Candidate:
 def candidate_of(
     run: pathlib.Path, *, dtype: Dtype, name: str | None, replace: bool, releases: pathlib.Path
 ) -> Candidate:
-    """Checks a run without measuring anything; arguments and errors are those of `make_release`.
-
-    Args:
-        run: As in `make_release`.
-        dtype: As in `make_release`.
-        name: As in `make_release`.
-        replace: As in `make_release`.
-        releases: As in `make_release`.
-
-    Returns:
-        The candidate.
-    """
+    """Checks a run without measuring anything; arguments and errors are those of `make_release`."""
     file, recipe = _run(run)
     description = pretrained.describe(file)
     if (recipe_hash := recipe.hash()) != description["recipe"]:

@@ -35,18 +35,7 @@ class Measured:
 
 
 def measured(candidate: Candidate, data_root: str | None) -> Measured:
-    """Stores the weights in a temporary file and scores them.
-
-    Args:
-        candidate: What `candidate_of` returned.
-        data_root: Folder of the data sets.
-
-    Returns:
-        The weights and their scores.
-
-    Raises:
-        ValueError: If half precision costs more than `LOSS`.
-    """
+    """Stores the weights in a temporary file and scores them; refuses a half precision that costs more than `LOSS`."""
     test = training.dataset(candidate.recipe, "test", data_root)
     batch_size = candidate.recipe.data.batch_size
     original = _recorded(candidate) if candidate.is_final else _scores(candidate.file, test, batch_size)

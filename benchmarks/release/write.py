@@ -4,7 +4,7 @@ import io
 import json
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,25 +24,15 @@ SMALL = 16 * 10**6
 
 
 def write_all(candidate: Candidate, measured: Measured, to: pathlib.Path, releases: pathlib.Path) -> pathlib.Path:
-    """Writes everything that belongs to released weights.
-
-    Args:
-        candidate: What `candidate_of` returned.
-        measured: What `measured` returned.
-        to: The folder of released weights.
-        releases: The table to enter them into.
-
-    Returns:
-        The folder of these weights.
-    """
+    """Writes the files of released weights and enters them into the table; returns their folder."""
     entry = _entry(candidate, measured.metrics)
     known = (table.read(releases) if releases.is_file() else {}) | {entry.name: entry}
     folder = to / entry.name
     place = folder / FILE if entry.bytes <= SMALL else download.home() / "weights" / entry.name / FILE
     recipe = candidate.recipe
-    files = {
+    files: dict[pathlib.Path, str | bytes] = {
         place: measured.content,
-        folder / "recipe.toml": recipe_toml(recipe, leave_out=set() if "encoder" in entry.arguments else {"encoder"}),
+        folder / "recipe.toml": recipe_toml(recipe, leave_out=() if "encoder" in entry.arguments else ("encoder",)),
         folder / "metrics.json": _compact(measured.metrics),
         folder / "card.md": card.model_card(entry, measured.metrics, recipe.model_dump(mode="json"), PICTURE),
         folder / PICTURE: _picture(measured),
@@ -76,16 +66,8 @@ def _entry(candidate: Candidate, metrics: Mapping[str, Any]) -> pretrained.Relea
     )
 
 
-def recipe_toml(recipe: training.Recipe, *, leave_out: set[str] = frozenset()) -> str:
-    """Writes a recipe with its defaults, so that it keeps its meaning when the defaults change.
-
-    Args:
-        recipe: The recipe.
-        leave_out: Keys of `[model]` that its builder does not have.
-
-    Returns:
-        TOML that `Recipe.from_toml` reads.
-    """
+def recipe_toml(recipe: training.Recipe, *, leave_out: Collection[str] = ()) -> str:
+    """Writes a recipe with its defaults, which may change later; `leave_out` are keys of `[model]`."""
     content = recipe.model_dump(mode="json")
     content["model"] = {key: value for key, value in content["model"].items() if key not in leave_out}
     return tomli_w.dumps(_without_empty(content))

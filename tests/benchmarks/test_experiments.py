@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import experiments, machine
+from benchmarks import experiments
 from benchmarks.commands import app
 from benchmarks.experiments import cost, crf, crf_cost, loader, scores
 from benchmarks.process import apart
@@ -70,9 +70,9 @@ def test_memory_is_counted_in_bytes_on_a_mac(monkeypatch):
     usage = types.SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda who: types.SimpleNamespace(ru_maxrss=3 * 2**20))
     monkeypatch.setitem(sys.modules, "resource", usage)
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert machine.memory_raised(2**20) == 2
+    assert experiments.memory_raised(2**20) == 2
     monkeypatch.setattr(sys, "platform", "linux")
-    assert machine.memory_raised(2**30) == 2 * 2**10
+    assert experiments.memory_raised(2**30) == 2 * 2**10
 
 
 def test_every_way_of_refining_is_scored():
