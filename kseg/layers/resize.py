@@ -133,7 +133,7 @@ class Resize(keras.layers.Layer):
         if like is not None:
             return tuple(like)
         if self.size is not None:
-            return self.size
+            return (*self.size,)
         return tuple(_scaled(n, f) for n, f in zip(source, self.factor or (), strict=True))
 
 

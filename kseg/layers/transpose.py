@@ -45,7 +45,7 @@ class BilinearKernel(keras.initializers.Initializer):
         return ops.convert_to_tensor(kernel, dtype=dtype or keras.config.floatx())
 
 
-def _tent(taps: int) -> np.ndarray:
+def _tent(taps: int) -> Any:
     half = (taps + 1) // 2
     center = half - 1 if taps % 2 else half - 0.5
     return 1 - np.abs(np.arange(taps) - center) / half

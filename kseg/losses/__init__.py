@@ -1,11 +1,12 @@
-"""Losses: pure functions, and thin `keras.losses.Loss` classes that can be weighted and added; `LOSSES` names them.
+"""Losses: functions, and classes for `compile` that can be weighted and added. `LOSSES` contains the classes by name.
 
-One meaning everywhere: integer or one-hot labels, logits or probabilities, void pixels left out, class weights, weights
-of pixels, one class (sigmoid) or many (softmax); computed in float32.
+All of them take integer or one-hot labels, logits or probabilities, class weights and weights of pixels, one class
+(sigmoid) or many (softmax). They leave void pixels out and compute in float32.
 """
 
 import difflib
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from kseg.losses.boundary import BoundaryWeighted, boundary_weighted
@@ -16,7 +17,7 @@ from kseg.losses.lovasz import LovaszSoftmax, lovasz_softmax
 from kseg.losses.overlap import Dice, FocalTversky, Jaccard, Tversky, dice, focal_tversky, jaccard, tversky
 from kseg.losses.weighting import border_weights, class_weights
 
-LOSSES: dict[str, type[SegmentationLoss]] = {
+LOSSES: dict[str, Callable[..., SegmentationLoss]] = {
     "cross_entropy": CrossEntropy,
     "balanced_cross_entropy": BalancedCrossEntropy,
     "focal": Focal,
@@ -60,17 +61,17 @@ __all__ = [
 
 
 def get(names: str, **options: Any) -> SegmentationLoss:
-    """Makes a loss from its name, or from a sum of names with factors, as recipes write it.
+    """Makes a loss from its name, or from a weighted sum of names as in recipes.
 
     Args:
-        names: e.g. `"cross_entropy"` or `"cross_entropy + 0.5 * dice"`.
-        **options: go to every term that has them.
+        names: For example "cross_entropy" or "cross_entropy + 0.5 * dice".
+        **options: Arguments of the losses. Each term takes those that it has.
 
     Returns:
         The loss.
 
     Raises:
-        ValueError: there is no such loss, none of the terms has such an option, or a factor is no number.
+        ValueError: If there is no such loss, none of the terms has such an option, or a factor is not a number.
 
     Example:
         >>> get("cross_entropy + 0.5 * dice", label_smoothing=0.1).factors
@@ -85,7 +86,7 @@ def get(names: str, **options: Any) -> SegmentationLoss:
         try:
             factors.append(float(*factor) if factor else 1.0)
         except (TypeError, ValueError):
-            raise ValueError(f"loss {names!r}: {term.strip()!r} should be a number * a name") from None
+            raise ValueError(f"loss {names!r}: {term.strip()!r} must be a number * a name") from None
         terms.append(name)
     known = {name: inspect.signature(LOSSES[name]).parameters for name in terms}
     for option in options:

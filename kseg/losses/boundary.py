@@ -1,16 +1,18 @@
-"""Cross-entropy with weights around borders."""
+"""Cross-entropy that emphasizes pixels near the borders of classes."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 from keras import ops
 
 from kseg.losses.cross_entropy import pixel_cross_entropy
-from kseg.losses.loss import SegmentationLoss
+from kseg.losses.loss import SegmentationLoss, documented
 from kseg.losses.targets import mean, read_labels, read_sample_weight
 
 
+@documented
 def boundary_weighted(
     y_true: Any,
     y_pred: Any,
@@ -18,35 +20,22 @@ def boundary_weighted(
     w0: float = 10.0,
     sigma: float = 5.0,
     ignore_class: int | None = 255,
-    class_weights: Any = None,
+    class_weights: Iterable[float] | None = None,
     from_logits: bool = True,
     label_smoothing: float = 0.0,
     normalizer: str = "weights",
     sample_weight: Any = None,
 ) -> Any:
-    """Cross-entropy with U-Net's weights around borders: 1 + w0 exp(-d^2 / (2 sigma^2)) times the class weight.
+    """Cross-entropy with weights near borders as in U-Net: the class weight times 1 + w0 exp(-d^2 / (2 sigma^2)).
 
-    d is the distance in pixels to the nearest pixel that has a neighbour of another class; farther than 3 sigma counts
-    as infinite. U-Net measures to the two nearest objects, which labels of classes do not tell apart: where objects are
-    known, give `kseg.losses.border_weights` to `fit` as `sample_weight` instead.
+    d is the distance in pixels to the nearest pixel with a neighbor of another class; above 3 sigma it counts as
+    infinite. Void makes no border, and soft labels count as their largest class. U-Net uses the distances to the two
+    nearest objects, which class labels do not distinguish. If the objects are known, pass the result of
+    `kseg.losses.border_weights` to `fit` as `sample_weight` instead.
 
     Args:
-        y_true: see `cross_entropy`; borders lie between the largest entries of soft labels.
-        y_pred: see `cross_entropy`.
-        w0: what a pixel at a border weighs more than one far away.
-        sigma: how fast that falls off, pixels.
-        ignore_class: see `cross_entropy`; void makes no border.
-        class_weights: see `cross_entropy`.
-        from_logits: see `cross_entropy`.
-        label_smoothing: see `cross_entropy`.
-        normalizer: see `cross_entropy`; `"weights"` divides by the sum of the border weights too.
-        sample_weight: see `cross_entropy`.
-
-    Returns:
-        A float32 scalar, >= 0; `nan` if a label is neither a class nor `ignore_class`.
-
-    Raises:
-        ValueError: see `cross_entropy`.
+        w0: Additional weight of a pixel at a border.
+        sigma: Width of the border weights, in pixels.
 
     Reference:
         Ronneberger et al., U-Net, 2015, section 3, https://arxiv.org/abs/1505.04597
@@ -67,7 +56,7 @@ def boundary_weighted(
 
 
 def _borders(label: Any, valid: Any) -> Any:
-    """Where a pixel and one beside, above or below it have different classes: bool `(N, H, W)`."""
+    """Pixels that have a neighbor (left, right, above, below) of another class: bool `(N, H, W)`."""
     found = ops.zeros_like(valid)
     for axis in (1, 2):
         ahead = _shifted(label, axis, 1, 0) != label
@@ -77,7 +66,7 @@ def _borders(label: Any, valid: Any) -> Any:
 
 
 def _shifted(x: Any, axis: int, by: int, fill: Any) -> Any:
-    """What lies `by` places ahead along an axis, `fill` beyond the edge."""
+    """The values `by` positions ahead along an axis; `fill` beyond the edge."""
     padding = [[0, 0]] * 3
     padding[axis] = [max(-by, 0), max(by, 0)]
     size = ops.shape(x)[axis]
@@ -88,7 +77,7 @@ def _shifted(x: Any, axis: int, by: int, fill: Any) -> Any:
 
 
 def _squared_distance(marked: Any, radius: int) -> Any:
-    """Squared Euclidean distance to the nearest marked pixel, exact within a radius: columns first, then rows."""
+    """Squared Euclidean distance to the nearest marked pixel, exact within a radius: rows, then columns."""
     far = 1e6
     squared = ops.where(marked, 0.0, far)
     for axis in (1, 2):
@@ -99,6 +88,20 @@ def _squared_distance(marked: Any, radius: int) -> Any:
 
 @keras.saving.register_keras_serializable(package="kseg")
 class BoundaryWeighted(SegmentationLoss):
-    """`boundary_weighted` for `compile`."""
+    """`boundary_weighted` as a Keras loss, with the same arguments."""
 
-    function = staticmethod(boundary_weighted)
+    def __init__(
+        self,
+        *,
+        w0: float = 10.0,
+        sigma: float = 5.0,
+        ignore_class: int | None = 255,
+        class_weights: Iterable[float] | None = None,
+        from_logits: bool = True,
+        label_smoothing: float = 0.0,
+        normalizer: str = "weights",
+        name: str = "boundary_weighted",
+    ):
+        border: dict[str, Any] = {"w0": w0, "sigma": sigma}
+        options = {**border, "label_smoothing": label_smoothing, "normalizer": normalizer}
+        super().__init__(boundary_weighted, name, ignore_class, class_weights, from_logits, **options)

@@ -1,63 +1,65 @@
-"""Cross-entropy that cares for hard pixels more than for easy ones: by a factor (focal) or by choice (OHEM)."""
+"""Cross-entropy that emphasizes hard pixels, by a factor (focal) or by a selection (OHEM)."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 from keras import ops
 
 from kseg.losses.cross_entropy import pixel_cross_entropy
-from kseg.losses.loss import SegmentationLoss
+from kseg.losses.loss import SegmentationLoss, documented
 from kseg.losses.targets import mean, read_sample_weight
 
 
+def _plain_and_weighted(
+    y_true: Any,
+    y_pred: Any,
+    ignore_class: int | None,
+    from_logits: bool,
+    class_weights: Iterable[float] | None,
+    label_smoothing: float = 0.0,
+) -> tuple[Any, Any, Any, Any]:
+    """`pixel_cross_entropy` without and with class weights and label smoothing."""
+    plain, valid = pixel_cross_entropy(y_true, y_pred, ignore_class=ignore_class, from_logits=from_logits)
+    if class_weights is None and not label_smoothing:
+        return plain, valid, plain, valid
+    options: dict[str, Any] = {"class_weights": class_weights, "label_smoothing": label_smoothing}
+    weighted = pixel_cross_entropy(y_true, y_pred, ignore_class=ignore_class, from_logits=from_logits, **options)
+    return plain, valid, *weighted
+
+
+@documented
 def focal(
     y_true: Any,
     y_pred: Any,
     *,
     gamma: float = 2.0,
     ignore_class: int | None = 255,
-    class_weights: Any = None,
+    class_weights: Iterable[float] | None = None,
     from_logits: bool = True,
     normalizer: str = "weights",
     sample_weight: Any = None,
 ) -> Any:
-    """Focal loss: cross-entropy times (1 - p)^gamma, where p is the probability of the pixel's class.
+    """Focal loss: cross-entropy times (1 - p)^gamma, where p is the probability of the class of the pixel.
 
-    Of a soft label, p is exp(-cross-entropy).
+    For a soft label, p is exp(-cross-entropy).
 
     Args:
-        y_true: see `cross_entropy`.
-        y_pred: see `cross_entropy`.
-        gamma: how much less the easy pixels count, >= 0; 0 is cross-entropy.
-        ignore_class: see `cross_entropy`.
-        class_weights: the paper's alpha; see `cross_entropy`.
-        from_logits: see `cross_entropy`.
-        normalizer: see `cross_entropy`.
-        sample_weight: see `cross_entropy`.
-
-    Returns:
-        A float32 scalar, >= 0; `nan` if a label is neither a class nor `ignore_class`.
-
-    Raises:
-        ValueError: see `cross_entropy`.
+        gamma: Exponent, 0 or more. The larger it is, the less easy pixels count; 0 gives cross-entropy.
 
     Reference:
         Lin et al., Focal Loss for Dense Object Detection, 2017, https://arxiv.org/abs/1708.02002
     """
-    plain, valid = pixel_cross_entropy(y_true, y_pred, ignore_class=ignore_class, from_logits=from_logits)
-    loss, weight = plain, valid
-    if class_weights is not None:
-        loss, weight = pixel_cross_entropy(
-            y_true, y_pred, ignore_class=ignore_class, class_weights=class_weights, from_logits=from_logits
-        )
+    plain, valid, loss, weight = _plain_and_weighted(y_true, y_pred, ignore_class, from_logits, class_weights)
     if gamma:
-        # 1 - p = -expm1(log p); above 0, where powers below 1 have no gradient.
+        # 1 - p = -expm1(log p), kept above 0, where powers below 1 have no gradient.
         loss = loss * ops.maximum(-ops.expm1(-plain), keras.config.epsilon()) ** gamma
     pixels = read_sample_weight(sample_weight, weight)
     return mean(loss * pixels, weight * pixels, valid, normalizer)
 
 
+@documented
 def ohem(
     y_true: Any,
     y_pred: Any,
@@ -65,35 +67,21 @@ def ohem(
     threshold: float = 0.7,
     min_kept: float = 1 / 16,
     ignore_class: int | None = 255,
-    class_weights: Any = None,
+    class_weights: Iterable[float] | None = None,
     from_logits: bool = True,
     label_smoothing: float = 0.0,
     normalizer: str = "weights",
     sample_weight: Any = None,
 ) -> Any:
-    """Cross-entropy of the hard pixels only (online hard example mining), by default sum(w * ce) / sum(w) over them.
+    """Online hard example mining: cross-entropy of the hard pixels, by default sum(w * ce) / sum(w) over them.
 
-    A pixel is hard where its class has a probability of at most `threshold`; if fewer than the share `min_kept` of the
-    labelled pixels are, then the hardest of that share are taken. Weights do not change which pixels are hard.
+    A pixel is hard if the probability of its class is at most `threshold`. If fewer than the fraction `min_kept` of the
+    labeled pixels are hard, the hardest pixels up to this fraction are kept. Weights do not change the selection.
 
     Args:
-        y_true: see `cross_entropy`.
-        y_pred: see `cross_entropy`.
-        threshold: probability, 0 to 1.
-        min_kept: share of the batch's labelled pixels, 0 to 1; 1 is cross-entropy.
-        ignore_class: see `cross_entropy`.
-        class_weights: see `cross_entropy`.
-        from_logits: see `cross_entropy`.
-        label_smoothing: see `cross_entropy`.
-        normalizer: see `cross_entropy`; over the kept pixels: `"weights"` divides by the sum of their weights,
-            `"pixels"` by their number.
-        sample_weight: see `cross_entropy`.
-
-    Returns:
-        A float32 scalar, >= 0; `nan` if a label is neither a class nor `ignore_class`.
-
-    Raises:
-        ValueError: see `cross_entropy`.
+        threshold: Probability, 0 to 1.
+        min_kept: Fraction of the labeled pixels of the batch, 0 to 1; 1 gives cross-entropy.
+        normalizer: "weights" divides by the sum of the weights of the kept pixels, "pixels" by their number.
 
     Reference:
         Shrivastava et al., Training Region-based Object Detectors with Online Hard Example Mining, 2016,
@@ -101,26 +89,20 @@ def ohem(
         Instance-level Semantic Image Segmentation, 2016, https://arxiv.org/abs/1605.06885
     """
     if not 0 <= min_kept <= 1 or not 0 <= threshold <= 1:
-        told = f"min_kept={min_kept}, threshold={threshold}"
-        raise ValueError(f"min_kept, a share of the pixels, and threshold, a probability, are 0 to 1: got {told}")
-    plain, valid = pixel_cross_entropy(y_true, y_pred, ignore_class=ignore_class, from_logits=from_logits)
-    loss, weight = plain, valid
-    if class_weights is not None or label_smoothing:
-        loss, weight = pixel_cross_entropy(
-            y_true,
-            y_pred,
-            ignore_class=ignore_class,
-            class_weights=class_weights,
-            from_logits=from_logits,
-            label_smoothing=label_smoothing,
+        raise ValueError(
+            f"min_kept (a fraction of the pixels) and threshold (a probability) must be 0 to 1, "
+            f"got min_kept={min_kept}, threshold={threshold}"
         )
+    plain, valid, loss, weight = _plain_and_weighted(
+        y_true, y_pred, ignore_class, from_logits, class_weights, label_smoothing
+    )
     hardness = ops.stop_gradient(ops.where(valid > 0, plain, -1.0))
     ranked = ops.flip(ops.sort(ops.reshape(hardness, (-1,))))
     count = ops.sum(ops.cast(valid > 0, "int32"))
     last = ops.cast(ops.ceil(min_kept * ops.cast(count, "float32")), "int32") - 1
     enough = ops.take(ranked, ops.maximum(last, 0))
     hard = hardness >= ops.minimum(-math.log(threshold) if threshold > 0 else math.inf, ops.maximum(enough, 0.0))
-    # Not times 0: a stray label's nan must stay.
+    # The NaN of a label outside the classes must stay.
     keep = ops.where(ops.isnan(valid), valid, ops.cast(hard, "float32"))
     pixels = read_sample_weight(sample_weight, weight) * keep
     return mean(loss * pixels, weight * pixels, valid * keep, normalizer)
@@ -128,13 +110,37 @@ def ohem(
 
 @keras.saving.register_keras_serializable(package="kseg")
 class Focal(SegmentationLoss):
-    """`focal` for `compile`."""
+    """`focal` as a Keras loss, with the same arguments."""
 
-    function = staticmethod(focal)
+    def __init__(
+        self,
+        *,
+        gamma: float = 2.0,
+        ignore_class: int | None = 255,
+        class_weights: Iterable[float] | None = None,
+        from_logits: bool = True,
+        normalizer: str = "weights",
+        name: str = "focal",
+    ):
+        super().__init__(focal, name, ignore_class, class_weights, from_logits, gamma=gamma, normalizer=normalizer)
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class OHEM(SegmentationLoss):
-    """`ohem` for `compile`."""
+    """`ohem` as a Keras loss, with the same arguments."""
 
-    function = staticmethod(ohem)
+    def __init__(
+        self,
+        *,
+        threshold: float = 0.7,
+        min_kept: float = 1 / 16,
+        ignore_class: int | None = 255,
+        class_weights: Iterable[float] | None = None,
+        from_logits: bool = True,
+        label_smoothing: float = 0.0,
+        normalizer: str = "weights",
+        name: str = "ohem",
+    ):
+        hard: dict[str, Any] = {"threshold": threshold, "min_kept": min_kept}
+        options = {**hard, "label_smoothing": label_smoothing, "normalizer": normalizer}
+        super().__init__(ohem, name, ignore_class, class_weights, from_logits, **options)

@@ -1,71 +1,101 @@
-"""What every loss has in common: pixel weights, sums, configuration."""
+"""What all losses share: documentation, weights of pixels, sums, configuration."""
 
-import difflib
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import keras
 from keras import ops
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+ARGUMENTS = {
+    "y_true": "Labels: integers `(N, H, W)` or `(N, H, W, 1)`, which may be stored as floats, or (soft) one-hot labels "
+    "`(N, H, W, C)`, all zero at void pixels. For C = 1 a label is the probability of class 1.",
+    "y_pred": "Logits `(N, H, W, C)`, or probabilities if `from_logits` is False. C = 1 is a binary task.",
+    "smooth": "Added to numerator and denominator.",
+    "per_image": "Whether to sum over each image and average over all pairs of image and class, instead of summing "
+    "over the batch.",
+    "ignore_class": "Label of void pixels, which do not count. None if there are none.",
+    "class_weights": "One weight per class (two for a binary task). None stands for 1.",
+    "from_logits": "Whether `y_pred` contains logits.",
+    "label_smoothing": "Fraction of the target that is spread evenly over all classes, 0 to 1, weighted as in PyTorch.",
+    "normalizer": '"weights" divides by the sum of the weights of the pixels, as PyTorch does, so that scaling all '
+    'weights changes nothing. "pixels" divides by the number of labeled pixels, as Caffe does.',
+    "sample_weight": "Weights `(N,)`, `(N, H, W)` or `(N, H, W, 1)`. None stands for 1.",
+}
+SECTIONS = {
+    "Args": "",
+    "Returns": "    A float32 scalar, 0 or more; 0 with gradient 0 if all pixels are void. It is NaN if a label is "
+    "neither a class\n    nor `ignore_class`, because a compiled function cannot raise an error.",
+    "Raises": "    ValueError: If the shapes or the number of class weights do not fit, or an option is invalid.",
+}
+
+
+def documented(function: Function) -> Function:
+    """Adds to a loss function's docstring what all of them share: `Args` that it leaves out, `Returns`, `Raises`."""
+    title = re.compile(r"\n\n(Args|Returns|Raises|Reference|Example):\n")
+    summary, *parts = title.split(inspect.cleandoc(function.__doc__ or ""))
+    sections = SECTIONS | dict(zip(parts[::2], parts[1::2], strict=True))
+    own = {text.split(":")[0].strip(): text for text in re.split(r"\n(?=    \w+:)", sections["Args"])}
+    sections["Args"] = "\n".join(
+        own.get(name)
+        or textwrap.fill(f"{name}: {ARGUMENTS[name]}", 116, initial_indent=" " * 4, subsequent_indent=" " * 8)
+        for name in inspect.signature(function).parameters
+    )
+    function.__doc__ = "\n\n".join([summary, *(f"{name}:\n{text}" for name, text in sections.items())])
+    return function
+
 
 class SegmentationLoss(keras.losses.Loss):
-    """A pure function `(y_true, y_pred, *, sample_weight, **options)` as a loss for `compile`: one number a batch.
+    """A function `(y_true, y_pred, *, sample_weight, **options)` as a Keras loss: one number per batch.
 
-    `sample_weight` given to `fit` may be one number a pixel. There is no `reduction`: the normaliser is part of the
-    loss. Under `tf.distribute` each replica normalises by its own pixels. Losses can be weighted and added:
+    `sample_weight` of `fit` may contain one number per pixel. There is no `reduction`, because the normalizer is part
+    of the loss. Under `tf.distribute` each replica normalizes by its own pixels. Losses can be weighted and added:
     `CrossEntropy() + 0.5 * Dice()`.
 
     Args:
-        name: name of the loss; None for the function's.
-        **options: the function's keyword arguments; the class's signature shows them.
-
-    Raises:
-        TypeError: the function has no such argument.
+        function: The function.
+        name: Name of the loss.
+        ignore_class: Label of void pixels, which do not count. None if there are none.
+        class_weights: One weight per class. None stands for 1.
+        from_logits: Whether the model outputs logits.
+        **options: Other arguments of the function.
     """
 
-    function: Callable[..., Any]
-
-    def __init_subclass__(cls) -> None:
-        """Shows the function's options as the constructor's, for `help` and for recipes."""
-        super().__init_subclass__()
-        if "function" in vars(cls):
-            given = inspect.signature(cls.function).parameters.values()
-            options = [option for option in given if option.kind is option.KEYWORD_ONLY]
-            name = inspect.Parameter("name", inspect.Parameter.KEYWORD_ONLY, default=None)
-            options = [option for option in options if option.name != "sample_weight"]
-            cls.__signature__ = inspect.Signature([*options, name])
-
-    def __init__(self, *, name: str | None = None, **options: Any):
-        known = inspect.signature(type(self)).parameters
-        for option in options:
-            if option not in known:
-                near = difflib.get_close_matches(option, known, n=1) or [key for key in known if key != "name"]
-                told = f"{type(self).__name__} has no option {option!r}: did you mean {' or '.join(near)}?"
-                raise TypeError(told)
-        super().__init__(name=name or self.function.__name__, dtype="float32")
-        defaults = {key: option.default for key, option in known.items() if key != "name"}
-        if options.get("class_weights") is not None:
-            options["class_weights"] = [float(weight) for weight in options["class_weights"]]
-        self.options = defaults | options
-
-    @property
-    def from_logits(self) -> bool:
-        """Whether the model's output is logits."""
-        return self.options["from_logits"]
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        ignore_class: int | None = 255,
+        class_weights: Iterable[float] | None = None,
+        from_logits: bool = True,
+        **options: Any,
+    ):
+        super().__init__(name=name, dtype="float32")
+        self.function = function
+        self.from_logits = from_logits
+        self.options = {
+            "ignore_class": ignore_class,
+            "class_weights": None if class_weights is None else [float(weight) for weight in class_weights],
+            "from_logits": from_logits,
+            **options,
+        }
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Loss of a batch, a float32 scalar; arguments as in the function."""
-        # Keras would multiply by the weights after `call`, too late for the normaliser: they travel with the labels.
+        """The loss of a batch, a float32 scalar."""
+        # Keras would multiply by the weights after `call`, too late for the normalizer: pass them with the labels.
         labels = {"labels": y_true} if sample_weight is None else {"labels": y_true, "weights": sample_weight}
         return super().__call__(labels, y_pred)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The batch's loss, shape `(1,)`: Keras divides anything but scalars by the number of replicas."""
+        """The loss of a batch, of shape `(1,)`, because Keras divides only scalars by the number of replicas."""
         return ops.reshape(self.compute(y_true["labels"], y_pred, y_true.get("weights")), (1,))
 
     def compute(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
-        """The function with this loss's options."""
+        """Calls the function with the options of this loss."""
         return self.function(y_true, y_pred, sample_weight=sample_weight, **self.options)
 
     def get_config(self) -> dict[str, Any]:
@@ -79,21 +109,22 @@ class SegmentationLoss(keras.losses.Loss):
     __rmul__ = __mul__
 
     def __add__(self, other: "SegmentationLoss") -> "WeightedSum":
-        """The sum of two losses, of weighted ones too."""
-        return _as_sum(self) + other
+        """The sum of two losses."""
+        one, two = (loss if isinstance(loss, WeightedSum) else WeightedSum([loss], [1.0]) for loss in (self, other))
+        return WeightedSum([*one.terms, *two.terms], [*one.factors, *two.factors])
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class WeightedSum(SegmentationLoss):
-    """A sum of losses with weights; written `CrossEntropy() + 0.5 * Dice()`.
+    """A weighted sum of losses, usually written `CrossEntropy() + 0.5 * Dice()`.
 
     Args:
-        terms: the losses.
-        factors: one number a loss.
-        name: name of the loss.
+        terms: The losses.
+        factors: One number per loss.
+        name: Name of the loss. None makes one from the terms.
 
     Raises:
-        ValueError: some of the losses expect logits and some probabilities.
+        ValueError: If some of the losses expect logits and others expect probabilities.
 
     Example:
         >>> from kseg.losses import CrossEntropy, Dice
@@ -106,21 +137,19 @@ class WeightedSum(SegmentationLoss):
         self.factors = [float(factor) for factor in factors]
         if len({term.from_logits for term in self.terms}) > 1:
             names = ", ".join(term.name for term in self.terms)
-            raise ValueError(f"{names} cannot be added: some expect logits, some probabilities; set from_logits alike")
+            raise ValueError(
+                f"{names} cannot be added, because some expect logits and others probabilities: give all of them "
+                "the same from_logits"
+            )
         pairs = zip(self.factors, self.terms, strict=True)
-        # TensorFlow makes a scope of it, in which neither blanks nor signs may stand.
-        told = "_plus_".join(term.name if factor == 1 else f"{factor:g}_{term.name}" for factor, term in pairs)
-        super().__init__(name=name or told)
+        # TensorFlow uses the name as a scope, which must not contain blanks or signs.
+        default = "_plus_".join(term.name if factor == 1 else f"{factor:g}_{term.name}" for factor, term in pairs)
+        super().__init__(self.compute, name or default, from_logits=self.terms[0].from_logits)
 
     def compute(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
-        """The sum."""
+        """The weighted sum of the losses of a batch."""
         pairs = zip(self.factors, self.terms, strict=True)
         return sum(factor * term.compute(y_true, y_pred, sample_weight) for factor, term in pairs)
-
-    @property
-    def from_logits(self) -> bool:
-        """Whether the model's output is logits."""
-        return self.terms[0].from_logits
 
     def __mul__(self, factor: float) -> "WeightedSum":
         """The sum times a number."""
@@ -128,16 +157,7 @@ class WeightedSum(SegmentationLoss):
 
     __rmul__ = __mul__
 
-    def __add__(self, other: SegmentationLoss) -> "WeightedSum":
-        """The sum with one more loss, or with another sum."""
-        other = _as_sum(other)
-        return WeightedSum([*self.terms, *other.terms], [*self.factors, *other.factors])
-
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
         terms = [keras.saving.serialize_keras_object(term) for term in self.terms]
         return {"terms": terms, "factors": self.factors, "name": self.name}
-
-
-def _as_sum(loss: SegmentationLoss) -> WeightedSum:
-    return loss if isinstance(loss, WeightedSum) else WeightedSum([loss], [1.0])

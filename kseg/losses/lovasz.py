@@ -1,42 +1,32 @@
-"""The Lovasz-Softmax loss: a convex surrogate of the IoU itself."""
+"""The Lovasz-Softmax loss, a convex surrogate of the IoU."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 from keras import ops
 
-from kseg.losses.loss import SegmentationLoss
+from kseg.losses.loss import SegmentationLoss, documented
 from kseg.losses.targets import probabilities, read_class_weights, read_labels, read_sample_weight
 
 
+@documented
 def lovasz_softmax(
     y_true: Any,
     y_pred: Any,
     *,
     ignore_class: int | None = 255,
-    class_weights: Any = None,
+    class_weights: Iterable[float] | None = None,
     from_logits: bool = True,
     sample_weight: Any = None,
 ) -> Any:
-    """Lovasz extension of 1 - IoU of each class over the batch's labelled pixels, averaged over the classes present.
+    """Lovasz extension of 1 - IoU of each class over the labeled pixels, averaged over the classes present.
 
-    A binary task counts the foreground alone, by its probability, unless `class_weights` name the background too. Sorts
-    all pixels once a class.
+    In a binary task only the foreground counts, unless there are `class_weights`, which are the weights of this
+    average. All pixels are sorted once per class.
 
     Args:
-        y_true: see `kseg.losses.dice`; soft labels are read by their largest entry, as class 0 where two tie.
-        y_pred: see `kseg.losses.dice`.
-        ignore_class: see `kseg.losses.dice`.
-        class_weights: see `kseg.losses.dice`.
-        from_logits: see `kseg.losses.dice`.
-        sample_weight: how many pixels a pixel counts for in intersection and union; shapes as in `kseg.losses.dice`.
-
-    Returns:
-        A float32 scalar, 0 to 1; 0 with gradient 0 where no class is present; `nan` if a label is neither a class nor
-        `ignore_class`.
-
-    Raises:
-        ValueError: see `kseg.losses.dice`.
+        sample_weight: How many pixels each pixel counts for; shapes as in `dice`.
 
     Reference:
         Berman et al., The Lovasz-Softmax Loss, 2018, https://arxiv.org/abs/1705.08790
@@ -52,7 +42,9 @@ def lovasz_softmax(
     label, valid, one_hot = read_labels(y_true, y_pred, ignore_class)
     if one_hot:
         label = ops.argmax(label, axis=-1)
-        valid = ops.where(ops.isnan(valid), valid, ops.cast(valid > 0, "float32"))  # a stray label's nan must stay
+        valid = ops.where(
+            ops.isnan(valid), valid, ops.cast(valid > 0, "float32")
+        )  # the NaN of a label outside the classes must stay
     predicted = probabilities(y_pred, from_logits)
     weights = read_class_weights(class_weights, y_pred)
     count = ops.reshape(valid * read_sample_weight(sample_weight, valid), (-1,))
@@ -71,7 +63,7 @@ def lovasz_softmax(
 
 
 def _steps(is_class: Any, count: Any) -> Any:
-    """By how much each pixel, the worst first, raises 1 - IoU."""
+    """The increase of 1 - IoU by each pixel, the one with the largest error first."""
     total = ops.sum(is_class * count)
     intersection = total - ops.cumsum(is_class * count)
     union = total + ops.cumsum((1.0 - is_class) * count)
@@ -81,6 +73,14 @@ def _steps(is_class: Any, count: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="kseg")
 class LovaszSoftmax(SegmentationLoss):
-    """`lovasz_softmax` for `compile`."""
+    """`lovasz_softmax` as a Keras loss, with the same arguments."""
 
-    function = staticmethod(lovasz_softmax)
+    def __init__(
+        self,
+        *,
+        ignore_class: int | None = 255,
+        class_weights: Iterable[float] | None = None,
+        from_logits: bool = True,
+        name: str = "lovasz_softmax",
+    ):
+        super().__init__(lovasz_softmax, name, ignore_class, class_weights, from_logits)

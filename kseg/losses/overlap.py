@@ -1,16 +1,26 @@
 """Losses of whole regions, averaged over the classes present: Dice, Jaccard, Tversky, focal Tversky."""
 
+import functools
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 from keras import ops
 
-from kseg.losses.loss import SegmentationLoss
+from kseg.losses.loss import SegmentationLoss, documented
 from kseg.losses.targets import probabilities, read_class_weights, read_labels, read_sample_weight
 
 
-def _sums(y_true, y_pred, ignore_class, from_logits, sample_weight, per_image, squared=False) -> tuple[Any, Any, Any]:
-    """Of each class: the intersection, the sum of the predictions, the sum of the targets; void left out."""
+def _sums(
+    y_true: Any,
+    y_pred: Any,
+    ignore_class: int | None,
+    from_logits: bool,
+    sample_weight: Any,
+    per_image: bool,
+    squared: bool = False,
+) -> tuple[Any, Any, Any]:
+    """For each class: the sums of the intersection, of the predictions and of the targets over the labeled pixels."""
     y_pred = ops.cast(y_pred, "float32")
     target, valid, one_hot = read_labels(y_true, y_pred, ignore_class)
     if not one_hot:
@@ -19,21 +29,26 @@ def _sums(y_true, y_pred, ignore_class, from_logits, sample_weight, per_image, s
     weight = (valid * read_sample_weight(sample_weight, valid))[..., None]
     axes = (1, 2) if per_image else (0, 1, 2)
     power = 2 if squared else 1
-    sums = (predicted * target, predicted**power, target**power)
-    return tuple(ops.sum(weight * term, axis=axes) for term in sums)
+    overlap, predicted, target = predicted * target, predicted**power, target**power
+    return ops.sum(weight * overlap, axes), ops.sum(weight * predicted, axes), ops.sum(weight * target, axes)
 
 
 def _over_classes(loss: Any, present: Any, class_weights: Any, y_pred: Any) -> Any:
-    """The (weighted) mean over the classes that occur; a binary task without class weights has one, the foreground."""
+    """The (weighted) mean over the classes present; of a binary task without class weights, that of the foreground."""
     weights = read_class_weights(class_weights, y_pred)
     if y_pred.shape[-1] == 1 and class_weights is None:
         loss, present, weights = loss[..., 1:], present[..., 1:], weights[1:]
-    # A stray label's nan must stay: nan is not above 0, yet not 0.
+    # The NaN of a label outside the classes must stay: it is not above 0, but it is not 0 either.
     weights = weights * ops.where(present == 0, 0.0, 1.0)
     total = ops.sum(weights)
     return ops.sum(weights * loss) / ops.where(total == 0, 1.0, total)
 
 
+def _ratio(numerator: Any, denominator: Any, smooth: float) -> Any:
+    return (numerator + smooth) / ops.maximum(denominator + smooth, keras.config.epsilon())
+
+
+@documented
 def dice(
     y_true: Any,
     y_pred: Any,
@@ -42,34 +57,17 @@ def dice(
     smooth: float = 0.0,
     per_image: bool = False,
     ignore_class: int | None = 255,
-    class_weights: Any = None,
+    class_weights: Iterable[float] | None = None,
     from_logits: bool = True,
     sample_weight: Any = None,
 ) -> Any:
     """Dice loss: 1 - 2 |A B| / (|A| + |B|) of each class, averaged over the classes present in the labels.
 
-    A is the predicted probability, B the one-hot label, and |.| sums over the labelled pixels of the batch. A binary
-    task counts the foreground alone, unless `class_weights` name the background too.
+    A is the predicted probability, B the one-hot label, and |.| the sum over the labeled pixels of the batch. In a
+    binary task only the foreground counts, unless there are `class_weights`, which are the weights of this average.
 
     Args:
-        y_true: ids `(N, H, W)` or `(N, H, W, 1)`, or (soft) one-hot `(N, H, W, C)` whose void pixels are all zero. For
-            C = 1 a label is the probability of class 1: 0 and 1 are ids as they are, values between are soft labels.
-            Ids may come as floats.
-        y_pred: `(N, H, W, C)` logits, or probabilities without `from_logits`; C = 1 is a binary task.
-        squared: sums of squares in the denominator (V-Net's form) instead of plain sums.
-        smooth: is added to numerator and denominator.
-        per_image: sums over each image, averaged over all pairs of image and class, instead of over the batch.
-        ignore_class: label of void pixels; None where there are none.
-        class_weights: weights of the mean over classes (two for a binary task), or None for 1.
-        from_logits: whether `y_pred` holds logits.
-        sample_weight: weights `(N,)`, `(N, H, W)` or `(N, H, W, 1)`, which multiply every sum, or None for 1.
-
-    Returns:
-        A float32 scalar, 0 to 1; 0 with gradient 0 where no class is present; `nan` if a label is neither a class nor
-        `ignore_class`.
-
-    Raises:
-        ValueError: if the shapes don't fit one another, or the number of class weights.
+        squared: Whether to sum squares in the denominator, as in V-Net.
 
     Reference:
         Milletari et al., V-Net, 2016, https://arxiv.org/abs/1606.04797
@@ -86,6 +84,7 @@ def dice(
     return _over_classes(loss, target, class_weights, y_pred)
 
 
+@documented
 def jaccard(
     y_true: Any,
     y_pred: Any,
@@ -93,27 +92,13 @@ def jaccard(
     smooth: float = 0.0,
     per_image: bool = False,
     ignore_class: int | None = 255,
-    class_weights: Any = None,
+    class_weights: Iterable[float] | None = None,
     from_logits: bool = True,
     sample_weight: Any = None,
 ) -> Any:
     """Jaccard (soft IoU) loss: 1 - |A B| / (|A| + |B| - |A B|) of each class, averaged over the classes present.
 
-    Args:
-        y_true: see `dice`.
-        y_pred: see `dice`.
-        smooth: see `dice`.
-        per_image: see `dice`.
-        ignore_class: see `dice`.
-        class_weights: see `dice`.
-        from_logits: see `dice`.
-        sample_weight: see `dice`.
-
-    Returns:
-        As `dice`.
-
-    Raises:
-        ValueError: see `dice`.
+    The symbols and the average are those of `dice`.
 
     Reference:
         Rahman and Wang, Optimizing Intersection-Over-Union in Deep Neural Networks for Image Segmentation, 2016,
@@ -124,6 +109,7 @@ def jaccard(
     return _over_classes(loss, target, class_weights, y_pred)
 
 
+@documented
 def tversky(
     y_true: Any,
     y_pred: Any,
@@ -134,33 +120,19 @@ def tversky(
     smooth: float = 0.0,
     per_image: bool = False,
     ignore_class: int | None = 255,
-    class_weights: Any = None,
+    class_weights: Iterable[float] | None = None,
     from_logits: bool = True,
     sample_weight: Any = None,
 ) -> Any:
     """Tversky loss: (1 - TP / (TP + alpha FP + beta FN))^gamma of each class, averaged over the classes present.
 
-    alpha weighs false positives and beta false negatives (some texts have it the other way round): a larger beta finds
-    more of a rare class. Both 1/2 give `dice`, both 1 `jaccard`.
+    A larger beta finds more of a rare class. `alpha=0.5, beta=0.5` gives `dice`, `alpha=1, beta=1` gives `jaccard`. The
+    average is that of `dice`.
 
     Args:
-        y_true: see `dice`.
-        y_pred: see `dice`.
-        alpha: weight of false positives.
-        beta: weight of false negatives.
-        gamma: above 1 classes that are nearly right count less, below 1 more; > 0.
-        smooth: see `dice`.
-        per_image: see `dice`.
-        ignore_class: see `dice`.
-        class_weights: see `dice`.
-        from_logits: see `dice`.
-        sample_weight: see `dice`.
-
-    Returns:
-        As `dice`.
-
-    Raises:
-        ValueError: see `dice`.
+        alpha: Weight of false positives. Some texts exchange alpha and beta.
+        beta: Weight of false negatives.
+        gamma: Exponent, above 0. Above 1, classes that are nearly right count less; below 1, they count more.
 
     Reference:
         Salehi et al., Tversky Loss Function for Image Segmentation, 2017, https://arxiv.org/abs/1706.05721; gamma:
@@ -174,83 +146,83 @@ def tversky(
     return _over_classes(loss, target, class_weights, y_pred)
 
 
-def focal_tversky(
-    y_true: Any,
-    y_pred: Any,
-    *,
-    alpha: float = 0.3,
-    beta: float = 0.7,
-    gamma: float = 0.75,
-    smooth: float = 0.0,
-    per_image: bool = False,
-    ignore_class: int | None = 255,
-    class_weights: Any = None,
-    from_logits: bool = True,
-    sample_weight: Any = None,
-) -> Any:
-    """`tversky` with Abraham and Khan's exponent: their 1/gamma with gamma = 4/3.
-
-    Args:
-        y_true: see `dice`.
-        y_pred: see `dice`.
-        alpha: weight of false positives.
-        beta: weight of false negatives.
-        gamma: the exponent itself; see `tversky`.
-        smooth: see `dice`.
-        per_image: see `dice`.
-        ignore_class: see `dice`.
-        class_weights: see `dice`.
-        from_logits: see `dice`.
-        sample_weight: see `dice`.
-
-    Returns:
-        As `dice`.
-
-    Raises:
-        ValueError: see `dice`.
-    """
-    return tversky(
-        y_true,
-        y_pred,
-        alpha=alpha,
-        beta=beta,
-        gamma=gamma,
-        smooth=smooth,
-        per_image=per_image,
-        ignore_class=ignore_class,
-        class_weights=class_weights,
-        from_logits=from_logits,
-        sample_weight=sample_weight,
-    )
-
-
-def _ratio(numerator: Any, denominator: Any, smooth: float) -> Any:
-    return (numerator + smooth) / ops.maximum(denominator + smooth, keras.config.epsilon())
+focal_tversky = functools.partial(tversky, gamma=0.75)
+"""`tversky` with the exponent of Abraham and Khan: their 1 / gamma with gamma = 4/3."""
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class Dice(SegmentationLoss):
-    """`dice` for `compile`."""
+    """`dice` as a Keras loss, with the same arguments."""
 
-    function = staticmethod(dice)
+    def __init__(
+        self,
+        *,
+        squared: bool = False,
+        smooth: float = 0.0,
+        per_image: bool = False,
+        ignore_class: int | None = 255,
+        class_weights: Iterable[float] | None = None,
+        from_logits: bool = True,
+        name: str = "dice",
+    ):
+        options = {"squared": squared, "smooth": smooth, "per_image": per_image}
+        super().__init__(dice, name, ignore_class, class_weights, from_logits, **options)
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class Jaccard(SegmentationLoss):
-    """`jaccard` for `compile`."""
+    """`jaccard` as a Keras loss, with the same arguments."""
 
-    function = staticmethod(jaccard)
+    def __init__(
+        self,
+        *,
+        smooth: float = 0.0,
+        per_image: bool = False,
+        ignore_class: int | None = 255,
+        class_weights: Iterable[float] | None = None,
+        from_logits: bool = True,
+        name: str = "jaccard",
+    ):
+        super().__init__(jaccard, name, ignore_class, class_weights, from_logits, smooth=smooth, per_image=per_image)
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class Tversky(SegmentationLoss):
-    """`tversky` for `compile`."""
+    """`tversky` as a Keras loss, with the same arguments."""
 
-    function = staticmethod(tversky)
+    def __init__(
+        self,
+        *,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        gamma: float = 1.0,
+        smooth: float = 0.0,
+        per_image: bool = False,
+        ignore_class: int | None = 255,
+        class_weights: Iterable[float] | None = None,
+        from_logits: bool = True,
+        name: str = "tversky",
+    ):
+        options = {"alpha": alpha, "beta": beta, "gamma": gamma, "smooth": smooth, "per_image": per_image}
+        super().__init__(tversky, name, ignore_class, class_weights, from_logits, **options)
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class FocalTversky(SegmentationLoss):
-    """`focal_tversky` for `compile`."""
+    """`focal_tversky` as a Keras loss, with the same arguments."""
 
-    function = staticmethod(focal_tversky)
+    def __init__(
+        self,
+        *,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        gamma: float = 0.75,
+        smooth: float = 0.0,
+        per_image: bool = False,
+        ignore_class: int | None = 255,
+        class_weights: Iterable[float] | None = None,
+        from_logits: bool = True,
+        name: str = "focal_tversky",
+    ):
+        options = {"alpha": alpha, "beta": beta, "gamma": gamma, "smooth": smooth, "per_image": per_image}
+        super().__init__(focal_tversky, name, ignore_class, class_weights, from_logits, **options)

@@ -1,4 +1,4 @@
-"""Labels and predictions as every loss reads them: one-hot float32 targets, which pixels count, probabilities."""
+"""Reads labels, predictions and weights in the form that all losses use."""
 
 from typing import Any
 
@@ -8,21 +8,24 @@ from keras import ops
 
 
 def read_labels(y_true: Any, y_pred: Any, ignore_class: int | None) -> tuple[Any, Any, bool]:
-    """Brings labels into one form.
+    """Converts labels to one form.
 
     Args:
-        y_true: see `pixel_cross_entropy`.
-        y_pred: `(N, H, W, C)`; C = 1 is a binary task with labels 0 to 1.
-        ignore_class: label of void pixels; None where there are none.
+        y_true: See `pixel_cross_entropy`.
+        y_pred: `(N, H, W, C)`; C = 1 is a binary task with labels from 0 to 1.
+        ignore_class: Label of void pixels. None if there are none.
 
     Returns:
-        The labels: int32 `(N, H, W)` with 0 where they do not count, or float32 one-hot `(N, H, W, C)`, of a binary
-        task always one-hot `(N, H, W, 2)`. Which pixels count: float32 `(N, H, W)`, 1, 0 at void, `nan` where a label
-        is neither a class nor void (an error in the data, but a compiled function cannot raise). Whether they are
-        one-hot.
+        A tuple of three.
+
+        - Labels: int32 `(N, H, W)`, 0 where they do not count, or float32 one-hot `(N, H, W, C)`; for a binary task
+          always one-hot `(N, H, W, 2)`.
+        - Whether a pixel counts: float32 `(N, H, W)`, 1 or 0, and NaN if the label is neither a class nor void. That is
+          an error in the data, but a compiled function cannot raise it.
+        - Whether the labels are one-hot.
 
     Raises:
-        ValueError: if the shapes don't fit one another.
+        ValueError: If the shapes do not fit.
     """
     y_true = ops.convert_to_tensor(y_true)
     classes = max(y_pred.shape[-1], 2)
@@ -39,7 +42,7 @@ def read_labels(y_true: Any, y_pred: Any, ignore_class: int | None) -> tuple[Any
         if ignore_class is not None:
             target = target * ops.cast(ops.arange(classes) != ignore_class, "float32")
         return target, ops.sum(target, axis=-1), True
-    # Not by the dtype of the labels: Keras hands a loss every label as float32, ids and probabilities alike.
+    # The dtype does not tell ids from probabilities: Keras converts all labels of a loss to float32.
     binary = y_pred.shape[-1] == 1
     label = ops.cast(y_true, "float32" if binary else "int32")
     inside = (label >= 0) & (label <= classes - 1)
@@ -59,19 +62,19 @@ def read_class_weights(class_weights: Any, y_pred: Any) -> Any:
     """Checks class weights.
 
     Args:
-        class_weights: one number a class (two for a binary task), or None for 1.
+        class_weights: One number per class (two for a binary task). None stands for 1.
         y_pred: `(N, H, W, C)`.
 
     Returns:
         float32 `(max(C, 2),)`.
 
     Raises:
-        ValueError: if there are more or fewer.
+        ValueError: If there are more or fewer.
     """
     classes = max(y_pred.shape[-1], 2)
     weights = np.ones(classes, "float32") if class_weights is None else np.asarray(class_weights, "float32")
     if weights.shape != (classes,):
-        raise ValueError(f"class_weights has shape {weights.shape}; {classes} classes need ({classes},)")
+        raise ValueError(f"class_weights has shape {weights.shape}, but {classes} classes need ({classes},)")
     return ops.convert_to_tensor(weights)
 
 
@@ -96,7 +99,7 @@ def probabilities(y_pred: Any, from_logits: bool) -> Any:
 
 
 def read_sample_weight(sample_weight: Any, like: Any) -> Any:
-    """Weights `(N,)`, `(N, H, W)` or `(N, H, W, 1)`, as float32 that multiplies `(N, H, W)`; 1.0 for None."""
+    """Converts weights `(N,)`, `(N, H, W)` or `(N, H, W, 1)` to float32 of a shape that fits `(N, H, W)`; None to 1."""
     if sample_weight is None:
         return 1.0
     sample_weight = ops.cast(sample_weight, "float32")
@@ -111,20 +114,19 @@ def read_sample_weight(sample_weight: Any, like: Any) -> Any:
 
 
 def mean(loss: Any, weight: Any, counted: Any, normalizer: str) -> Any:
-    """The batch's loss from its pixels'.
+    """The loss of a batch.
 
     Args:
-        loss: `(N, H, W)`, already weighted.
-        weight: `(N, H, W)`, class weight times sample weight, 0 at void.
-        counted: `(N, H, W)`, 1 where a pixel counts.
-        normalizer: `"weights"`: by the sum of the weights, PyTorch's rule; scaling all the weights changes nothing.
-            `"pixels"`: by the number of pixels that count, Caffe's rule; scaling the weights scales the loss.
+        loss: Weighted loss of each pixel, `(N, H, W)`.
+        weight: Class weight times sample weight, 0 at void pixels, `(N, H, W)`.
+        counted: 1 where a pixel counts, `(N, H, W)`.
+        normalizer: "weights" divides by the sum of the weights, "pixels" by the number of pixels that count.
 
     Returns:
-        A float32 scalar; 0 with gradient 0 if nothing counts.
+        A float32 scalar; 0 with gradient 0 if no pixel counts.
 
     Raises:
-        ValueError: if the normaliser is neither.
+        ValueError: If the normalizer is unknown.
     """
     if normalizer not in ("weights", "pixels"):
         raise ValueError(f"normalizer must be 'weights' or 'pixels', got {normalizer!r}")

@@ -1,4 +1,4 @@
-"""Weights that losses take: of classes, from how often they occur; of pixels, from where objects nearly touch."""
+"""Weights for losses: of classes, from their frequencies; of pixels, from gaps between objects."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,28 +14,28 @@ def class_weights(
     beta: float | None = None,
     ignore_class: int | None = 255,
 ) -> np.ndarray:
-    """Weights that make up for rare classes, from the labels of a training set.
+    """Computes class weights from the labels of a training set, so that rare classes count more.
 
-    - `median`: median(f) / f_c, where f_c is the share of class c among all pixels of the images in which c occurs;
-    - `inverse`: all labelled pixels / (classes * pixels of c), so that each class weighs the same in total;
+    - `median`: median(f) / f_c, where f_c is the fraction of class c among the pixels of the images that contain c;
+    - `inverse`: number of labeled pixels / (classes * pixels of c), so that all classes have the same total weight;
     - `effective`: (1 - beta) / (1 - beta^n_c), where n_c is the number of pixels of c, scaled to a mean of 1 over the
-      classes that occur: between equal weights (small beta) and inverse frequency (beta towards 1).
+      classes present: between equal weights (small beta) and inverse frequencies (beta near 1).
 
-    Void counts as a pixel of its image for `median`, as in the paper. A class that never occurs gets 1.
+    For `median`, void pixels count as pixels of their image, as in the paper. A class that never occurs gets weight 1.
 
     Args:
-        labels: a data set of `(image, label)` pairs, or any finite iterable of such pairs or of labels; a label is
-            integers `(H, W)`, or `(N, H, W)` for a batch.
-        num_classes: number of classes; 1 is a binary task with two; None asks a data set of kseg.
-        method: `median`, `inverse` or `effective`.
-        beta: of `effective`; None for 1 - 1/N with N labelled pixels, as the paper derives it.
-        ignore_class: label of void pixels.
+        labels: A data set of `(image, label)` pairs, or any finite iterable of such pairs or of labels. A label is an
+            integer array `(H, W)`, or `(N, H, W)` for a batch.
+        num_classes: Number of classes; 1 is a binary task with two. None uses the number of the data set.
+        method: "median", "inverse" or "effective".
+        beta: Parameter of "effective". None stands for 1 - 1/N with N labeled pixels, as in the paper.
+        ignore_class: Label of void pixels. None if there are none.
 
     Returns:
         float32 `(max(num_classes, 2),)`.
 
     Raises:
-        ValueError: if the method is unknown, or a label is neither a class nor void.
+        ValueError: If the method is unknown, the number of classes is missing, or a label is neither a class nor void.
 
     Reference:
         Eigen and Fergus, Predicting Depth, Surface Normals and Semantic Labels with a Common Multi-Scale
@@ -50,19 +50,21 @@ def class_weights(
         ['0.67', '2.00']
     """
     if method not in ("median", "inverse", "effective"):
-        raise ValueError(f"unknown method {method!r} for class weights; there are 'median', 'inverse' and 'effective'")
+        raise ValueError(f"unknown method {method!r} for class weights: use 'median', 'inverse' or 'effective'")
     num_classes = getattr(labels, "num_classes", None) if num_classes is None else num_classes
     if num_classes is None:
-        raise ValueError("num_classes is missing: only a data set of kseg knows its own")
+        raise ValueError("num_classes is missing: pass it, or a data set of kseg")
     classes = max(num_classes, 2)
     counts = np.zeros(classes, "int64")  # pixels of each class
-    around = np.zeros(classes, "int64")  # pixels of the images in which it occurs
+    around = np.zeros(classes, "int64")  # pixels of the images that contain it
     for index, image in enumerate(_images(labels)):
         values = image.astype("int64").ravel()
         kept = values if ignore_class is None else values[values != ignore_class]
         if kept.size and (kept.min() < 0 or kept.max() >= classes):
             stray = kept[(kept < 0) | (kept >= classes)][0]
-            raise ValueError(f"label {index} holds class {stray}; expected 0 to {classes - 1} or void {ignore_class}")
+            raise ValueError(
+                f"label {index} contains {stray}, expected 0 to {classes - 1} or void {ignore_class}: correct the label"
+            )
         found = np.bincount(kept, minlength=classes)
         counts += found
         around += np.where(found > 0, values.size, 0)
@@ -81,9 +83,9 @@ def class_weights(
 
 
 def _images(labels: Any) -> Iterator[np.ndarray]:
-    """Label maps `(H, W)` of a data set, of pairs or of labels, batched or not."""
+    """Labels `(H, W)` of a data set, of pairs or of labels, single or in batches."""
     indexed = hasattr(labels, "__len__") and hasattr(labels, "__getitem__")
-    items: Iterable = (labels[i] for i in range(len(labels))) if indexed else labels
+    items: Iterable[Any] = (labels[i] for i in range(len(labels))) if indexed else labels
     for item in items:
         label = np.asarray(item[1] if isinstance(item, tuple | list) else item)
         yield from label if label.ndim == 3 else [label]
@@ -92,22 +94,22 @@ def _images(labels: Any) -> Iterator[np.ndarray]:
 def border_weights(
     instances: np.ndarray, *, class_weights: Iterable[float] | None = None, w0: float = 10.0, sigma: float = 5.0
 ) -> np.ndarray:
-    """U-Net's weight map: pixels between two objects that nearly touch count more.
+    """Computes the weight map of U-Net, in which pixels between two objects that nearly touch count more.
 
-    The weight is `w_c + w0 exp(-(d1 + d2)^2 / (2 sigma^2))` where d1 and d2 are the distances, in pixels, to the
-    nearest and the second nearest object; the second term is 0 inside objects and where there are fewer than two.
+    The weight is `w_c + w0 exp(-(d1 + d2)^2 / (2 sigma^2))`, where d1 and d2 are the distances in pixels to the nearest
+    and to the second nearest object. The second term is 0 inside objects and if there are fewer than two.
 
     Args:
-        instances: integers `(H, W)`: 0 is background, every other number one object.
-        class_weights: w_c of background and of object; None for 1.
-        w0: height of the second term.
-        sigma: its width, pixels.
+        instances: Integers `(H, W)`: 0 is background, every other number is one object.
+        class_weights: w_c of background and of objects. None stands for 1.
+        w0: Height of the second term.
+        sigma: Width of the second term, in pixels.
 
     Returns:
-        float32 `(H, W)`, for `sample_weight` in `fit`.
+        float32 `(H, W)`, for `sample_weight` of `fit`.
 
     Raises:
-        ModuleNotFoundError: SciPy is not installed.
+        ModuleNotFoundError: If SciPy is not installed.
 
     Reference:
         Ronneberger et al., U-Net, 2015, section 3, https://arxiv.org/abs/1505.04597

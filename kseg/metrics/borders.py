@@ -103,13 +103,14 @@ def trimap_scores(
 
 
 def _border(classes: np.ndarray, index: int, ignore_class: int) -> np.ndarray:
-    mask, other = classes == index, (classes != index) & (classes != ignore_class)
+    mask: np.ndarray = classes == index
+    other = (classes != index) & (classes != ignore_class)
     near = np.zeros_like(mask)
     near[1:] |= other[:-1]
     near[:-1] |= other[1:]
     near[:, 1:] |= other[:, :-1]
     near[:, :-1] |= other[:, 1:]
-    return mask & near
+    return np.logical_and(mask, near)
 
 
 def _masked(label: Any, prediction: Any, ignore_class: int) -> tuple[np.ndarray, np.ndarray]:

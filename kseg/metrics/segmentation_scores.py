@@ -196,7 +196,7 @@ class SegmentationScores(keras.metrics.Metric):
             results |= {f"iou_{name}": each[index] for index, name in enumerate(names)}
         return {name: value + broken for name, value in results.items()}
 
-    def _totals(self) -> np.ndarray:
+    def _totals(self) -> Any:
         high, low = (ops.convert_to_numpy(v).astype("int64") for v in (self.high, self.low))
         return high * CARRY + low
 
@@ -216,7 +216,8 @@ class SegmentationScores(keras.metrics.Metric):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
-        return super().get_config() | {
+        return {
+            **super().get_config(),
             "num_classes": self.num_classes,
             "ignore_class": self.ignore_class,
             "class_names": self.class_names,

@@ -150,7 +150,7 @@ def test_weights_that_do_not_fit_the_labels_are_refused(name, shape):
 
 @pytest.mark.parametrize("options", [{"min_kept": 100_000}, {"min_kept": -1}, {"threshold": 7}])
 def test_shares_of_hard_pixels_are_0_to_1(options):
-    with pytest.raises(ValueError, match="are 0 to 1: got min_kept="):
+    with pytest.raises(ValueError, match="must be 0 to 1, got min_kept="):
         losses.ohem(np.zeros((1, 2, 2), "uint8"), np.zeros((1, 2, 2, 3), "float32"), **options)
 
 
@@ -270,12 +270,6 @@ def test_every_named_loss_survives_serialisation(name):
     assert twin.name == name
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_a_misspelt_option_raises(name):
-    with pytest.raises(TypeError, match="has no option 'ignore_clas': did you mean ignore_class"):
-        make(name, ignore_clas=3)
-
-
 def test_sums_are_weighted_and_survive_serialisation():
     labels, logits = sample(seed=17)
     pixels = np.random.default_rng(1).random(labels.shape).astype("float32")
@@ -286,7 +280,7 @@ def test_sums_are_weighted_and_survive_serialisation():
     assert total.name == "0.5_cross_entropy_plus_1.5_dice_plus_focal"
     twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(total))
     assert float(twin(labels, logits, pixels)) == pytest.approx(expected, rel=1e-5)
-    with pytest.raises(ValueError, match="set from_logits alike"):
+    with pytest.raises(ValueError, match="give all of them the same from_logits"):
         CrossEntropy() + Dice(from_logits=False)
 
 
@@ -294,7 +288,7 @@ def test_sums_are_weighted_and_survive_serialisation():
     ("names", "options", "message"),
     [
         ("dise", {}, "unknown loss 'dise': did you mean dice"),
-        ("much * dice", {}, "'much \\* dice' should be a number \\* a name"),
+        ("much * dice", {}, "'much \\* dice' must be a number \\* a name"),
         ("dice + focal", {"gama": 1}, "has no option 'gama': did you mean gamma"),
     ],
 )

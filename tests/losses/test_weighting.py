@@ -55,9 +55,9 @@ def test_absent_class_weighs_one():
 
 
 def test_bad_labels_and_methods_are_named():
-    with pytest.raises(ValueError, match="label 1 holds class 7; expected 0 to 2 or void 255"):
+    with pytest.raises(ValueError, match="label 1 contains 7, expected 0 to 2 or void 255"):
         class_weights([np.array([[0]]), np.array([[7]])], 3)
-    with pytest.raises(ValueError, match="'median', 'inverse' and 'effective'"):
+    with pytest.raises(ValueError, match="'median', 'inverse' or 'effective'"):
         class_weights([], 3, method="mean")
 
 
