@@ -94,13 +94,13 @@ class _Survey:
         self.kinds: Counter[str] = Counter()
         self.white: list[str] = []  # masks that look black-and-white
         self.lossy: list[str] = []
-        self.sure_of_void = isinstance(dataset, FolderDataset) and dataset.reader.void_is_255
+        self.void_is_stated = isinstance(dataset, FolderDataset) and dataset.reader.void_is_255
 
     def partners(self, dataset: FolderDataset) -> None:
         missing = [image.name for image in dataset.images if dataset.mask_of[image] is None]
         for names, text in (
             (missing, f"without a mask of the same name in {dataset.mask_folder}"),
-            (dataset.listed_in_vain, f"listed in {dataset.split}.txt but not in {dataset.image_folder}"),
+            (dataset.missing, f"listed in {dataset.split}.txt but not in {dataset.image_folder}"),
             ([path.name for path in dataset.masks_without_image], f"in {dataset.mask_folder} without an image"),
             ([path.name for path in dataset.duplicates], "with the same name as a file of another type"),
         ):
@@ -162,7 +162,7 @@ class _Survey:
             )
         if self.strays and self.lossy:
             self.problems.append(f"masks saved as JPEG cannot keep class ids, save them as PNG: {_some(self.lossy)}")
-        if self.white and (not self.sure_of_void or self.pixels[1] == 0):
+        if self.white and (not self.void_is_stated or self.pixels[1] == 0):
             self.problems.append(
                 f"{len(self.white)} masks contain only 0 and 255, and 255 means ignore: {_some(self.white)}; "
                 "for black-and-white masks set values = [0, 255], for void set ignore = [255]"

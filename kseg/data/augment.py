@@ -101,7 +101,7 @@ def pipeline(
     if crop is not None and (len(crop) != 2 or min(crop) < 1):
         raise ValueError(f"crop must be (height, width), both above 0, got {crop}")
     albumentations = _albumentations()
-    of_thread = threading.local()
+    per_thread = threading.local()
 
     def augment(image: np.ndarray, label: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         if image.shape[:2] != label.shape:
@@ -115,10 +115,10 @@ def pipeline(
             image, label, rng, scale=float(rng.uniform(low, high)), size=size, ignore_class=ignore_class
         )
         # A Compose has its own random state, so each thread has one; building one is slow.
-        if not hasattr(of_thread, "compose"):
-            of_thread.compose = albumentations.Compose(chosen.transforms(albumentations))
-        of_thread.compose.set_random_seed(int(rng.integers(2**31)))
-        result = of_thread.compose(image=image, mask=label)
+        if not hasattr(per_thread, "compose"):
+            per_thread.compose = albumentations.Compose(chosen.transforms(albumentations))
+        per_thread.compose.set_random_seed(int(rng.integers(2**31)))
+        result = per_thread.compose(image=image, mask=label)
         return np.ascontiguousarray(result["image"]), np.ascontiguousarray(result["mask"])
 
     return augment

@@ -81,7 +81,7 @@ class FolderDataset(Dataset):
         listed = self._listed(image_files, per_split="{split}" in images or self.image_folder.name == split)
         self.images = [image_files[stem] for stem in listed if stem in image_files]
         self.mask_of = {image: mask_files.get(image.stem) for image in self.images}
-        self.listed_in_vain = [stem for stem in listed if stem not in image_files]
+        self.missing = [stem for stem in listed if stem not in image_files]
         self.masks_without_image = [mask for stem, mask in mask_files.items() if stem not in image_files]
 
     def _folder(self, pattern: str, option: str) -> Path:
@@ -119,10 +119,10 @@ class FolderDataset(Dataset):
             return (image.width, image.height) if turned else (image.height, image.width)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if self.listed_in_vain:
+        if self.missing:
             raise ValueError(
-                f"{self.name}: {self.split}.txt lists {self.listed_in_vain[0]!r} and "
-                f"{len(self.listed_in_vain) - 1} more that are not in {self.image_folder}"
+                f"{self.name}: {self.split}.txt lists {len(self.missing)} images that are not in {self.image_folder}, "
+                f"such as {self.missing[0]!r}"
             )
         path = self.images[index]
         mask = self.mask_of[path]

@@ -146,7 +146,7 @@ def test_an_image_without_mask_is_named(tmp_path):
 
 def test_a_listed_image_that_is_missing_is_named(tmp_path):
     (tmp_path / "train.txt").write_text("a\nghost\n")
-    with pytest.raises(ValueError, match=r"train\.txt lists 'ghost'"):
+    with pytest.raises(ValueError, match=r"train\.txt lists 1 images that are not in .*images, such as 'ghost'"):
         folder(tmp_path, "a", split="train")[0]
 
 
