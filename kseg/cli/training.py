@@ -53,7 +53,7 @@ def evaluate(
         typer.Option(
             min=0,
             help="Side of the tiles into which larger images are cut, which saves memory, takes up to a third longer "
-            "and may change labels near seams; 0: never. Default: 1024, for images above 2 megapixels.",
+            "and may change labels near seams; 0: never. Default: 1024 for images above 2 megapixels, without --tta and --crf.",
         ),
     ] = None,
 ) -> None:
@@ -66,8 +66,6 @@ def evaluate(
         dataset = open_dataset(data, split, model, ignore=ignore, data_root=data_root)
         scored: Any = model
         if tta or crf or tile is not None:
-            if tile is None:
-                tile = inference.tile_for(dataset)
             scored = inference.Predictor(model, **options(tta, crf, tile))
         _show(training.evaluate(scored, dataset, batch_size=batch_size, reporter=Reporter()))
 

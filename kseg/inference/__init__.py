@@ -5,12 +5,12 @@ from kseg.inference._tune_crf import tune_crf
 from kseg.inference.batching import Labeled
 from kseg.inference.comparison import OUTCOMES, Comparison, compare
 from kseg.inference.formats import FORMATS
-from kseg.inference.labeling import PIXELS, Prediction, check_classes, predictions, tile_for
+from kseg.inference.labeling import PIXELS, Prediction, predictions
 from kseg.inference.picture import read_image
 from kseg.inference.predictor import FLIPS, Predictor
 from kseg.inference.sources import list_images, output_names
 
 __all__ = [
-    "FLIPS", "FORMATS", "OUTCOMES", "PIXELS", "Comparison", "Labeled", "Prediction", "Predictor", "check_classes",
-    "compare", "dense_crf", "list_images", "output_names", "predictions", "read_image", "tile_for", "tune_crf",
+    "FLIPS", "FORMATS", "OUTCOMES", "PIXELS", "Comparison", "Labeled", "Prediction", "Predictor",
+    "compare", "dense_crf", "list_images", "output_names", "predictions", "read_image", "tune_crf",
 ]  # fmt: skip

@@ -15,15 +15,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 
 def check_model(model: Any) -> None:
-    """Checks that a model maps one image to one score per class and pixel.
-
-    Args:
-        model: Any object.
-
-    Raises:
-        TypeError: If it is not a Keras model.
-        ValueError: If it is a model whose inputs and outputs are unknown, or has several of them, or is not for images.
-    """
+    """Raises an error with the cure if a model does not map one image to one score per class and pixel."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"a model must be a keras.Model, got {model!r}: kseg.zoo.load reads weight files")
     try:
@@ -108,12 +100,6 @@ class _Ending(keras.layers.Layer):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether an error of any backend means that memory ran out.
-
-    Args:
-        error: The error.
-
-    Returns:
-        True for `MemoryError`, and for errors of the backends that say so in their type or text.
 
     Example:
         >>> is_out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes"))

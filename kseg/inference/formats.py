@@ -31,10 +31,6 @@ class Format:
     def __init__(self, classes: Sequence[str], palette: Sequence[Sequence[int]]):
         self.classes, self.palette = classes, palette
 
-    def head(self) -> bytes:
-        """Returns the beginning of a file for all images."""
-        return b""
-
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
         """Returns the file of one image, or its part of a file for all images.
 
@@ -42,11 +38,12 @@ class Format:
             source: Name of the image in tables, e.g. its path.
             image: uint8 `(H, W, C)`.
             label: uint8 or uint16 `(H, W)`, class ids and 255 for void.
-
-        Returns:
-            The bytes.
         """
         raise NotImplementedError
+
+    def head(self) -> bytes:
+        """Returns the beginning of a file for all images."""
+        return b""
 
     def tail(self) -> bytes:
         """Returns the end of a file for all images."""
@@ -59,7 +56,6 @@ class Masks(Format):
     path = "masks/{name}.png"
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        """Returns a PNG file."""
         return _saved(palette_picture(label, self.palette), "PNG")
 
 
@@ -69,7 +65,6 @@ class Arrays(Format):
     path = "labels/{name}.npy"
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        """Returns a NumPy file."""
         content = io.BytesIO()
         np.save(content, label)
         return content.getvalue()
@@ -85,7 +80,6 @@ class Polygons(Format):
         polygons.load_opencv()  # if it is missing, fail before the first image
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        """Returns a GeoJSON file."""
         return json.dumps(polygons.geojson(label, self.classes)).encode()
 
 
@@ -100,13 +94,11 @@ class Coco(Format):
         self.count = 0
 
     def head(self) -> bytes:
-        """Returns the categories."""
         kinds = enumerate(zip(self.classes, self.palette, strict=True))
         categories = [{"id": index, "name": name, "color": list(color)} for index, (name, color) in kinds]
         return f'{{"categories": {json.dumps(categories)},\n"annotations": ['.encode()
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        """Returns the annotations of one image."""
         height, width = label.shape
         self.images.append({"id": len(self.images) + 1, "file_name": source, "width": width, "height": height})
         rows = []
@@ -117,7 +109,6 @@ class Coco(Format):
         return "".join(rows).encode()
 
     def tail(self) -> bytes:
-        """Returns the list of images."""
         return f'],\n"images": {json.dumps(self.images)}}}\n'.encode()
 
 
@@ -127,7 +118,6 @@ class Overlays(Format):
     path = "overlays/{name}.jpg"
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        """Returns a JPEG file."""
         return _saved(Image.fromarray(overlay_picture(image, label, self.classes, self.palette)), "JPEG", quality=90)
 
 
@@ -137,11 +127,9 @@ class Areas(Format):
     path = "areas.csv"
 
     def head(self) -> bytes:
-        """Returns the names of the columns."""
         return _row("image", "id", "class", "pixels", "share")
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        """Returns the rows of one image."""
         return b"".join(_row(source, *row.values()) for row in class_areas(label, self.classes))
 
 

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
@@ -20,6 +19,8 @@ PIXELS = 2**21
 """Pixels that pass through a network at once: batches hold no more, and larger images are cut into tiles."""
 TILE = 1024
 """Side of those tiles."""
+AHEAD = 4
+"""Number of batches to read in advance."""
 
 Model: TypeAlias = keras.Model | Predictor | Callable[[np.ndarray], np.ndarray]
 """A model, a predictor, or any function from an image `(H, W, C)` to class ids `(H, W)`."""
@@ -76,11 +77,10 @@ def predictions(
     by_size: dict[tuple[int, int], list[int]] = {}
     for index in range(len(dataset)):
         by_size.setdefault(dataset.size(index), []).append(index)
-    groups: list[tuple[int, list[int]]] = []
+    groups: list[list[int]] = []
     for size in sorted(by_size):
-        indices, pixels = by_size[size], math.prod(size)
-        parts = -(-len(indices) // max(1, min(batch_size, PIXELS // pixels)))  # of nearly equal length
-        groups += [(pixels * len(part), part.tolist()) for part in np.array_split(indices, parts)]
+        indices, most = by_size[size], max(1, min(batch_size, PIXELS // math.prod(size)))
+        groups += [part.tolist() for part in np.array_split(indices, -(-len(indices) // most))]
     labelers = [_labeler(model) for model in models]
     with (reporter or Reporter(quiet=True)).task(task, len(dataset)) as advance:
         for indices, images, labels in _read(dataset, groups):
@@ -99,28 +99,8 @@ def predictions(
             advance(len(images))
 
 
-def tile_for(dataset: Dataset) -> int | None:
-    """Returns `TILE` if a data set holds images of more than `PIXELS` pixels, else None.
-
-    Args:
-        dataset: The data set.
-
-    Returns:
-        A value for `Predictor(tile=)` that bounds the memory of an evaluation.
-    """
-    return TILE if any(math.prod(dataset.size(index)) > PIXELS for index in range(len(dataset))) else None
-
-
 def check_classes(model: Model, dataset: Dataset) -> None:
-    """Checks that a model has the classes of a data set.
-
-    Args:
-        model: A model or a predictor; a function is not checked.
-        dataset: The data set.
-
-    Raises:
-        ValueError: If the number of classes or their names differ.
-    """
+    """Raises a ValueError if a model or predictor has other classes than a data set."""
     if not isinstance(model, keras.Model | Predictor):
         return
     predictor = model if isinstance(model, Predictor) else Predictor(model)
@@ -151,25 +131,20 @@ def _labeler(model: Model) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
     return label
 
 
-def _read(
-    dataset: Dataset, groups: Iterable[tuple[int, list[int]]]
-) -> Iterator[tuple[list[int], np.ndarray, list[np.ndarray]]]:
-    """Reads groups of images of one size in threads, about `4 * PIXELS` pixels ahead."""
-    waiting: collections.deque[tuple[int, list[int], list[Future]]] = collections.deque()
-    rest, ahead = iter(groups), 0
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+def _read(dataset: Dataset, groups: Iterable[list[int]]) -> Iterator[tuple[list[int], np.ndarray, list[np.ndarray]]]:
+    """Reads groups of images of one size in threads, `AHEAD` groups ahead."""
+
+    def read(indices: list[int]) -> tuple[list[int], np.ndarray, list[np.ndarray]]:
+        images, labels = zip(*(dataset[index] for index in indices), strict=True)
+        return indices, np.stack(images), list(labels)
+
+    pool, waiting = ThreadPoolExecutor(AHEAD), collections.deque[Future]()
     try:
-        while True:
-            while (ahead < 4 * PIXELS or not waiting) and (group := next(rest, None)):
-                pixels, indices = group
-                waiting.append((pixels, indices, [pool.submit(dataset.__getitem__, index) for index in indices]))
-                ahead += pixels
-            if not waiting:
-                return
-            pixels, indices, futures = waiting.popleft()
-            ahead -= pixels
-            images, labels = zip(*(future.result() for future in futures), strict=True)
-            del futures
-            yield indices, np.stack(images), list(labels)
+        for indices in groups:
+            waiting.append(pool.submit(read, indices))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)

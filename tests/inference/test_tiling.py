@@ -1,8 +1,6 @@
 """Predictions in tiles against predictions of the whole image."""
 
 import functools
-import subprocess
-import sys
 import tracemalloc
 
 import keras
@@ -92,34 +90,6 @@ def test_memory_holds_only_the_rows_that_tiles_share(tmp_path):
     tracemalloc.stop()
     assert set(label[:, 500:].reshape(-1)) != set(label[:, :500].reshape(-1))
     assert peak < 1.6e6 + 9.4e6 + 5 * 3.1e6
-
-
-LIMITED = """
-import resource
-import keras
-import numpy as np
-from kseg.inference import Predictor
-
-pixels = keras.Input((None, None, 3))
-predictor = Predictor(keras.Model(pixels, keras.layers.Conv2D(12, 1)(pixels)), tile=512)
-image = np.ones((4096, 4096, 3), "uint8")
-predictor(image[:512, :1024])  # compiles the one shape of all tiles
-in_use = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
-resource.setrlimit(resource.RLIMIT_DATA, (1024 * in_use + 400 * 10**6,) * 2)
-try:
-    np.ones((4096, 4096, 12), "float32")
-except MemoryError:
-    print("the limit holds")
-print(predictor(image).shape)
-"""
-
-
-if sys.platform == "linux":  # where the limit covers this memory
-
-    def test_an_image_is_labeled_whose_probabilities_exceed_the_memory():
-        """400 MB besides the image and the backend; the probabilities of 4096 x 4096 and 12 classes are 805 MB."""
-        done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True)
-        assert done.stdout.splitlines() == ["the limit holds", "(4096, 4096)"], done.stderr
 
 
 @pytest.mark.parametrize(
