@@ -43,7 +43,9 @@ def fetch(
     If several processes ask for the same file, one downloads it and the others wait.
 
     Args:
-        url: Address of the file, or several addresses of it, tried in this order.
+        url: Address of the file, or several addresses of it, tried in this order: `https://...`, `file://...`, or
+            `hf://owner/repository/path` on the Hugging Face hub, with the token of the user. The environment variable
+            `HF_ENDPOINT` selects another hub.
         sha256: SHA-256 of the file in hexadecimal digits, or its first digits (PyTorch's addresses contain eight). An
             empty string accepts any complete file.
         size: Size of the file in bytes, if known.
@@ -142,13 +144,29 @@ def download(url: str, path: Path) -> None:
 
         options = {"chunk_size": CHUNK, "timeout": TIMEOUT, "hooks": {"response": close_in_the_end}}
         try:
-            HTTPDownloader(_Bar(PurePosixPath(url).name, stack), **options)(url, file, None)
+            address, headers = _on_the_hub(url) if url.startswith("hf://") else (url, {})
+            bar = _Bar(PurePosixPath(url).name, stack)
+            HTTPDownloader(bar, headers=headers, **options)(address, file, None)
         except HTTPError as error:
             raise TransferError(f"{url}: the server answered {str(error).partition(' for url')[0]}") from error
         except (RequestException, ValueError) as error:
             cause = error.args[0] if error.args else error  # requests wraps the errors of urllib3
             reason = getattr(cause, "reason", None) or next(iter(getattr(cause, "args", ())), cause)
             raise TransferError(f"{url}: the download failed ({reason}); nothing was kept, try again") from error
+
+
+def _on_the_hub(url: str) -> tuple[str, dict[str, str]]:
+    """Returns the address of `hf://owner/repository/path` and the headers that contain the token of the user."""
+    try:
+        from huggingface_hub import get_token, hf_hub_url
+    except ImportError as error:
+        raise TransferError(f"{url}: huggingface_hub is missing ({error}): pip install 'kseg[hub]'") from error
+    owner, _, rest = url.removeprefix("hf://").partition("/")
+    repository, _, path = rest.partition("/")
+    if not (owner and repository and path):
+        raise TransferError(f"{url} is not a file on the hub: write hf://owner/repository/path")
+    address = hf_hub_url(f"{owner}/{repository}", path, endpoint=os.environ.get("HF_ENDPOINT"))
+    return address, {"Authorization": f"Bearer {token}"} if (token := get_token()) else {}
 
 
 def _local(url: str) -> bytes:

@@ -33,31 +33,6 @@ def _with_scheme(server: str) -> str:
     return server if "://" in server else pathlib.Path(os.path.abspath(os.path.expanduser(server))).as_uri()
 
 
-def address(url: str) -> str:
-    """Converts `hf://owner/repository/path` to the download address of that file.
-
-    Args:
-        url: Any address; an address of another kind is returned unchanged.
-
-    Returns:
-        The address. The environment variable `HF_ENDPOINT` selects another hub, as in the hub's own tools.
-
-    Raises:
-        ValueError: If the owner, the repository or the path is missing.
-
-    Example:
-        >>> address("hf://someone/kseg/unet/model.safetensors")
-        'https://huggingface.co/someone/kseg/resolve/main/unet/model.safetensors'
-    """
-    if not url.startswith("hf://"):
-        return url
-    parts = url.removeprefix("hf://").split("/", 2)
-    if len(parts) < 3 or not all(parts):
-        raise ValueError(f"{url} is not a file on the hub: write hf://owner/repository/path")
-    hub = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    return f"{hub.rstrip('/')}/{parts[0]}/{parts[1]}/resolve/main/{parts[2]}"
-
-
 def release_of(name: str) -> Release:
     """Looks up released weights in the table.
 
@@ -133,7 +108,7 @@ def locate(weights: str | os.PathLike) -> str | os.PathLike:
         OSError: If they are not on this machine and cannot be downloaded; the message says which file to put where.
     """
     if isinstance(weights, str) and "://" in weights:
-        return _fetch_address(address(weights))
+        return _fetch_address(weights)
     return fetch(release_of(os.fspath(weights))) if named(weights) else weights
 
 
@@ -216,7 +191,7 @@ def fetch(release: Release) -> pathlib.Path:
     other = f" (the file there is a different one: {place.stat().st_size:,} bytes)" if place.is_file() else ""
     file = f"put {release.file}, {release.bytes:,} bytes with SHA-256 {release.sha256}, at"
     cure = f"{file} {place}{other}"
-    urls = [address(f"{server}/{release.name}/{release.file}") for server in servers()]
+    urls = [f"{server}/{release.name}/{release.file}" for server in servers()]
     if not urls:
         raise FileNotFoundError(
             f"{release.name} is not on this machine and no server is known: {cure}, or set KSEG_WEIGHTS_URL to the "

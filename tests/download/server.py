@@ -15,6 +15,7 @@ class Server:
         announced: Length that it announces; -1 announces none, None the true one.
         pause: Seconds before each half of the body.
         asked: Paths of the requests.
+        headers: Headers of the last request.
     """
 
     def __init__(self, content: bytes = b""):
@@ -39,6 +40,7 @@ class Server:
 
     def answer(self, request):
         self.asked.append(request.path)
+        self.headers = request.headers
         if self.status != 200:
             request.send_error(self.status)
             return

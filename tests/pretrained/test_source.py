@@ -6,13 +6,13 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 
 import keras
 import numpy as np
 import pytest
 
 from kseg import download, pretrained, zoo
-from kseg.pretrained import source
 from tests.training import tiny
 
 
@@ -52,8 +52,10 @@ def test_servers_are_tried_in_their_order(release, server, monkeypatch, between)
 def test_the_hub_serves_a_repository(release, server, monkeypatch):
     monkeypatch.setenv("KSEG_WEIGHTS_URL", "hf://someone/models")
     monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
     pretrained.fetch(release)
-    assert server.asked[0] == "/someone/models/resolve/main/tiny-small-leaves/model.safetensors"
+    assert server.asked == ["/someone/models/resolve/main/tiny-small-leaves/model.safetensors"]
+    assert server.headers["Authorization"] == "Bearer hf_secret"
 
 
 @pytest.mark.parametrize("written", [pathlib.Path.as_uri, str])
@@ -281,12 +283,16 @@ def test_an_address_of_something_else_is_not_kept(server):
     assert not [path for path in download.home().rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("url", ["hf://someone", "hf://someone/models", "hf://someone//model.safetensors"])
+@pytest.mark.parametrize("url", ["hf://someone/models", "hf://someone//model.safetensors"])
 def test_an_incomplete_address_of_the_hub_is_named(url):
-    with pytest.raises(
-        ValueError, match=rf"{re.escape(url)} is not a file on the hub: write hf://owner/repository/path"
-    ):
-        source.address(url)
+    with pytest.raises(OSError, match=rf"^{re.escape(url)} is not a file on the hub: write hf://owner/repository/path"):
+        zoo.load(url)
+
+
+def test_a_missing_hub_is_named_with_its_cure(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(OSError, match=r"^hf://\S+: huggingface_hub is missing \(.*\): pip install 'kseg\[hub\]'$"):
+        zoo.load("hf://someone/models/model.safetensors")
 
 
 def test_weights_are_listed(release):
