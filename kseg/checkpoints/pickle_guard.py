@@ -100,7 +100,7 @@ def unpickle(file: BinaryIO) -> Any:
         >>> unpickle(io.BytesIO(b"cos\nsystem\n(U\x04trueR."))
         Traceback (most recent call last):
         ...
-        kseg.checkpoints.pickle_guard.Refused: it asks for os.system
+        kseg.checkpoints.pickle_guard.Refused: it asks for os.system: save only a state_dict
     """
     stack: list[Any] = []
     marks: list[int] = []
@@ -140,7 +140,7 @@ def unpickle(file: BinaryIO) -> Any:
                 stack.append(memo[argument])
             case "GLOBAL":
                 if argument not in NAMES:
-                    raise Refused(f"it asks for {str(argument).replace(' ', '.')}")
+                    raise Refused(f"it asks for {str(argument).replace(' ', '.')}: save only a state_dict")
                 stack.append(Name(argument))
             case "REDUCE":
                 stack.append(_result(*cut(2)))

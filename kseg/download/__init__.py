@@ -1,7 +1,8 @@
 """Verified downloads: a data set or a weight file is complete or absent."""
 
-from kseg.download.files import TransferError, fetch, file_sha256, home, is_whole, locked, writing
+from kseg.download.files import fetch, file_sha256, home, is_whole, locked, writing
 from kseg.download.folders import fetch_folder, find, folder_sha256
+from kseg.download.transfer import TransferError
 
 __all__ = [
     "TransferError",

@@ -6,7 +6,8 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from kseg.download.files import download, file_sha256, home, writing
+from kseg.download.files import file_sha256, home, writing
+from kseg.download.transfer import download
 
 
 def find(name: str, root: str | os.PathLike[str] | None, *, marker: str) -> Path | None:

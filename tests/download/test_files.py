@@ -13,7 +13,7 @@ import time
 import pytest
 
 from kseg import download
-from kseg.download import files
+from kseg.download import transfer
 from tests.download.server import Server
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def test_a_damaged_file_is_downloaded_again(server):
     ],
 )
 def test_a_fault_of_a_server_is_one_line_and_the_next_server_is_tried(server, monkeypatch, fault, message):
-    monkeypatch.setattr(files, "TIMEOUT", 0.3)
+    monkeypatch.setattr(transfer, "TIMEOUT", 0.3)
     known = sha256(server)
     mirror = Server(server.content)
     try:
@@ -85,7 +85,7 @@ def test_if_no_server_has_the_file_each_is_named(server):
 
 
 def test_a_slow_server_is_waited_for(server, monkeypatch):
-    monkeypatch.setattr(files, "TIMEOUT", 0.5)
+    monkeypatch.setattr(transfer, "TIMEOUT", 0.5)
     server.pause = 0.3
     assert fetch(server).read_bytes() == server.content
 
@@ -124,7 +124,7 @@ def test_the_progress_bar_shows_megabytes(server, monkeypatch):
         def __exit__(self, *error):
             pass
 
-    monkeypatch.setattr(files, "Reporter", Reporter)
+    monkeypatch.setattr(transfer, "Reporter", Reporter)
     server.content = bytes(2_500_000)
     fetch(server)
     assert drawn[0] == ("downloading net.bin, MB", 3)
