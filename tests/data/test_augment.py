@@ -11,10 +11,10 @@ from kseg.data import augment
 NAMES = list(augment.PIPELINES)
 
 
-def scene(rng, height=40, width=56, channels=3):
+def scene(rng, height=40, width=56):
     """An image of two gray levels in blocks, and its label of two classes."""
     label = rng.integers(0, 2, (-(-height // 8), -(-width // 8))).repeat(8, 0).repeat(8, 1)[:height, :width]
-    image = np.where(label == 1, 210, 40)[..., None].repeat(channels, -1)
+    image = np.where(label == 1, 210, 40)[..., None].repeat(3, -1)
     return image.astype(np.uint8), label.astype(np.uint8)
 
 
@@ -26,10 +26,10 @@ def test_no_augmentation_invents_a_label(name, crop):
     for seed in range(40):
         known = rng.choice(255, 4, replace=False)
         label = rng.choice(known, (41, 57)).astype(np.uint8)
-        image = rng.integers(0, 256, (41, 57, 3), np.uint8)
+        image = rng.integers(0, 256, (41, 57, 1 + 2 * (seed % 2)), np.uint8)
         new_image, new_label = augmentation(image, label, seed)
         assert set(np.unique(new_label)) <= {*known, 255}
-        assert new_image.shape == (*(crop or (41, 57)), 3)
+        assert new_image.shape == (*(crop or (41, 57)), image.shape[2])
         assert new_label.shape == new_image.shape[:2]
         assert (new_image.dtype, new_label.dtype) == (np.uint8, np.uint8)
 
@@ -57,31 +57,14 @@ def test_padding_is_labeled_with_the_ignored_class(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_channel_is_enough(name):
-    image, _ = augment.pipeline(name, crop=(24, 24))(*scene(np.random.default_rng(3), channels=1), 5)
-    assert image.shape == (24, 24, 1)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_seed_decides_whatever_came_before(name):
-    pair = scene(np.random.default_rng(4))
-    augmentation = augment.pipeline(name, crop=(24, 32))
-    expected = [augmentation(*pair, seed) for seed in range(20)]
-    other = augment.pipeline(name, crop=(24, 32))
-    for seed in reversed(range(20)):
-        for one, same in zip(expected[seed], other(*pair, seed), strict=True):
-            assert (one == same).all()
-    if name != "none" or augment.PIPELINES[name].scale != (1.0, 1.0):
-        assert len({image.tobytes() for image, _ in expected}) > 3
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_threads_do_not_change_the_result(name):
+def test_the_seed_alone_decides_on_any_thread_and_in_any_order(name):
     pair = scene(np.random.default_rng(5))
     augmentation = augment.pipeline(name, crop=(24, 32))
     expected = [augmentation(*pair, seed)[0].tobytes() for seed in range(60)]
     with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(lambda seed: augmentation(*pair, seed)[0].tobytes(), range(60))) == expected
+        found = list(pool.map(lambda seed: augmentation(*pair, seed)[0].tobytes(), reversed(range(60))))
+    assert found == expected[::-1]
+    assert len(set(expected)) > 3
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -32,18 +32,12 @@ def folder(tmp_path, *stems, **options):
     return data.FolderDataset(tmp_path, classes=CLASSES, **options)
 
 
-def test_images_are_read_once_while_they_fit():
-    dataset = Counting(memory_limit=10 * 80)
+@pytest.mark.parametrize("fitting", [10, 4])
+def test_images_are_read_once_while_they_fit(fitting):
+    dataset = Counting(memory_limit=fitting * 80)
     for _ in range(3):
         assert [dataset[index][0][0, 0, 0] for index in range(10)] == list(range(10))
-    assert dataset.reads == [1] * 10
-
-
-def test_images_that_do_not_fit_are_read_again():
-    dataset = Counting(memory_limit=4 * 80)
-    for _ in range(3):
-        assert [dataset[index][0][0, 0, 0] for index in range(10)] == list(range(10))
-    assert dataset.reads == [1] * 4 + [3] * 6
+    assert dataset.reads == [1] * fitting + [3] * (10 - fitting)
 
 
 def test_the_memory_limit_holds_under_threads():

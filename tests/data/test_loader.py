@@ -39,25 +39,18 @@ def equal(one, other):
 
 
 def test_batches_keep_the_contract():
-    images, labels = next(iter(data.loader(data.streets("val"), batch_size=4)))
-    assert (images.shape, images.dtype) == ((4, 128, 160, 3), np.uint8)
-    assert (labels.shape, labels.dtype) == ((4, 128, 160), np.uint8)
-
-
-def test_images_keep_their_labels():
     for images, labels in itertools.islice(iter(data.loader(Numbered(), batch_size=3)), 10):
+        assert (images.shape, images.dtype) == ((3, 4, 6, 3), np.uint8)
+        assert (labels.shape, labels.dtype) == ((3, 4, 6), np.uint8)
         assert (images[:, 0, 0, 0] % 3 == labels[:, 0, 0]).all()
 
 
-def test_every_epoch_holds_every_image_in_a_new_order():
-    order = np.reshape(indices(data.loader(Numbered(), batch_size=5, seed=3), 7), (5, 7))
+def test_every_epoch_has_every_image_in_a_new_order_decided_by_the_seed():
+    one, same, other = (indices(data.loader(Numbered(), batch_size=5, seed=seed), 7) for seed in (3, 3, 4))
+    assert one == same != other
+    order = np.reshape(one, (5, 7))
     assert (np.sort(order) == np.arange(7)).all()
     assert len({tuple(epoch) for epoch in order}) == 5
-
-
-def test_the_seed_decides_the_order():
-    one, same, other = (indices(data.loader(Numbered(), batch_size=7, seed=seed), 3) for seed in (1, 1, 2))
-    assert one == same != other
 
 
 def test_without_shuffling_images_come_in_order():
