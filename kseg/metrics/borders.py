@@ -1,4 +1,4 @@
-"""How well borders are met, which mIoU hardly sees: boundary F1, and scores in a band around the borders."""
+"""Scores near the borders of classes, to which mIoU is insensitive: boundary F1 and trimap scores."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,25 +11,25 @@ from kseg.metrics.confusion import confusion_matrix, scores
 def boundary_f1(
     pairs: Iterable[tuple[Any, Any]], num_classes: int, *, tolerance: float = 0.0075, ignore_class: int = 255
 ) -> np.ndarray:
-    """Boundary F1 of each class: which share of the borders is met within a tolerance.
+    """Computes the boundary F1 of each class: the fraction of its border that matches within a tolerance.
 
-    A class's border are its pixels beside, above or below one of another class; what touches void or the image's edge
-    is none. Precision is the share of the predicted border that lies near the true one, recall the share of the true
-    one that lies near the predicted; their harmonic mean is taken an image and averaged over the images in which the
-    class has a border in label or prediction.
+    The border of a class consists of its pixels with a neighbor (left, right, above, below) of another class; void and
+    the edge of the image make no border. Precision is the fraction of the predicted border near the true border, recall
+    the fraction of the true border near the predicted border. Their harmonic mean is computed for each image and
+    averaged over the images in which the class has a border in label or prediction.
 
     Args:
         pairs: `(label, prediction)` of each image, integers `(H, W)`.
-        num_classes: classes; 2 for a binary task's labels 0 and 1.
-        tolerance: distance that still counts as met, as a share of the image's diagonal.
-        ignore_class: label of void pixels; predictions there are not looked at.
+        num_classes: Number of classes; 2 for a binary task with labels 0 and 1.
+        tolerance: Largest distance that counts as a match, as a fraction of the diagonal of the image.
+        ignore_class: Label of void pixels, whose predictions do not count.
 
     Returns:
-        float64 `(num_classes,)`, 0 to 1; `nan` for a class without borders.
+        float64 `(num_classes,)`, 0 to 1; NaN for a class without borders.
 
     Raises:
-        ModuleNotFoundError: SciPy is not installed.
-        ValueError: label and prediction differ in size.
+        ModuleNotFoundError: If SciPy is not installed.
+        ValueError: If label and prediction differ in size.
 
     Reference:
         Csurka, Larlus, Perronnin: What is a good evaluation measure for semantic segmentation?, BMVC 2013
@@ -63,20 +63,20 @@ def trimap_scores(
     widths: Sequence[float] = (1, 2, 5, 10, 20),
     ignore_class: int = 255,
 ) -> dict[float, dict[str, Any]]:
-    """`scores` of the pixels near the labels' borders alone, for several widths.
+    """Computes `scores` of the pixels near the borders of the labels, for several widths.
 
     Args:
         pairs: `(label, prediction)` of each image, integers `(H, W)`.
-        num_classes: classes; 2 for a binary task's labels 0 and 1.
-        widths: the band's half-widths, pixels: how far a pixel lies from the nearest one at a border.
-        ignore_class: label of void pixels; what touches void is no border.
+        num_classes: Number of classes; 2 for a binary task with labels 0 and 1.
+        widths: Half-widths of the band: largest distances to the nearest border pixel, in pixels.
+        ignore_class: Label of void pixels, which make no border.
 
     Returns:
         `{width: scores}`, each from one confusion matrix over all images.
 
     Raises:
-        ModuleNotFoundError: SciPy is not installed.
-        ValueError: label and prediction differ in size.
+        ModuleNotFoundError: If SciPy is not installed.
+        ValueError: If label and prediction differ in size.
 
     Reference:
         Kohli, Ladicky, Torr: Robust Higher Order Potentials for Enforcing Label Consistency, 2009; Chen et al.,
@@ -102,21 +102,20 @@ def trimap_scores(
     return {width: scores(matrix) for width, matrix in matrices.items()}
 
 
-def _border(classes: np.ndarray, index: int, ignore_class: int) -> np.ndarray:
-    mask: np.ndarray = classes == index
-    other = (classes != index) & (classes != ignore_class)
+def _border(classes: np.ndarray, index: int, ignore_class: int) -> Any:
+    mask, other = classes == index, (classes != index) & (classes != ignore_class)
     near = np.zeros_like(mask)
     near[1:] |= other[:-1]
     near[:-1] |= other[1:]
     near[:, 1:] |= other[:, :-1]
     near[:, :-1] |= other[:, 1:]
-    return np.logical_and(mask, near)
+    return mask & near
 
 
 def _masked(label: Any, prediction: Any, ignore_class: int) -> tuple[np.ndarray, np.ndarray]:
     label, prediction = np.asarray(label), np.asarray(prediction)
     if label.shape != prediction.shape or label.ndim != 2:
-        raise ValueError(f"label {label.shape} and prediction {prediction.shape} should be (H, W) of the same size")
+        raise ValueError(f"label {label.shape} and prediction {prediction.shape} must be (H, W) of the same size")
     return label, np.where(label == ignore_class, ignore_class, prediction)
 
 
@@ -124,5 +123,5 @@ def _distance_transform() -> Any:
     try:
         from scipy.ndimage import distance_transform_edt
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("scores of borders need SciPy: pip install 'kseg[train]'") from None
+        raise ModuleNotFoundError("scores near borders need SciPy: pip install 'kseg[train]'") from None
     return distance_transform_edt

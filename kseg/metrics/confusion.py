@@ -1,6 +1,6 @@
-"""Scores of a segmentation, all of them from one confusion matrix over the whole split.
+"""Scores of a segmentation, computed from one confusion matrix over the whole split.
 
-A mean of per-batch or per-image scores depends on the batch size and on the order; these do not.
+A mean of the scores of batches or images would depend on the batch size and the order.
 """
 
 from typing import Any
@@ -9,31 +9,32 @@ import numpy as np
 
 
 def scores(confusion_matrix: Any) -> dict[str, Any]:
-    """Scores of a confusion matrix, in NumPy and float64.
+    """Computes scores from a confusion matrix, in NumPy and float64.
 
-    With n_ij pixels of class i predicted as j, t_i = sum_j n_ij pixels of class i and p_j = sum_i n_ij predicted as j.
-    A class absent from both labels and predictions is left out of the means; one that is only predicted has IoU 0.
+    n_ij is the number of pixels of class i predicted as class j, t_i = sum_j n_ij the number of pixels of class i, and
+    p_j = sum_i n_ij the number of pixels predicted as class j. A class that is absent from labels and predictions is
+    left out of the means. A class that is only predicted has IoU 0.
 
     Args:
-        confusion_matrix: integers `(C, C)`, rows are the true classes.
+        confusion_matrix: Integers `(C, C)`; rows are the true classes.
 
     Returns:
-        Floats in 0..1, all 0 where there is nothing to score:
+        Floats from 0 to 1, which are 0 if there are no pixels:
 
         - `miou`: mean of the IoUs;
         - `pixel_accuracy`: sum n_ii / sum t_i;
-        - `mean_accuracy`: mean recall of the classes that occur in the labels;
+        - `mean_accuracy`: mean recall of the classes in the labels;
         - `frequency_weighted_iou`: sum t_i IoU_i / sum t_i;
 
-        and arrays `(C,)`, `nan` where they would be 0 / 0:
+        and arrays `(C,)`, NaN for 0 / 0:
 
         - `iou`: n_ii / (t_i + p_i - n_ii);
         - `recall`: n_ii / t_i, `precision`: n_ii / p_i;
-        - `accuracy`: (TP + TN) / all pixels. Mind that it is close to 1 for every rare class, found or not:
-          a pole that covers 1 % of the pixels and is never predicted has accuracy 0.99 (and recall 0).
+        - `accuracy`: (TP + TN) / all pixels. It is close to 1 for every rare class: a pole that covers 1 % of the
+          pixels and is never predicted has accuracy 0.99, but recall 0.
 
     Raises:
-        ValueError: if the matrix is not square.
+        ValueError: If the matrix is not square.
 
     Example:
         >>> from kseg.metrics import scores
@@ -43,7 +44,7 @@ def scores(confusion_matrix: Any) -> dict[str, Any]:
     """
     matrix = np.asarray(confusion_matrix, dtype="float64")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"a confusion matrix is square, (C, C); got shape {matrix.shape}")
+        raise ValueError(f"a confusion matrix must be square, (C, C), got shape {matrix.shape}")
     hit, true, predicted, total = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0), matrix.sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         iou = hit / (true + predicted - hit)
@@ -68,20 +69,19 @@ def scores(confusion_matrix: Any) -> dict[str, Any]:
 
 
 def confusion_matrix(label: Any, prediction: Any, num_classes: int, *, ignore_class: int | None = 255) -> np.ndarray:
-    """Counts pairs of labels in NumPy; add up the matrices of all images.
+    """Counts pairs of true and predicted classes in NumPy. Matrices of several images can be added.
 
     Args:
-        label: integers of any shape.
-        prediction: classes, integers of the same shape.
-        num_classes: classes; 2 for a binary task's labels 0 and 1.
-        ignore_class: label of the pixels to leave out (void); None where there are none.
+        label: Integers of any shape.
+        prediction: Predicted classes, integers of the same shape.
+        num_classes: Number of classes; 2 for a binary task with labels 0 and 1.
+        ignore_class: Label of void pixels, which do not count. None if there are none.
 
     Returns:
-        int64 `(num_classes, num_classes)`, rows are the true classes.
+        int64 `(num_classes, num_classes)`; rows are the true classes.
 
     Raises:
-        ValueError: the shapes differ, or a label is neither a class nor void, or a prediction no class; how many pixels
-            have it.
+        ValueError: If the shapes differ, a label is neither a class nor void, or a prediction is not a class.
 
     Example:
         >>> from kseg.metrics import confusion_matrix
@@ -90,8 +90,8 @@ def confusion_matrix(label: Any, prediction: Any, num_classes: int, *, ignore_cl
     """
     label, prediction = np.asarray(label), np.asarray(prediction)
     if label.shape != prediction.shape:
-        raise ValueError(f"label {label.shape} and prediction {prediction.shape} should have the same shape")
-    if num_classes <= 256 and label.dtype == prediction.dtype == np.uint8:  # all pairs of bytes at once
+        raise ValueError(f"label {label.shape} and prediction {prediction.shape} must have the same shape")
+    if num_classes <= 256 and label.dtype == prediction.dtype == np.uint8:  # counts all pairs of bytes
         pairs = label.astype("uint16") * np.uint16(256) + prediction
         counts = np.bincount(pairs.ravel(), minlength=2**16).reshape(256, 256)
         if ignore_class is not None and 0 <= ignore_class < 256:
@@ -105,6 +105,6 @@ def confusion_matrix(label: Any, prediction: Any, num_classes: int, *, ignore_cl
     for name, values in (("labels", label), ("predictions", prediction)):
         strays, counts = np.unique(values[(values < 0) | (values >= num_classes)], return_counts=True)
         if len(strays):
-            told = ", ".join(f"{stray} ({count} pixels)" for stray, count in zip(strays[:5], counts[:5], strict=True))
-            raise ValueError(f"{name} {told} are outside the classes 0 to {num_classes - 1}: correct or ignore them")
+            found = ", ".join(f"{stray} ({count} pixels)" for stray, count in zip(strays[:5], counts[:5], strict=True))
+            raise ValueError(f"{name} {found} are outside the classes 0 to {num_classes - 1}: correct or ignore them")
     return np.bincount(label * num_classes + prediction, minlength=num_classes**2).reshape(num_classes, num_classes)

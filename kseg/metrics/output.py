@@ -1,17 +1,18 @@
-"""Whether a model ends in logits or in probabilities."""
+"""Whether a model outputs logits or probabilities."""
 
 import keras
 
 
 def gives_logits(model: keras.Model) -> bool:
-    """Tells by what a model ends in.
+    """Determines from the last step of a model whether it outputs logits.
 
     Args:
-        model: With one output. Its last step may be a layer with an activation, a `Softmax` layer, `keras.ops.softmax`
-            or `sigmoid`, or a model.
+        model: Model with one output. Its last step may be a layer with an activation, a `Softmax` layer,
+            `keras.ops.softmax` or `keras.ops.sigmoid`, or a model.
 
     Returns:
-        False after a softmax or a sigmoid, else True: what resizes probabilities, say, cannot be seen through.
+        False after softmax or sigmoid, otherwise True. Probabilities that are processed further, for example resized,
+        are not recognized.
 
     Example:
         >>> image = keras.Input((None, None, 3))
@@ -19,7 +20,7 @@ def gives_logits(model: keras.Model) -> bool:
         >>> gives_logits(keras.Model(image, scores)), gives_logits(keras.Model(image, keras.ops.sigmoid(scores)))
         (True, False)
     """
-    last = getattr(model, "operations", model.layers)[-1]  # a Sequential has layers alone
+    last = getattr(model, "operations", model.layers)[-1]  # a Sequential has only layers
     if isinstance(last, keras.Model):
         return gives_logits(last)
     activation = getattr(last, "activation", None)

@@ -1,4 +1,4 @@
-"""The confusion matrix as a Keras metric: counted inside compiled functions, exact on every backend."""
+"""The confusion matrix as a Keras metric, counted inside compiled functions and exact on every backend."""
 
 from typing import Any
 
@@ -6,20 +6,21 @@ import keras
 import numpy as np
 from keras import ops
 
-# Counters are pairs of int32, worth `high * CARRY + low`: JAX has no int64 here, and float32 stops counting at 2**24.
-# A carry at 2**24 rather than 2**30 leaves room to add up the low words of 128 replicas.
+# A count is high * CARRY + low, two int32: Keras on JAX has no int64, and float32 is exact only up to 2**24. A carry at
+# 2**24 instead of 2**30 leaves room to add the low words of 128 replicas.
 CARRY = 2**24
 
 
 def classes_of(y: Any, *, from_logits: bool = True) -> Any:
-    """The classes that scores stand for.
+    """The predicted classes.
 
     Args:
-        y: scores `(..., C)`, a tensor; one channel is binary.
-        from_logits: matters for one channel: its threshold is 0 for logits and 0.5 for probabilities.
+        y: Scores `(..., C)`, a tensor; one channel is binary.
+        from_logits: Whether the scores are logits. It sets the threshold of a single channel: 0 for logits, 0.5 for
+            probabilities.
 
     Returns:
-        int32 `(...)`, a tensor.
+        int32 tensor `(...)`.
     """
     if y.shape[-1] == 1:
         return ops.cast(ops.squeeze(y, -1) > (0.0 if from_logits else 0.5), "int32")
@@ -27,17 +28,17 @@ def classes_of(y: Any, *, from_logits: bool = True) -> Any:
 
 
 def _argmax(y: Any) -> Any:
-    """Index of the largest channel, `(..., C)` to int32 `(...)`; the first of equal ones, on every backend.
+    """Index of the largest channel, `(..., C)` to int32 `(...)`; the first of equal ones on every backend.
 
-    On a CPU a running maximum over the channels takes a third of the time of Keras's argmax on TensorFlow (which also
-    orders -0 below 0), and XLA fuses it. PyTorch's own argmax is the faster one there, on channels that lie together:
-    its convolutions and resizing leave them apart, and joining one tensor copies it.
+    On a CPU, a running maximum over the channels takes a third of the time of Keras's argmax on TensorFlow (which also
+    orders -0 below 0), and XLA fuses it. PyTorch's argmax is faster than that if the channels are contiguous, which
+    concatenating a single tensor makes them.
     """
     channels = y.shape[-1]
-    if keras.backend.backend() == "torch" or channels > 64:  # 64: keep the graph small
+    if keras.backend.backend() == "torch" or channels > 64:  # above 64 the graph would grow large
         return ops.argmax(ops.concatenate([y], axis=-1), axis=-1)
     first, *rest = ops.unstack(ops.moveaxis(y, -1, 0), channels, axis=0)
-    best, index = first, ops.zeros_like(first, dtype="uint8")  # a quarter of the memory to move
+    best, index = first, ops.zeros_like(first, dtype="uint8")  # a quarter of the memory traffic
     for channel, score in enumerate(rest, start=1):
         index = ops.where(score > best, ops.cast(channel, "uint8"), index)
         best = ops.maximum(score, best)
@@ -45,39 +46,37 @@ def _argmax(y: Any) -> Any:
 
 
 def _count(values: Any, length: int) -> Any:
-    """How often each of 0..length-1 occurs in int32 `values`: int32 `(length,)`, exact, inside compiled functions."""
+    """The number of occurrences of each of 0..length-1 in int32 `values`: int32 `(length,)`, in compiled functions."""
     values = ops.reshape(values, (-1,))
-    if keras.backend.backend() == "jax":  # its bincount has a data-dependent shape
-        return ops.segment_sum(ops.ones_like(values), values, num_segments=length)
-    if keras.backend.backend() == "tensorflow":  # so has Keras's here, and on a GPU Keras compiles with XLA
-        import tensorflow
-
-        return tensorflow.raw_ops.DenseBincount(input=values, size=length, weights=tensorflow.constant([], "int32"))
-    return ops.bincount(values, minlength=length)  # PyTorch's segment_sum adds in float32
+    if keras.backend.backend() == "torch":  # its segment_sum adds in float32
+        return ops.bincount(values, minlength=length)
+    # The shape of bincount depends on the values, which JAX and XLA do not allow.
+    return ops.segment_sum(ops.ones_like(values), values, num_segments=length)
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class SegmentationScores(keras.metrics.Metric):
-    """mIoU, pixel accuracy, mean accuracy and frequency-weighted IoU from one confusion matrix.
+    """Mean IoU, pixel accuracy, mean accuracy and frequency-weighted IoU from one confusion matrix.
 
-    `result()` is a dict, so `fit` and `evaluate` log `miou`, `val_miou` and so on. The counts are exact for up to
-    2**55 pixels on every backend. See `scores` for the definitions and for classes that are absent.
+    `result()` is a dict, so that `fit` and `evaluate` log `miou`, `val_miou` and so on. The counts are exact up to
+    2**55 pixels on every backend. The definitions are those of `scores`.
 
-    A label outside the classes that isn't `ignore_class` is an error in the data, but a compiled function cannot
-    raise: every score becomes `nan`, and `stray_pixels` tells how many there were.
+    A label that is neither a class nor `ignore_class` is an error in the data, but a compiled function cannot raise it:
+    all scores become NaN, and `stray_pixels` is the number of such pixels.
 
     Args:
-        num_classes: classes, or 1 for a binary task: labels 0 and 1, one channel, and the two classes scored are
+        num_classes: Number of classes. 1 is a binary task: labels 0 and 1, one channel, and two classes in the scores,
             background and foreground.
-        ignore_class: label of the pixels to leave out (void); None where there are none.
-        class_names: one name a class (two for a binary task), for `iou_<name>`. The default is the class's number.
-        per_class: also report `iou_<name>` of each class, `nan` while the class is absent.
-        from_logits: only matters for one channel: its threshold is 0 for logits and 0.5 for probabilities.
-        name: name of the metric; the logs carry the names of the scores instead.
-        dtype: accepted for Keras's sake; counts are integers and scores float32.
+        ignore_class: Label of void pixels, which do not count. None if there are none.
+        class_names: One name per class (two for a binary task), for `iou_<name>`. None uses the class ids.
+        per_class: Whether to report `iou_<name>` of each class, NaN while the class is absent.
+        from_logits: Whether the model outputs logits. It sets the threshold of a single channel: 0 for logits, 0.5 for
+            probabilities.
+        name: Name of the metric. The logs contain the names of the scores instead.
+        dtype: Accepted for compatibility with Keras. Counts are integers, scores are float32.
 
     Raises:
-        ValueError: if `class_names` has the wrong length.
+        ValueError: If `class_names` has the wrong length.
 
     Example:
         >>> import numpy as np
@@ -111,7 +110,7 @@ class SegmentationScores(keras.metrics.Metric):
         self.size = max(num_classes, 2)  # rows of the matrix
         if self.class_names is not None and len(self.class_names) != self.size:
             raise ValueError(f"class_names has {len(self.class_names)} names for {self.size} classes")
-        # The matrix row by row, then a counter of ignored and one of stray pixels.
+        # The matrix, flattened, then the numbers of ignored and of stray pixels.
         shape = (self.size**2 + 2,)
         self.low = self.add_variable(shape, "zeros", dtype="int32", name="low")
         self.high = self.add_variable(shape, "zeros", dtype="int32", name="high")
@@ -120,13 +119,13 @@ class SegmentationScores(keras.metrics.Metric):
         """Counts a batch.
 
         Args:
-            y_true: integers `(N, H, W)` or `(N, H, W, 1)`, or one-hot `(N, H, W, C)` whose void pixels are all zero.
-            y_pred: logits or probabilities `(N, H, W, num_classes)`.
-            sample_weight: None, or a mask `(N,)`, `(N, H, W)` or `(N, H, W, 1)`:
-                pixels of weight 0 are ignored, all others count once, whatever their weight.
+            y_true: Integers `(N, H, W)` or `(N, H, W, 1)`, or one-hot `(N, H, W, C)` that is all zero at void pixels.
+            y_pred: Logits or probabilities `(N, H, W, num_classes)`.
+            sample_weight: None, or a mask `(N,)`, `(N, H, W)` or `(N, H, W, 1)`. Pixels of weight 0 are ignored; all
+                others count once, whatever their weight.
 
         Raises:
-            ValueError: if the shapes don't fit `num_classes` or one another.
+            ValueError: If the shapes do not fit.
         """
         y_pred = ops.convert_to_tensor(y_pred)
         if y_pred.shape[-1] != self.num_classes:
@@ -158,7 +157,7 @@ class SegmentationScores(keras.metrics.Metric):
         self._add(_count(cell, stray + 1))
 
     def _labels(self, y_true: Any) -> Any:
-        """Labels of any accepted form as int32 `(N, H, W)`, one-hot void as `ignore_class`."""
+        """Labels as int32 `(N, H, W)`; void pixels of one-hot labels become `ignore_class`."""
         if len(y_true.shape) < 4:
             return ops.cast(y_true, "int32")
         if y_true.shape[-1] == 1:
@@ -172,13 +171,13 @@ class SegmentationScores(keras.metrics.Metric):
         self.low.assign(low % CARRY)
 
     def result(self) -> dict[str, Any]:
-        """Scores so far: a dict of float32 scalars, see the class."""
+        """The scores so far: a dict of float32 scalars."""
         counts = ops.cast(self.high, "float32") * CARRY + ops.cast(self.low, "float32")
         matrix = ops.reshape(counts[:-2], (self.size, self.size))
         hit, true, predicted = ops.diagonal(matrix), ops.sum(matrix, axis=1), ops.sum(matrix, axis=0)
         union = true + predicted - hit
         total = ops.sum(true)
-        broken = ops.where(counts[-1] > 0, float("nan"), 0.0)  # stray labels: see the class
+        broken = ops.where(counts[-1] > 0, float("nan"), 0.0)  # any stray label makes all scores NaN
         iou = ops.divide_no_nan(hit, union)
 
         def mean(values: Any, present: Any) -> Any:
@@ -201,17 +200,17 @@ class SegmentationScores(keras.metrics.Metric):
         return high * CARRY + low
 
     def confusion_matrix(self) -> np.ndarray:
-        """Counts so far, int64 `(C, C)`, rows are the true classes; not for use inside a compiled function."""
-        return self._totals()[:-2].reshape(self.size, self.size)
+        """The counts so far, int64 `(C, C)`; rows are the true classes. Not for use inside a compiled function."""
+        return np.reshape(self._totals()[:-2], (self.size, self.size))
 
     @property
     def ignored_pixels(self) -> int:
-        """Pixels left out so far, because of their label or their weight."""
+        """Number of pixels left out so far because of their label or their weight."""
         return int(self._totals()[-2])
 
     @property
     def stray_pixels(self) -> int:
-        """Pixels so far whose label is neither a class nor `ignore_class`."""
+        """Number of pixels so far whose label is neither a class nor `ignore_class`."""
         return int(self._totals()[-1])
 
     def get_config(self) -> dict[str, Any]:

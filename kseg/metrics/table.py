@@ -1,4 +1,4 @@
-"""Scores of each class as a table."""
+"""The scores of each class as a table."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,22 +12,23 @@ if TYPE_CHECKING:
 
 
 def per_class(confusion_matrix: Any, classes: Sequence[str]) -> "pd.DataFrame":
-    """Scores of each class as a pandas table.
+    """Computes the scores of each class as a pandas table.
 
     Args:
-        confusion_matrix: integers `(C, C)`, rows are the true classes; `SegmentationScores.confusion_matrix()`, say.
-        classes: names in the order of their ids.
+        confusion_matrix: Integers `(C, C)`, for example `SegmentationScores.confusion_matrix()`; rows are the true
+            classes.
+        classes: Names in the order of the class ids.
 
     Returns:
-        A row a class: `share` of the labelled pixels, `precision`, `recall`, `f1`, `iou`, and `pixel_accuracy`,
-        (TP + TN) / all; `nan` where a score would be 0 / 0.
+        One row per class: `share` of the labeled pixels, `precision`, `recall`, `f1`, `iou`, and `pixel_accuracy`,
+        (TP + TN) / all; NaN for 0 / 0.
 
     Raises:
-        ModuleNotFoundError: pandas is not installed.
-        ValueError: as many names as classes are needed, and a square matrix.
+        ModuleNotFoundError: If pandas is not installed.
+        ValueError: If the matrix is not square, or the number of names is not the number of classes.
 
     Example:
-        A pole that covers 1 % of the pixels and is never found: pixel accuracy flatters, IoU and recall do not.
+        Pixel accuracy hides that a pole, which covers 1 % of the pixels, is never found. IoU and recall show it:
 
         >>> table = per_class([[99, 0], [1, 0]], ["road", "pole"])
         >>> print(table.loc["pole", ["pixel_accuracy", "iou", "recall"]].tolist())

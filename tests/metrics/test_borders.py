@@ -73,5 +73,5 @@ def test_a_wide_band_is_the_whole_image_and_a_narrow_one_its_borders():
 
 
 def test_sizes_that_differ_are_refused():
-    with pytest.raises(ValueError, match="should be \\(H, W\\) of the same size"):
+    with pytest.raises(ValueError, match="must be \\(H, W\\) of the same size"):
         boundary_f1([(np.zeros((2, 3)), np.zeros((3, 2)))], 2)

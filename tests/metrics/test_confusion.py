@@ -303,7 +303,7 @@ def test_stray_predictions_and_void_of_any_value_are_no_class():
 def test_stray_labels_of_arrays_are_named():
     with pytest.raises(ValueError, match=r"labels 3 \(2 pixels\), 7 \(1 pixels\) are outside the classes 0 to 1"):
         confusion_matrix(np.array([0, 3, 7, 3, 255]), np.zeros(5, int), 2)
-    with pytest.raises(ValueError, match="should have the same shape"):
+    with pytest.raises(ValueError, match="must have the same shape"):
         confusion_matrix(np.zeros((2, 3), "uint8"), np.zeros((3, 2), "uint8"), 2)
 
 

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say."""
+"""How well predicted probabilities match observed frequencies."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,26 +7,26 @@ import numpy as np
 
 
 def calibration(pairs: Iterable[tuple[Any, Any]], *, bins: int = 15, ignore_class: int | None = 255) -> dict[str, Any]:
-    """Expected calibration error: how far confidence and accuracy lie apart, over all labelled pixels.
+    """Computes the expected calibration error: the mean difference of confidence and accuracy over all labeled pixels.
 
     Args:
-        pairs: `(label, probabilities)` of images or batches: integers `(..., H, W)` and floats `(..., H, W, C)`; one
-            channel is the probability of class 1.
-        bins: equal intervals of the confidence, which is the probability of the predicted class.
-        ignore_class: label of void pixels; None where there are none.
+        pairs: `(label, probabilities)` of images or batches: integers `(..., H, W)` and floats `(..., H, W, C)`. A
+            single channel is the probability of class 1.
+        bins: Number of equal intervals of the confidence, which is the probability of the predicted class.
+        ignore_class: Label of void pixels. None if there are none.
 
     Returns:
-        `ece`: the mean of |accuracy - confidence| over the bins, weighted by their pixels, 0 to 1; and for a
-        reliability diagram arrays `(bins,)`: `confidence`, `accuracy` (`nan` in empty bins) and `pixels`.
+        `ece`, the mean of |accuracy - confidence| over the bins, weighted by their pixels, 0 to 1; and arrays `(bins,)`
+        for a reliability diagram: `confidence`, `accuracy` (NaN in empty bins) and `pixels`.
 
     Raises:
-        ValueError: label and probabilities do not fit one another.
+        ValueError: If labels and probabilities do not fit.
 
     Reference:
         Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017, https://arxiv.org/abs/1706.04599
 
     Example:
-        Sure to 80 %, right in one of two pixels:
+        A confidence of 80 %, but only one of two pixels is correct:
 
         >>> label, p = np.array([[0, 1]]), np.array([[[0.8, 0.2], [0.8, 0.2]]])
         >>> round(calibration([(label, p)])["ece"], 6)
@@ -36,7 +36,7 @@ def calibration(pairs: Iterable[tuple[Any, Any]], *, bins: int = 15, ignore_clas
     for label, probabilities in pairs:
         label, probabilities = np.asarray(label), np.asarray(probabilities)
         if label.shape != probabilities.shape[:-1]:
-            raise ValueError(f"labels of shape {label.shape} do not fit probabilities of {probabilities.shape}")
+            raise ValueError(f"labels of shape {label.shape} do not fit probabilities of shape {probabilities.shape}")
         if probabilities.shape[-1] == 1:
             probabilities = np.concatenate([1 - probabilities, probabilities], axis=-1)
         counted = np.ones(label.shape, bool) if ignore_class is None else label != ignore_class
