@@ -14,6 +14,7 @@ from benchmarks import leaderboard
 from benchmarks.release.check import FILE, Candidate
 from benchmarks.subset import Subset
 from kseg import data, download, pretrained, training, zoo
+from kseg.progress import Reporter
 from kseg.training.folder import versions
 
 LOSS = 5e-4
@@ -73,7 +74,7 @@ def measured(candidate: Candidate, data_root: str | None) -> Measured:
 
 
 def _scores(file: pathlib.Path, test: data.Dataset, batch_size: int) -> dict[str, Any]:
-    scores = training.evaluate(file, test, batch_size=batch_size, reporter=training.Reporter())
+    scores = training.evaluate(file, test, batch_size=batch_size, reporter=Reporter())
     del scores["seconds"]
     return scores
 

@@ -69,7 +69,7 @@ class RunFolder:
             for file in self.path.iterdir():
                 if LEFTOVER.fullmatch(file.name) and file.is_file() and not file.is_symlink():
                     file.unlink()
-            if not (self.path / RECIPE).is_file():
+            if not self._trained():
                 self.write(VERSIONS, json.dumps(versions(), indent=2))
                 self.write(RECIPE, self.recipe.to_json())
         except BaseException:
@@ -91,6 +91,8 @@ class RunFolder:
                 raise ValueError(f"{self.path} holds {foreign[0]} but no {RECIPE} of a run: name another folder")
             return
         there = Recipe.from_dict(self._read(RECIPE), source=str(self.path / RECIPE))
+        if not self._trained():  # an earlier start failed before its first checkpoint
+            return
         if differences := there.differences(self.recipe):
             change = _first(differences, 1)
             raise ValueError(
@@ -102,6 +104,9 @@ class RunFolder:
                 f"{self.path} holds a run on {backend}, this is {keras.backend.backend()}: "
                 f"set KERAS_BACKEND={backend} or name another folder"
             )
+
+    def _trained(self) -> bool:
+        return any((self.path / name).is_file() for name in (CHECKPOINT, RESULT))
 
     def other_versions(self) -> str:
         """Lists the packages whose versions have changed since the first start, as `"keras 3.14.0 -> 3.15.1"`."""
@@ -131,7 +136,7 @@ class RunFolder:
     def check_data(self, splits: Mapping[str, Split]) -> None:
         """Records the data at the first start; later, raises a ValueError if they have changed since."""
         current = {name: [list(image) for image in images] for name, images in splits.items()}
-        if not any((self.path / name).is_file() for name in (CHECKPOINT, RESULT)):
+        if not self._trained():
             self.write(DATA, json.dumps(current))
         elif (self.path / DATA).is_file():
             before = self._read(DATA)

@@ -99,6 +99,13 @@ def test_another_recipe_is_refused_and_may_start_from_these_weights(content, fol
     assert train(Recipe.from_dict(longer | {"model": model}), folders / "longer", progress=False)["epochs"] == 3
 
 
+def test_a_start_that_failed_before_its_first_checkpoint_binds_nobody(content, tmp_path):
+    with pytest.raises(ValueError, match="unknown builder 'tinny'"):
+        train(Recipe.from_dict(content | {"model": {"builder": "tinny"}}), tmp_path, progress=False)
+    assert train(Recipe.from_dict(content | {"epochs": 1}), tmp_path, progress=False)["finished"]
+    assert json.loads((tmp_path / "recipe.json").read_text())["model"]["builder"] == "tiny"
+
+
 def test_versions_that_changed_are_named(content, folders, capsys):
     path = folders / "stopped" / "versions.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"keras": "3.0.0", "processors": 1000}))

@@ -81,7 +81,7 @@ def test_factors_of_another_model_are_refused():
 
 
 @pytest.mark.parametrize("kind", [AdamW, SGD])
-def test_optimizers_and_schedule_survive_serialisation(kind):
+def test_optimizers_and_schedule_survive_serialization(kind):
     schedule = PolynomialDecay(0.05, 10, power=0.5, warmup_steps=2)
     optimizer = kind(schedule, weight_decay=0.3, factors=[0.5, 1.0], decay_norm=True, global_clipnorm=1.0)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))

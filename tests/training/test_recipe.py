@@ -99,7 +99,7 @@ def test_a_folder_needs_classes():
         Recipe.from_dict(tiny.content(data={"name": None, "folder": "x"}))
 
 
-def test_colours_can_be_ignored():
+def test_colors_can_be_ignored():
     content = {"epochs": 1, "data": {"folder": "f", "classes": ["a", "b"], "ignore": [[255, 255, 255], 3]}}
     recipe = Recipe.from_dict(content | {"model": {"builder": "unet"}})
     assert recipe.data.ignore == ((255, 255, 255), 3)

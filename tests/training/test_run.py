@@ -79,13 +79,6 @@ def test_the_best_weights_rebuild_the_model_and_its_scores(finished):
     assert [[int(cell) for cell in row[1:]] for row in rows[1:]] == again["confusion_matrix"]
 
 
-def test_time_that_is_up_stops_after_an_epoch_and_the_same_call_goes_on(tmp_path):
-    stopped = train(recipe(), tmp_path, progress=False, minutes=0)
-    assert (stopped["finished"], stopped["epochs"]) == (False, 1)
-    assert not (tmp_path / "result.json").exists()
-    assert train(recipe(), tmp_path, progress=False)["epochs"] == 3
-
-
 def test_a_factor_of_zero_freezes_weights_and_statistics_of_the_encoder(tmp_path):
     keras.utils.set_random_seed(0)
     start = tiny.tiny(8)
@@ -231,14 +224,13 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_no_checkpoint(tmp_pat
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
-def test_a_checkpoint_is_written_where_weights_are_kept_where_a_start_stops_and_after_half_a_minute(
-    tmp_path, monkeypatch
-):
+def test_a_checkpoint_is_written_before_validation_when_a_start_stops_and_after_half_a_minute(tmp_path, monkeypatch):
     written, save = [], run.checkpoint.save
     monkeypatch.setattr(run.checkpoint, "save", lambda *given: written.append(len(given[2]["rows"])) or save(*given))
     five = recipe(epochs=5, selection={"every": 4})
-    train(five, tmp_path / "stopped", progress=False, minutes=0)
-    assert written == [1]
+    stopped = train(five, tmp_path / "stopped", progress=False, minutes=0)
+    assert (stopped["finished"], stopped["epochs"], written) == (False, 1, [1])
+    assert not (tmp_path / "stopped" / "result.json").exists()
     train(five, tmp_path / "stopped", progress=False)
     assert written == [1, 4, 5]
     assert len((tmp_path / "stopped" / "log.csv").read_text().splitlines()) == 6
