@@ -92,7 +92,9 @@ def test_importing_kseg_registers_its_classes_and_keeps_triton_away_from_tensorf
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["datasets", "list"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["train", "--help"], ["datasets", "list"], ["weights", "list"]]
+)
 def test_a_command_that_computes_nothing_imports_no_backend(arguments):
     command = [sys.executable, "-X", "importtime", "-m", "kseg.cli", *arguments]
     modules = subprocess.run(command, capture_output=True, text=True, check=True).stderr

@@ -53,7 +53,8 @@ def evaluate(
         typer.Option(
             min=0,
             help="Side of the tiles into which larger images are cut, which saves memory, takes up to a third longer "
-            "and may change labels near seams; 0: never. Default: 1024 for images above 2 megapixels, without --tta and --crf.",
+            "and may change labels near seams; 0: never. By default 1024 for images above 2 megapixels, or never with "
+            "--tta or --crf.",
         ),
     ] = None,
 ) -> None:

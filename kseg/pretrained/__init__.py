@@ -1,11 +1,15 @@
 """Weights on disk: files that describe themselves, the table of released weights, and where to find them."""
 
-from kseg.pretrained.choice import described, differences, meant
-from kseg.pretrained.file import HEADER, atomic_write, describe, save, weight_keys
-from kseg.pretrained.loading import load
-from kseg.pretrained.model import SegmentationModel, description_of
-from kseg.pretrained.release import RELEASES, Release
-from kseg.pretrained.source import fetch, find, locate, places, release_of
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kseg.pretrained.choice import described, differences, meant
+    from kseg.pretrained.file import HEADER, atomic_write, describe, save, weight_keys
+    from kseg.pretrained.loading import load
+    from kseg.pretrained.model import SegmentationModel, description_of
+    from kseg.pretrained.release import RELEASES, Release
+    from kseg.pretrained.source import fetch, find, locate, places, release_of
 
 __all__ = [
     "HEADER",
@@ -27,3 +31,20 @@ __all__ = [
     "save",
     "weight_keys",
 ]
+
+_MODULES = {
+    "choice": ("described", "differences", "meant"),
+    "file": ("HEADER", "atomic_write", "describe", "save", "weight_keys"),
+    "loading": ("load",),
+    "model": ("SegmentationModel", "description_of"),
+    "release": ("RELEASES", "Release"),
+    "source": ("fetch", "find", "locate", "places", "release_of"),
+}
+
+
+def __getattr__(name: str) -> object:
+    # Modules are imported on first use, so that `kseg weights list` imports no backend.
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"kseg.pretrained.{module}"), name)
+    raise AttributeError(f"module 'kseg.pretrained' has no attribute {name!r}")

@@ -1,19 +1,21 @@
 """Weight files that describe themselves: safetensors with the builder of the model and its arguments in the header."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
 import pathlib
 import secrets
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from kseg.pretrained.model import colors, description_of
+if TYPE_CHECKING:
+    import keras
 
 HEADER = "kseg"
 """The key of the description, which is JSON, in the header."""
@@ -34,6 +36,7 @@ def weight_keys(model: keras.Model) -> dict[str, keras.Variable]:
         ValueError: If two variables have the same path.
 
     Example:
+        >>> import keras
         >>> image = keras.Input((8, 8, 3))
         >>> list(weight_keys(keras.Model(image, keras.layers.Conv2D(2, 1, name="score")(image))))
         ['score/kernel', 'score/bias']
@@ -47,6 +50,8 @@ def weight_keys(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def _walk(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
+    import keras
+
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from ((f"{layer.name}/{path}", variable) for path, variable in _walk(layer))
@@ -84,6 +89,8 @@ def save(
         ValueError: If the model does not store which builder made it.
         OSError: If the file cannot be written; nothing is left behind.
     """
+    from kseg.pretrained.model import colors, description_of
+
     description = description_of(model)
     if classes is not None:
         description["classes"] = list(classes)
@@ -100,6 +107,8 @@ def save(
 
 
 def _stored(variable: keras.Variable, dtype: str | None) -> np.ndarray:
+    import keras
+
     array = np.asarray(keras.ops.convert_to_numpy(variable), order="C")
     if dtype is None or not np.issubdtype(array.dtype, np.floating):
         return array
