@@ -78,6 +78,11 @@ def test_nothing_private_of_keras_is_imported():
     assert not [path for path in paths if private.search(path.read_text())]
 
 
+def test_no_module_shares_its_name_with_a_function_or_class_in_it():
+    for path in (ROOT / "kseg").rglob("*.py"):
+        assert path.stem not in {getattr(node, "name", None) for node in ast.parse(path.read_text()).body}, path
+
+
 def test_importing_kseg_adds_little_to_importing_keras():
     code = "import time, keras; t = time.process_time(); import kseg; print(time.process_time() - t)"
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]

@@ -9,8 +9,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from kseg.losses._cross_entropy import BalancedCrossEntropy, CrossEntropy, cross_entropy, pixel_cross_entropy
 from kseg.losses.boundary import BoundaryWeighted, boundary_weighted
-from kseg.losses.cross_entropy import BalancedCrossEntropy, CrossEntropy, cross_entropy, pixel_cross_entropy
 from kseg.losses.hard_pixels import OHEM, Focal, focal, ohem
 from kseg.losses.loss import SegmentationLoss, WeightedSum
 from kseg.losses.lovasz import LovaszSoftmax, lovasz_softmax

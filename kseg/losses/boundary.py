@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kseg.losses.cross_entropy import pixel_cross_entropy
+from kseg.losses._cross_entropy import pixel_cross_entropy
 from kseg.losses.loss import SegmentationLoss, documented
 from kseg.losses.targets import mean, read_labels, read_sample_weight
 
