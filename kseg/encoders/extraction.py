@@ -126,14 +126,14 @@ def build(
     multi_grid: Sequence[int] | None = None,
     penultimate: bool = False,
 ) -> keras.Model:
-    """Builds an encoder of the table as a model of its own.
+    """Builds an encoder of the table as a separate model.
 
     Args:
         name: A name in `ENCODERS`.
         input_shape: Height, width and channels of the image, None where the size varies.
-        weights: As in `extract`.
-        output_stride: As in `extract`.
-        multi_grid: As in `extract`.
+        weights: As in `extract`, like `output_stride` and `multi_grid`.
+        output_stride: 8, 16 or 32.
+        multi_grid: Factors for dilation rates.
         penultimate: Whether the second-to-last output is the output of the last stage but one even if its stride became
             dilation; otherwise there is one output per stride.
 

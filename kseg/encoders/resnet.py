@@ -4,7 +4,6 @@ In v1.5, the 3x3 convolution of a bottleneck halves the size; in the paper and i
 here), the 1x1 convolution before it does. Padding is symmetric, as in PyTorch, for odd and for even sizes.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import keras
@@ -105,35 +104,18 @@ def build(
     encoder = keras.Model(image, [*kept, features[-1]], name="encoder")
     if weights == "imagenet":
         url = ADDRESSES[name]
-        arrays = read(download.fetch(url, sha256=url.rpartition("-")[2].removesuffix(".pth")))
+        arrays = convert(checkpoints.read(download.fetch(url, sha256=url.rpartition("-")[2].removesuffix(".pth"))))
         arrays["conv1/kernel"] = adapt_kernel(arrays["conv1/kernel"], input_shape[-1])
         pretrained.load(encoder, arrays)
     return encoder
 
 
-def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads the weight file of a ResNet v1.5 of torchvision or timm.
-
-    `kseg.pretrained.load(model.get_layer("encoder"), read(path))` loads it into the encoder of a model.
-
-    Args:
-        path: E.g. `resnet50-0676ba61.pth`, `model.safetensors` or `pytorch_model.bin`.
-
-    Returns:
-        As `convert`.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged or not a weight file.
-    """
-    return convert(checkpoints.read(path))
-
-
 def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Converts the weights of a ResNet v1.5 of torchvision or timm, without its classifier.
 
-    timm's variants with another stem or shortcut (such as `resnet50d`) do not fit: their tensors keep their names, and
-    loading reports them.
+    `kseg.pretrained.load(model.get_layer("encoder"), convert(kseg.checkpoints.read(path)))` loads a file. Variants of
+    timm with another stem or shortcut (such as `resnet50d`) do not fit: their tensors keep their names, and loading
+    reports them.
 
     Args:
         state: `{name: array}` in PyTorch's layout.

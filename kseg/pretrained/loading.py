@@ -70,7 +70,7 @@ def load(
         if not isinstance(weights, Mapping) and shapes and not any("/" in key for key in shapes):
             raise ValueError(
                 f"{name} names its tensors as PyTorch does ({next(iter(shapes))}): "
-                "read it with kseg.encoders.resnet.read and load the result, or with kseg.zoo.load"
+                "convert it with kseg.encoders.resnet.convert, or with kseg.zoo.load"
             )
         faults = [f"missing {key}" for key in missing]
         faults += [f"left over {key}" for key in extra]

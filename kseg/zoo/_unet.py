@@ -164,10 +164,7 @@ def unet_2015(
         "decoder_attention_type": (None,),
         "decoder_interpolation": ("nearest",),
     },
-    decoder_use_norm="batchnorm",
     decoder_channels=(256, 128, 64, 32, 16),
-    decoder_attention_type=None,
-    decoder_interpolation="nearest",
 )
 def _unet_of_smp(options: smp.Options) -> tuple[dict[str, Any], Rules]:
     rules = [

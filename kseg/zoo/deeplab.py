@@ -8,6 +8,7 @@ import keras
 
 from kseg import encoders
 from kseg.checkpoints import Rules, below
+from kseg.encoders import resnet
 from kseg.layers import ASPP, ConvNormAct, CropLike, Resize, SegmentationHead
 from kseg.zoo import smp
 from kseg.zoo._builder import builder
@@ -167,19 +168,20 @@ def _dilated(
     )
 
 
-def _aspp_rules(branches: int = 3, separable: bool = False) -> Rules:
+def _aspp_rules(branches: int = 3) -> Rules:
     """The rules for `kseg.layers.ASPP`, from the names in torchvision and segmentation-models-pytorch."""
-    rules = [(r"convs\.0\.0", "point/conv"), (r"convs\.0\.1", "point/norm")]
-    for index in range(1, branches + 1):
-        if separable:
-            rules.append((rf"convs\.{index}\.0\.0", f"branch_{index}/depthwise"))
-            rules.append((rf"convs\.{index}\.0\.1", f"branch_{index}/conv"))
-        else:
-            rules.append((rf"convs\.{index}\.0", f"branch_{index}/conv"))
-        rules.append((rf"convs\.{index}\.1", f"branch_{index}/norm"))
-    last = branches + 1
-    rules += [(rf"convs\.{last}\.1", "image/conv"), (rf"convs\.{last}\.2", "image/norm")]
-    return [*rules, (r"project\.0", "project/conv"), (r"project\.1", "project/norm")]
+    image = branches + 1
+    return (
+        (r"convs\.0\.0", "point/conv"),
+        (r"convs\.0\.1", "point/norm"),
+        (rf"convs\.{image}\.1", "image/conv"),
+        (rf"convs\.{image}\.2", "image/norm"),
+        (r"convs\.(\d)\.0\.0", r"branch_\1/depthwise"),  # separable
+        (r"convs\.(\d)\.0(\.1)?", r"branch_\1/conv"),
+        (r"convs\.(\d)\.1", r"branch_\1/norm"),
+        (r"project\.0", "project/conv"),
+        (r"project\.1", "project/norm"),
+    )
 
 
 TORCHVISION: Rules = (
@@ -191,18 +193,17 @@ TORCHVISION: Rules = (
 )
 """From the modules of torchvision's DeepLabV3, without its encoder, to the layers of `deeplabv3`."""
 
-_SMP: dict[str, Any] = {
-    "decoder_channels": 256,
-    "decoder_atrous_rates": (12, 24, 36),
-    "decoder_aspp_dropout": 0.5,
-}
+_SMP: dict[str, Any] = {"decoder_channels": 256, "decoder_atrous_rates": (12, 24, 36), "decoder_aspp_dropout": 0.5}
 
 
 def _smp_arguments(options: smp.Options) -> dict[str, Any]:
+    output_stride = options["encoder_output_stride"]
+    blocks, bottleneck = resnet.VARIANTS[options["encoder_name"]]
+    dilated = sum(blocks[2:] if output_stride == 8 else blocks[3:]) * (1 if bottleneck else 2)  # 3x3 convolutions
     return {
-        "output_stride": options["encoder_output_stride"],
+        "output_stride": output_stride,
         "rates": list(options["decoder_atrous_rates"]),
-        "multi_grid": smp.multi_grid(options["encoder_name"], options["encoder_output_stride"]),
+        "multi_grid": [1] * dilated,  # the first block of a stage is dilated like the others
         "filters": options["decoder_channels"],
         "dropout": options["decoder_aspp_dropout"],
         "extra_conv": True,
@@ -214,7 +215,6 @@ def _smp_arguments(options: smp.Options) -> dict[str, Any]:
     "DeepLabV3",
     "deeplabv3",
     only={"decoder_aspp_separable": (False,)},
-    decoder_aspp_separable=False,
     encoder_output_stride=8,
     upsampling=None,
     **_SMP,
@@ -235,13 +235,11 @@ def _deeplabv3_of_smp(options: smp.Options) -> tuple[dict[str, Any], Rules]:
     "DeepLabV3Plus",
     "deeplabv3plus",
     only={"decoder_aspp_separable": (True,), "upsampling": (4,)},
-    decoder_aspp_separable=True,
     encoder_output_stride=16,
-    upsampling=4,
     **_SMP,
 )
 def _deeplabv3plus_of_smp(options: smp.Options) -> tuple[dict[str, Any], Rules]:
-    pyramid = _aspp_rules(len(options["decoder_atrous_rates"]), separable=True)
+    pyramid = _aspp_rules(len(options["decoder_atrous_rates"]))
     return {**_smp_arguments(options), "separable": True, "decoder_convs": 1}, [
         *below(pyramid, "decoder.aspp.0.", "aspp/"),
         (r"decoder\.aspp\.1\.0", "refine/depthwise"),

@@ -1,7 +1,7 @@
 """Checkpoints of segmentation-models-pytorch on ResNets. The rules for each model lie beside its builder.
 
-Options of the builders reproduce two properties of that library: it upsamples with aligned corners, and it dilates the
-first block of a dilated stage like the others, while torchvision keeps the previous rate there.
+Arguments of the builders reproduce two properties of that library: it upsamples with aligned corners, and it dilates
+the first block of a dilated stage like the others, while torchvision keeps the previous rate there.
 """
 
 import json
@@ -34,20 +34,11 @@ MODELS: dict[str, _Model] = {}
 _ACTIVATIONS = {None: None, "identity": None, "sigmoid": "sigmoid", "softmax": "softmax", "softmax2d": "softmax"}
 
 _ONLY: Mapping[str, Collection[Any]] = {
-    "encoder_name": resnet.VARIANTS,
     "encoder_depth": (5,),
     "activation": _ACTIVATIONS,
     "aux_params": (None,),
 }
-_DEFAULTS = {
-    "encoder_name": "resnet34",
-    "encoder_depth": 5,
-    "encoder_weights": None,
-    "in_channels": 3,
-    "classes": 1,
-    "activation": None,
-    "aux_params": None,
-}
+_DEFAULTS = {"encoder_name": "resnet34", "encoder_weights": None, "in_channels": 3, "classes": 1}
 
 
 def reads(
@@ -61,15 +52,18 @@ def reads(
     Args:
         model: Name of the class.
         builder: Name of the builder.
-        only: Supported values of options that have no counterpart in the builder.
-        **defaults: Default values of the options of the class that are not common to all classes.
+        only: Supported values, the default first, of the options that have no counterpart in the builder.
+        **defaults: Default values of the other options that are not common to all classes.
 
     Returns:
         A decorator.
     """
 
     def register(translate: Translation) -> Translation:
-        MODELS[model] = _Model(builder, {**_DEFAULTS, **defaults}, {**_ONLY, **only}, translate)
+        known = {**_ONLY, **only}
+        first = {key: next(iter(values)) for key, values in known.items()}
+        supported = {**known, "encoder_name": resnet.VARIANTS}
+        MODELS[model] = _Model(builder, {**_DEFAULTS, **first, **defaults}, supported, translate)
         return translate
 
     return register
@@ -146,22 +140,3 @@ def read_folder(folder: str | os.PathLike) -> tuple[str, dict[str, Any], dict[st
     if not isinstance(config, dict) or not isinstance(model := config.get("_model_class"), str):
         raise ValueError(f"{path} names no model class: segmentation-models-pytorch did not write it")
     return convert(read(Path(folder, "model.safetensors")), model, **config)
-
-
-def multi_grid(encoder: str, output_stride: int) -> list[int]:
-    """Returns factors that dilate the first convolution of each dilated stage like the others.
-
-    Args:
-        encoder: A key of `kseg.encoders.resnet.VARIANTS`.
-        output_stride: 8 or 16.
-
-    Returns:
-        One factor for each 3x3 convolution of the dilated stages.
-
-    Example:
-        >>> multi_grid("resnet50", 8)
-        [1, 1, 1, 1, 1, 1, 1, 1, 1]
-    """
-    blocks, bottleneck = resnet.VARIANTS[encoder]
-    dilated = blocks[2:] if output_stride == 8 else blocks[3:]
-    return [1] * (sum(dilated) * (1 if bottleneck else 2))

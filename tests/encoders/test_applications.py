@@ -99,10 +99,7 @@ def test_features_equal_those_of_the_original_with_its_preprocessing(name, serve
 def test_kernels_for_one_channel_are_the_sum_of_the_rgb_kernels(served):
     served(nets.MobileNetV2)
     gray, rgb = (
-        encoders.ENCODERS["mobilenet_v2"].build(
-            input_shape=(None, None, channels), weights="imagenet", output_stride=32
-        )
+        encoders.build("mobilenet_v2", input_shape=(None, None, channels)).get_layer("Conv1").get_weights()[0]
         for channels in (1, 3)
     )
-    kernels = [keras.ops.convert_to_numpy(model.get_layer("Conv1").kernel) for model in (gray, rgb)]
-    np.testing.assert_allclose(kernels[0][:, :, 0], kernels[1].sum(axis=2), rtol=1e-6)
+    np.testing.assert_allclose(gray[:, :, 0], rgb.sum(axis=2), rtol=1e-6)

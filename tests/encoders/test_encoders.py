@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from kseg import encoders, pretrained
+from kseg import encoders, pretrained, zoo
 from kseg.encoders import ENCODERS
 from kseg.encoders.channels import CAFFE
 
@@ -64,26 +64,17 @@ def test_sizes_equal_the_table_for_images_of_unknown_size():
     assert found == list(zip(known.sizes(67).values(), known.sizes(45).values(), strict=True))
 
 
-@pytest.mark.parametrize(("name", "output_stride"), [*zip(SMALLEST, itertools.cycle([8, 16]))])
-def test_the_output_stride_caps_the_strides_and_keeps_the_deepest_feature(name, output_stride, without_memory):
-    features = encoders.extract(keras.Input((65, 97, 3)), name, weights=None, output_stride=output_stride)
+@pytest.mark.parametrize(("name", "output_stride"), [*zip(SMALLEST, itertools.cycle([8, 16, 32]))])
+def test_the_output_stride_limits_the_strides_but_not_the_stages(name, output_stride, without_memory):
+    image = keras.Input((65, 97, 3))
+    features = encoders.extract(image, name, weights=None, output_stride=output_stride, penultimate=True)
     known = ENCODERS[name]
     assert list(features.by_stride) == [stride for stride in known.strides if stride <= output_stride]
-    deepest = (known.sizes(65)[output_stride], known.sizes(97)[output_stride], known.channels[-1])
-    assert shapes(features)[output_stride] == deepest
-
-
-@pytest.mark.parametrize("output_stride", [8, 16, 32])
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18", "vgg16"])
-def test_penultimate_is_the_output_of_the_last_stage_but_one(name, output_stride, without_memory):
-    features = encoders.extract(
-        keras.Input((65, 97, 3)), name, weights=None, output_stride=output_stride, penultimate=True
-    )
-    known = ENCODERS[name]
-    assert list(features.by_stride) == [stride for stride in known.strides if stride <= output_stride]
-    stride = min(output_stride, 16)
-    assert features.penultimate.shape[1:] == (known.sizes(65)[stride], known.sizes(97)[stride], known.channels[-2])
-    assert shapes(features)[output_stride][-1] == known.channels[-1]
+    for feature, stride, width in (
+        (features.coarsest, output_stride, known.channels[-1]),
+        (features.penultimate, min(output_stride, 16), known.channels[-2]),
+    ):
+        assert feature.shape[1:] == (known.sizes(65)[stride], known.sizes(97)[stride], width)
 
 
 def test_penultimate_of_an_own_encoder_is_its_second_coarsest_feature():
@@ -95,10 +86,7 @@ def test_penultimate_of_an_own_encoder_is_its_second_coarsest_feature():
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny"])
 def test_two_builds_have_the_same_weight_paths(name, without_memory):
-    first, second = (
-        pretrained.weight_keys(ENCODERS[name].build(input_shape=(64, 64, 3), weights=None, output_stride=32))
-        for _ in range(2)
-    )
+    first, second = (pretrained.weight_keys(encoders.build(name, weights=None)) for _ in range(2))
     assert list(first) == list(second) and first
 
 
@@ -117,7 +105,7 @@ def test_mixed_precision_normalizes_in_float32():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         features = encoders.extract(keras.Input((32, 32, 3)), "mobilenet_v2", weights=None)
-        encoder = ENCODERS["efficientnet_lite0"].build(input_shape=(32, 32, 3), weights=None, output_stride=32)
+        encoder = encoders.build("efficientnet_lite0", weights=None)
         image = keras.Input((32, 32, 3))
         checked = keras.Model(image, encoders.extract(image, "vgg16", weights=None)[32]).get_layer("encoder")
     finally:
@@ -132,7 +120,7 @@ def test_mixed_precision_normalizes_in_float32():
 @pytest.mark.parametrize("suffix", [".weights.h5", ".safetensors"])
 def test_encoder_weights_are_read_from_a_file(suffix, tmp_path):
     image = keras.Input((32, 32, 3))
-    encoder = ENCODERS["efficientnet_lite0"].build(input_shape=(None, None, 3), weights=None, output_stride=32)
+    encoder = encoders.build("efficientnet_lite0", weights=None)
     path = tmp_path / f"encoder{suffix}"
     if suffix == ".safetensors":
         pretrained.save(encoder, path, builder="encoder", arguments={})
@@ -145,14 +133,14 @@ def test_encoder_weights_are_read_from_a_file(suffix, tmp_path):
 
 def test_the_error_for_a_file_of_pytorch_names_its_reader(tmp_path):
     safetensors.numpy.save_file({"conv1.weight": np.ones((64, 3, 7, 7), "float32")}, tmp_path / "timm.safetensors")
-    assert "as PyTorch does (conv1.weight): read it with kseg.encoders.resnet.read" in one_line_error(
+    assert "as PyTorch does (conv1.weight): convert it with kseg.encoders.resnet.convert" in one_line_error(
         "resnet18", weights=tmp_path / "timm.safetensors"
     )
 
 
 @pytest.mark.parametrize("name", ["convnext_tiny", "mobilenet_v3_small"])
 def test_a_saved_encoder_loads_with_the_same_features(name, tmp_path):
-    encoder = ENCODERS[name].build(input_shape=(None, None, 3), weights=None, output_stride=16)
+    encoder = encoders.build(name, weights=None, output_stride=16)
     encoder.save(tmp_path / "encoder.keras")
     loaded = keras.saving.load_model(tmp_path / "encoder.keras")
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 33, 48, 3)).astype("float32")
@@ -204,7 +192,7 @@ def test_the_error_for_a_model_with_one_output_has_the_line_that_gives_it_severa
     with pytest.raises(ValueError, match="stride 8, but the encoder has only stride 32: pass encoder="):
         features[8]
     with pytest.raises(ValueError, match="skips, but the encoder has only stride 32: pass encoder=") as error:
-        _ = features.skips
+        zoo.unet(3, encoder=m, input_shape=(size, size, 3))
     line = str(error.value).partition("pass encoder=")[2].partition(", where")[0]
     taken = encoders.extract(keras.Input((size, size, 3)), eval(line, {"keras": keras, "m": m}))
     assert {stride: feature.shape[-1] for stride, feature in taken.by_stride.items()} == {

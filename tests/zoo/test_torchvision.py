@@ -51,10 +51,3 @@ def test_names_shapes_and_parameters_equal_those_of_torchvision(name, auxiliary,
         assert trainable == sum(parameter.numel() for parameter in network.parameters()) == weights.meta["num_params"]
         assert weights.url == published.url
         assert weights.meta["categories"][1:] == [cls.replace("tv/", "tv").replace(" ", "") for cls in names.VOC[1:]]
-
-
-def test_imagenet_addresses_equal_those_of_torchvision(torchvision):
-    from kseg.encoders import resnet
-
-    for name, url in resnet.ADDRESSES.items():
-        assert torchvision.models.get_model_weights(name).IMAGENET1K_V1.url == url
