@@ -43,7 +43,7 @@ def test_the_peers_encoder_gives_the_features_of_ours_but_for_the_finest():
 
 def test_the_peer_is_our_unet_but_for_16_channels_of_the_finest_feature():
     peer, ours = smp.Unet(11, pretrained=False), zoo.unet(11, encoder_weights=None)
-    less = 16 * 9 * 32  # of the convolution behind it, which makes 32 channels at half the image's size
+    less = 16 * 9 * 32  # of the next convolution, which makes 32 channels at half the image's size
     assert smp.parameters(peer) == ours.count_params() - less
     assert smp.multiply_adds(peer, (64, 96)) == zoo.multiply_adds(ours, (64, 96)) - less * 32 * 48
 

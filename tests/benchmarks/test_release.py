@@ -74,17 +74,17 @@ def test_both_precisions_are_measured(released, run):
     assert metrics["subset"]["images"] == 1
 
 
-def test_a_folder_of_released_weights_is_written_again_around_its_file(released, tmp_path, monkeypatch):
-    """If the run is gone, a leaderboard has the scores before storage."""
+def test_stored_weights_are_released_as_they_are(released, run, tmp_path, monkeypatch):
+    """If the float32 weights are gone, a leaderboard has the scores before storage."""
     shutil.copytree(released, tmp_path / "zoo" / NAME)
     again = {"to": tmp_path / "zoo", "releases": tmp_path / "table.json"}
     with pytest.raises(ValueError, match="no leaderboard has a row of recipe"):
         release.make_release(tmp_path / "zoo" / NAME, **again)
-    told = pretrained.describe(released / "model.safetensors")
-    ious = ",".join(f"iou_{name}" for name in told["classes"])
+    header = pretrained.describe(released / "model.safetensors")
+    ious = ",".join(f"iou_{name}" for name in header["classes"])
     scores = json.loads((released / "metrics.json").read_text())["float32"]
-    values = [told["recipe"], round(told["scores"]["miou"], 4), scores["miou"], scores["pixel_accuracy"], 0.1, 0.2]
-    row = ",".join(map(str, ["old", *values, *["0.25"] * len(told["classes"])]))
+    values = [header["recipe"], round(header["scores"]["miou"], 4), scores["miou"], scores["pixel_accuracy"], 0.1, 0.2]
+    row = ",".join(map(str, ["old", *values, *["0.25"] * len(header["classes"])]))
     names = "name,recipe,val_miou,miou,pixel_accuracy,mean_accuracy,frequency_weighted_iou"
     (tmp_path / "board.csv").write_text(f"{names},{ious}\n{row}\n")
     monkeypatch.setattr("benchmarks.leaderboard.LEADERBOARDS", tmp_path)
@@ -95,6 +95,9 @@ def test_a_folder_of_released_weights_is_written_again_around_its_file(released,
     assert metrics["float32"]["iou"]["car"] == 0.25
     same = [(folder / NAME / "model.safetensors").read_bytes() for folder in (released.parent, tmp_path / "zoo")]
     assert same[0] == same[1]
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("best.*"))
+    shutil.copy(released / "model.safetensors", tmp_path / "run")
+    assert release.make_release(tmp_path / "run", **again) == tmp_path / "zoo" / NAME
     with pytest.raises(ValueError, match=r"is float16: --dtype float32 needs the best.safetensors of the run$"):
         release.make_release(tmp_path / "zoo" / NAME, dtype=release.Dtype.float32, **again)
     monkeypatch.setattr(measure, "LOSS", -2.0)
@@ -131,20 +134,20 @@ def retrained(run, tmp_path):
         folder = shutil.copytree(run, tmp_path / "retrained", dirs_exist_ok=True)
         recipe = training.Recipe.from_dict(tiny.content(epochs=1, **sections))
         (folder / "recipe.json").write_text(recipe.model_dump_json())
-        told = pretrained.describe(run / "best.safetensors") | {"recipe": recipe.hash()}
-        pretrained.save(zoo.load(run / "best.safetensors"), folder / "best.safetensors", **told)
+        header = pretrained.describe(run / "best.safetensors") | {"recipe": recipe.hash()}
+        pretrained.save(zoo.load(run / "best.safetensors"), folder / "best.safetensors", **header)
         return folder
 
     return change
 
 
 @pytest.mark.usefixtures("quick")
-def test_another_recipe_takes_no_name_away(run, retrained, tmp_path):
+def test_another_recipe_does_not_replace_released_weights(run, retrained, tmp_path):
     assert command(run, tmp_path / "zoo").exit_code == 0
     other = retrained(seed=5)
     before = {path: path.read_bytes() for path in (tmp_path / "zoo").rglob("*") if path.is_file()}
-    told = str(command(other, tmp_path / "zoo").exception)
-    assert f"{NAME} is released already" in told and "or --replace" in told and "\n" not in told
+    message = str(command(other, tmp_path / "zoo").exception)
+    assert f"{NAME} is released already" in message and "or --replace" in message and "\n" not in message
     assert before == {path: path.read_bytes() for path in (tmp_path / "zoo").rglob("*") if path.is_file()}
     assert "not 'best'" in str(command(other, tmp_path / "zoo", "--name", "best").exception)
     assert command(other, tmp_path / "zoo", "--name", f"{NAME}-seed5").exit_code == 0
@@ -165,8 +168,12 @@ def test_another_recipe_takes_no_name_away(run, retrained, tmp_path):
     ],
 )
 def test_a_recipe_that_nobody_else_could_repeat_is_refused(retrained, tmp_path, model, cure):
-    told = str(command(retrained(model=model), tmp_path / "zoo").exception)
-    assert "begins with weights that others may not have" in told and repr(*model.values()) in told and cure in told
+    message = str(command(retrained(model=model), tmp_path / "zoo").exception)
+    assert (
+        "begins with weights that others may not have" in message
+        and repr(*model.values()) in message
+        and cure in message
+    )
     assert not (tmp_path / "zoo").exists()
 
 
@@ -194,32 +201,32 @@ def test_a_milder_license_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    ("builder", "told"), [("segnet", "The encoder began with its imagenet weights."), ("unet_2015", "")]
+    ("builder", "text"), [("segnet", "The encoder began with its imagenet weights."), ("unet_2015", "")]
 )
-def test_a_card_names_imagenet_where_the_builder_knows_it(builder, told):
+def test_a_card_names_imagenet_if_the_encoder_began_with_it(builder, text):
     entry = dataclasses.replace(pretrained.RELEASES[STRICT], builder=builder, arguments={"num_classes": 11})
     recipe = training.Recipe.from_dict(tiny.content(model={"builder": builder, "encoder_weights": "imagenet"}))
-    assert card._start(entry, recipe.model_dump(mode="json")["model"]) == told
+    assert card._start(entry, recipe.model_dump(mode="json")["model"]) == text
 
 
 @pytest.mark.parametrize(
-    ("ious", "told"),
+    ("ious", "sentence"),
     [
         ({"background": 0.9, "nucleus": 0.8}, "The weakest class is nucleus (80.00)."),
         ({"sky": 0.9, "pole": 0.2, "car": None, "sign": 0.3}, "The weakest classes are pole (20.00) and sign (30.00)."),
     ],
 )
-def test_a_card_names_the_weakest_classes_and_void_where_there_is_some(released, ious, told):
+def test_a_card_names_the_weakest_classes_and_void_pixels(released, ious, sentence):
     metrics = json.loads((released / "metrics.json").read_text())
     metrics["scores"]["iou"] = ious
     recipe = training.Recipe.from_dict(tiny.content()).model_dump(mode="json")
     for dataset, void in (("nuclei", False), ("streets", True), ("camvid", True)):
         entry = dataclasses.replace(table.read(released.parent / "table.json")[NAME], dataset=dataset)
         text = release.model_card(entry, metrics, recipe, "predictions.png")
-        assert told in text.splitlines() and ("is void" in text) == void
+        assert sentence in text.splitlines() and ("is void" in text) == void
 
 
-def test_a_card_tells_the_smallest_and_the_largest_size():
+def test_a_card_names_the_smallest_and_the_largest_size():
     images = data.load("streets", "test", count=3, size=(32, 48))
     assert measure._sizes(images) == "32x48"
     images.size = [(60, 33), (64, 48), (32, 56)].__getitem__
@@ -243,7 +250,7 @@ def test_what_fails_on_the_way_leaves_all_as_it_was(run, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("before", "digits", "told"),
+    ("before", "digits", "text"),
     [
         (0.50004, 4, "changes the mIoU (of 0 to 1) by less than 0.0001, the leaderboard's precision."),
         (0.49996, 4, "changes the mIoU (of 0 to 1) by less than 0.0001, the leaderboard's precision."),
@@ -252,10 +259,10 @@ def test_what_fails_on_the_way_leaves_all_as_it_was(run, tmp_path, monkeypatch):
         (0.499988, None, "changes the mIoU (of 0 to 1) by +0.000012."),
     ],
 )
-def test_what_storage_costs_is_told_as_exactly_as_it_is_known(before, digits, told):
+def test_the_cost_of_storage_has_the_digits_of_the_score_before(before, digits, text):
     original = {"miou": before} | ({"digits": digits} if digits else {})
     cost = measure._cost(original, {"miou": 0.5})
-    assert card._cost({"dtype": "float16", "float32": original, "cost": cost}) == f"Storage as float16 {told}"
+    assert card._cost({"dtype": "float16", "float32": original, "cost": cost}) == f"Storage as float16 {text}"
 
 
 @pytest.mark.usefixtures("quick")

@@ -138,9 +138,9 @@ def test_a_model_that_fails_stops_neither_the_others_nor_the_seeds(worked, tmp_p
     monkeypatch.setattr(runs, "train", train)
     with pytest.raises(ValueError, match="tiny: one failed, all else is done"):
         runs.work(chosen, tmp_path / "runs", board)
-    said = capsys.readouterr().out
-    assert "one: FAILED, ValueError: the loss is nan" in said
-    assert said.startswith(f"tiny: budget none, {keras.backend.backend()} on ")
+    printed = capsys.readouterr().out
+    assert "one: FAILED, ValueError: the loss is nan" in printed
+    assert printed.startswith(f"tiny: budget none, {keras.backend.backend()} on ")
     rows = leaderboard.read(board)
     assert rows["name"].tolist() == ["two"]
     more = dataclasses.replace(chosen, best=1, seeds=(8,))

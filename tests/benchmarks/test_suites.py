@@ -1,4 +1,4 @@
-"""The suites in benchmarks/suites: every recipe can be built, so that an hour of a GPU is not lost to a typo."""
+"""The suites in benchmarks/suites: every recipe can be built, so that no time on a GPU is lost to a typo."""
 
 import itertools
 import json
@@ -15,7 +15,7 @@ from kseg.training import preparation, splits
 
 
 class Blank(data.Dataset):
-    """One image of the size and the classes of a data set, with every class in it."""
+    """One image with the classes of a data set, in which every class occurs."""
 
     def __init__(self, classes):
         super().__init__("blank", classes)
@@ -29,7 +29,7 @@ class Blank(data.Dataset):
 
 
 def _models():
-    """Every builder with its options once, by the name of the first that has it."""
+    """Every combination of builder and options once, named after the first model that has it."""
     found = {}
     for path in sorted(suite.SUITES.glob("*.toml")):
         for budget in suite.budgets(path.stem):
@@ -103,7 +103,7 @@ def test_budgets_differ_where_the_file_says_so():
 
 
 def _recorded():
-    """Every row of a leaderboard that tells its budget, once a recipe."""
+    """The rows of all leaderboards that have a budget, one per recipe."""
     for path in sorted(leaderboard.LEADERBOARDS.glob("*.csv")):
         rows = leaderboard.read(path).dropna(subset="budget").drop_duplicates(["name", "recipe"])
         for row in rows.to_dict("records"):
