@@ -28,7 +28,7 @@ def file(unet, tmp_path_factory):
     return pretrained.save(unet, path, classes="abc", palette=palette, epoch=4)
 
 
-def _retold(file, path, change):
+def _changed(file, path, change):
     """A copy of a weight file whose tensors were changed."""
     tensors = safetensors.numpy.load_file(file)
     change(tensors)
@@ -45,7 +45,7 @@ def test_a_model_is_rebuilt_from_its_file_alone(unet, file):
     assert rebuilt.palette[1] == (255, 0, 0)
 
 
-def test_the_header_tells_what_was_noted(file):
+def test_the_header_contains_the_notes(file):
     assert pretrained.describe(file)["epoch"] == 4
 
 
@@ -97,7 +97,7 @@ def test_missing_left_over_and_misshapen_tensors_are_listed(unet, file, tmp_path
 
     before = [value.copy() for value in unet.get_weights()]
     with pytest.raises(ValueError) as error:
-        pretrained.load(unet, _retold(file, tmp_path / "other.safetensors", change))
+        pretrained.load(unet, _changed(file, tmp_path / "other.safetensors", change))
     assert (
         "missing head/conv/bias; left over head/extra; head/conv/kernel is (3, 3, 8, 2), expected (3, 3, 8, 3)"
         in str(error.value)
@@ -111,7 +111,7 @@ def test_not_strict_loads_what_fits_and_reports_the_rest(file, tmp_path):
         tensors["head/extra"] = tensors.pop("head/conv/bias")
         tensors["decoder_1/conv1/conv/kernel"] = np.zeros((1, 1, 2, 2), "float32")
 
-    other = _retold(file, tmp_path / "other.safetensors", change)
+    other = _changed(file, tmp_path / "other.safetensors", change)
     model = zoo.unet(3, encoder_weights=None, **SMALL)
     bias = keras.ops.convert_to_numpy(model.get_layer("head").conv.bias)
     with pytest.warns(
@@ -197,8 +197,8 @@ def test_a_run_folder_stands_for_its_best_weights_and_its_state_does_not(unet, f
     (tmp_path / "best.safetensors").write_bytes(file.read_bytes())
     np.testing.assert_array_equal(zoo.load(tmp_path).get_weights()[0], unet.get_weights()[0])
     safetensors.numpy.save_file({"model/0": np.zeros(1)}, tmp_path / "checkpoint.safetensors", {"progress": "{}"})
-    told = r"checkpoint\.safetensors is the state of a training: its weights are in .*best\.safetensors"
-    with pytest.raises(ValueError, match=told):
+    message = r"checkpoint\.safetensors is the state of a training: its weights are in .*best\.safetensors"
+    with pytest.raises(ValueError, match=message):
         zoo.load(tmp_path / "checkpoint.safetensors")
 
 

@@ -1,4 +1,4 @@
-"""Every released weight: the table, its folder in zoo/, and the weights themselves say the same."""
+"""Every released weight: its entry in the table, its folder in zoo/ and its file agree."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from kseg.pretrained import release as table
 ZOO = pathlib.Path(__file__).parents[1] / "zoo"
 RELEASES = dict(pretrained.RELEASES)
 KEPT = [name for name, release in RELEASES.items() if release.bytes <= SMALL]
-"""Those whose weights are in the checkout; what is larger, a server has."""
+"""Those whose weights are in the checkout; larger files are on a server."""
 HERE = {"streets", *(["camvid", "nuclei"] if os.environ.get("KSEG_DATA") else [])}
 WHOLE = "unet-efficientnet_lite0-camvid"
 MEASURED = [name for name in KEPT if RELEASES[name].dataset in HERE]
@@ -36,7 +36,7 @@ def metrics(release):
 
 
 @pytest.mark.usefixtures("without_memory")
-def test_the_table_says_how_to_build_the_model(release):
+def test_the_table_rebuilds_the_model(release):
     options = {"encoder_weights": None} if _has(release, "encoder_weights") else {}
     model = zoo.build(release.builder, **release.arguments, **options)
     assert model.count_params() == release.parameters
@@ -54,9 +54,9 @@ def test_the_file_is_the_one_in_the_table_and_describes_itself_so(release):
     assert file.is_file() == (release.bytes <= SMALL)
     if release.bytes <= SMALL:
         assert (file.stat().st_size, download.file_sha256(file)) == (release.bytes, release.sha256)
-        told = pretrained.describe(file)
-        assert (told["builder"], told["arguments"]) == (release.builder, release.arguments)
-        assert (tuple(told["classes"]), told["recipe"]) == (release.classes, release.recipe)
+        description = pretrained.describe(file)
+        assert (description["builder"], description["arguments"]) == (release.builder, release.arguments)
+        assert (tuple(description["classes"]), description["recipe"]) == (release.classes, release.recipe)
 
 
 def test_its_scores_are_those_measured(release, metrics):
@@ -91,10 +91,10 @@ def test_its_card_and_picture_are_there(release, metrics):
 @pytest.mark.parametrize("release", KEPT, indirect=True)
 def test_scores_before_storage_that_a_leaderboard_gave_are_the_leaderboard_s(release, metrics):
     """A later run of the same recipe may have replaced its row: its validation score tells."""
-    told = pretrained.describe(ZOO / release.name / release.file)
+    description = pretrained.describe(ZOO / release.name / release.file)
     for board in leaderboard.LEADERBOARDS.glob("*.csv"):
         rows = leaderboard.read(board)
-        rows = rows[(rows["recipe"] == release.recipe) & (rows["val_miou"] == round(told["scores"]["miou"], 4))]
+        rows = rows[(rows["recipe"] == release.recipe) & (rows["val_miou"] == round(description["scores"]["miou"], 4))]
         for _, row in rows.iterrows():
             assert metrics["float32"]["miou"] == pytest.approx(row["miou"], abs=1e-4)
             for name in release.classes:
@@ -112,7 +112,7 @@ def test_all_files_together_are_small():
 
 @pytest.mark.parametrize("release", KEPT, indirect=True)
 def test_its_builder_needs_no_more_than_its_name(release):
-    """Nor more than the data set's, where no other weights of the builder are."""
+    """The name of the data set is enough if the builder has no other weights on it."""
     alone = [one for one in RELEASES.values() if (one.builder, one.dataset) == (release.builder, release.dataset)]
     stored = safetensors.numpy.load_file(ZOO / release.name / release.file)
     branch = lambda rate: f"branch_{int(rate[1]) // 6}"  # noqa: E731 - the files name branches by rates: 6, 12, 18, 24

@@ -1,4 +1,4 @@
-"""From a name to a model: in the checkout, in the cache, from a server, or an error that says what to do."""
+"""From a name to a model: from the checkout, the cache or a server, or an error with a cure."""
 
 import dataclasses
 import errno
@@ -68,10 +68,10 @@ def test_a_folder_is_a_server_too(release, file, tmp_path, monkeypatch, written)
 def test_without_a_server_the_error_says_what_to_put_where(release):
     with pytest.raises(FileNotFoundError) as caught:
         zoo.load("tiny-small-leaves")
-    told = str(caught.value)
+    message = str(caught.value)
     for fact in (f"{release.bytes:,} bytes", release.sha256, str(pretrained.places(release)[1]), "KSEG_WEIGHTS_URL"):
-        assert fact in told
-    assert "\n" not in told
+        assert fact in message
+    assert "\n" not in message
 
 
 def test_a_server_that_fails_is_named_and_so_is_the_way_without(release, server, monkeypatch):
@@ -82,7 +82,7 @@ def test_a_server_that_fails_is_named_and_so_is_the_way_without(release, server,
 
 
 @pytest.mark.parametrize(("number", "fault"), [(errno.ENOSPC, "the disk is full: "), (errno.EROFS, "cannot write to ")])
-def test_a_cache_that_cannot_be_written_is_told_with_what_to_put_where(release, server, monkeypatch, number, fault):
+def test_a_cache_that_cannot_be_written_is_named_with_what_to_put_where(release, server, monkeypatch, number, fault):
     def refuse(*arguments, **options):
         raise OSError(number, os.strerror(number))
 
@@ -90,11 +90,11 @@ def test_a_cache_that_cannot_be_written_is_told_with_what_to_put_where(release, 
     monkeypatch.setattr(pathlib.Path, "mkdir", refuse)
     with pytest.raises(OSError, match=fault) as caught:
         zoo.load("tiny-small-leaves")
-    told = str(caught.value)
-    assert caught.value.errno == number and "\n" not in told
+    message = str(caught.value)
+    assert caught.value.errno == number and "\n" not in message
     for fact in ("set KSEG_HOME to another folder", f"{release.bytes:,} bytes", release.sha256):
-        assert fact in told
-    assert told.endswith(f"at {pathlib.Path('weights', release.name, release.file)} in KSEG_HOME")
+        assert fact in message
+    assert message.endswith(f"at {pathlib.Path('weights', release.name, release.file)} in KSEG_HOME")
 
 
 def test_a_damaged_file_is_not_used(release, file, model, server, monkeypatch):
@@ -135,9 +135,9 @@ def test_among_equals_the_plain_name_is_chosen(release, file, model, monkeypatch
         monkeypatch.setitem(pretrained.RELEASES, name, dataclasses.replace(release, name=name))
     assert_same(zoo.build("tiny", weights="leaves"), model)
     monkeypatch.delitem(pretrained.RELEASES, release.name)
-    told = "several weights of 'tiny' on 'leaves' are released: name one of tiny-small-leaves-seed5, tiny"
+    message = "several weights of 'tiny' on 'leaves' are released: name one of tiny-small-leaves-seed5, tiny"
     for load in (lambda: zoo.build("tiny", weights="leaves"), lambda: pretrained.load(tiny.tiny(3), "leaves")):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             load()
 
 
@@ -156,11 +156,11 @@ def test_a_user_without_a_home_needs_none_in_a_checkout(release, file, model, mo
 
 @pytest.mark.parametrize("way", ["name", "data set", "file"])
 def test_weights_of_other_options_are_not_taken_silently(release, file, way):
-    """`activation` changes what the net gives, and no tensor."""
+    """`activation` changes the output but no tensor."""
     path = put(file, pretrained.places(release)[1])
     weights = {"name": release.name, "data set": "leaves", "file": path}[way]
-    told = rf"{weights} was trained with activation=None \(here 'softmax'\): .* by kseg.zoo.load$"
-    with pytest.warns(UserWarning, match=told):
+    message = rf"{weights} was trained with activation=None \(here 'softmax'\): .* by kseg.zoo.load$"
+    with pytest.warns(UserWarning, match=message):
         zoo.build("tiny", weights=weights, activation="softmax")
 
 
@@ -193,9 +193,9 @@ def several(release, tmp_path, monkeypatch):
             net = layered(**arguments)
             path = tmp_path / f"{name}.safetensors"
             pretrained.save(net, path, builder="layered", arguments=arguments)
-            told = {"bytes": path.stat().st_size, "sha256": download.file_sha256(path)}
-            told |= {"parameters": net.count_params(), "arguments": arguments, "builder": "layered", "name": name}
-            entry = dataclasses.replace(release, **told)
+            facts = {"bytes": path.stat().st_size, "sha256": download.file_sha256(path)}
+            facts |= {"parameters": net.count_params(), "arguments": arguments, "builder": "layered", "name": name}
+            entry = dataclasses.replace(release, **facts)
             monkeypatch.setitem(pretrained.RELEASES, name, entry)
             put(path, pretrained.places(entry)[1])
 
@@ -208,7 +208,7 @@ def options_of(model):
 
 
 def test_the_only_weights_of_a_data_set_need_no_options(several):
-    """FCN's default encoder is VGG16, that of its released weights another."""
+    """E.g. the default encoder of FCN is VGG16, and its released weights have another."""
     several(layered_wide_leaves={"units": 16, "relu": True, "bias": False})
     assert options_of(layered(weights="leaves")) == (16, "relu", False)
     with pytest.warns(UserWarning, match=r"layered-wide-leaves was trained with relu=True \(here False\): call"):
@@ -228,8 +228,8 @@ def test_options_choose_among_the_weights_of_a_data_set(several):
 
 def test_weights_that_are_equally_near_are_named(several):
     several(layered_wide_leaves={"units": 16}, layered_small_leaves={"units": 2})
-    told = "several weights of 'layered' on 'leaves' are released: name one of layered-wide-leaves, layered"
-    with pytest.raises(ValueError, match=told):
+    message = "several weights of 'layered' on 'leaves' are released: name one of layered-wide-leaves, layered"
+    with pytest.raises(ValueError, match=message):
         layered(weights="leaves")
 
 
@@ -263,7 +263,7 @@ def test_another_class_count_keeps_all_but_the_head_and_says_so(release, file, m
 
 
 def test_a_net_of_another_class_count_starts_from_released_weights(release, file):
-    """As `start` in a recipe does: what does not fit starts fresh and is reported."""
+    """As with `start` in a recipe: tensors that do not fit are initialized and listed."""
     put(file, pretrained.places(release)[1])
     for name in ("tiny-small-leaves", "leaves"):
         with pytest.warns(UserWarning, match=r"head/conv/kernel is \(1, 1, 16, 3\), expected \(1, 1, 16, 5\)"):

@@ -1,4 +1,4 @@
-"""Arguments with which every builder is cheap to test."""
+"""Arguments that make every builder cheap to test."""
 
 from kseg.layers import ConvNormAct
 
@@ -6,7 +6,7 @@ LITE = {"encoder": "efficientnet_lite0", "encoder_weights": None}
 
 
 def encoder_to(stride):
-    """A small encoder down to a stride: compiling a published one takes JAX longer than all the rest."""
+    """A small encoder down to a stride; JAX takes long to compile a published one."""
 
     def encoder(image):
         x, features = image / 255, {}

@@ -1,4 +1,4 @@
-"""A patch classifier, and the fully convolutional net that it becomes."""
+"""The patch classifier, and its conversion to a fully convolutional model."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ def _image(height, width):
 
 
 def _windows(image, size):
-    """Every patch, row by row: (windows, size, size, 3)."""
+    """All patches, row by row: `(windows, size, size, 3)`."""
     views = np.lib.stride_tricks.sliding_window_view(image[0], (size, size), axis=(0, 1))
     return np.ascontiguousarray(np.moveaxis(views, 2, -1).reshape(-1, size, size, 3))
 

@@ -1,4 +1,4 @@
-"""Parameters of every published net: builder, count and source in one table."""
+"""Numbers of parameters of published models: builder, count and source in one table."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""DeepLab V1 to V3+: counts, sums, scales, and what is said where something does not fit."""
+"""DeepLab V1 to V3+: counts, sums, scales, and errors."""
 
 import keras
 import numpy as np
@@ -47,7 +47,7 @@ def test_scales_are_fused_by_their_maximum():
 
 
 def test_outputs_by_name_train():
-    """A loss on each output, as the paper has it; the labels are given once an output."""
+    """A loss on each output, as in the paper; each output gets the labels."""
     model = zoo.deeplabv3(3, auxiliary=True, filters=8, rates=(1, 2), **encoder_to(16))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("sgd", {"logits": loss, "auxiliary": loss}, loss_weights={"logits": 1.0, "auxiliary": 0.4})

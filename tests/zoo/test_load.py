@@ -1,4 +1,4 @@
-"""Models from other people's checkpoints, by name and by folder."""
+"""Models from checkpoints of other libraries, by name and by folder."""
 
 import concurrent.futures
 import hashlib
@@ -30,7 +30,7 @@ def network():
 
 @pytest.fixture
 def address(network, tmp_path, monkeypatch):
-    """Publishes it, as torchvision does: the hash begins in the file's name."""
+    """Publishes the network as torchvision does: the file name contains the first digits of the hash."""
     file = tmp_path / "aside.pth"
     torch.save(network.state_dict(), file)
     digits = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
@@ -74,8 +74,8 @@ def test_only_what_knows_the_class_count_starts_afresh(builder, fresh, numpy_ini
     second = zoo.build(builder, 3, **options)
     with pytest.warns(UserWarning) as caught:
         pretrained.load(second, content, head="skip")
-    told = str(caught[0].message).partition("starts fresh: ")[2].split("; ")
-    assert set(told) == fresh
+    listed = str(caught[0].message).partition("starts fresh: ")[2].split("; ")
+    assert set(listed) == fresh
     for key, variable in pretrained.weight_keys(second).items():
         if key.rpartition("/")[0] not in fresh:
             np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), content[key])

@@ -1,4 +1,4 @@
-"""SegNet: its sizes, its count, and what its decoder can be compared with."""
+"""SegNet: sizes, parameters, and the variants of its decoder."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ def test_every_unpooling_returns_to_the_size_that_was_pooled(unpooling, tmp_path
 
 @pytest.mark.parametrize("unpooling", ["max", "bed_of_nails"])
 def test_unpooled_values_stand_where_they_should(unpooling):
-    """Of each 2x2 window one pixel is kept: where the maximum was, or in the corner."""
+    """Each 2x2 window gets one value: at the position of the maximum, or in the corner."""
     model = zoo.segnet_basic(3, unpooling=unpooling, filters=4)
     image = np.random.default_rng(0).integers(0, 256, (1, 32, 48, 3)).astype("uint8")
     encoder = model.get_layer("encoder")

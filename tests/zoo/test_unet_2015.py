@@ -31,7 +31,7 @@ def test_sizes_that_do_not_fit_are_answered_with_near_ones(side, near):
 
 
 def test_valid_logits_are_the_inner_part_of_any_larger_tile():
-    """Unpadded, nothing but the tile's own pixels enters its logits: the paper's overlap-tile strategy."""
+    """Without padding, logits depend on pixels of the tile only: the overlap-tile strategy of the paper."""
     model = zoo.unet_2015(2, **SMALL)
     image = np.random.default_rng(0).integers(0, 256, (1, 220, 220, 1)).astype("uint8")
     whole = model.predict_on_batch(image)

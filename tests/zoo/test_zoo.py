@@ -1,4 +1,4 @@
-"""What every builder promises: one test list over all of them."""
+"""Properties of every builder, tested on all of them."""
 
 import inspect
 
