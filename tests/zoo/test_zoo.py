@@ -121,7 +121,7 @@ def test_an_encoder_that_ends_too_early_is_refused(builder, missing):
     def encoder(image):
         return {8: keras.layers.Conv2D(4, 8, strides=8, padding="same", name="patches")(image)}
 
-    with pytest.raises(ValueError, match=f"needs features at stride {missing}, but the encoder gives only stride 8"):
+    with pytest.raises(ValueError, match=f"needs features at stride {missing}, but the encoder has only stride 8"):
         zoo.build(builder, 2, encoder=encoder)
 
 
