@@ -6,7 +6,7 @@ from kseg.layers import ConvNormAct
 from tests.reference.convolution import batch_norm, conv2d
 
 
-def randomise(layer):
+def randomize(layer):
     rng = np.random.default_rng(5)
     layer.set_weights(
         [
@@ -24,7 +24,7 @@ def test_it_equals_the_reference(size, strides, rate, normalization):
     x = np.random.default_rng(6).normal(size=(1, 5, 7, 3)).astype("float32")
     layer = ConvNormAct(4, size, strides=strides, dilation_rate=rate, normalization=normalization)
     layer.build(x.shape)
-    randomise(layer)
+    randomize(layer)
     if normalization:
         kernel, *norm = layer.get_weights()
         truth = batch_norm(conv2d(x[0], kernel, strides, rate), *norm)
@@ -44,7 +44,7 @@ def test_it_equals_the_reference(size, strides, rate, normalization):
         ({"normalization": False, "use_bias": False}, 9 * 3 * 8),
     ],
 )
-def test_a_bias_stands_where_no_normalisation_follows(options, weights):
+def test_there_is_a_bias_only_without_normalization(options, weights):
     layer = ConvNormAct(8, **options)
     layer.build((None, None, None, 3))
     assert layer.count_params() == weights

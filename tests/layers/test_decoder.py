@@ -49,7 +49,7 @@ def test_fused_scores_start_as_the_coarse_ones_aligned_at_every_border(coarse_si
 
 @pytest.mark.parametrize(("size", "image_size"), [((3, 4), (24, 32)), ((3, 4), (21, 27)), ((2, 3), (23, 31))])
 def test_scores_are_enlarged_by_their_stride_and_cut(size, image_size):
-    """Stride 8: whole, rounded up, rounded down. A pixel's score lies at its centre, (i + 1/2) * 8, in all three."""
+    """Stride 8: whole, rounded up, rounded down. Scores lie at pixel centers, (i + 1/2) * 8, in all three."""
     scores, image = normal(1, *size, 2), np.zeros((1, *image_size, 3), "float32")
     rows, columns = ([(i + 0.5) / 8 - 0.5 for i in range(n)] for n in image_size)
     truth = reference.sample(scores[0], rows, columns)

@@ -1,4 +1,4 @@
-"""What every layer of the package promises, tried on all of them."""
+"""What every layer of the package promises, tested on all of them."""
 
 import functools
 import inspect
@@ -38,7 +38,7 @@ def halve(x):
     return keras.layers.MaxPooling2D(2, padding="same")(x)
 
 
-# Each takes features (N, H, W, 3) and, by name, the layer's dtype policy.
+# Functions of features (N, H, W, 3) and of the dtype policy of the layer.
 USES = {
     "resize to a size": lambda x, **o: Resize((4, 9), align_corners=True, **o)(x),
     "resize by a factor": lambda x, **o: Resize(factor=(1.5, 2), interpolation="nearest", **o)(x),
@@ -112,12 +112,12 @@ def test_no_output_depends_on_more_pixels_than_its_reach(use):
 
 
 @every_use
-def test_the_symbolic_shape_tells_the_truth(use):
+def test_the_symbolic_shape_is_right(use):
     model, x = model_of(use), images(5, 7)
     y = model(x)
     assert keras.ops.ndim(y) == 4
-    for told, got in zip(model.output_shape, y.shape, strict=True):
-        assert told in (None, got)
+    for symbolic, got in zip(model.output_shape, y.shape, strict=True):
+        assert symbolic in (None, got)
     known = use(keras.KerasTensor((2, 5, 7, 3)))
     assert tuple(known.shape) == tuple(y.shape)
     assert known.dtype == keras.backend.standardize_dtype(y.dtype)
@@ -134,7 +134,7 @@ def test_a_saved_model_comes_back_the_same(use, tmp_path):
 
 
 @every_use
-def test_the_config_says_all(use):
+def test_the_config_is_complete(use):
     for layer in own_layers(model_of(use)):
         config = layer.get_config()
         named = {n for n, p in inspect.signature(type(layer)).parameters.items() if p.kind is not p.VAR_KEYWORD}

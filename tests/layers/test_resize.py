@@ -32,7 +32,9 @@ def test_resizing_equals_the_reference_at_known_and_unknown_size(interpolation, 
 @pytest.mark.parametrize(("source", "target"), [(14, 23), (24, 37), (30, 53), (32, 61)])
 def test_nearest_is_exact_where_float32_positions_are_not(source, target):
     x = np.arange(source, dtype="float32").reshape(1, source, 1, 1)
-    expected = [(2 * i + 1) * source // (2 * target) for i in range(target)]  # the source whose extent holds the centre
+    expected = [
+        (2 * i + 1) * source // (2 * target) for i in range(target)
+    ]  # the source pixel that contains the center
     got = keras.ops.convert_to_numpy(Resize((target, 1), interpolation="nearest")(x))
     assert got.ravel().tolist() == expected
 

@@ -25,23 +25,6 @@ def image(height, width, ties=False):
     return x.astype("float32")
 
 
-def test_nearest_unpooling_copies():
-    copied = [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
-    assert flat(NearestUnpooling2D()(plane([[1, 2], [3, 4]]))) == copied
-
-
-def test_a_bed_of_nails_keeps_the_upper_left():
-    nails = [[1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]]
-    assert flat(BedOfNailsUnpooling2D()(plane([[1, 2], [3, 4]]))) == nails
-
-
-def test_maxima_are_pooled_and_put_back_where_they_were():
-    pooled, argmax = MaxPoolingWithArgmax2D()(plane([[1, 2, 6, 3], [3, 5, 2, 1], [1, 2, 2, 1], [7, 3, 4, 8]]))
-    assert flat(pooled) == [[5, 6], [7, 8]]
-    unpooled = MaxUnpooling2D()(plane([[1, 2], [3, 4]]), argmax)
-    assert flat(unpooled) == [[0, 0, 2, 0], [0, 1, 0, 0], [0, 0, 0, 0], [3, 0, 0, 4]]
-
-
 @pytest.mark.parametrize("factor", [1, 2, 3])
 def test_copies_and_nails_take_any_factor(factor):
     x = image(2, 3)

@@ -1,4 +1,4 @@
-"""What tests need that differs between the backends: gradients, compilers, sizes that are unknown until run time."""
+"""What differs between the backends in tests: gradients, compilers, sizes that are unknown until run time."""
 
 from collections.abc import Callable
 
@@ -6,28 +6,40 @@ import keras
 import numpy as np
 
 
-def gradient(function: Callable, *inputs: np.ndarray) -> np.ndarray:
-    """The gradient of sum(function(*inputs)) with respect to the first input."""
+def value_and_gradient(function: Callable, *inputs: np.ndarray) -> tuple[float, np.ndarray]:
+    """The sum of `function(*inputs)` and its gradient with respect to the first input."""
     first, *rest = (keras.ops.convert_to_tensor(value) for value in inputs)
+
+    def total(x):
+        return keras.ops.sum(function(x, *rest))
+
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
             tape.watch(first)
-            total = tf.reduce_sum(function(first, *rest))
-        return tape.gradient(total, first).numpy()
-    if keras.backend.backend() == "jax":
+            value = total(first)
+        slope = tape.gradient(value, first)
+    elif keras.backend.backend() == "jax":
         import jax
 
-        return np.asarray(jax.grad(lambda x: function(x, *rest).sum())(first))
-    first = first.detach().clone().requires_grad_()
-    function(first, *rest).sum().backward()
-    return first.grad.cpu().numpy()
+        value, slope = jax.value_and_grad(total)(first)
+    else:
+        first = first.detach().clone().requires_grad_()
+        value = total(first)
+        value.backward()
+        slope = first.grad
+    return float(keras.ops.stop_gradient(value)), keras.ops.convert_to_numpy(slope)
+
+
+def gradient(function: Callable, *inputs: np.ndarray) -> np.ndarray:
+    """The gradient of the sum of `function(*inputs)` with respect to the first input."""
+    return value_and_gradient(function, *inputs)[1]
 
 
 def at_unknown_size(function: Callable, *inputs: np.ndarray) -> np.ndarray:
-    """Call the function so that it does not know heights and widths, where the backend has such a thing."""
-    if keras.backend.backend() == "tensorflow":  # JAX and PyTorch always know the sizes when a layer runs
+    """Calls a function without static heights and widths, if the backend supports that."""
+    if keras.backend.backend() == "tensorflow":  # JAX and PyTorch always have static sizes
         import tensorflow as tf
 
         specs = [tf.TensorSpec((None, None, None, x.shape[-1]), x.dtype) for x in inputs]
@@ -37,7 +49,7 @@ def at_unknown_size(function: Callable, *inputs: np.ndarray) -> np.ndarray:
 
 
 def compiled(function: Callable) -> Callable:
-    """A function as XLA computes it, where the backend has XLA: TensorFlow on a GPU, JAX everywhere."""
+    """A function compiled by XLA, if the backend uses it: TensorFlow on a GPU, JAX everywhere."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

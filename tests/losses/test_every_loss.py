@@ -1,4 +1,4 @@
-"""What every loss promises; values against plain NumPy."""
+"""What every loss promises; values compared with plain NumPy."""
 
 import keras
 import numpy as np
@@ -8,7 +8,8 @@ from scipy.ndimage import distance_transform_edt
 
 from kseg import losses
 from kseg.losses import LOSSES, CrossEntropy, Dice
-from tests.losses.sample import sample, value_and_gradient
+from tests.layers.tracing import value_and_gradient
+from tests.losses.sample import sample
 
 WEIGHTS = [0.3, 1.0, 2.0, 5.0]
 PREDICTED = np.array(
@@ -108,7 +109,7 @@ FOUR = np.array([[[0, 1, 0, 255]]])
 FOUR_LOGITS = np.log(np.array([[[[1, 1], [3, 1], [9, 1], [1, 1]]]], "float32"))
 
 
-def test_normaliser_of_ohem_is_the_weights_or_the_number_of_the_kept_pixels():
+def test_the_normalizer_of_ohem_is_the_weights_or_the_number_of_the_kept_pixels():
     # Two are kept: ce log 2 with weight 3, ce log 4 with weight 1.
     total = 3 * np.log(2) + 1 * np.log(4)
     for normalizer, by in (("weights", 3 + 1), ("pixels", 2)):
@@ -118,7 +119,7 @@ def test_normaliser_of_ohem_is_the_weights_or_the_number_of_the_kept_pixels():
     assert float(plain) == pytest.approx((np.log(2) + np.log(4)) / 2, rel=1e-5)
 
 
-def test_normaliser_of_border_weights_is_the_weights_or_the_number_of_the_labelled_pixels():
+def test_the_normalizer_of_border_weights_is_the_weights_or_the_number_of_the_labeled_pixels():
     # Each pixel lies at a border: 1 + w0 = 5 times the class weights 3, 1, 3.
     total = 5 * (3 * np.log(2) + 1 * np.log(4) + 3 * np.log(10 / 9))
     for normalizer, by in (("weights", 5 * (3 + 1 + 3)), ("pixels", 3)):
@@ -135,7 +136,7 @@ def test_focal_loss_equals_the_arithmetic_with_and_without_class_weights():
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "focal", "ohem", "boundary_weighted"])
-def test_an_unknown_normaliser_is_refused(name):
+def test_an_unknown_normalizer_is_refused(name):
     with pytest.raises(ValueError, match="normalizer must be 'weights' or 'pixels', got 'mean'"):
         make(name, normalizer="mean")(FOUR, FOUR_LOGITS)
 

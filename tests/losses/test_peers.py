@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from kseg import losses
-from tests.losses.sample import sample, value_and_gradient
+from tests.layers.tracing import value_and_gradient
+from tests.losses.sample import sample
 
 
 @pytest.fixture

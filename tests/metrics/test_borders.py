@@ -15,7 +15,7 @@ def pair(seed):
 
 
 def border(classes, index):
-    """Places of a class's border, neighbour by neighbour."""
+    """Pixels of the border of a class, neighbor by neighbor."""
     height, width = classes.shape
     places = []
     for row, column in np.argwhere(classes == index):

@@ -7,9 +7,9 @@ def kernels(image, *, smoothness_xy, appearance_xy, appearance_rgb):
     """The smoothness and the appearance kernel between all pixels, `(H * W, H * W)` each."""
     height, width = image.shape[:2]
     place = np.stack(np.mgrid[:height, :width], axis=-1).reshape(-1, 2).astype("float64")
-    colour = image.reshape(height * width, -1).astype("float64")
+    color = image.reshape(height * width, -1).astype("float64")
     apart = ((place[:, None] - place) ** 2).sum(-1)
-    unlike = ((colour[:, None] - colour) ** 2).sum(-1)
+    unlike = ((color[:, None] - color) ** 2).sum(-1)
     smooth = np.exp(-apart / (2 * smoothness_xy**2))
     return smooth, np.exp(-apart / (2 * appearance_xy**2) - unlike / (2 * appearance_rgb**2))
 

@@ -4,7 +4,7 @@ import math
 
 
 def cross_entropy(labels, logits, ignore_class=255, class_weights=None, pixel_weights=None):
-    """sum(w * ce) / sum(w) over the labelled pixels of `(N, H, W)` labels and `(N, H, W, C)` logits."""
+    """sum(w * ce) / sum(w) over the labeled pixels of `(N, H, W)` labels and `(N, H, W, C)` logits."""
     numerator = denominator = 0.0
     for n in range(labels.shape[0]):
         for y in range(labels.shape[1]):

@@ -6,14 +6,14 @@ import numpy as np
 
 
 def positions(source: int, target: int, align_corners: bool = False) -> list[float]:
-    """Where the centres of the target's pixels lie on the source's axis."""
+    """Positions of the target's pixel centers on the source's axis."""
     if align_corners:
         return [i * (source - 1) / max(target - 1, 1) for i in range(target)]
     return [(i + 0.5) * source / target - 0.5 for i in range(target)]
 
 
 def sample(image: np.ndarray, rows: list[float], columns: list[float]) -> np.ndarray:
-    """Bilinear interpolation at rows x columns; beyond the border the border's value goes on."""
+    """Bilinear interpolation at rows x columns; beyond the border its value is repeated."""
     image = image.astype("float64")
     height, width, channels = image.shape
     out = np.zeros((len(rows), len(columns), channels))
@@ -34,10 +34,10 @@ def bilinear(image: np.ndarray, height: int, width: int, align_corners: bool = F
 
 
 def nearest(image: np.ndarray, height: int, width: int, align_corners: bool = False) -> np.ndarray:
-    """The source's pixel whose centre is nearest; halves go up."""
+    """The source pixel with the nearest center; halves are rounded up."""
     out = np.zeros((height, width, image.shape[2]), image.dtype)
     for i, row in enumerate(positions(image.shape[0], height, align_corners)):
         for j, column in enumerate(positions(image.shape[1], width, align_corners)):
-            # A hair more than a half, against rounding in the positions themselves.
+            # Slightly more than a half, because the positions themselves are rounded.
             out[i, j] = image[math.floor(row + 0.5 + 1e-9), math.floor(column + 0.5 + 1e-9)]
     return out
