@@ -32,7 +32,7 @@ Board = Annotated[pathlib.Path | None, typer.Option(help="The CSV; default: benc
 @app.command()
 def quickstart(
     out: Annotated[pathlib.Path, typer.Option(help="Folder of runs and results.")] = ROOT / "runs/quickstart",
-):
+) -> None:
     """Train five small models on drawn street scenes, with nothing to download: a table, a CSV and a picture."""
     chosen = suite.load("quickstart")
     runs.work(chosen, out, out / "leaderboard.csv")
@@ -62,7 +62,7 @@ def run(
     ] = None,
     out: Out = ROOT / "runs",
     board: Board = None,
-):
+) -> None:
     """Train the models of a suite that its leaderboard lacks, and add their scores on the test split to it."""
     chosen = suite.only(suite.load(name, budget), only or [])
     path = board or leaderboard.LEADERBOARDS / f"{chosen.title}.csv"
@@ -95,7 +95,7 @@ def peer(
     budget: Budget = None,
     out: Out = ROOT / "runs",
     board: Board = None,
-):
+) -> None:
     """Train the U-Net of segmentation-models-pytorch by the recipe of a suite's `unet` and add its row as a peer."""
     if keras.backend.backend() != "torch":  # another backend would choose another budget, and share the GPU's memory
         raise ValueError(f"peers need the PyTorch backend: set KERAS_BACKEND=torch, it is {keras.backend.backend()}")
@@ -108,7 +108,7 @@ def peer(
 
 
 @app.command()
-def table():
+def table() -> None:
     """Write the tables of leaderboards and experiments into README.md, the page, and the last quickstart's picture."""
     boards = leaderboard.all_boards()
     contents = {f"leaderboard {title}": tables.shown(rows) for title, rows in boards.items()}
@@ -138,7 +138,7 @@ def release_run(
     replace: Annotated[bool, typer.Option("--replace", help="Replace weights that another recipe trained.")] = False,
     to: Annotated[pathlib.Path, typer.Option(help="The folder of released weights.")] = release.ZOO,
     table: Annotated[pathlib.Path, typer.Option(help="The table of released weights.")] = release.table.TABLE,
-):
+) -> None:
     """Release the weights of a run: half-precision file, scores, card, picture and the entry in kseg's table."""
     folder = release.make_release(
         run, data_root=data_root, dtype=dtype, name=name, replace=replace, to=to, releases=table
@@ -147,7 +147,7 @@ def release_run(
 
 
 @app.command("publish")
-def publish_all(to: Annotated[pathlib.Path, typer.Option(help="A folder for a web server or a model hub.")]):
+def publish_all(to: Annotated[pathlib.Path, typer.Option(help="A folder for a web server or a model hub.")]) -> None:
     """Copy all released weights to the addresses at which kseg looks for them."""
     for path in publish.write_served(to):
         console.print(str(path))

@@ -6,6 +6,7 @@ import math
 import pathlib
 import time
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import keras
 import pandas as pd
@@ -186,7 +187,7 @@ def _seconds_to_first_epoch(folder: pathlib.Path) -> float:
     return max((result.get("beginning") or 0.0 for result in results), default=0.0)
 
 
-def _seconds_to_test(suite: Suite, result: dict, test: data.Dataset) -> float:
+def _seconds_to_test(suite: Suite, result: dict[str, Any], test: data.Dataset) -> float:
     """An estimate of the time of the test: that of the validation, and that of compiling for the first epoch."""
     validation = result["scores"]
     if not validation:

@@ -53,7 +53,7 @@ def compare(
     splits: Mapping[str, data.Dataset],
     *,
     count: int = 20,
-    grids: Mapping[str, Mapping] | None = None,
+    grids: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> pd.DataFrame:
     """Scores a model without a CRF, with ConvCRF and with the dense CRF, after a search for their parameters.
 

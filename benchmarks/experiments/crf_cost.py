@@ -61,7 +61,7 @@ def measure_picture(
     found = ours()
     memory = memory_raised(before)
     reference = theirs()
-    times: dict[Callable, list[float]] = {ours: [], theirs: []}
+    times: dict[Callable[[], np.ndarray], list[float]] = {ours: [], theirs: []}
     for _ in range(repeats):
         for way, seconds in times.items():
             start = time.perf_counter()
