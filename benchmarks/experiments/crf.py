@@ -84,7 +84,7 @@ def compare(
         labeled = list(predictions(dataset, list(ways.values())))
         for place, (name, way) in enumerate(ways.items()):
             pairs = [(each.label, each.predicted[place]) for each in labeled]
-            scores = metrics.scores(sum(metrics.confusion_matrix(*pair, classes) for pair in pairs))
+            scores = metrics.scores(sum(each.matrices(dataset)[place] for each in labeled))
             rows.append(
                 {
                     "way": name,

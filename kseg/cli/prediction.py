@@ -30,7 +30,7 @@ Crf = Annotated[
 
 def options(tta: bool, crf: bool, tile: int | None) -> dict[str, Any]:
     """Returns the options of a `kseg.inference.Predictor` for those of a command."""
-    return {"tile": tile or None, "crf": crf, **({"flip": True, "scales": (0.75, 1.0, 1.25)} if tta else {})}
+    return {"tile": tile, "crf": crf, **({"flip": True, "scales": (0.75, 1.0, 1.25)} if tta else {})}
 
 
 @application.command()

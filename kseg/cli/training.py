@@ -53,8 +53,7 @@ def evaluate(
         typer.Option(
             min=0,
             help="Side of the tiles into which larger images are cut, which saves memory, takes up to a third longer "
-            "and may change labels near seams; 0: never. By default 1024 for images above 2 megapixels, or never with "
-            "--tta or --crf.",
+            "and may change labels near seams; 0: never. By default 1024 for images above 2 megapixels.",
         ),
     ] = None,
 ) -> None:
@@ -65,10 +64,8 @@ def evaluate(
 
         model = zoo.load(weights)
         dataset = open_dataset(data, split, model, ignore=ignore, data_root=data_root)
-        scored: Any = model
-        if tta or crf or tile is not None:
-            scored = inference.Predictor(model, **options(tta, crf, tile))
-        _show(training.evaluate(scored, dataset, batch_size=batch_size, reporter=Reporter()))
+        predictor = inference.Predictor(model, **options(tta, crf, tile))
+        _show(training.evaluate(predictor, dataset, batch_size=batch_size, reporter=Reporter()))
 
 
 def _show(scores: dict[str, Any]) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 
 from kseg.data import Dataset
 from kseg.inference._dense_crf import dense_crf
+from kseg.inference.labeling import predictions
 from kseg.inference.predictor import Predictor
-from kseg.metrics import confusion_matrix, scores
+from kseg.metrics import scores
 
 GRID: dict[str, Sequence[float]] = {
     "appearance_rgb": (3, 5, 10, 20),
@@ -67,30 +68,30 @@ def tune_crf(
     predictor = model if isinstance(model, Predictor) else Predictor(model)
     if predictor.crf is not None:
         raise ValueError("the predictor has a CRF already: build it without crf")
-    images, labels, found = [], [], []
-    for index in np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)):
-        image, label = dataset[int(index)]
-        p = predictor.probabilities(image)
-        p = np.concatenate([1 - p, p], axis=-1) if p.shape[-1] == 1 else p
-        images.append(np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image)
-        labels.append(label)
-        found.append(p.astype("float16"))
+    indices = np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)).tolist()
+    kept: dict[bytes, np.ndarray] = {}  # the probabilities of each image: each value of each parameter needs them
 
-    def miou(refined: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
-        matrices = [
-            confusion_matrix(
-                label,
-                refined(image, p.astype("float32")).argmax(axis=-1),
-                len(dataset.classes),
-                ignore_class=dataset.ignore_class,
-            )
-            for image, label, p in zip(images, labels, found, strict=True)
-        ]
-        return float(scores(sum(matrices))["miou"])
+    def probabilities(image: np.ndarray) -> np.ndarray:
+        if (key := image.tobytes()) not in kept:
+            p = predictor.probabilities(image)
+            kept[key] = (np.concatenate([1 - p, p], axis=-1) if p.shape[-1] == 1 else p).astype("float16")
+        return kept[key].astype("float32")
 
-    before = miou(lambda image, p: p)
+    def refined(**options: float) -> Callable[[np.ndarray], np.ndarray]:
+        def labels(image: np.ndarray) -> np.ndarray:
+            rgb = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
+            return refine(rgb, probabilities(image), **options).argmax(axis=-1)
+
+        return labels
+
+    def mious(ways: Sequence[Callable[[np.ndarray], np.ndarray]]) -> list[float]:
+        found = predictions(dataset, ways, batch_size=1, indices=indices)
+        matrices = sum((each.matrices(dataset) for each in found), np.zeros(1, "int64"))
+        return [float(scores(matrix)["miou"]) for matrix in matrices]
+
+    (before,) = mious([lambda image: probabilities(image).argmax(axis=-1)])
     options: dict[str, float] = {}
     for name, values in grid.items():
-        reached = {v: miou(lambda image, p, o=options | {name: v}: refine(image, p, **o)) for v in values}  # type: ignore[misc]
+        reached = dict(zip(values, mious([refined(**options, **{name: value}) for value in values]), strict=True))
         options[name] = max(reached, key=reached.__getitem__)
     return {"options": options, "miou": max(reached.values()), "miou_before": before}

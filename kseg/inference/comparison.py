@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from kseg import data, metrics, visualize
+from kseg import data, visualize
 from kseg.inference.labeling import Model, predictions
 from kseg.progress import Reporter
 
@@ -111,13 +111,13 @@ def compare(
         >>> compare(model, model, streets).disagreement
         0.0
     """
-    classes, ignored = len(dataset.classes), dataset.ignore_class
-    matrices, outcomes = np.zeros((2, classes, classes), "int64"), np.zeros(3, "int64")
+    ignored, outcomes = dataset.ignore_class, np.zeros(3, "int64")
+    matrices = np.zeros((2, len(dataset.classes), len(dataset.classes)), "int64")
     most: list[Difference] = []
     reporter = Reporter(quiet=not progress)
     for found in predictions(dataset, [a, b], batch_size=batch_size, reporter=reporter, task="comparing"):
         label, (x, y) = found.label, found.predicted
-        matrices += [metrics.confusion_matrix(label, each, classes, ignore_class=ignored) for each in (x, y)]
+        matrices += found.matrices(dataset)
         counts = np.bincount(_outcome(label, x, y, ignored).reshape(-1), minlength=3)[:3]
         outcomes += counts
         if counts.any():

@@ -1,6 +1,7 @@
 """The loop over a data set: every image is read once and labeled by one or several models."""
 
 import collections
+import copy
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from kseg.data import Dataset
 from kseg.inference.engine import is_out_of_memory
 from kseg.inference.predictor import Predictor
+from kseg.metrics import confusion_matrix
 from kseg.progress import Reporter
 
 PIXELS = 2**21
@@ -34,6 +36,11 @@ class Prediction:
     label: np.ndarray
     predicted: tuple[np.ndarray, ...]
 
+    def matrices(self, dataset: Dataset) -> np.ndarray:
+        """Returns the confusion matrix of each model, int64 `(M, C, C)`, rows true, columns predicted."""
+        classes, ignored = len(dataset.classes), dataset.ignore_class
+        return np.stack([confusion_matrix(self.label, ids, classes, ignore_class=ignored) for ids in self.predicted])
+
 
 def predictions(
     dataset: Dataset,
@@ -42,11 +49,12 @@ def predictions(
     batch_size: int = 8,
     reporter: Reporter | None = None,
     task: str = "predicting",
+    indices: Iterable[int] | None = None,
 ) -> Iterator[Prediction]:
     """Labels every image of a data set with one or several models.
 
-    Memory is bounded by pixels: a batch holds images of one size with at most `PIXELS` pixels in all, and a model
-    labels larger images in tiles of `TILE` pixels; a `Predictor` uses its own tiles.
+    Memory is bounded by pixels: a batch holds images of one size with at most `PIXELS` pixels in all, and larger images
+    are cut into tiles of `TILE` pixels, or as the `tile` of a `Predictor` says (0: never).
 
     Args:
         dataset: Images and labels.
@@ -54,6 +62,7 @@ def predictions(
         batch_size: Largest number of images per batch.
         reporter: Shows the progress.
         task: Text in front of the progress bar.
+        indices: The images to label; None for all.
 
     Yields:
         Predictions, sorted by image size.
@@ -75,15 +84,15 @@ def predictions(
     for model in models:
         check_classes(model, dataset)
     by_size: dict[tuple[int, int], list[int]] = {}
-    for index in range(len(dataset)):
+    for index in range(len(dataset)) if indices is None else indices:
         by_size.setdefault(dataset.size(index), []).append(index)
     groups: list[list[int]] = []
     for size in sorted(by_size):
-        indices, most = by_size[size], max(1, min(batch_size, PIXELS // math.prod(size)))
-        groups += [part.tolist() for part in np.array_split(indices, -(-len(indices) // most))]
+        same, most = by_size[size], max(1, min(batch_size, PIXELS // math.prod(size)))
+        groups += [part.tolist() for part in np.array_split(same, -(-len(same) // most))]
     labelers = [_labeler(model) for model in models]
-    with (reporter or Reporter(quiet=True)).task(task, len(dataset)) as advance:
-        for indices, images, labels in _read(dataset, groups):
+    with (reporter or Reporter(quiet=True)).task(task, sum(map(len, groups))) as advance:
+        for group, images, labels in _read(dataset, groups):
             try:
                 predicted = [label(images) for label in labelers]
             except Exception as error:
@@ -95,7 +104,7 @@ def predictions(
                 raise MemoryError(
                     f"memory ran out on {count} images of {height}x{width} pixels of {dataset.name}: {cure}"
                 ) from error
-            yield from map(Prediction, indices, labels, zip(*predicted, strict=True))
+            yield from map(Prediction, group, labels, zip(*predicted, strict=True))
             advance(len(images))
 
 
@@ -121,7 +130,9 @@ def _labeler(model: Model) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
     if not isinstance(model, keras.Model | Predictor):
         return lambda images: [model(image) for image in images]
     whole = model if isinstance(model, Predictor) else Predictor(model)
-    tiled = model if isinstance(model, Predictor) else Predictor(model, tile=TILE)
+    tiled = copy.copy(whole)
+    if tiled.tile is None:
+        tiled.tile = TILE
 
     def label(images: np.ndarray) -> Sequence[np.ndarray]:
         if images.shape[-1] != whole.bands:  # gray images for an RGB model, say

@@ -38,7 +38,8 @@ class Predictor:
     Args:
         model: A model from images `(N, H, W, C)` to logits or probabilities `(N, H, W, num_classes)` at the same size,
             e.g. `kseg.zoo.load(file)`. Images smaller than a model of fixed size are padded at their edges.
-        tile: Side of the tiles into which larger images are cut, a multiple of 32; None predicts whole images.
+        tile: Side of the tiles into which larger images are cut, a multiple of 32. None and 0 predict whole images;
+            None allows `predictions`, `compare` and `kseg.training.evaluate` to cut images above 2 megapixels.
         overlap: Number of pixels that neighboring tiles share; None takes a quarter of a tile, at most 128.
         margin: Number of pixels at the inner sides of the tiles to discard; see `kseg.inference.tiling.blend`. Labels
             near seams may differ from those of the whole image; they are equal with a margin of half of
@@ -90,10 +91,9 @@ class Predictor:
                 "or compare predictor.probabilities(image)[..., 1] with it"
             )
         *self.size, self.bands = model.inputs[0].shape[1:]
-        self.tile, self.margin = tile, margin
-        if tile is not None:
-            self.overlap = max(0, min(128, tile // 4, tile - STEP)) if overlap is None else overlap
-            check_sizes(tile, self.overlap, margin)
+        self.tile, self.overlap, self.margin = tile, overlap, margin
+        if tile:
+            check_sizes(tile, overlap, margin)
         if crf is not False and self.bands not in (1, 3):
             raise ValueError(f"crf needs gray or RGB images, {model.name} takes {self.bands} channels: leave it out")
         self.crf = None if crf is False else {} if crf is True else dict(crf)
@@ -124,14 +124,7 @@ class Predictor:
         return self.labels(self.read(source)[None])[0]
 
     def labels(self, images: np.ndarray) -> np.ndarray:
-        """Labels a batch of images.
-
-        Args:
-            images: `(N, H, W, C)`, values 0 to 255.
-
-        Returns:
-            uint8 or uint16 `(N, H, W)`.
-        """
+        """Labels a batch of images `(N, H, W, C)`, values 0 to 255; returns uint8 or uint16 `(N, H, W)`."""
         self._check_crf(images[0])
         if self._plain and self._is_whole(images[0]):
             return self._run(self._to_labels, images).astype(self.dtype, copy=False)
@@ -205,7 +198,7 @@ class Predictor:
             )
 
     def _is_whole(self, image: np.ndarray) -> bool:
-        return self.tile is None or max(image.shape[:2]) <= self.tile
+        return not self.tile or max(image.shape[:2]) <= self.tile
 
     def _labeled(self, group: list[Labeled]) -> list[Labeled]:
         images = [item.image for item in group if item.image is not None]
@@ -221,7 +214,7 @@ class Predictor:
 
     def _blocks(self, image: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
         """Yields the probabilities of finished parts of an image, and their place in it."""
-        assert self.tile is not None
+        assert self.tile
         for row, column, p in blend(self._predict, image, tile=self.tile, overlap=self.overlap, margin=self.margin):
             yield (slice(row, row + p.shape[0]), slice(column, column + p.shape[1])), p
 

@@ -20,21 +20,7 @@ class Span(NamedTuple):
 
 
 def starts(side: int, tile: int, overlap: int) -> list[int]:
-    """Returns evenly spaced tile positions along a side.
-
-    Args:
-        side: Side of the image in pixels.
-        tile: Side of a tile. The last tile may be shorter by less than `STEP`, so tiles have at most two lengths along
-            a side and four shapes in an image.
-        overlap: Smallest number of pixels that neighbors share.
-
-    Returns:
-        Start of each tile, ascending multiples of `STEP`; the tiles cover the side.
-
-    Example:
-        >>> starts(300, 128, 32)
-        [0, 96, 192]
-    """
+    """Returns where tiles start along a side: evenly spaced multiples of `STEP`, so that at most two lengths occur."""
     if side <= tile:
         return [0]
     last = -(-(side - tile) // STEP)  # in steps
@@ -43,23 +29,7 @@ def starts(side: int, tile: int, overlap: int) -> list[int]:
 
 
 def spans(side: int, tile: int, overlap: int, margin: int) -> list[Span]:
-    """Returns the tiles along a side, with weights that sum to 1 at each pixel.
-
-    The weights of a tile are a Gaussian whose standard deviation is a quarter of the tile, and 0 in its inner margins.
-
-    Args:
-        side: Side of the image in pixels.
-        tile: Side of a tile.
-        overlap: Smallest number of pixels that neighbors share.
-        margin: Number of pixels at inner ends to discard.
-
-    Returns:
-        One span per tile, in order; weights are float32 `(stop - start,)`.
-
-    Example:
-        >>> [(span.start, span.stop, span.done) for span in spans(300, 128, 32, 0)]
-        [(0, 128, 96), (96, 224, 96), (192, 300, 108)]
-    """
+    """Returns the tiles along a side. Weights are Gaussians, 0 in inner margins; their sum is 1."""
     places = starts(side, tile, overlap)
     windows, total = [], np.zeros(side)
     for start in places:
@@ -77,22 +47,25 @@ def spans(side: int, tile: int, overlap: int, margin: int) -> list[Span]:
     return found
 
 
-def check_sizes(tile: int, overlap: int, margin: int) -> None:
-    """Raises a ValueError if the sizes of tiles contradict each other; see `blend`."""
+def check_sizes(tile: int, overlap: int | None, margin: int) -> int:
+    """Returns the overlap, by default a quarter of a tile, at most 128; raises a ValueError if the sizes do not fit."""
+    if overlap is None:
+        overlap = max(0, min(128, tile // 4, tile - STEP))
     if tile % STEP or tile <= 0:
         raise ValueError(f"tile must be a multiple of {STEP}, got {tile}")
     if not 0 <= 2 * margin <= overlap <= tile - STEP:
         raise ValueError(
             f"overlap={overlap} must be at least twice margin={margin} and at most {tile - STEP} for tile={tile}"
         )
+    return overlap
 
 
 def blend(
     predict: Callable[[np.ndarray], np.ndarray],
     image: np.ndarray,
     *,
-    tile: int = 512,
-    overlap: int = 128,
+    tile: int,
+    overlap: int | None = None,
     margin: int = 0,
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Predicts an image tile by tile, from left to right and from top to bottom.
@@ -111,11 +84,8 @@ def blend(
 
     Yields:
         `(row, column, probabilities)`: position of the upper left pixel, and float32 `(h, w, K)`; each pixel once.
-
-    Raises:
-        ValueError: If the sizes contradict each other.
     """
-    check_sizes(tile, overlap, margin)
+    overlap = check_sizes(tile, overlap, margin)
     height, width = image.shape[:2]
     rows, columns = (spans(side, tile, overlap, margin) for side in (height, width))
     above: np.ndarray | None = None  # sums of the rows that overlap the next row of tiles

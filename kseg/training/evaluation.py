@@ -50,10 +50,8 @@ def evaluate(
     start = time.perf_counter()
     if isinstance(model, str | os.PathLike):
         model = zoo.load(model)
-    classes = len(dataset.classes)
-    matrix = np.zeros((classes, classes), "int64")
-    for found in predictions(dataset, [model], batch_size=batch_size, reporter=reporter, task="evaluating"):
-        matrix += metrics.confusion_matrix(found.label, found.predicted[0], classes, ignore_class=dataset.ignore_class)
+    found = predictions(dataset, [model], batch_size=batch_size, reporter=reporter, task="evaluating")
+    matrix = sum((each.matrices(dataset)[0] for each in found), np.zeros(1, "int64"))
     result = metrics.scores(matrix)
     ious = [None if np.isnan(iou) else float(iou) for iou in result["iou"]]
     return {

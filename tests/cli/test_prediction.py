@@ -134,7 +134,7 @@ def test_options_reach_the_predictor(weights, photos, tmp_path, monkeypatch):
     seen.clear()
     options = ("--tta", "--crf", "--tile", 0, "--batch-size", 5)
     kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path, *options)
-    assert seen[0] == {"tile": None, "crf": True, "flip": True, "scales": (0.75, 1.0, 1.25)}
+    assert seen[0] == {"tile": 0, "crf": True, "flip": True, "scales": (0.75, 1.0, 1.25)}
     assert seen[1] == {"batch_size": 5, "progress": True}
 
 

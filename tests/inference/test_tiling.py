@@ -97,7 +97,7 @@ def test_memory_holds_only_the_rows_that_tiles_share(tmp_path):
     [
         ({"tile": 100}, "multiple of 32, got 100"),
         ({"tile": 64, "overlap": 40}, "at most 32"),
-        ({"margin": 90}, "twice"),
+        ({"tile": 512, "margin": 90}, "twice"),
     ],
 )
 def test_contradicting_sizes_are_refused(options, message):

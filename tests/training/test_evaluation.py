@@ -85,11 +85,14 @@ def test_images_of_one_size_share_batches_that_are_bounded_by_pixels(shapes, mon
 def test_images_beyond_the_bound_are_cut_into_tiles(shapes, monkeypatch):
     dataset = Drawn(sizes=((40, 70), (20, 30)))
     expected = evaluate(channels(), dataset)["confusion_matrix"]
-    shapes.clear()
     monkeypatch.setattr(labeling, "PIXELS", 40 * 70 - 1)
     monkeypatch.setattr(labeling, "TILE", 32)
-    assert evaluate(channels(), dataset)["confusion_matrix"] == expected
-    assert shapes[0] == (1, 20, 30) and max(max(shape) for shape in shapes[1:]) == 32
+    for model in (channels(), Predictor(channels(), flip=True), Predictor(channels(), tile=0)):
+        shapes.clear()
+        assert evaluate(model, dataset)["confusion_matrix"] == expected
+        assert shapes[0] == (1, 20, 30)
+        largest = 70 if getattr(model, "tile", None) == 0 else 32
+        assert max(max(shape) for shape in shapes[1:] if shape != (1, 20, 30)) == largest
 
 
 def test_images_are_read_a_bounded_number_of_pixels_ahead(monkeypatch):
