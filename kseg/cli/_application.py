@@ -21,12 +21,7 @@ DataRoot = Annotated[pathlib.Path | None, typer.Option(help="Folder that holds t
 
 @contextlib.contextmanager
 def plain_errors(debug: bool, *, interrupted: str = "interrupted") -> Iterator[None]:
-    """Turns a user's mistake into one line on stderr and exit code 1.
-
-    Args:
-        debug: Whether to keep the traceback instead.
-        interrupted: The line to print after Ctrl-C.
-    """
+    """Turns a user's mistake into one line on stderr and exit code 1, and Ctrl-C into the line `interrupted`."""
     try:
         yield
     except MISTAKES as error:

@@ -18,14 +18,7 @@ IN_MEMORY = 2**24
 class Results:
     """A folder of results, to be used in a `with` block; every file in it appears whole or not at all.
 
-    Args:
-        folder: The folder to write to.
-        chosen: Keys of `kseg.inference.formats.FORMATS`; those in `ALWAYS` are written besides.
-        classes: Class names in the order of their ids.
-        palette: One (R, G, B), 0 to 255, per class.
-
-    Raises:
-        ImportError: If a format needs a package that is missing.
+    `chosen` are keys of `formats.FORMATS`; those in `formats.ALWAYS` are written besides.
     """
 
     def __init__(
@@ -45,14 +38,7 @@ class Results:
         }
 
     def add(self, name: str, source: str, image: np.ndarray, label: np.ndarray) -> None:
-        """Writes the files of one image.
-
-        Args:
-            name: Name of its files, without suffix.
-            source: Name of the image in tables.
-            image: uint8 `(H, W, C)`.
-            label: uint8 or uint16 `(H, W)`.
-        """
+        """Writes the files `name` of one image and its label map; tables call the image `source`."""
         for each in self.formats:
             content = each.encode(source, image, label)
             if each.path in self.collected:

@@ -23,14 +23,7 @@ def batches(
 ) -> Iterator[list[Labeled]]:
     """Reads images and groups consecutive ones of the same size, holding no more than one batch.
 
-    Args:
-        sources: Anything that `read` takes.
-        read: Returns an image `(H, W, C)`, or raises a ValueError or OSError.
-        is_whole: Whether an image can share a batch; one that is cut into tiles cannot.
-        batch_size: Largest number of images per batch.
-
-    Yields:
-        Items with an image, or one item with an error.
+    An image that is not whole (cut into tiles) or could not be read (ValueError, OSError) is a group of its own.
     """
     group: list[Labeled] = []
     shape = None

@@ -6,20 +6,10 @@ import numpy as np
 
 
 def annotations(label: np.ndarray, num_classes: int) -> list[dict[str, Any]]:
-    """Converts a label map to one COCO annotation per class that occurs.
+    """Converts a label map to one COCO annotation per class that occurs, without `id` and `image_id`.
 
-    Args:
-        label: Integers `(H, W)`; values that are not a class, such as 255, are left out.
-        num_classes: Number of classes, background included.
-
-    Returns:
-        Dictionaries as in COCO, without `id` and `image_id`: `category_id`, the class id, starting at 0;
-        `segmentation`, uncompressed run lengths, column by column, starting with pixels outside; `bbox`, x, y, width
-        and height in pixels; `area`, the number of pixels; `iscrowd`, 1, since one annotation may cover many objects.
-
-    Example:
-        >>> annotations(np.array([[0, 1], [0, 1]]), 2)[1]["segmentation"]
-        {'size': [2, 2], 'counts': [2, 2]}
+    Values that are not a class are left out. The segmentation consists of uncompressed run lengths, column by column,
+    starting with pixels outside. `iscrowd` is 1, since one annotation may cover many objects.
     """
     height, width = label.shape
     columns = label.T.reshape(-1)

@@ -45,19 +45,10 @@ def check_model(model: Any) -> None:
 
 
 def network(model: keras.Model, ending: str, *, from_logits: bool) -> Run:
-    """Returns a function that runs a model up to probabilities or class ids.
+    """Returns a function that runs a model up to `"probabilities"`, float32 `(N, H, W, num_classes)`, or `"labels"`.
 
     Choosing the classes inside the network is faster than fetching the scores of all classes. The function is kept as
-    long as the model, since most backends compile it.
-
-    Args:
-        model: A model that `check_model` accepts.
-        ending: `"probabilities"` or `"labels"`.
-        from_logits: Whether the model returns logits rather than probabilities.
-
-    Returns:
-        A function from images `(N, H, W, C)` to float32 probabilities `(N, H, W, num_classes)`, or to class ids
-        `(N, H, W)`, uint8, or int32 for more than 256 classes.
+    long as the model, since most backends compile it. Class ids are uint8, or int32 for more than 256 classes.
     """
     kept = _NETWORKS.setdefault(model, {})
     if (ending, from_logits) not in kept:
@@ -99,12 +90,7 @@ class _Ending(keras.layers.Layer):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an error of any backend means that memory ran out.
-
-    Example:
-        >>> is_out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes"))
-        True
-    """
+    """Returns whether an error of any backend means that memory ran out."""
     text = f"{type(error).__name__} {error}".lower().replace("_", "")
     return isinstance(error, MemoryError) or any(
         phrase in text for phrase in ("out of memory", "resourceexhausted", "allocate memory")

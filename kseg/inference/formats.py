@@ -18,12 +18,7 @@ LONGEST = 4096
 
 
 class Format:
-    """One format during one command.
-
-    Args:
-        classes: Class names in the order of their ids.
-        palette: One (R, G, B), 0 to 255, per class.
-    """
+    """One format during one command, for class names and a palette of one (R, G, B), 0 to 255, per class."""
 
     path: str
     """Relative path: with `{name}`, one file per image; without, one file for all images."""
@@ -34,10 +29,7 @@ class Format:
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
         """Returns the file of one image, or its part of a file for all images.
 
-        Args:
-            source: Name of the image in tables, e.g. its path.
-            image: uint8 `(H, W, C)`.
-            label: uint8 or uint16 `(H, W)`, class ids and 255 for void.
+        `source` names the image in tables; the image is uint8 `(H, W, C)`, the label `(H, W)`, where 255 is void.
         """
         raise NotImplementedError
 
@@ -140,19 +132,9 @@ ALWAYS: tuple[type[Format], ...] = (Overlays, Areas)
 
 
 def palette_picture(label: np.ndarray, palette: Sequence[Sequence[int]]) -> Image.Image:
-    """Returns a label map as a PIL image that shows colors and holds the class ids: it loads back as labels.
+    """Returns a label map as a picture of mode P that shows colors and loads back as labels.
 
-    Args:
-        label: uint8 `(H, W)`, ids and 255; or uint16, which becomes 16-bit gray, since palettes end at 256 colors.
-        palette: One (R, G, B), 0 to 255, per class.
-
-    Returns:
-        An image of mode P (or I;16), to be saved as PNG.
-
-    Example:
-        >>> picture = palette_picture(np.array([[0, 1, 255]], "uint8"), [(9, 9, 9), (0, 0, 255)])
-        >>> np.asarray(picture).tolist(), np.asarray(picture.convert("RGB"))[0, 1].tolist()
-        ([[0, 1, 255]], [0, 0, 255])
+    A uint16 label map becomes 16-bit gray, since palettes end at 256 colors.
     """
     picture = Image.fromarray(label)
     if label.dtype == np.uint8:
@@ -165,17 +147,7 @@ def palette_picture(label: np.ndarray, palette: Sequence[Sequence[int]]) -> Imag
 def overlay_picture(
     image: np.ndarray, label: np.ndarray, classes: Sequence[str], palette: Sequence[Sequence[int]]
 ) -> np.ndarray:
-    """Draws a label map over its image, with a legend of the classes that occur.
-
-    Args:
-        image: uint8 `(H, W, 3)`, or `(H, W, 1)` if gray.
-        label: Integers `(H, W)`.
-        classes: Class names in the order of their ids.
-        palette: One (R, G, B), 0 to 255, per class.
-
-    Returns:
-        uint8 `(h, w, 3)`, whose image part has no side longer than `LONGEST`.
-    """
+    """Draws a label map over its image `(H, W, 3 or 1)`, with a legend of the classes that occur."""
     step = -(-max(label.shape) // LONGEST)
     label = label[::step, ::step]
     picture = visualize.overlay(image[::step, ::step], label, palette)
@@ -185,19 +157,7 @@ def overlay_picture(
 
 
 def class_areas(label: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Computes the area of each class in a label map.
-
-    Args:
-        label: Integers `(H, W)`, below 65536.
-        classes: Class names in the order of their ids.
-
-    Returns:
-        One row per class: `id`, `class`, `pixels`, and `share` of all pixels.
-
-    Example:
-        >>> class_areas(np.array([[0, 1, 1, 1]]), ["road", "sky"])[1]
-        {'id': 1, 'class': 'sky', 'pixels': 3, 'share': 0.75}
-    """
+    """Returns one row per class of a label map: `id`, `class`, `pixels`, and `share` of all pixels."""
     counts = np.zeros(2**16, "int64")
     for rows in np.array_split(label, -(-label.size // 2**22)):  # bincount converts its input to int64
         counts += np.bincount(rows.reshape(-1), minlength=2**16)

@@ -10,29 +10,15 @@ if TYPE_CHECKING:
 
 
 class PermutohedralLattice:
-    """Applies the kernel exp(-|f - g|^2 / 2) between all pairs of points, in time linear in their number.
+    """Applies the kernel exp(-|f - g|^2 / 2) between all pairs of points `(N, d)`, in time linear in their number.
 
     Each point distributes its values over the corners of the lattice simplex that contains it (splat), the corners are
     blurred along the d + 1 axes of the lattice, and each point interpolates between its corners (slice). Together, the
     three steps approximate the kernel; the tests show how closely.
 
-    Args:
-        features: `(N, d)`, positions of the points in units of the kernel's standard deviation.
-
-    Raises:
-        ModuleNotFoundError: If SciPy or pandas is missing.
-        ValueError: If the points are too far apart to number the corners of the lattice.
-
     Reference:
         Adams, Baek, Davis: Fast High-Dimensional Filtering Using the Permutohedral Lattice, 2010,
         https://doi.org/10.1111/j.1467-8659.2009.01645.x
-
-    Example:
-        >>> far_apart = PermutohedralLattice(np.array([[0.0], [100.0]]))
-        >>> near = PermutohedralLattice(np.array([[0.0], [0.0]]))
-        >>> one = np.array([[1.0], [0.0]])
-        >>> float(far_apart(one)[1, 0]), bool(near(one)[1, 0] > 0.5)
-        (0.0, True)
     """
 
     def __init__(self, features: np.ndarray) -> None:
@@ -55,14 +41,7 @@ class PermutohedralLattice:
         self.slice.data = self.slice.data * np.repeat(after, width)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Filters values.
-
-        Args:
-            values: float32 `(N, C)`.
-
-        Returns:
-            float32 `(N, C)`: for each point, the sum over all points, itself included, of the values times the kernel.
-        """
+        """Returns, for each point, the sum over all points of their values `(N, C)` times the kernel, float32."""
         x = self.splat @ np.asarray(values, "float32")
         for blur in self.blurs:
             x = blur @ x

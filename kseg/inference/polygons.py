@@ -9,28 +9,12 @@ ORIGIN = "the upper left corner of the image; x to the right, y downwards, in pi
 
 
 def geojson(label: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """Converts the regions of a label map to polygons.
+    """Converts a label map to a FeatureCollection in pixel coordinates, one Polygon per connected region.
 
     The outlines follow pixel edges and are not simplified: the polygons cover exactly the pixels of the label map, and
-    the area of a polygon is its number of pixels. Pixels that touch only at a corner belong to different regions.
-    Memory: up to fifteen bytes per pixel.
-
-    Args:
-        label: Integers `(H, W)`; values that are not a class, such as 255, are left out.
-        classes: Class names in the order of their ids; a background counts as a class.
-
-    Returns:
-        A FeatureCollection in pixel coordinates; its member `origin` describes them. Each feature is a Polygon with the
-        properties `id`, `class` and `pixels`. With x to the right and y upwards, outer rings are counterclockwise and
-        holes clockwise (RFC 7946).
-
-    Raises:
-        ImportError: If OpenCV is missing.
-
-    Example:
-        >>> feature = geojson(np.array([[0, 0, 1], [0, 0, 1]]), ["road", "sky"])["features"][1]
-        >>> feature["geometry"]["coordinates"], feature["properties"]
-        ([[[3, 0], [3, 2], [2, 2], [2, 0], [3, 0]]], {'id': 1, 'class': 'sky', 'pixels': 2})
+    the area of a polygon is its number of pixels. Pixels that touch only at a corner belong to different regions. With
+    x to the right and y upwards, outer rings are counterclockwise and holes clockwise (RFC 7946). Memory: up to fifteen
+    bytes per pixel.
     """
     cv2 = load_opencv()
     features = []

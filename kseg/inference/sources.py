@@ -47,7 +47,7 @@ def output_names(paths: Sequence[str | os.PathLike]) -> list[str]:
         paths: The files, without repetition.
 
     Returns:
-        One name per path, without folder and suffix, unique even if upper and lower case are not distinguished.
+        One name per path, unique even if upper and lower case are not distinguished.
 
     Example:
         >>> output_names(["a/1.png", "b/1.png", "b/1.jpg", "b/2.png"])
