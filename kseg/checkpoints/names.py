@@ -16,15 +16,7 @@ _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "runn
 
 
 def below(rules: Rules, module: str, path: str) -> Rules:
-    r"""Adds a prefix to the modules and the paths of rules.
-
-    Args:
-        rules: The rules.
-        module: Prefix of the modules, with its dot.
-        path: Prefix of the paths, with its slash.
-
-    Returns:
-        The new rules.
+    r"""Adds a prefix to the modules of rules, with its dot, and one to their paths, with its slash.
 
     Example:
         >>> below([("conv1", "conv1")], "backbone.", "encoder/")

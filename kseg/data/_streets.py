@@ -29,14 +29,7 @@ Brush = tuple[float, Callable[[], None]]  # the distance of an object and the fu
 class Streets(Dataset):
     """A split of drawn road scenes; see `streets`."""
 
-    def __init__(
-        self,
-        split: str,
-        *,
-        size: tuple[int, int] = (128, 160),
-        count: int | None = None,
-        memory_limit: int = MEMORY_LIMIT,
-    ) -> None:
+    def __init__(self, split: str, size: tuple[int, int], count: int | None, memory_limit: int) -> None:
         super().__init__("streets", CLASSES, PALETTE, memory_limit=memory_limit)
         if split not in SPLITS:
             raise ValueError(f"streets: unknown split {split!r}; there are {', '.join(SPLITS)}")
@@ -80,19 +73,11 @@ def streets(
         >>> image.shape, label.shape
         ((64, 96, 3), (64, 96))
     """
-    return Streets(split, size=size, count=count, memory_limit=memory_limit)
+    return Streets(split, size, count, memory_limit)
 
 
 def draw(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one scene.
-
-    Args:
-        rng: Random generator of the scene.
-        size: Height and width.
-
-    Returns:
-        Image, uint8 `(H, W, 3)`, and label, uint8 `(H, W)`, 255 at borders between classes.
-    """
+    """Draws one scene and returns its image and label."""
     scene = Scene(rng, size, SKY)
     ground(scene)
     houses = buildings(scene)

@@ -133,19 +133,7 @@ def scaled_crop(
     size: tuple[int, int],
     ignore_class: int = 255,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scales an image and cuts a random crop, resizing only the pixels inside the crop.
-
-    Args:
-        image: uint8 `(H, W, C)`.
-        label: uint8 `(H, W)`.
-        rng: Random generator for the position.
-        scale: Size of the scaled image relative to the image.
-        size: Height and width of the crop.
-        ignore_class: Label of the padding if the scaled image is smaller than `size`.
-
-    Returns:
-        The image, uint8 `size + (C,)`, and the label, uint8 `size`.
-    """
+    """Scales an image and cuts a random crop of this size, resizing only the pixels inside the crop."""
     spans = [_span(length, out, scale, rng) for length, out in zip(image.shape[:2], size, strict=True)]
     (source_y, target_y, rows), (source_x, target_x, columns) = spans
     new_image = np.full((*size, image.shape[2]), PADDING, image.dtype)

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from kseg.data.masks import IGNORE
-from kseg.visualize import default_palette
+from kseg.visualize import Color, default_palette
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of decoded pairs that one data set may keep
-
-Color = tuple[int, int, int]
 
 
 class Dataset:

@@ -164,11 +164,9 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[Path]]:
     files: dict[str, Path] = {}
     duplicates = []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-            if path.stem in files:
-                duplicates.append(path)
-            else:
-                files[path.stem] = path
+        is_image = path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        if is_image and files.setdefault(path.stem, path) is not path:
+            duplicates.append(path)
     return files, duplicates
 
 

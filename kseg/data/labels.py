@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg.data.masks import IGNORE, MaskReader
+from kseg.data.masks import IGNORE, MaskReader, listing
 
 
 def one_hot(label: np.ndarray, num_classes: int, *, ignore_class: int | None = IGNORE) -> np.ndarray:
@@ -149,7 +149,5 @@ def _rows(label: np.ndarray, count: int, ignore_class: int | None, known: str) -
 
 def _refuse(label: np.ndarray, stray: np.ndarray, known: str) -> None:
     if stray.any():
-        values, counts = np.unique(label[stray], return_counts=True)
-        shown = ", ".join(f"{value} ({count} pixels)" for value, count in zip(values[:5], counts[:5], strict=True))
-        more = f" and {len(values) - 5} more" if len(values) > 5 else ""
-        raise ValueError(f"labels {shown}{more} are outside {known}: correct them or set them to void")
+        counts = dict(zip(*np.unique(label[stray], return_counts=True), strict=True))
+        raise ValueError(f"labels {listing(counts)} are outside {known}: correct them or set them to void")

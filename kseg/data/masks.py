@@ -1,6 +1,6 @@
 """Read mask files (class ids, palette PNGs, RGB colors) as label maps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +10,10 @@ STRAY, IGNORE = -1, 255
 
 
 class MaskReader:
-    """Reads mask files as label maps, uint8 `(H, W)`, 255 where the label is ignored.
+    """Reads mask files as label maps, uint8 `(H, W)`, 255 where ignored; `FolderDataset` describes the arguments.
 
     Single-channel masks and palette PNGs contain one value per pixel. RGB masks are decoded with the palette. An alpha
     channel is dropped.
-
-    Args:
-        classes: Class names in the order of their ids.
-        palette: The color of each class in RGB masks, or `None`.
-        ignore: Values (or colors) to ignore, besides 255.
-        values: The value of each class if the values are not 0, 1, 2, ...
-
-    Raises:
-        ValueError: If a value or color has two meanings, or there are too many classes or too few `values`.
-
-    Example:
-        >>> reader = MaskReader(["background", "cell"], values=[0, 255])
-        >>> reader.decode(np.array([[0, 255]], "uint8"), "mask").tolist()
-        [[0, 1]]
     """
 
     def __init__(
@@ -91,7 +77,7 @@ class MaskReader:
             )
         if strays:
             raise ValueError(
-                f"{path}: {_listing(strays)} outside the {len(self.classes)} classes; "
+                f"{path}: mask values {listing(strays)} are outside the {len(self.classes)} classes; "
                 "correct the mask, add it to classes, or to ignore"
             )
         return label
@@ -146,7 +132,8 @@ def _color_name(code: int) -> str:
     return f"({code >> 16 & 255}, {code >> 8 & 255}, {code & 255})"
 
 
-def _listing(strays: dict[str, int], most: int = 5) -> str:
+def listing(strays: Mapping[str, int], most: int = 5) -> str:
+    """Returns the first values and their numbers of pixels, and how many more there are."""
     shown = ", ".join(f"{value} ({count} pixels)" for value, count in list(strays.items())[:most])
     more = f" and {len(strays) - most} more" if len(strays) > most else ""
-    return f"mask values {shown}{more} are"
+    return shown + more

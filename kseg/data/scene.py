@@ -18,13 +18,7 @@ Place = tuple[float, float, float]
 
 
 class Scene:
-    """An image, its label map, and a camera with random position and view.
-
-    Args:
-        rng: Random generator of the scene.
-        size: Height and width in pixels.
-        background: The initial class id of the label map.
-    """
+    """An image, its label map filled with `background`, and a camera with random position and view."""
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int], background: int = 0) -> None:
         self.rng = rng
@@ -118,14 +112,9 @@ class Scene:
         self.on_shade.polygon([self.at(*place) for place in places], fill=self.dark)
 
     def finish(self, roughness: np.ndarray, ground: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Adds light and texture to the image and void borders to the label map.
+        """Adds light and texture to the image, and void borders to the label map, and returns both.
 
-        Args:
-            roughness: Amplitude of the texture of each class in gray levels, float32.
-            ground: Classes that can be in shadow.
-
-        Returns:
-            Image, uint8 `(H, W, 3)`, and label, uint8 `(H, W)`, 255 at borders between classes.
+        `roughness` is the amplitude of each class's texture in gray levels; `ground` are the classes in shadow.
         """
         rng, size = self.rng, (self.height, self.width)
         label = np.array(self.label)
@@ -134,13 +123,11 @@ class Scene:
         shade[~np.logical_or.reduce([label == index for index in ground])] = 255
         light = shade * (1 + np.float32(0.1) * smooth_noise(rng, (5, 7), size))
         patches = rng.standard_normal((size[0] // 3 + 1, size[1] // 3 + 1), np.float32).repeat(3, 0).repeat(3, 1)
-        rough = np.float32(0.8) * patches[: size[0], : size[1]] + np.float32(0.6) * rng.standard_normal(
-            size, np.float32
-        )
+        grain = rng.standard_normal(size, np.float32)
+        rough = np.float32(0.8) * patches[: size[0], : size[1]] + np.float32(0.6) * grain
         rough *= roughness[label]
-        tint = rng.uniform((0.94, 0.97, 0.92), (1.08, 1.03, 1.06)) * rng.uniform(
-            0.82, 1.15
-        )  # color temperature, exposure
+        # Color temperature, then exposure.
+        tint = rng.uniform((0.94, 0.97, 0.92), (1.08, 1.03, 1.06)) * rng.uniform(0.82, 1.15)
         spread = np.float32(rng.uniform(6, 20))
         noise = rng.random((*size, 3), np.float32) * spread - spread / 2  # sensor noise
         for channel in range(3):

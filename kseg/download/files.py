@@ -70,10 +70,9 @@ def fetch(
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds the lock of a file while the block runs. The system releases it if the process is killed.
+    """Holds the lock of a file, the hidden file `.{name}.lock` beside it, which is removed when the block ends.
 
-    Args:
-        path: The file; the lock is the hidden file `.{name}.lock` beside it, which is removed with the lock.
+    The system releases the lock if the process is killed.
     """
     import filelock
 
@@ -95,8 +94,7 @@ def locked(path: Path) -> Iterator[None]:
 def writing(path: Path) -> Iterator[None]:
     """Creates the folder of a file in the cache and holds the lock of the file while the block writes it.
 
-    Args:
-        path: The file. Check inside the block whether another process has written it.
+    Check inside the block whether another process has written it.
 
     Raises:
         OSError: If the disk is full or the folder cannot be written, in one line with a cure.

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from kseg.visualize.color import rgb
-from kseg.visualize.text import INK, PAPER, font_of, size_for, width_of
+from kseg.visualize.text import INK, PAPER, size_for, width_of
 
 
 def grid(
@@ -49,7 +49,7 @@ def grid(
         raise ValueError(f"{len(titles)} titles and {len(names)} names for {columns} columns and {len(pictures)} rows")
     if font_size is None:
         font_size = size_for(max((cell.width for row in pictures for cell in row), default=0))
-    font = font_of(font_size)
+    font = ImageFont.load_default(font_size)
     widths = [
         max([row[c].width for row in pictures if c < len(row)] + [width_of(t, font) + gap for t in titles[c : c + 1]])
         for c in range(columns)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from kseg.visualize._grid import grid
-from kseg.visualize.text import INK, PAPER, font_of, size_for, width_of
+from kseg.visualize.text import INK, PAPER, size_for, width_of
 
 
 def legend(
@@ -39,7 +39,7 @@ def legend(
     """
     if len(palette) < len(classes):
         raise ValueError(f"{len(classes)} classes need as many colors; the palette has {len(palette)}")
-    font, pad = font_of(font_size), font_size // 2
+    font, pad = ImageFont.load_default(font_size), font_size // 2
     line, swatch = round(1.6 * font_size), round(1.4 * font_size)
     column = max((width_of(name, font) for name in classes), default=0) + swatch + 3 * pad
     if width is not None:
@@ -57,15 +57,7 @@ def legend(
 
 
 def with_legend(picture: np.ndarray, classes: Sequence[str], palette: Sequence[Sequence[int]]) -> np.ndarray:
-    """Puts a legend below a picture.
-
-    Args:
-        picture: uint8 `(H, W, 3)`.
-        classes: Names.
-        palette: One color per class.
-
-    Returns:
-        uint8 `(H', W', 3)`, as wide as the picture or one column of the legend, whichever is wider.
+    """Puts a legend below a picture, as wide as the picture or one column of the legend, whichever is wider.
 
     Example:
         >>> with_legend(np.zeros((100, 200, 3), "uint8"), ["sky"], [(0, 0, 255)]).shape[1]

@@ -24,19 +24,7 @@ STYLE = {
 
 
 def drawn(paint: Callable[["Figure"], None], width: float, height: float) -> np.ndarray:
-    """Draws a figure.
-
-    Args:
-        paint: Function that adds axes to the figure. Texts may lie outside the figure: the picture grows around them.
-        width: Width of the figure in pixels.
-        height: Height of the figure in pixels.
-
-    Returns:
-        uint8 `(H, W, 3)`, white background.
-
-    Raises:
-        ImportError: If matplotlib is not installed.
-    """
+    """Draws a figure of this size in pixels, to which `paint` adds axes; the picture grows around texts outside it."""
     try:
         import matplotlib.style
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from kseg.visualize._grid import grid
 from kseg.visualize._overlay import borders
 from kseg.visualize.color import blend, colorize, dim, plane, rgb
-from kseg.visualize.text import INK, PAPER, font_of
+from kseg.visualize.text import INK, PAPER
 
 BOX = Image.Resampling.BOX  # averages when shrinking, repeats pixels when enlarging
 # From 0 to 1, increasing in lightness, so that the scale works without color.
@@ -146,7 +146,7 @@ def _arranged(panels: list[tuple[str, np.ndarray]], columns: int, footer: np.nda
 
 def _scale(width: int) -> np.ndarray:
     """Draws the color scale from 0 to 1."""
-    bar, font = heat(np.tile(np.linspace(0, 1, width), (14, 1))), font_of(14)
+    bar, font = heat(np.tile(np.linspace(0, 1, width), (14, 1))), ImageFont.load_default(14)
     picture = Image.new("RGB", (width, 36), PAPER)
     picture.paste(Image.fromarray(bar), (0, 0))
     draw = ImageDraw.Draw(picture)

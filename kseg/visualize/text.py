@@ -2,14 +2,7 @@
 
 from typing import Any
 
-from PIL import ImageFont
-
 PAPER, INK = (255, 255, 255), (32, 32, 32)
-
-
-def font_of(size: int) -> Any:
-    """Returns Pillow's own font with letters `size` pixels high."""
-    return ImageFont.load_default(size)
 
 
 def size_for(width: int) -> int:
