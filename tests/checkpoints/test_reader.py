@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from kseg.checkpoints import pickle_guard, pickle_stream, reader
-from kseg.encoders.efficientnet_lite import weight_file
 
 
 def save(content: Any, path: Path, archive: bool = False) -> Path:
@@ -19,6 +18,8 @@ def save(content: Any, path: Path, archive: bool = False) -> Path:
     return path
 
 
+PARTS = (pickle_stream.MAGIC, pickle_stream.PROTOCOL, {"little_endian": True}, {}, [])  # of the legacy format
+PICKLES = [pickle.dumps(part, 2) for part in PARTS]
 both_formats = pytest.mark.parametrize("archive", [False, True], ids=["legacy", "zip"])
 
 
@@ -47,17 +48,17 @@ class Tensor:
         return torch._utils._rebuild_tensor_v2, self.arguments
 
 
-def write(path: Path, content: Any, *, keys: Any = ("0",), numbers: int = 4, protocol: int = 2) -> Path:
-    """Writes a file in the legacy format with one storage of the numbers 0, 1, ..."""
+def write(path: Path, content: Any, *, keys: Any = ("0",), protocol: int = 2) -> Path:
+    """Writes a file in the legacy format with one storage of the numbers 0, 1, 2, 3."""
 
     class Pickler(pickle.Pickler):
         def persistent_id(self, thing: Any) -> Any:
             return thing.reference if isinstance(thing, Storage) else None
 
     buffer = io.BytesIO()
-    for part in (pickle_stream.MAGIC, pickle_stream.PROTOCOL, {"little_endian": True}, content, list(keys)):
+    for part in (*PARTS[:3], content, list(keys)):
         Pickler(buffer, protocol).dump(part)
-    buffer.write(numbers.to_bytes(8, "little") + np.arange(numbers, dtype="<f4").tobytes())
+    buffer.write((4).to_bytes(8, "little") + np.arange(4, dtype="<f4").tobytes())
     path.write_bytes(buffer.getvalue())
     return path
 
@@ -70,31 +71,17 @@ def refusal(path: Path) -> str:
     return message
 
 
-def test_the_imagenet_weights_are_what_pytorch_reads():
-    path = weight_file("efficientnet_lite0")
-    expected = torch.load(path, weights_only=True)
-    found = reader.read(path)
-    assert list(found) == list(expected)
-    for name, tensor in expected.items():
-        np.testing.assert_array_equal(found[name], tensor.numpy(), strict=True)
-
-
-NUMBERS = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
+NUMBERS = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
 @both_formats
 @pytest.mark.parametrize("dtype", NUMBERS)
-def test_every_number_type_keeps_its_values(dtype, archive, tmp_path):
-    tensor = torch.arange(-3, 9).reshape(3, 4).to(getattr(torch, dtype))
+def test_every_number_type_keeps_its_values_and_bfloat16_becomes_float32(dtype, archive, tmp_path):
+    tensor = (1.37 * torch.arange(-3, 9)).reshape(3, 4).to(getattr(torch, dtype))
     found = reader.read(save({"a": tensor}, tmp_path / "weights.pth", archive))
-    np.testing.assert_array_equal(found["a"], tensor.numpy(), strict=True)
-
-
-@both_formats
-def test_bfloat16_arrives_as_float32(archive, tmp_path):
-    tensor = torch.linspace(-5, 5, 7).bfloat16()
-    found = reader.read(save({"a": tensor}, tmp_path / "weights.pth", archive))
-    np.testing.assert_array_equal(found["a"], tensor.float().numpy(), strict=True)
+    expected = tensor.float() if dtype == "bfloat16" else tensor
+    np.testing.assert_array_equal(found["a"], expected.numpy(), strict=True)
+    found["a"][0] = 1  # arrays can be written to
 
 
 @both_formats
@@ -125,27 +112,10 @@ def test_a_module_is_what_pytorch_reads(archive, tmp_path):
         np.testing.assert_array_equal(found[name], tensor.numpy(), strict=True)
 
 
-@both_formats
-def test_arrays_can_be_written_to(archive, tmp_path):
-    found = reader.read(save({"a": torch.zeros(2)}, tmp_path / "weights.pth", archive))
-    found["a"][0] = 1
-
-
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_a_call_is_refused_and_does_not_run(protocol, tmp_path):
     mark = tmp_path / "mark"
     refusal(write(tmp_path / "weights.pth", {"a": Evil(mark)}, protocol=protocol))
-    assert not mark.exists()
-
-
-@pytest.mark.parametrize("place", range(5))
-def test_a_call_is_refused_in_each_of_the_five_pickles(place, tmp_path):
-    mark = tmp_path / "mark"
-    parts = [pickle_stream.MAGIC, pickle_stream.PROTOCOL, {"little_endian": True}, {}, []]
-    parts[place] = [parts[place], Evil(mark)]
-    path = tmp_path / "weights.pth"
-    path.write_bytes(b"".join(pickle.dumps(part, 2) for part in parts))
-    refusal(path)
     assert not mark.exists()
 
 
@@ -161,9 +131,7 @@ DOUBLED = b")" + b"2\x86" * 22
         pytest.param(b"(" + DOUBLED + b"Nd.", id="tuple as a key of a finished dictionary"),
         pytest.param(b"ccollections\nOrderedDict\n(]" + DOUBLED + b"N\x86atR.", id="tuple as an ordered key"),
         pytest.param(b"(U\x07storage" + DOUBLED + b"U\x010U\x03cpuK\x04tQ.", id="tuple in a reference"),
-        pytest.param(b"ios\nsystem\n(S'true'\no.", id="instance of a class"),
         pytest.param(b"ctorch._utils\n_rebuild_parameter\n}S'a'\nNsb.", id="attributes of a function"),
-        pytest.param(b"ccollections\nOrderedDict\n}S'a'\nNsb.", id="attributes of a class"),
         pytest.param(b"ctorch\nload\n.", id="another name of an allowed module"),
         pytest.param(b"r\xff\xff\xff\x7f.", id="memo beyond the file"),
         pytest.param(b"cos\nsystem\n(S'touch MARK'\ntR.", id="GLOBAL"),
@@ -174,7 +142,6 @@ DOUBLED = b")" + b"2\x86" * 22
         pytest.param(b"\x84\x01\x00\x00\x00.", id="EXT4"),
         pytest.param(b"(ios\nsystem\n.", id="INST"),
         pytest.param(b"(cos\nsystem\nS'touch MARK'\no.", id="OBJ"),
-        pytest.param(b"}S'a'\n(lp0\ncos\nsystem\n(S'touch MARK'\ntRas.", id="nested"),
         pytest.param(b"ctorch._utils\n_rebuild_parameter\n(cos\nsystem\n(S'touch MARK'\ntRtR.", id="inside a tensor"),
         pytest.param(b"ccollections\nOrderedDict\n(tR(S'__setstate__'\ncos\nsystem\ndb.", id="BUILD"),
         pytest.param(b"Pos.system\n.", id="PERSID"),
@@ -191,9 +158,8 @@ def test_hand_written_programs_are_refused_and_do_not_run(program, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     ran = []
     monkeypatch.setattr("os.system", lambda *arguments: ran.append(arguments))
-    parts = [pickle.dumps(part, 2) for part in (pickle_stream.MAGIC, pickle_stream.PROTOCOL, {"little_endian": True})]
     path = tmp_path / "weights.pth"
-    path.write_bytes(b"".join([*parts, program, pickle.dumps([], 2)]))
+    path.write_bytes(b"".join([*PICKLES[:3], program, PICKLES[4]]))
     assert len(refusal(path)) < 200
     assert not ran and [file.name for file in tmp_path.iterdir()] == ["weights.pth"]
 
@@ -223,42 +189,33 @@ def test_one_list_does_not_fill_many_dictionaries():
 
 
 @pytest.mark.parametrize("place", range(5))
-def test_what_takes_too_long_to_show_is_not_shown(place, tmp_path):
-    parts = [
-        pickle.dumps(part, 2) for part in (pickle_stream.MAGIC, pickle_stream.PROTOCOL, {"little_endian": True}, {}, [])
-    ]
-    parts[place] = DOUBLED + b"." if place < 4 else b"]" + DOUBLED + b"a."
-    path = tmp_path / "weights.pth"
-    path.write_bytes(b"".join(parts) + bytes(8))
-    assert len(refusal(path)) < 200
+def test_a_call_or_what_takes_too_long_to_show_is_refused_in_each_of_the_five_pickles(place, tmp_path):
+    path, mark = tmp_path / "weights.pth", tmp_path / "mark"
+    for program in (pickle.dumps(Evil(mark), 2), b"]" + DOUBLED + b"a."):
+        path.write_bytes(b"".join([*PICKLES[:place], program, *PICKLES[place + 1 :]]) + bytes(8))
+        assert len(refusal(path)) < 200
+    assert not mark.exists()
+
+
+VIEWS = (
+    *((0, (5,), (1,)), (4, (1,), (1,)), (0, (2, 2), (3, 1)), (0, (10**12,), (0,))),
+    *((-1, (2,), (1,)), (0, (2,), (-1,)), (0, (2,), ())),
+)
+WHOLE = Tensor(Storage(4), 0, (4,), (1,))
 
 
 @pytest.mark.parametrize(
-    ("offset", "shape", "strides"),
+    ("content", "keys"),
     [
-        (0, (5,), (1,)),
-        (4, (1,), (1,)),
-        (0, (2, 2), (3, 1)),
-        (0, (10**12,), (0,)),
-        (-1, (2,), (1,)),
-        (0, (2,), (-1,)),
-        (0, (2,), ()),
+        *(({"a": Tensor(Storage(4), *view)}, ["0"]) for view in VIEWS),
+        ({"a": Tensor(Storage(9), 0, (9,), (1,)), "b": WHOLE}, ["0"]),
+        ({"a": Tensor(Storage(10**15), 0, (4,), (1,))}, ["0"]),
+        ({"a": WHOLE}, ["1"]),
+        ({"a": WHOLE}, []),
     ],
 )
-def test_a_tensor_outside_its_storage_is_refused(offset, shape, strides, tmp_path):
-    refusal(write(tmp_path / "weights.pth", {"a": Tensor(Storage(4), offset, shape, strides)}))
-
-
-def test_a_storage_declared_larger_than_it_is_is_refused(tmp_path):
-    content = {"a": Tensor(Storage(9), 0, (9,), (1,)), "b": Tensor(Storage(4), 0, (4,), (1,))}
-    refusal(write(tmp_path / "weights.pth", content))
-    refusal(write(tmp_path / "weights.pth", {"a": Tensor(Storage(10**15), 0, (4,), (1,))}, numbers=4))
-
-
-def test_a_storage_without_a_tensor_or_a_tensor_without_storage_is_refused(tmp_path):
-    tensor = Tensor(Storage(4), 0, (4,), (1,))
-    refusal(write(tmp_path / "weights.pth", {"a": tensor}, keys=["1"]))
-    refusal(write(tmp_path / "weights.pth", {"a": tensor}, keys=[]))
+def test_a_tensor_that_does_not_fit_its_storage_is_refused(content, keys, tmp_path):
+    refusal(write(tmp_path / "weights.pth", content, keys=keys))
 
 
 def test_containers_that_hold_each_other_are_refused(tmp_path):

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -33,27 +35,29 @@ def test_a_sound_folder_is_ok(root):
     assert str(found).endswith("ok")
 
 
-def test_every_image_without_mask_is_counted(root):
-    (root / "masks" / "b.png").unlink()
-    (root / "masks" / "c.png").unlink()
-    assert only_problem(root).startswith("2 without a mask of the same name")
-    assert only_problem(root).endswith("b.png, c.png")
+def remove(*names):
+    return lambda root: [(root / name).unlink() for name in names]
 
 
-def test_a_mask_without_image_is_named(root):
-    (root / "images" / "b.png").unlink()
-    assert only_problem(root).endswith("without an image: b.png")
+def add(name, *rows):
+    return lambda root: write(root / name, ids(*rows))
 
 
-def test_a_listed_image_that_is_missing_is_named(root):
-    (root / "train.txt").write_text("a\nghost\n")
-    assert "listed in train.txt but not in" in only_problem(root, split="train")
-    assert only_problem(root, split="train").endswith("ghost")
-
-
-def test_sizes_that_differ_are_named(root):
-    write(root / "masks" / "b.png", ids([0, 1]))
-    assert "b.png: the mask is (1, 2) but its image b.png is (2, 3)" in only_problem(root)
+@pytest.mark.parametrize(
+    ("damage", "options", "message"),
+    [
+        (remove("masks/b.png", "masks/c.png"), {}, r"^2 without a mask of the same name.*b\.png, c\.png$"),
+        (remove("images/b.png"), {}, r"without an image: b\.png$"),
+        (lambda root: (root / "t.txt").write_text("a\ngh\n"), {"split": "t"}, r"listed in t\.txt but not in .*gh$"),
+        (add("masks/b.png", [0, 1]), {}, r"b\.png: the mask is \(1, 2\) but its image b\.png is \(2, 3\)"),
+        (add("masks/a.png", *[[[255, 0, 0]] * 3] * 2), {}, r"a\.png: this is a color mask and there is no palette"),
+        (add("images/a.jpg", [0, 0, 0], [0, 0, 0]), {}, r"with the same name as a file of another type: a\.png"),
+        (lambda root: [path.unlink() for path in root.rglob("*.png")], {}, "^there are no images in"),
+    ],
+)
+def test_one_fault_is_one_problem(root, damage, options, message):
+    damage(root)
+    assert re.search(message, only_problem(root, **options))
 
 
 def test_stray_ids_are_counted_with_their_files(root):
@@ -71,11 +75,6 @@ def test_files_that_cannot_be_read_are_named(root):
     first, second = report(root).problems
     assert "images" in first and "a.png" in first
     assert "masks" in second and "c.png" in second
-
-
-def test_color_masks_without_palette_are_explained(root):
-    write(root / "masks" / "a.png", np.array([[[255, 0, 0]] * 3] * 2, np.uint8))
-    assert "a.png: this is a color mask and there is no palette" in only_problem(root)
 
 
 def test_color_and_palette_masks_are_noted(root):
@@ -105,17 +104,6 @@ def test_masks_saved_as_jpeg_are_explained(root):
     noise = np.random.default_rng(0).integers(0, 3, (2, 3), np.uint8) * 90
     write(root / "masks" / "a.jpg", noise)
     assert report(root).problems[-1] == "masks saved as JPEG cannot keep class ids, save them as PNG: a.jpg"
-
-
-def test_two_files_of_one_stem_are_named(root):
-    write(root / "images" / "a.jpg", np.zeros((2, 3, 3), np.uint8))
-    assert "with the same name as a file of another type: a.png" in only_problem(root)
-
-
-def test_an_empty_folder_is_a_problem(tmp_path):
-    (tmp_path / "images").mkdir()
-    (tmp_path / "masks").mkdir()
-    assert only_problem(tmp_path).startswith("there are no images in")
 
 
 def test_classes_that_never_occur_are_noted(root):

@@ -130,48 +130,32 @@ def test_a_missing_folder_is_named(tmp_path):
         data.FolderDataset(tmp_path, classes=CLASSES)
 
 
-def test_an_image_without_mask_is_named(tmp_path):
-    dataset = folder(tmp_path, "a")
-    (tmp_path / "masks" / "a.png").unlink()
-    with pytest.raises(ValueError, match=r"a\.png: no mask of this name"):
-        folder(tmp_path)[0]
-    assert len(dataset) == 1
+def cut_short(path):
+    write(path, np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    path.write_bytes(path.read_bytes()[:3000])
 
 
-def test_a_listed_image_that_is_missing_is_named(tmp_path):
-    (tmp_path / "train.txt").write_text("a\nghost\n")
-    with pytest.raises(ValueError, match=r"train\.txt lists 1 images that are not in .*images, such as 'ghost'"):
-        folder(tmp_path, "a", split="train")[0]
+@pytest.mark.parametrize(
+    ("damage", "split", "message"),
+    [
+        (lambda root: (root / "masks/a.png").unlink(), None, r"a\.png: no mask of this name"),
+        (lambda root: (root / "t.txt").write_text("a\ngh\n"), "t", r"t\.txt lists 1 .* not in .*images, such as 'gh'"),
+        (lambda root: write(root / "masks/a.png", ids([0, 1])), None, r"a\.png: .* is 1x2 but its image a\.png is 2x3"),
+        (lambda root: write(root / "images/a.png", np.zeros((2, 3), np.uint16)), None, r"images.a\.png: .* 8 bits"),
+        (lambda root: (root / "images/a.png").write_text("hello"), None, r"images.a\.png: cannot be read"),
+        (lambda root: cut_short(root / "images/a.png"), None, r"images.a\.png: cannot be decoded"),
+    ],
+)
+def test_a_pair_that_cannot_be_read_is_named(tmp_path, damage, split, message):
+    write_pair(tmp_path, "a", ids([0, 1, 2], [2, 1, 0]))
+    damage(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        data.FolderDataset(tmp_path, split, classes=CLASSES)[0]
 
 
-def test_a_mask_of_another_size_is_named(tmp_path):
-    dataset = folder(tmp_path, "a")
-    write(tmp_path / "masks" / "a.png", ids([0, 1]))
-    with pytest.raises(ValueError, match=r"a\.png: the mask is 1x2 but its image a\.png is 2x3"):
-        dataset[0]
-
-
-def test_images_of_any_common_kind_become_rgb(tmp_path):
+def test_images_of_any_common_kind_become_rgb_or_gray(tmp_path):
     dataset = folder(tmp_path, "a")
     for mode in ("1", "L", "P", "RGB", "RGBA", "LA"):
         write(tmp_path / "images" / "a.png", Image.new(mode, (3, 2)))
         assert dataset.read(0)[0].shape == (2, 3, 3)
-
-
-def test_images_can_be_read_as_grayscale(tmp_path):
     assert folder(tmp_path, "a", channels=1)[0][0].shape == (2, 3, 1)
-
-
-@pytest.mark.parametrize("content", ["sixteen bits", "text", "cut short"])
-def test_an_image_that_cannot_be_read_is_named(tmp_path, content):
-    dataset = folder(tmp_path, "a")
-    path = tmp_path / "images" / "a.png"
-    if content == "sixteen bits":
-        write(path, np.zeros((2, 3), np.uint16))
-    elif content == "text":
-        path.write_text("hello")
-    else:
-        write(path, np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
-        path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(ValueError, match=r"images.a\.png: "):
-        dataset[0]

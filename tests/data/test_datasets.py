@@ -46,30 +46,20 @@ def test_a_check_finds_no_problem(name):
         assert folder_sha256(data.load(name, "val").root) == _camvid.SHA256  # the SHA-256 of a downloaded copy
 
 
-def test_an_unknown_data_set_is_answered_with_a_near_match():
-    with pytest.raises(ValueError, match="unknown data set 'camvit'; did you mean 'camvid'"):
-        data.load("camvit", "train")
-
-
-@pytest.mark.parametrize("name", ["camvid", "streets"])
-def test_an_unknown_split_names_those_there_are(name):
-    with pytest.raises(ValueError, match="unknown split 'valid'; there are train, val, test"):
-        data.load(name, "valid")
-
-
-def test_a_misspelled_option_raises():
-    with pytest.raises(TypeError, match="sise"):
-        data.load("streets", "train", sise=(64, 64))
-
-
-@pytest.mark.parametrize("name", ["camvid", "nuclei"])
-def test_a_root_without_the_data_is_named(name, tmp_path):
-    with pytest.raises(FileNotFoundError, match=rf"(?i){name}: there is no {tmp_path}"):
-        data.load(name, "train", root=tmp_path)
-
-
-def test_nuclei_that_are_nowhere_say_what_to_do(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "split", "options", "error", "message"),
+    [
+        ("camvit", "train", {}, ValueError, "unknown data set 'camvit'; did you mean 'camvid'"),
+        ("camvid", "valid", {}, ValueError, "unknown split 'valid'; there are train, val, test"),
+        ("streets", "valid", {}, ValueError, "unknown split 'valid'; there are train, val, test"),
+        ("streets", "train", {"sise": (64, 64)}, TypeError, "sise"),
+        ("camvid", "train", {"root": "no/such"}, FileNotFoundError, "CamVid: there is no no.such"),
+        ("nuclei", "train", {"root": "no/such"}, FileNotFoundError, "nuclei: there is no no.such"),
+        ("nuclei", "train", {}, FileNotFoundError, "set KSEG_DATA"),
+    ],
+)
+def test_what_cannot_be_opened_is_named(name, split, options, error, message, tmp_path, monkeypatch):
     monkeypatch.setenv("KSEG_DATA", str(tmp_path))
     monkeypatch.setenv("KSEG_HOME", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="set KSEG_DATA"):
-        data.load("nuclei", "train")
+    with pytest.raises(error, match=message):
+        data.load(name, split, **options)

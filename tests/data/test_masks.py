@@ -9,92 +9,65 @@ CLASSES = ("sky", "road", "car")
 PALETTE = ((0, 0, 255), (90, 90, 90), (255, 0, 0))
 
 
-def test_gray_masks_hold_class_ids(tmp_path):
-    label = MaskReader(CLASSES).read(write(tmp_path / "m.png", ids([0, 1], [2, 255])))
+def indexed():
+    """A palette PNG whose colors are not those of `PALETTE`."""
+    mask = Image.fromarray(ids([0, 1], [2, 2])).convert("P")
+    mask.putpalette([7, 7, 7, 200, 0, 0, 0, 200, 0])
+    return mask
+
+
+CELLS = ("background", "cell")
+RED, BLUE, BLACK, OTHER = [255, 0, 0], [0, 0, 255], [0, 0, 0], [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("reader", "pixels", "expected"),
+    [
+        pytest.param(MaskReader(CLASSES), ids([0, 1], [2, 255]), [[0, 1], [2, 255]], id="gray"),
+        pytest.param(MaskReader(CLASSES, ignore=(11, 12)), ids([0, 11], [12, 2]), [[0, 255], [255, 2]], id="ignored"),
+        pytest.param(MaskReader(CLASSES, ignore=11), ids([0, 11]), [[0, 255]], id="one value ignored"),
+        pytest.param(MaskReader(CLASSES, PALETTE), indexed(), [[0, 1], [2, 2]], id="palette PNG"),
+        pytest.param(MaskReader(CLASSES, PALETTE), ids([BLUE, RED]), [[0, 2]], id="RGB"),
+        pytest.param(MaskReader(CLASSES, PALETTE), ids([[*BLUE, 255], [*RED, 255]]), [[0, 2]], id="RGBA"),
+        pytest.param(MaskReader(CLASSES, PALETTE, ignore=[BLACK]), ids([RED, BLACK]), [[2, 255]], id="ignored color"),
+        pytest.param(MaskReader(CLASSES), ids([[1, 1, 1], [2, 2, 2]]), [[1, 2]], id="gray saved as RGB"),
+        pytest.param(MaskReader(CELLS, values=(0, 255)), ids([0, 255]), [[0, 1]], id="black and white"),
+        pytest.param(MaskReader(CELLS), np.array([[False, True]]), [[0, 1]], id="one bit"),
+    ],
+)
+def test_masks_of_every_kind_are_read_as_class_ids(tmp_path, reader, pixels, expected):
+    label = reader.read(write(tmp_path / "m.png", pixels))
     assert label.dtype == np.uint8
-    assert label.tolist() == [[0, 1], [2, 255]]
+    assert label.tolist() == expected
 
 
-def test_ignored_values_become_255(tmp_path):
-    path = write(tmp_path / "m.png", ids([0, 11], [12, 2]))
-    assert MaskReader(CLASSES, ignore=(11, 12)).read(path).tolist() == [[0, 255], [255, 2]]
-    path = write(tmp_path / "m.png", ids([0, 11]))
-    assert MaskReader(CLASSES, ignore=11).read(path).tolist() == [[0, 255]]
-
-
-def test_palette_pngs_are_read_as_ids_whatever_their_colors(tmp_path):
-    mask = Image.fromarray(ids([0, 1], [2, 2]), "L").convert("L")
-    indexed = Image.new("P", mask.size)
-    indexed.putdata(list(mask.getdata()) if not hasattr(mask, "get_flattened_data") else mask.get_flattened_data())
-    indexed.putpalette([7, 7, 7, 200, 0, 0, 0, 200, 0])
-    assert MaskReader(CLASSES, PALETTE).read(write(tmp_path / "m.png", indexed)).tolist() == [[0, 1], [2, 2]]
-
-
-@pytest.mark.parametrize("alpha", [False, True])
-def test_rgb_masks_are_decoded_by_the_palette(tmp_path, alpha):
-    expected = np.random.default_rng(0).integers(0, 3, (9, 7))
-    colors = np.array(PALETTE, np.uint8)[expected]
-    if alpha:
-        colors = np.concatenate([colors, np.full((9, 7, 1), 255, np.uint8)], axis=-1)
-    assert (MaskReader(CLASSES, PALETTE).read(write(tmp_path / "m.png", colors)) == expected).all()
-
-
-def test_ignored_colors_become_255(tmp_path):
-    path = write(tmp_path / "m.png", np.array([[[255, 0, 0], [0, 0, 0]]], np.uint8))
-    assert MaskReader(CLASSES, PALETTE, ignore=[(0, 0, 0)]).read(path).tolist() == [[2, 255]]
-
-
-def test_a_stray_color_is_named(tmp_path):
-    path = write(tmp_path / "m.png", np.array([[[255, 0, 0], [1, 2, 3]]], np.uint8))
-    with pytest.raises(ValueError, match=r"m\.png: mask values \(1, 2, 3\) \(1 pixels\) are outside the 3 classes"):
-        MaskReader(CLASSES, PALETTE).read(path)
-
-
-def test_a_stray_id_is_named_with_its_file(tmp_path):
-    path = write(tmp_path / "m.png", ids([0, 7], [7, 9]))
-    with pytest.raises(ValueError, match=r"m\.png: mask values 7 \(2 pixels\), 9 \(1 pixels\) are outside"):
-        MaskReader(CLASSES).read(path)
-
-
-def test_rgb_masks_without_palette_ask_for_one(tmp_path):
-    path = write(tmp_path / "m.png", np.array([[[255, 0, 0]]], np.uint8))
-    with pytest.raises(ValueError, match=r"m\.png: this is a color mask and there is no palette"):
-        MaskReader(CLASSES).read(path)
-
-
-def test_gray_masks_saved_as_rgb_hold_ids(tmp_path):
-    path = write(tmp_path / "m.png", np.array([[[1, 1, 1], [2, 2, 2]]], np.uint8))
-    assert MaskReader(CLASSES).read(path).tolist() == [[1, 2]]
-
-
-def test_black_and_white_masks_are_read_with_values(tmp_path):
-    path = write(tmp_path / "m.png", ids([0, 255]))
-    assert MaskReader(("background", "cell"), values=(0, 255)).read(path).tolist() == [[0, 1]]
+@pytest.mark.parametrize(
+    ("reader", "pixels", "message"),
+    [
+        (
+            MaskReader(CLASSES, PALETTE),
+            ids([RED, OTHER]),
+            r"mask values \(1, 2, 3\) \(1 pixels\) are outside the 3 classes",
+        ),
+        (MaskReader(CLASSES), ids([0, 7], [7, 9]), r"mask values 7 \(2 pixels\), 9 \(1 pixels\) are outside"),
+        (MaskReader(CLASSES), ids([RED]), "this is a color mask and there is no palette"),
+        (MaskReader(CLASSES), np.array([[0, 1]], np.uint16), "masks must have 8 bits per channel"),
+        (MaskReader(CLASSES), None, "cannot be read as a mask"),
+    ],
+)
+def test_masks_that_cannot_be_read_are_named(tmp_path, reader, pixels, message):
+    path = tmp_path / "m.png"
+    path.write_text("not an image") if pixels is None else write(path, pixels)
+    with pytest.raises(ValueError, match=rf"m\.png: {message}"):
+        reader.read(path)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
 def test_black_and_white_masks_without_values_are_explained(tmp_path, mode):
     path = write(tmp_path / "m.png", Image.fromarray(ids([0, 255])).convert(mode))
     with pytest.raises(ValueError, match=r"for black-and-white masks pass values=\[0, 255\]"):
-        MaskReader(("background", "cell")).read(path)
-    assert MaskReader(("background", "cell"), ignore=[255]).read(path).tolist() == [[0, 255]]
-
-
-def test_one_bit_masks_are_read(tmp_path):
-    path = write(tmp_path / "m.png", Image.fromarray(np.array([[False, True]])))
-    assert MaskReader(("background", "cell")).read(path).tolist() == [[0, 1]]
-
-
-def test_sixteen_bit_masks_are_refused_by_name(tmp_path):
-    path = write(tmp_path / "m.png", np.array([[0, 1]], np.uint16))
-    with pytest.raises(ValueError, match=r"m\.png: masks must have 8 bits per channel"):
-        MaskReader(CLASSES).read(path)
-
-
-def test_files_that_are_no_images_are_refused_by_name(tmp_path):
-    (tmp_path / "m.png").write_text("not an image")
-    with pytest.raises(ValueError, match=r"m\.png: cannot be read as a mask"):
-        MaskReader(CLASSES).read(tmp_path / "m.png")
+        MaskReader(CELLS).read(path)
+    assert MaskReader(CELLS, ignore=[255]).read(path).tolist() == [[0, 255]]
 
 
 def test_a_value_cannot_stand_for_two_things():

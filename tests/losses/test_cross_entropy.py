@@ -40,6 +40,10 @@ def test_loss_and_gradient_equal_pytorch(weights, label_smoothing):
     value, gradient = value_and_gradient(lambda x: loss(labels, x), logits)
     assert value == pytest.approx(expected, rel=1e-5)
     assert np.allclose(gradient, slope, atol=1e-6)
+    encoded = np.eye(4, dtype="float32")[np.minimum(labels, 3)] * (labels != 255)[..., None]
+    assert float(loss(encoded, logits)) == pytest.approx(expected, rel=1e-5)
+    void = value_and_gradient(lambda x: loss(np.full_like(labels, 255), x), logits)
+    assert void[0] == 0 and not void[1].any()
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
@@ -52,15 +56,6 @@ def test_loss_equals_loops(weights):
             expected, rel=1e-5
         )
         assert float(CrossEntropy(class_weights=weights)(labels, logits, form)) == pytest.approx(expected, rel=1e-5)
-
-
-def test_the_normalizer_is_the_sum_of_the_weights():
-    # Two pixels, logits 0: ce = log 2 each, whatever the weights; 3 ce0 + 1 ce1 over 4.
-    # Pixel 0: logits (0, 0), ce = log 2. Pixel 1: logits (log 3, 0) with label 1, ce = log 4.
-    labels, logits = np.array([[[0, 1]]]), np.array([[[[0, 0], [np.log(3), 0]]]], "float32")
-    value = float(cross_entropy(labels, logits, class_weights=[3, 1]))
-    assert value == pytest.approx((3 * np.log(2) + 1 * np.log(4)) / (3 + 1))
-    assert float(cross_entropy(labels, logits, class_weights=[30, 10])) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
@@ -79,21 +74,6 @@ def test_binary_loss_is_that_of_two_classes_with_logits_zero_and_x(weights, labe
     probability = 1 / (1 + np.exp(-logit))
     options = {"class_weights": weights, "label_smoothing": label_smoothing, "from_logits": False}
     assert float(cross_entropy(labels, probability, **options)) == pytest.approx(expected, rel=1e-4)
-
-
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
-@pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_one_hot_and_probabilities_agree_with_integers_and_logits(weights, label_smoothing):
-    labels, logits = sample(seed=4)
-    options = {"class_weights": weights, "label_smoothing": label_smoothing}
-    expected = float(cross_entropy(labels, logits, **options))
-    encoded = np.eye(4, dtype="float32")[np.minimum(labels, 3)] * (labels != 255)[..., None]
-    probabilities = ops.softmax(logits)
-    assert float(cross_entropy(encoded, logits, **options)) == pytest.approx(expected, rel=1e-5)
-    assert float(cross_entropy(labels[..., None], logits, **options)) == pytest.approx(expected, rel=1e-5)
-    for form in (labels, encoded):
-        value = float(cross_entropy(form, probabilities, from_logits=False, **options))
-        assert value == pytest.approx(expected, rel=1e-4)
 
 
 def test_soft_labels_are_mixed():
@@ -128,16 +108,6 @@ def test_fit_takes_binary_labels_as_probabilities_and_as_ids_of_any_dtype(dtype)
     assert model.fit(LOGIT, labels, verbose=0).history["loss"] == pytest.approx([expected], rel=1e-5)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-def test_batch_of_void_costs_nothing_and_moves_nothing(channels, label_smoothing):
-    logits = np.random.default_rng(0).normal(size=(1, 2, 3, channels)).astype("float32")
-    loss = CrossEntropy(label_smoothing=label_smoothing)
-    value, gradient = value_and_gradient(lambda x: loss(np.full((1, 2, 3), 255), x), logits)
-    assert value == 0
-    assert np.array_equal(gradient, np.zeros_like(logits))
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_huge_logits_stay_finite(dtype):
     # Class 0 at 1e4, class 1 at -1e4: the wrong label costs 2e4, the right one nothing.
@@ -151,11 +121,9 @@ def test_huge_logits_stay_finite(dtype):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("stray", [3, 254, -1])
-def test_stray_label_makes_the_loss_nan(channels, stray):
-    labels = np.array([[[0, 1, stray]]])
-    assert np.isnan(float(cross_entropy(labels, np.zeros((1, 1, 3, channels), "float32"))))
-    kept = cross_entropy(labels, np.zeros((1, 1, 3, channels), "float32"), ignore_class=stray)
+@pytest.mark.parametrize("void", [3, 254, -1])
+def test_void_may_be_any_number(channels, void):
+    kept = cross_entropy(np.array([[[0, 1, void]]]), np.zeros((1, 1, 3, channels), "float32"), ignore_class=void)
     assert float(kept) == pytest.approx(np.log(max(channels, 2)))
 
 
@@ -195,13 +163,6 @@ def test_fit_reports_the_loss_and_takes_pixel_weights():
     assert history["loss"] == pytest.approx([expected], rel=1e-5)
     after = reference.cross_entropy(labels, model.predict(images, verbose=0), class_weights=WEIGHTS)
     assert model.evaluate(images, labels, batch_size=4, verbose=0) == pytest.approx(after, rel=1e-5)
-
-
-def test_training_on_void_leaves_the_weights_alone():
-    model = model_of_one_layer()
-    before = [w.copy() for w in model.get_weights()]
-    model.fit(np.ones((1, 4, 4, 3)), np.full((1, 4, 4), 255), verbose=0)
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
 def test_saved_model_loads_with_kseg_imported_and_nothing_named(tmp_path):

@@ -61,34 +61,12 @@ def test_regions_are_weighted_means_over_the_classes_present():
         assert float(value) == pytest.approx(expected, rel=1e-5), name
 
 
-def test_lovasz_of_hard_predictions_is_one_minus_iou():
-    labels, logits = sample(seed=10)
-    hard = np.eye(4, dtype="float32")[logits.argmax(-1)]
-    expected = np.mean([1 - i / (a + b - i) for i, a, b, _ in overlap(labels, hard)])
-    assert float(losses.LovaszSoftmax(from_logits=False)(labels, hard)) == pytest.approx(expected, rel=1e-5)
-
-
 def test_a_pixel_of_weight_two_counts_for_lovasz_like_two_pixels():
     labels, logits = sample(shape=(1, 3, 5), seed=11)
     weights = np.where(np.arange(5) == 2, 2.0, 1.0).astype("float32")
     twice = [np.concatenate([x, x[:, :, 2:3]], axis=2) for x in (labels, logits)]
     value = losses.LovaszSoftmax()(labels, logits, np.broadcast_to(weights, labels.shape))
     assert float(value) == pytest.approx(float(losses.LovaszSoftmax()(*twice)), rel=1e-5)
-
-
-def test_tversky_is_dice_at_one_half_and_jaccard_at_one():
-    labels, logits = sample(seed=12)
-    assert float(losses.Tversky(alpha=0.5, beta=0.5)(labels, logits)) == pytest.approx(float(Dice()(labels, logits)))
-    assert float(losses.Tversky(alpha=1, beta=1)(labels, logits)) == pytest.approx(
-        float(losses.Jaccard()(labels, logits))
-    )
-
-
-def test_alpha_weighs_false_positives():
-    label = np.array([[[1, 0]]])
-    for p, wrong in ((np.array([[[[1.0], [0.5]]]]), "alpha"), (np.array([[[[0.5], [0.0]]]]), "beta")):
-        low, high = (float(losses.Tversky(**{wrong: v}, from_logits=False)(label, p)) for v in (0.1, 0.9))
-        assert low < high
 
 
 def test_ohem_keeps_the_hard_pixels_and_at_least_a_share():
@@ -244,7 +222,7 @@ def test_half_precision_is_computed_in_float32(name):
     )
 
 
-@pytest.mark.parametrize(("classes", "stray"), [(3, 7), (1, 7), (1, 1.5), (1, -0.5)])
+@pytest.mark.parametrize(("classes", "stray"), [(3, 3), (3, 254), (3, -1), (1, 7), (1, 1.5), (1, -0.5)])
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_stray_label_makes_the_loss_nan(name, classes, stray):
     logits = np.zeros((1, 1, 3, classes), "float32")

@@ -32,6 +32,10 @@ def test_there_are_as_many_panels_as_classes():
     rows = class_panels(image, mask, default_palette(4), NAMES, columns=2)
     assert rows.shape[0] > 1.9 * one.shape[0]
     assert rows.shape[1] > 1.9 * one.shape[1]
+    twice = class_panels(
+        image, mask, default_palette(4), ["road", "x", "x", "tree"], columns=2
+    )  # two classes of one name
+    assert twice.shape == rows.shape
 
 
 def test_images_of_any_size_give_pictures_of_one_size():
@@ -86,10 +90,3 @@ def test_what_does_not_fit_is_refused():
         probability_panels(image, np.full((4, 4, 4), -2.0), NAMES)
     with pytest.raises(ValueError, match="got nan to nan"):
         probability_panels(image, np.full((4, 4, 4), np.nan), NAMES)
-
-
-def test_classes_of_one_name_keep_a_panel_each():
-    image, mask = np.zeros((20, 20, 3)), np.zeros((20, 20), "uint8")
-    names = ["road", "x", "x", "tree"]
-    same = class_panels(image, mask, default_palette(4), names).shape
-    assert same == class_panels(image, mask, default_palette(4), ["road", "y", "x", "tree"]).shape
