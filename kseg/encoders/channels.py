@@ -28,19 +28,7 @@ class Normalization:
     bgr: bool = False
 
     def layer(self, channels: int) -> keras.layers.Layer:
-        """Returns the first layer of an encoder, which computes in float32 under any dtype policy.
-
-        Args:
-            channels: Number of channels of the images.
-
-        Returns:
-            A layer named `normalization` for images of any dtype.
-
-        Example:
-            >>> gray = np.full((1, 1, 1, 1), 255, "uint8")
-            >>> float(LITE.layer(channels=1)(gray)[0, 0, 0, 0])
-            1.0
-        """
+        """Returns the first layer of an encoder, which computes in float32 under any dtype policy."""
 
         def fit(constants: Sequence[float]) -> np.ndarray:
             return np.full(1, np.mean(constants)) if channels == 1 else np.resize(constants, channels)
@@ -60,21 +48,7 @@ TO_ONE_128 = Normalization((128.0,) * 3, (128.0,) * 3)
 
 
 def adapt_kernel(kernel: np.ndarray, channels: int) -> np.ndarray:
-    """Adapts the kernel of the first convolution to a number of channels.
-
-    Args:
-        kernel: `(height, width, 3, filters)`, for RGB.
-        channels: Number of channels of the images.
-
-    Returns:
-        `(height, width, channels, filters)`.
-
-    Example:
-        >>> adapt_kernel(np.ones((1, 1, 3, 1)), 1).ravel().tolist()
-        [3.0]
-        >>> adapt_kernel(np.array([1.0, 2.0, 3.0]).reshape(1, 1, 3, 1), 6).ravel().tolist()
-        [0.5, 1.0, 1.5, 0.5, 1.0, 1.5]
-    """
+    """Adapts the kernel of the first convolution to a number of channels."""
     if channels == 3:
         return kernel
     if channels == 1:

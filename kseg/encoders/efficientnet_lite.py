@@ -48,36 +48,16 @@ def build(
     weights: str | None = "imagenet",
     output_stride: int = 32,
     multi_grid: Sequence[int] = (),
-    penultimate: bool = False,
 ) -> keras.Model:
     """Builds EfficientNet-Lite as an encoder.
 
     It ends before the classifier's 1280 channels, as in PyTorch's segmentation libraries. The feature at stride 2 is
     the output of the stem; the others are the outputs of the last block at each stride.
 
-    Args:
-        name: `"efficientnet_lite0"`, `"efficientnet_lite1"` or `"efficientnet_lite2"`.
-        input_shape: Height, width and channels of the image, 0 to 255; None where the size varies.
-        weights: `"imagenet"`, or None for random weights.
-        output_stride: As in `kseg.encoders.build`.
-        multi_grid: As in `kseg.encoders.build`.
-        penultimate: As in `kseg.encoders.build`.
-
-    Returns:
-        A functional model named `encoder` whose output is the list of features, finest first.
-
-    Raises:
-        ValueError: If the package with the ImageNet weights is not installed, or its file is damaged.
-
     Reference:
         Tan, Le: EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, 2019,
         https://arxiv.org/abs/1905.11946; the Lite variants:
         https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
-
-    Example:
-        >>> encoder = build("efficientnet_lite0", input_shape=(65, 97, 3), weights=None)
-        >>> [tuple(feature.shape[1:]) for feature in encoder.outputs]
-        [(33, 49, 32), (17, 25, 24), (9, 13, 40), (5, 7, 112), (3, 4, 320)]
     """
     width, depth, _ = VARIANTS[name]
     image = keras.Input(input_shape, name="image")
@@ -88,10 +68,7 @@ def build(
         x = _inverted_residual(x, f"block{index}", block)
         if block.stride > 2:
             features[block.stride] = x
-    kept = [feature for stride, feature in features.items() if stride < output_stride]
-    if penultimate and output_stride < 32:
-        kept.append(features[16])
-    encoder = keras.Model(image, [*kept, x], name="encoder")
+    encoder = keras.Model(image, list(features.values()), name="encoder")
     if weights == "imagenet":
         state = checkpoints.read(weight_file(name))
         head = "_conv_head.", "_bn1.", "_fc."

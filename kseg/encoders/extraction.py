@@ -131,9 +131,9 @@ def build(
     Args:
         name: A name in `ENCODERS`.
         input_shape: Height, width and channels of the image, None where the size varies.
-        weights: As in `extract`, like `output_stride` and `multi_grid`.
-        output_stride: 8, 16 or 32.
-        multi_grid: Factors for dilation rates.
+        weights: As in `extract`.
+        output_stride: As in `extract`.
+        multi_grid: As in `extract`.
         penultimate: Whether the second-to-last output is the output of the last stage but one even if its stride became
             dilation; otherwise there is one output per stride.
 
@@ -160,9 +160,13 @@ def build(
         weights="imagenet" if weights == "imagenet" else None,
         output_stride=output_stride,
         multi_grid=multi_grid or (),
-        penultimate=penultimate,
         **({"smallest": smallest} if smallest > 1 else {}),
     )
+    if output_stride < 32:  # several stages share the greatest stride
+        *fine, last = model.outputs
+        kept = [feature for feature, stride in zip(fine, known.strides[:-1], strict=True) if stride < output_stride]
+        kept += [fine[-1]] if penultimate else []
+        model = keras.Model(model.input, [*kept, last], name="encoder")
     if load := known.weights.get(weights) if isinstance(weights, str) else None:
         load(model)
     elif weights not in (None, "imagenet"):
@@ -202,6 +206,11 @@ def _own(encoder: Any, shape: tuple) -> tuple[keras.Model, list[int], str]:
         encoder = keras.Model(encoder.input, list(pyramid.values()), name=encoder.name)
     features = encoder(image)
     if isinstance(encoder, keras.Model):
+        if not getattr(encoder, "outputs", None):
+            raise ValueError(
+                f"{encoder.name} is a subclassed model, its input and output are unknown: wrap it, "
+                "x = keras.Input((None, None, 3)); encoder = keras.Model(x, encoder(x))"
+            )
         strides = _strides(encoder, keras.tree.flatten(encoder.outputs))
         if len(set(strides)) < len(strides):
             raise ValueError(

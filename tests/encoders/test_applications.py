@@ -54,7 +54,7 @@ def randomize(model: keras.Model) -> None:
             for weight, value in zip(layer.weights, ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 0), strict=True):
                 weight.assign(np.reshape(value, weight.shape))
     for variable in model.weights:
-        if variable.path.endswith(("gamma", "moving_variance")) or "layer_scale" in variable.path:
+        if variable.path.endswith(("gamma", "scale", "moving_variance")) or "layer_scale" in variable.path:
             variable.assign(rng.uniform(0.5, 1.5, variable.shape))
         elif variable.path.endswith(("beta", "bias", "moving_mean")):
             variable.assign(rng.normal(0, 0.1, variable.shape))

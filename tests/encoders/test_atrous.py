@@ -7,25 +7,16 @@ import pytest
 from kseg import encoders
 from kseg.encoders import ENCODERS
 from kseg.encoders.atrous import AtrousPooling2D
+from tests.encoders.test_applications import randomize
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
-
-
-def randomized(model: keras.Model) -> keras.Model:
-    """Assigns statistics and scales other than 0 and 1 to normalization layers."""
-    rng = np.random.default_rng(0)
-    for variable in model.weights:
-        if variable.path.endswith(("gamma", "scale", "moving_variance")):
-            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
-        elif variable.path.endswith(("beta", "bias", "moving_mean")):
-            variable.assign(rng.normal(0, 0.1, variable.shape))
-    return model
 
 
 def last_features(name: str, size: tuple[int, int], output_stride: int) -> tuple[np.ndarray, np.ndarray]:
     """The coarsest features of the strided and of the dilated network with the same weights."""
     image = np.random.default_rng(1).uniform(0, 255, (1, *size, 3)).astype("float32")
-    strided = randomized(encoders.build(name, input_shape=(*size, 3), weights=None))
+    strided = encoders.build(name, input_shape=(*size, 3), weights=None)
+    randomize(strided)
     dilated = encoders.build(name, input_shape=(*size, 3), weights=None, output_stride=output_stride)
     for fine, coarse in zip(dilated.weights, strided.weights, strict=True):
         fine.assign(keras.ops.convert_to_numpy(coarse))

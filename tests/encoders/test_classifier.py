@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kseg.encoders import ENCODERS, Classifier
+from kseg.encoders import Classifier
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,3 @@ def test_decimation_keeps_every_third_position_and_every_fourth_filter(network, 
 def test_unequal_distances_are_refused(classifier, options):
     with pytest.raises(ValueError, match="7x7x8 cannot be decimated to"):
         classifier.weights(**options)
-
-
-def test_only_vgg_has_a_classifier():
-    found = {name: known.classifier for name, known in ENCODERS.items() if known.classifier}
-    assert found == {"vgg16": Classifier(keras.applications.VGG16), "vgg19": Classifier(keras.applications.VGG19)}

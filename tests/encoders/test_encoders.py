@@ -49,21 +49,6 @@ def test_strides_channels_and_sizes_equal_the_table(name, without_memory):
     assert not any(isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization) for layer in layers[2:])
 
 
-def test_sizes_equal_the_table_for_images_of_unknown_size():
-    image = keras.Input((None, None, 3))
-    features = encoders.extract(image, "efficientnet_lite0", weights=None)
-    known = ENCODERS["efficientnet_lite0"]
-    assert [feature.shape[1:] for feature in features.by_stride.values()] == [
-        (None, None, width) for width in known.channels
-    ]
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 67, 45, 3), "uint8")
-    found = [
-        feature.shape[1:3]
-        for feature in keras.Model(image, list(features.by_stride.values())).predict(pixels, verbose=0)
-    ]
-    assert found == list(zip(known.sizes(67).values(), known.sizes(45).values(), strict=True))
-
-
 @pytest.mark.parametrize(("name", "output_stride"), [*zip(SMALLEST, itertools.cycle([8, 16, 32]))])
 def test_the_output_stride_limits_the_strides_but_not_the_stages(name, output_stride, without_memory):
     image = keras.Input((65, 97, 3))
@@ -177,6 +162,21 @@ def test_strides_of_an_own_model_are_right_for_small_odd_images():
         16: 7,
         32: 8,
     }
+
+
+class Subclassed(keras.Model):
+    def call(self, image):
+        fine = keras.ops.average_pool(image, 2)
+        return [fine, keras.ops.average_pool(fine, 2)]
+
+
+def test_a_subclassed_model_is_refused_with_the_line_that_makes_it_an_encoder():
+    encoder = Subclassed(name="mine")
+    message = one_line_error(encoder)
+    assert message.startswith("mine is a subclassed model")
+    names = {"keras": keras, "encoder": encoder}
+    exec(message.partition("wrap it, ")[2], names)
+    assert shapes(encoders.extract(keras.Input((32, 48, 3)), names["encoder"])) == {2: (16, 24, 3), 4: (8, 12, 3)}
 
 
 def test_features_that_share_a_stride_are_refused():
