@@ -104,11 +104,7 @@ class UNetBlock(keras.layers.Layer):
 
 
 def check_activation(layer: keras.layers.Layer, activation: str | None, num_classes: int) -> None:
-    """Checks the activation of scores.
-
-    Raises:
-        ValueError: If the activation is unknown, or does not suit the number of classes.
-    """
+    """Checks the activation of scores."""
     if activation not in (None, "softmax", "sigmoid"):
         raise ValueError(f'{layer.name}: activation must be None, "softmax" or "sigmoid", got {activation!r}')
     if activation == "softmax" and num_classes == 1:

@@ -32,19 +32,12 @@ __all__ = [
     "weight_keys",
 ]
 
-_MODULES = {
-    "choice": ("described", "differences", "meant"),
-    "file": ("HEADER", "atomic_write", "describe", "save", "weight_keys"),
-    "loading": ("load",),
-    "model": ("SegmentationModel", "description_of"),
-    "release": ("RELEASES", "Release"),
-    "source": ("fetch", "find", "locate", "places", "release_of"),
-}
+_MODULES = ("release", "file", "source", "model", "choice", "loading")  # first those that import no backend
 
 
 def __getattr__(name: str) -> object:
     # Modules are imported on first use, so that `kseg weights list` imports no backend.
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"kseg.pretrained.{module}"), name)
+    for module in _MODULES if name in __all__ else ():
+        if hasattr(found := importlib.import_module(f"kseg.pretrained.{module}"), name):
+            return getattr(found, name)
     raise AttributeError(f"module 'kseg.pretrained' has no attribute {name!r}")

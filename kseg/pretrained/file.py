@@ -174,18 +174,7 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike) -> Iterator[Any]:
-    """Opens a safetensors file; raises one-line errors.
-
-    Args:
-        path: The file.
-
-    Yields:
-        The result of `safetensors.safe_open`.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a complete safetensors file.
-    """
+    """Opens a safetensors file by `safetensors.safe_open`; raises one-line errors."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no weight file at {path}")
     try:

@@ -120,14 +120,9 @@ def _tensors(weights: str | os.PathLike | Mapping[str, np.ndarray]) -> Iterator[
 
 
 def branches_by_position(keys: Iterable[str], rates: Sequence[int] | None = None) -> dict[str, str]:
-    """Maps current keys to the keys of a file, where older files name the branches of a pyramid by their rate.
+    """Maps current keys to the keys of a file: older files name the branches of a pyramid by their rate (`rate_6`).
 
-    Args:
-        keys: Keys in the file, e.g. `"aspp/rate_6/conv/kernel"`.
-        rates: The rates in the order of the branches. None stands for ascending order.
-
-    Returns:
-        `{current key: key in the file}`; other keys map to themselves.
+    `rates` are in the order of the branches; None stands for ascending order.
 
     Example:
         >>> branches_by_position(["aspp/rate_12/b", "aspp/rate_6/b"])

@@ -32,12 +32,7 @@ class SegmentationModel(keras.Model):
     def of(cls, model: keras.Model, **description: Any) -> SegmentationModel:
         """Returns a model with the same layers, inputs, outputs and name, and with a description.
 
-        Args:
-            model: A functional model.
-            **description: Values of the attributes; what is left out is taken from `model`.
-
-        Returns:
-            The new model.
+        What `description` leaves out is taken from `model`.
         """
         described = cls(model.input, model.output, name=model.name)
         described._describe({**description_of(model), **description})

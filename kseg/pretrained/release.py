@@ -38,18 +38,7 @@ class Release:
 
 
 def read(path: pathlib.Path = TABLE) -> dict[str, Release]:
-    """Reads a table of released weights.
-
-    Args:
-        path: A JSON file, `{name: {field: value}}`.
-
-    Returns:
-        `{name: release}`, in the order of the file.
-
-    Example:
-        >>> read()["unet-efficientnet_lite0-camvid"].license
-        'CC-BY-NC-4.0'
-    """
+    """Reads a table of released weights from JSON, `{name: {field: value}}`."""
     return {name: _release(name, **entry) for name, entry in json.loads(path.read_text("utf-8")).items()}
 
 
@@ -58,18 +47,7 @@ def _release(name: str, *, classes: list[str], palette: list[list[int]], **entry
 
 
 def write(releases: Mapping[str, Release], path: pathlib.Path = TABLE) -> pathlib.Path:
-    """Writes a table of released weights, sorted by name, with one field per line.
-
-    Args:
-        releases: `{name: release}`.
-        path: The JSON file.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        OSError: If the file cannot be written; the old one is unchanged.
-    """
+    """Writes a table of released weights, sorted by name, with one field per line."""
     entries = []
     for name in sorted(releases):
         fields = [(field.name, getattr(releases[name], field.name)) for field in dataclasses.fields(Release)[1:]]

@@ -44,10 +44,6 @@ def release_of(name: str) -> Release:
 
     Raises:
         ValueError: If there is no such name; the message names similar ones.
-
-    Example:
-        >>> release_of("unet-efficientnet_lite0-camvid").dataset
-        'camvid'
     """
     if name in RELEASES:
         return RELEASES[name]
@@ -57,26 +53,9 @@ def release_of(name: str) -> Release:
 
 
 def named(weights: str | os.PathLike) -> list[Release]:
-    """Lists the released weights that a name can stand for.
+    """Lists the released weights that a name can stand for: none for a file or an address, several for a data set.
 
-    Args:
-        weights: A value of `weights=`. To use a file that has the name of a data set, write it with a folder:
-            `./camvid`.
-
-    Returns:
-        One entry for the name of released weights, all entries of a data set for its name, and none for a file or an
-        address.
-
-    Raises:
-        ValueError: If it is none of these; the message names similar names.
-
-    Example:
-        >>> "unet" in [release.builder for release in named("camvid")]
-        True
-        >>> named("unet-efficientnet-camvid")  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        ValueError: no weights are called 'unet-efficientnet-camvid': did you mean unet-efficientnet_lite0-camvid...?
+    To use a file that has the name of a data set, write it with a folder: `./camvid`.
     """
     if not isinstance(weights, str):
         return []
@@ -126,14 +105,7 @@ def _fetch_address(url: str) -> pathlib.Path:
 
 
 def plainest(releases: list[Release]) -> list[Release]:
-    """Selects the weights whose name consists of builder, encoder and data set only.
-
-    Args:
-        releases: Entries of the table.
-
-    Returns:
-        The selected entries, or all if none has such a name.
-    """
+    """Selects the weights whose name consists of builder, encoder and data set only."""
     return [one for one in releases if one.name.endswith(f"-{one.dataset}")] or releases
 
 

@@ -84,9 +84,6 @@ def segnet_basic(
         unpooling: How the decoder upsamples; see `segnet`.
         filters: Number of channels of every convolution.
 
-    Reference:
-        See `segnet`.
-
     Example:
         >>> segnet_basic(11, input_shape=(36, 48, 3)).output_shape
         (None, 36, 48, 11)

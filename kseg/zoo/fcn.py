@@ -62,9 +62,6 @@ def fcn16(
     Args:
         dropout: Fraction of the classifier's features to drop.
 
-    Reference:
-        See `fcn32`.
-
     Example:
         >>> model = fcn16(3, encoder="efficientnet_lite0", encoder_weights=None, input_shape=(64, 65, 3))
         >>> model.get_layer("fuse_16").output.shape
@@ -94,9 +91,6 @@ def fcn8(
         dropout: Fraction of the classifier's features to drop.
         at_once: Whether to train all skips at once: multiplies the features at stride 16 by 0.01 and at stride 8 by
             0.0001 before they are scored.
-
-    Reference:
-        See `fcn32`.
 
     Example:
         >>> model = fcn8(3, encoder="efficientnet_lite0", encoder_weights=None, input_shape=(64, 65, 3))
@@ -154,17 +148,7 @@ def fcn_dilated(
 def auxiliary_head(
     feature: keras.KerasTensor, num_classes: int, activation: str | None, like: keras.KerasTensor
 ) -> keras.KerasTensor:
-    """Appends a second FCN head to an intermediate feature, for an auxiliary loss.
-
-    Args:
-        feature: `(N, H, W, C)`.
-        num_classes: Number of classes.
-        activation: As in the builders.
-        like: The image.
-
-    Returns:
-        float32 logits of the size of the image.
-    """
+    """Appends a second FCN head to an intermediate feature, for an auxiliary loss."""
     x = _light_classifier(feature, 0.1, "auxiliary_classifier")
     return SegmentationHead(num_classes, activation=activation, name="auxiliary")(x, like=like)
 

@@ -181,17 +181,7 @@ class Summary(list):
 
 
 def rows(builders: Mapping[str, Builder[...]], *, size: tuple[int, int], num_classes: int) -> Summary:
-    """Builds each model with random weights and measures it.
-
-    Args:
-        builders: Builders by name.
-        size: Height and width of the image for the multiply-adds.
-        num_classes: Number of classes of every model.
-
-    Returns:
-        One dictionary per builder: `builder`, `encoder` (the default), `encoders` (those that fit), `parameters`,
-        `multiply_adds` (None if the model does not allow the size), `output_stride`, `receptive_field`.
-    """
+    """Builds each model with random weights and measures it."""
     found = Summary()
     for name, builder in builders.items():
         options = builder.defaults

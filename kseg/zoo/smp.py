@@ -47,16 +47,8 @@ def reads(
     """Registers a function that translates the options of a class of segmentation-models-pytorch.
 
     The function takes all options and returns the arguments of the builder, without those that all builders share, and
-    the rules for the tensors outside the encoder and the head.
-
-    Args:
-        model: Name of the class.
-        builder: Name of the builder.
-        only: Supported values, the default first, of the options that have no counterpart in the builder.
-        **defaults: Default values of the other options that are not common to all classes.
-
-    Returns:
-        A decorator.
+    the rules for the tensors outside the encoder and the head. `only` lists the supported values, the default first, of
+    the options that have no counterpart in the builder; `defaults` are those of the other options of the class.
     """
 
     def register(translate: Translation) -> Translation:

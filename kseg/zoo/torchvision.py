@@ -44,12 +44,7 @@ class Published:
 
     @property
     def sha256(self) -> str:
-        """The first digits of the file's SHA-256.
-
-        Example:
-            >>> PUBLISHED["fcn_resnet50-coco_voc"].sha256
-            '1167a1af'
-        """
+        """The first digits of the file's SHA-256."""
         return self.url.rpartition("-")[2].removesuffix(".pth")
 
 

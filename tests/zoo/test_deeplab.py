@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kseg import zoo
+from tests.reference.convolution import conv2d
 from tests.zoo.cheap import LITE, encoder_to
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -18,16 +19,11 @@ def test_v2_sums_its_branches():
     model = zoo.deeplabv2(3, rates=(1, 2), **encoder_to(8))
     feature = np.random.default_rng(0).normal(size=(1, 6, 7, 10)).astype("float32")
     scores = model.get_layer("scores")
-    padded = np.pad(feature, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    expected = np.zeros((1, 6, 7, 3))
+    expected = np.zeros((6, 7, 3))
     for rate, (conv,) in zip((1, 2), scores.branches, strict=True):
         kernel, bias = conv.get_weights()
-        for row in range(3):
-            for column in range(3):
-                top, left = 2 + rate * (row - 1), 2 + rate * (column - 1)
-                expected += padded[:, top : top + 6, left : left + 7] @ kernel[row, column]
-        expected += bias
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(scores(feature)), expected, atol=1e-4)
+        expected += conv2d(feature[0], kernel, rate=rate, bias=bias)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(scores(feature))[0], expected, atol=1e-4)
 
 
 def test_scales_are_fused_by_their_maximum():
@@ -46,15 +42,21 @@ def test_scales_are_fused_by_their_maximum():
     np.testing.assert_allclose(outputs["scale_1"], alone.predict_on_batch(image), atol=1e-5)
 
 
-def test_outputs_by_name_train():
-    """A loss on each output, as in the paper; each output gets the labels."""
-    model = zoo.deeplabv3(3, auxiliary=True, filters=8, rates=(1, 2), **encoder_to(16))
+@pytest.mark.parametrize(
+    ("builder", "options", "weight"),
+    [
+        ("deeplabv3", {"auxiliary": True, "filters": 8, **encoder_to(16)}, 0.4),
+        ("deeplabv2", {"scales": (0.5, 1.0), "outputs_per_scale": True, **encoder_to(8)}, 1.0),
+    ],
+)
+def test_every_output_has_a_loss(builder, options, weight):
+    model = zoo.build(builder, 3, rates=(1, 2), **options)
+    weights = {name: 1.0 if name == "logits" else weight for name in model.output}
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("sgd", {"logits": loss, "auxiliary": loss}, loss_weights={"logits": 1.0, "auxiliary": 0.4})
+    model.compile("sgd", dict.fromkeys(weights, loss), loss_weights=weights)
     image = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("uint8")
-    labels = image[..., 0] // 86
-    logs = model.train_on_batch(image, {"logits": labels, "auxiliary": labels}, return_dict=True)
-    expected = logs["logits_loss"] + 0.4 * logs["auxiliary_loss"]
+    logs = model.train_on_batch(image, dict.fromkeys(weights, image[..., 0] // 86), return_dict=True)
+    expected = sum(factor * logs[f"{name}_loss"] for name, factor in weights.items())
     assert float(logs["loss"]) == pytest.approx(float(expected), rel=1e-4)
 
 
@@ -86,15 +88,6 @@ def test_v2_on_a_resnet_sums_four_classifiers(without_memory):
     model = zoo.deeplabv2(21, encoder="resnet101", encoder_weights=None)
     assert [len(branch) for branch in model.get_layer("scores").branches] == [1] * 4
     assert _count(model) == _count(model.get_layer("encoder")) + 4 * (3 * 3 * 2048 * 21 + 21)
-
-
-def test_every_scale_has_a_loss():
-    model = zoo.deeplabv2(3, scales=(0.5, 1.0), outputs_per_scale=True, rates=(1, 2), **encoder_to(8))
-    names = list(model.output)
-    model.compile("sgd", {name: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for name in names})
-    image = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("uint8")
-    logs = model.train_on_batch(image, dict.fromkeys(names, image[..., 0] // 86), return_dict=True)
-    assert float(logs["loss"]) == pytest.approx(float(sum(logs[f"{name}_loss"] for name in names)), rel=1e-4)
 
 
 def test_no_scale_is_refused():

@@ -77,6 +77,16 @@ def test_a_crf_sees_its_windows():
     assert 3 < max(changed_rows(model, 2 * pixels + 65)) < pixels
 
 
+def seen_rows(model, height, width, rows=slice(None)):
+    """The most rows of the image that one of the rows of the output depends on."""
+    image = np.random.default_rng(0).uniform(0, 255, (1, height, width, 3)).astype("float32")
+    images = np.repeat(image, height + 1, axis=0)
+    images[np.arange(height), np.arange(height)] = 255 - image[0, 0]  # each but the last has another row changed
+    outputs = model.predict_on_batch(images)
+    changed = np.abs(outputs[:-1] - outputs[-1])[:, rows].max(axis=(2, 3))  # row of the image, row of the output
+    return max(np.ptp(np.flatnonzero(column)) + 1 for column in changed.T)
+
+
 @pytest.mark.parametrize(("radius", "stride", "cells"), [(1, 2, 14), (2, 1, 17)])
 def test_three_messages_of_a_crf_depend_on_whole_cells(radius, stride, cells):
     """Of stride 2: each message 2 cells of the windows and 2 interpolated, and 2 more of the norms: 3 * 4 + 2."""
@@ -85,13 +95,7 @@ def test_three_messages_of_a_crf_depend_on_whole_cells(radius, stride, cells):
     model = keras.Model(image, crf(keras.layers.Conv2D(2, 1)(keras.layers.Rescaling(1 / 255)(image)), image))
     pixels = cells * stride
     assert zoo.receptive_field(model) == pixels
-    height = 64
-    images = np.random.default_rng(0).uniform(0, 255, (height + 1, height, 2 * stride, 3)).astype("float32")
-    images[:] = images[0]
-    images[np.arange(height), np.arange(height)] = 255 - images[0, 0]  # each but the last has another row changed
-    logits = model.predict_on_batch(images)
-    changed = np.abs(logits[:-1] - logits[-1])[:, 24:40].max(axis=(2, 3))
-    seen = max(np.ptp(np.flatnonzero(column)) + 1 for column in changed.T)
+    seen = seen_rows(model, 64, 2 * stride, slice(24, 40))
     assert pixels - 2 * radius * stride < seen <= pixels  # what is far may be rounded away, not a window
 
 
@@ -100,14 +104,7 @@ def test_a_convolution_after_an_unpooling_sees_fine_pixels(enlarge):
     image = keras.Input((None, None, 3))
     x = enlarge(2)(keras.layers.Conv2D(4, 3, strides=2, padding="same")(image))
     model = keras.Model(image, keras.layers.Conv2D(2, 3, padding="same")(x))
-    height = 16
-    images = np.repeat(
-        np.random.default_rng(0).uniform(0, 255, (1, height, 4, 3)).astype("float32"), height + 1, axis=0
-    )
-    images[np.arange(height), np.arange(height)] = 255 - images[0, 0]  # each but the last has another row changed
-    logits = model.predict_on_batch(images)
-    changed = np.abs(logits[:-1] - logits[-1]).max(axis=(2, 3)) > 0  # row of the image, row of the logits
-    assert max(np.ptp(np.flatnonzero(column)) + 1 for column in changed.T) == zoo.receptive_field(model) == 5
+    assert seen_rows(model, 16, 4) == zoo.receptive_field(model) == 5
 
 
 def test_a_global_maximum_depends_on_the_whole_image():

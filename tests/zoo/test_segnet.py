@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kseg import encoders, zoo
+from tests.reference.pooling import max_unpool
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
@@ -36,11 +37,8 @@ def test_unpooled_values_stand_where_they_should(unpooling):
     tensors = keras.Model(encoder.input, [pooled, argmax]).predict_on_batch(image)
     values, positions = (tensor[0] for tensor in tensors)
     found = keras.Model(model.input, model.get_layer("unpool_4").output).predict_on_batch(image)[0]
-    expected = np.zeros((4, 6, 4), "float32")
-    for (row, column, channel), value in np.ndenumerate(values):
-        position = positions[row, column, channel] if unpooling == "max" else 0
-        expected[2 * row + position // 2, 2 * column + position % 2, channel] = value
-    np.testing.assert_array_equal(found, expected)
+    positions = positions if unpooling == "max" else np.zeros_like(positions)
+    np.testing.assert_array_equal(found, max_unpool(values, positions, 2, 4, 6))
 
 
 def test_an_unknown_unpooling_is_named():

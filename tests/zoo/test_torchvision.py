@@ -1,6 +1,5 @@
 """Models with weights of torchvision against torchvision."""
 
-import keras
 import numpy as np
 import pytest
 import torch
@@ -34,16 +33,14 @@ def test_both_outputs_equal_those_of_torchvision(name, torchvision):
 
 @pytest.mark.parametrize("auxiliary", [True, False])
 @pytest.mark.parametrize("name", names.PUBLISHED)
-def test_names_shapes_and_parameters_equal_those_of_torchvision(name, auxiliary, torchvision):
+def test_names_shapes_and_parameters_equal_those_of_torchvision(name, auxiliary, torchvision, without_memory):
     with torch.device("meta"):
         network = build(torchvision, name)
     state = {key: np.broadcast_to(np.float32(0), tensor.shape) for key, tensor in network.state_dict().items()}
     published = names.PUBLISHED[name]
-    with keras.StatelessScope(initialize_variables=False):
-        model = zoo.build(published.builder, 21, encoder_weights=None, auxiliary=auxiliary, **published.arguments)
-        expected = {key: tuple(variable.shape) for key, variable in pretrained.weight_keys(model).items()}
-        trainable = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
-    keras.utils.clear_session()
+    model = zoo.build(published.builder, 21, encoder_weights=None, auxiliary=auxiliary, **published.arguments)
+    expected = {key: tuple(variable.shape) for key, variable in pretrained.weight_keys(model).items()}
+    trainable = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
     converted = names.convert(state, published.builder, auxiliary=auxiliary)
     assert {key: array.shape for key, array in converted.items()} == expected
     if auxiliary:

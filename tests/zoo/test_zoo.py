@@ -79,7 +79,7 @@ def test_an_activation_gives_probabilities(builder, activation, num_classes):
         np.testing.assert_allclose(output.sum(-1), 1, rtol=1e-5)
 
 
-def test_a_u_net_fits_evaluates_predicts_saves_and_loads(tmp_path):
+def test_a_u_net_fits_and_evaluates():
     images = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3)).astype("uint8")
     labels = (images[..., 0] > 127).astype("uint8")
     labels[:, :2] = 255
@@ -90,11 +90,6 @@ def test_a_u_net_fits_evaluates_predicts_saves_and_loads(tmp_path):
     assert {"miou", "val_miou", "val_pixel_accuracy"} <= history.keys()
     scores = model.evaluate(images, labels, return_dict=True, verbose=0)
     assert 0 <= scores["miou"] <= 1
-    model.save(tmp_path / "unet.keras")
-    loaded = keras.saving.load_model(tmp_path / "unet.keras")
-    np.testing.assert_allclose(loaded.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-5)
-    again = loaded.evaluate(images, labels, return_dict=True, verbose=0)
-    assert again["miou"] == pytest.approx(scores["miou"], abs=1e-3)
 
 
 @pytest.mark.parametrize(("output_stride", "rates"), [(16, (6, 12, 18)), (8, (12, 24, 36))])
@@ -128,13 +123,3 @@ def test_an_encoder_that_ends_too_early_is_refused(builder, missing):
 def test_an_unknown_builder_is_named_with_its_neighbours():
     with pytest.raises(ValueError, match="unknown builder 'u_net': did you mean unet"):
         zoo.build("u_net", 2)
-
-
-def test_an_unknown_encoder_is_named_with_its_neighbours():
-    with pytest.raises(ValueError, match="efficientnet_lite0"):
-        zoo.unet(2, encoder="efficientnet_lite")
-
-
-def test_gray_images_work():
-    model = zoo.unet(2, input_shape=(None, None, 1))
-    assert model.predict_on_batch(np.zeros((1, 32, 32, 1), "uint8")).shape == (1, 32, 32, 2)
