@@ -66,7 +66,8 @@ def loader(
         image, label = dataset[int(index)]
         if augment is None:
             return image, label
-        return augment(image, label, _sample_seed(seed, position // len(dataset), int(index)))
+        source = np.random.SeedSequence([seed, position // len(dataset), int(index)])
+        return augment(image, label, int(source.generate_state(1, np.uint64)[0]))
 
     order = grain.MapDataset.range(len(dataset)).seed(seed)
     if shuffle:
@@ -111,10 +112,6 @@ def evaluation_loader(dataset: Dataset, *, batch_size: int, num_threads: int | N
         groups += (indices[start : start + batch_size] for start in range(0, len(indices), batch_size))
     batches = grain.MapDataset.source(groups).map(lambda group: _stack([dataset[index] for index in group]))
     return batches.to_iter_dataset(_reading(grain, num_threads))
-
-
-def _sample_seed(seed: int, epoch: int, index: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)[0])
 
 
 def _stack(samples: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ SOFTEN = ImageFilter.Kernel((3, 3), (1, 3, 1, 3, 16, 3, 1, 3, 1))
 
 Color = Sequence[float] | np.ndarray
 Place = tuple[float, float, float]
+Span = tuple[float, float]
 
 
 class Scene:
@@ -45,7 +46,7 @@ class Scene:
         """Returns the length in pixels of `meters` at distance `z`."""
         return self.focal * meters / z
 
-    def place_in_view(self, x: tuple[float, float], z: tuple[float, float]) -> tuple[float, float]:
+    def place_in_view(self, x: Span, z: Span) -> tuple[float, float]:
         """Returns a random position `(x, z)` on the ground, visible to the camera unless eight tries fail."""
         for _ in range(8):
             depth, across = self.rng.uniform(*z), self.rng.uniform(min(x), max(x))
@@ -64,32 +65,20 @@ class Scene:
         if label is not None:
             self.on_label.polygon(polygon, fill=label)
 
-    def floor(self, x: tuple[float, float], z: tuple[float, float], color: Color, label: int | None = None) -> None:
+    def floor(self, x: Span, z: Span, color: Color, label: int | None = None) -> None:
         """Draws a rectangle on the ground."""
         self.surface(_floor(x, z), color, label)
 
-    def wall(
-        self, x: float, y: tuple[float, float], z: tuple[float, float], color: Color, label: int | None = None
-    ) -> None:
+    def wall(self, x: float, y: Span, z: Span, color: Color, label: int | None = None) -> None:
         """Draws a vertical rectangle along the street."""
         self.surface([(x, y[0], z[0]), (x, y[1], z[0]), (x, y[1], z[1]), (x, y[0], z[1])], color, label)
 
-    def front(
-        self,
-        x: float,
-        y: tuple[float, float],
-        z: float,
-        half: tuple[float, float],
-        color: Color,
-        label: int | None = None,
-    ) -> None:
+    def front(self, x: float, y: Span, z: float, half: Span, color: Color, label: int | None = None) -> None:
         """Draws a vertical trapezoid that faces the camera, `2 * half[0]` wide below and `2 * half[1]` above."""
         places = [(x - half[0], y[0], z), (x - half[1], y[1], z), (x + half[1], y[1], z), (x + half[0], y[0], z)]
         self.surface(places, color, label)
 
-    def box(
-        self, x: tuple[float, float], y: tuple[float, float], z: float, color: Color, label: int, *, oval: bool = False
-    ) -> None:
+    def box(self, x: Span, y: Span, z: float, color: Color, label: int, *, oval: bool = False) -> None:
         """Draws a vertical rectangle or ellipse that faces the camera, at least one pixel wide."""
         (left, top), (right, bottom) = self.at(x[0], y[1], z), self.at(x[1], y[0], z)
         corners = (left, top, max(right, left + 1), max(bottom, top + 1))
@@ -101,7 +90,7 @@ class Scene:
         self.on_image.rectangle(corners, fill=_rgb(color))
         self.on_label.rectangle(corners, fill=label)
 
-    def shadow(self, x: tuple[float, float], z: tuple[float, float], light: int | None = None) -> None:
+    def shadow(self, x: Span, z: Span, light: int | None = None) -> None:
         """Draws a rectangle of shade on the ground."""
         self.on_shade.polygon([self.at(*place) for place in _floor(x, z)], fill=self.dark if light is None else light)
 
@@ -151,7 +140,7 @@ def smooth_noise(rng: np.random.Generator, cells: tuple[int, int], size: tuple[i
     return np.asarray(coarse.resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
 
-def _floor(x: tuple[float, float], z: tuple[float, float]) -> list[Place]:
+def _floor(x: Span, z: Span) -> list[Place]:
     return [(x[0], 0.0, z[0]), (x[1], 0.0, z[0]), (x[1], 0.0, z[1]), (x[0], 0.0, z[1])]
 
 

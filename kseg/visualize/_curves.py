@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kseg.visualize.charts import drawn
-from kseg.visualize.palette import Color, default_palette
+from kseg.visualize.palette import default_palette
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,9 @@ def curves(
     def paint(figure: "Figure") -> None:
         from matplotlib.lines import Line2D
 
-        colors = {name: f"#{bytes(color).hex()}" for name, color in zip(runs, _dark_colors(len(runs)), strict=True)}
+        palette = default_palette(2 * len(runs) + 16)
+        dark = [color for color in palette if np.dot(color, (0.299, 0.587, 0.114)) < 170]  # to be seen on white
+        colors = {name: f"#{bytes(color).hex()}" for name, color in zip(runs, dark[: len(runs)], strict=True)}
         texts = {name: name for name in runs}
         charts = figure.subplots(
             1,
@@ -109,10 +111,3 @@ def _points(name: str, rows: list[Mapping[str, Any]], column: str) -> Points:
         if math.isfinite(value):
             points.append((epoch, value))
     return points
-
-
-def _dark_colors(n: int) -> list[Color]:
-    """Returns the first `n` colors of the palette that are dark enough to be seen on white."""
-    weights = (0.299, 0.587, 0.114)
-    dark = [color for color in default_palette(2 * n + 16) if np.dot(color, weights) < 170]
-    return dark[:n]

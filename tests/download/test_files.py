@@ -64,24 +64,18 @@ def test_a_damaged_file_is_downloaded_again(server):
         ({"silent": 1000}, r"the download failed \(.*timed out"),
     ],
 )
-def test_a_fault_of_a_server_is_one_line_and_the_next_server_is_tried(server, monkeypatch, fault, message):
+def test_a_fault_of_each_server_is_named_in_one_line_and_the_next_server_is_tried(server, monkeypatch, fault, message):
     monkeypatch.setattr(transfer, "TIMEOUT", 0.3)
     known = sha256(server)
     mirror = Server(server.content)
     try:
         for name, value in fault.items():
             setattr(server, name, value)
-        error = refused(server, match=message, known=known, size=5120)
-        assert isinstance(error, download.TransferError)
+        error = refused(server, server, match=message, known=known, size=5120)
+        assert isinstance(error, download.TransferError) and str(error).count(server.url) == 2
         assert fetch(server, mirror, size=5120).read_bytes() == mirror.content
     finally:
         mirror.close()
-
-
-def test_if_no_server_has_the_file_each_is_named(server):
-    server.status = 404
-    error = refused(server, server, match="the server answered 404")
-    assert str(error).count(server.url) == 2
 
 
 def test_a_slow_server_is_waited_for(server, monkeypatch):

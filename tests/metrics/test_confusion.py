@@ -258,6 +258,7 @@ def test_the_matrix_of_numpy_arrays_is_scikit_learns(dtype):
     kept = label != 255
     expected = sklearn.metrics.confusion_matrix(label[kept], prediction[kept], labels=range(11))
     np.testing.assert_array_equal(confusion_matrix(label, prediction, 11), expected)
+    np.testing.assert_array_equal(confusion_matrix(label, prediction, 300)[:11, :11], expected)
     many = confusion_matrix(label.astype("int64") + 300, prediction, 600, ignore_class=555)
     assert many.shape == (600, 600) and many.sum() == kept.sum()
 
@@ -278,9 +279,3 @@ def test_stray_labels_of_arrays_are_named():
         confusion_matrix(np.array([0, 3, 7, 3, 255]), np.zeros(5, int), 2)
     with pytest.raises(ValueError, match="must have the same shape"):
         confusion_matrix(np.zeros((2, 3), "uint8"), np.zeros((3, 2), "uint8"), 2)
-
-
-def test_bytes_fit_matrices_of_more_than_256_classes():
-    label = np.array([0, 3, 254], "uint8")
-    matrix = confusion_matrix(label, label, 300)
-    assert matrix.shape == (300, 300) and matrix.trace() == matrix.sum() == 3
