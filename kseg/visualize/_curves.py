@@ -5,15 +5,12 @@ import math
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from kseg.visualize.charts import drawn
+from kseg.visualize.charts import Figure, drawn
 from kseg.visualize.palette import default_palette
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Points = list[tuple[float, float]]
 Run = str | os.PathLike | Iterable[Mapping[str, Any]]
@@ -55,7 +52,7 @@ def curves(
         )
     width, height = len(lines) * (size[0] + GAP) - GAP, size[1]
 
-    def paint(figure: "Figure") -> None:
+    def paint(figure: Figure) -> None:
         from matplotlib.lines import Line2D
 
         palette = default_palette(2 * len(runs) + 16)

@@ -8,7 +8,9 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure
+else:
+    Figure = "matplotlib.figure.Figure"  # imported when a chart is drawn
 
 DPI = 100
 STYLE = {
@@ -23,16 +25,16 @@ STYLE = {
 }
 
 
-def drawn(paint: Callable[["Figure"], None], width: float, height: float) -> np.ndarray:
+def drawn(paint: Callable[[Figure], None], width: float, height: float) -> np.ndarray:
     """Draws a figure of this size in pixels, to which `paint` adds axes; the picture grows around texts outside it."""
     try:
+        import matplotlib.figure
         import matplotlib.style
         from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(f"charts need matplotlib ({error}): pip install 'kseg[train]'") from error
     with matplotlib.style.context(["default", STYLE]):
-        figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+        figure = matplotlib.figure.Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
         FigureCanvasAgg(figure)
         paint(figure)
         file = io.BytesIO()

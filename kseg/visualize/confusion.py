@@ -1,14 +1,11 @@
 """A confusion matrix as a heat map."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from kseg.visualize.charts import drawn
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from kseg.visualize.charts import Figure, drawn
 
 DEEP = (8, 48, 107)
 """The dark end of the heat map."""
@@ -42,7 +39,7 @@ def confusion_picture(matrix: Any, classes: Sequence[str], *, cell: int = 44) ->
     colors = 255 + (np.array(DEEP) - 255) * np.sqrt(share)[..., None]  # the square root makes rare errors visible
     colors = np.where(totals[..., None], np.rint(colors), 225).astype("uint8")
 
-    def paint(figure: "Figure") -> None:
+    def paint(figure: Figure) -> None:
         axes = figure.add_axes((0, 0, 1, 1))
         axes.pcolormesh(colors, edgecolors="white", linewidth=1)
         for (row, column), value in np.ndenumerate(share):

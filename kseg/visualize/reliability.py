@@ -1,15 +1,12 @@
 """Reliability diagrams: how well probabilities are calibrated."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from kseg.visualize.charts import drawn
+from kseg.visualize.charts import Figure, drawn
 from kseg.visualize.palette import OKABE_ITO
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 ACCURACY, OVERCONFIDENT, UNDERCONFIDENT, SHARE = OKABE_ITO[0], OKABE_ITO[1], OKABE_ITO[4], OKABE_ITO[7]
 GAP, BELOW = 50, 45  # pixels between the axes, and from the axes down to the legend
@@ -51,7 +48,7 @@ def reliability_diagram(result: Mapping[str, Any], *, side: int = 320) -> np.nda
 
     height = side + GAP + side / 3
 
-    def paint(figure: "Figure") -> None:
+    def paint(figure: Figure) -> None:
         below = figure.add_axes((0, 0, 1, side / 3 / height))
         above = figure.add_axes((0, 1 - side / height, 1, side / height), sharex=below)
         left = np.linspace(0, 1, len(pixels) + 1)[:-1]

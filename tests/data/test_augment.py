@@ -50,9 +50,8 @@ def test_image_and_label_move_together(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_padding_is_labeled_with_the_ignored_class(name):
-    _, label = augment.pipeline(name, crop=(100, 100), scale=(1, 1), ignore_class=99)(
-        *scene(np.random.default_rng(2)), 0
-    )
+    augmentation = augment.pipeline(name, crop=(100, 100), scale=(1, 1), ignore_class=99)
+    _, label = augmentation(*scene(np.random.default_rng(2)), 0)
     assert (label == 99).sum() == 100 * 100 - 40 * 56
 
 
