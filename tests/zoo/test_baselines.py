@@ -61,7 +61,7 @@ def test_a_sequential_is_a_chain_too():
 def test_a_layer_without_dense_form_is_named():
     image = keras.Input((9, 9, 3))
     padded = keras.layers.Conv2D(2, 3, padding="same", name="padded")(image)
-    with pytest.raises(ValueError, match=r"'padded' \(Conv2D\) has no dense form"):
+    with pytest.raises(ValueError, match=r"'padded' \(Conv2D\) cannot be converted: the layers must be"):
         zoo.convolutionalize(keras.Model(image, padded))
 
 

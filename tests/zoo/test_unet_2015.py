@@ -24,9 +24,9 @@ def test_unknown_sizes_give_what_the_figures_give():
 
 @pytest.mark.parametrize(("side", "near"), [(100, "188 or 204"), (512, "508 or 524"), (573, "572 or 588")])
 def test_sizes_that_do_not_fit_are_answered_with_near_ones(side, near):
-    with pytest.raises(ValueError, match=f"no side of {side} pixels: take {near}"):
+    with pytest.raises(ValueError, match=f"a side of {side} pixels: use {near}, or padding"):
         zoo.unet_2015(2, input_shape=(572, side, 1))
-    with pytest.raises(ValueError, match=f"no side of {side} pixels: take {near}"):
+    with pytest.raises(ValueError, match=f"a side of {side} pixels: use {near}, or padding"):
         zoo.unet_2015(2, **SMALL).predict_on_batch(np.zeros((1, 188, side, 1), "uint8"))
 
 
