@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from kseg.layers.geometry import Reach, Shape
+from kseg.layers.layer import ConfiguredLayer
 
 # With Keras's momentum of 0.99 the moving averages are usable only after about 500 steps, and training may be shorter.
 # These are PyTorch's defaults (there the momentum is called 0.1), with which most published models were trained.
@@ -13,7 +14,7 @@ NORM_EPSILON = 1e-5
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class ConvNormAct(keras.layers.Layer):
+class ConvNormAct(ConfiguredLayer):
     """Convolution, batch normalization, activation.
 
     Args:
@@ -35,6 +36,18 @@ class ConvNormAct(keras.layers.Layer):
         >>> tuple(ConvNormAct(8, strides=2)(np.zeros((1, 5, 7, 3), "float32")).shape)
         (1, 3, 4, 8)
     """
+
+    OPTIONS = (
+        "filters",
+        "kernel_size",
+        "strides",
+        "dilation_rate",
+        "padding",
+        "separable",
+        "normalization",
+        "activation",
+        "use_bias",
+    )
 
     def __init__(
         self,
@@ -107,17 +120,3 @@ class ConvNormAct(keras.layers.Layer):
 
     def reach(self, x: Reach) -> Reach:
         return x.window(self.kernel_size, rate=self.dilation_rate, stride=self.strides)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "dilation_rate": self.dilation_rate,
-            "padding": self.padding,
-            "separable": self.separable,
-            "normalization": self.normalization,
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-        }

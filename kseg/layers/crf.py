@@ -11,6 +11,8 @@ from kseg.layers.decoder import check_activation
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.resize import Resize
 
+WIDTHS = ("smoothness_xy", "appearance_xy", "appearance_rgb")
+
 
 @keras.saving.register_keras_serializable(package="kseg")
 class ConvCRF(keras.layers.Layer):
@@ -77,16 +79,6 @@ class ConvCRF(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**{"dtype": "float32"} | kwargs)
-        for name, value, least in (("radius", radius, 0), ("stride", stride, 1), ("iterations", iterations, 0)):
-            if value < least:
-                raise ValueError(f"{self.name}: {name} must be {least} or more, got {value}")
-        for name, width in (
-            ("smoothness_xy", smoothness_xy),
-            ("appearance_xy", appearance_xy),
-            ("appearance_rgb", appearance_rgb),
-        ):
-            if width <= 0:
-                raise ValueError(f"{self.name}: {name} must be positive, got {width}")
         self.options: dict[str, Any] = {
             "radius": radius,
             "stride": stride,
@@ -99,6 +91,12 @@ class ConvCRF(keras.layers.Layer):
             "from_logits": from_logits,
             "activation": activation,
         }
+        for name, least in (("radius", 0), ("stride", 1), ("iterations", 0)):
+            if self.options[name] < least:
+                raise ValueError(f"{self.name}: {name} must be {least} or more, got {self.options[name]}")
+        for name in WIDTHS:
+            if self.options[name] <= 0:
+                raise ValueError(f"{self.name}: {name} must be positive, got {self.options[name]}")
         self.radius, self.stride, self.iterations = radius, stride, iterations
         self.from_logits = from_logits
         self.activation = activation
@@ -114,7 +112,7 @@ class ConvCRF(keras.layers.Layer):
                 )
         self.num_classes = max(channels, 2)
         o = self.options
-        widths = [math.log(o[name]) for name in ("smoothness_xy", "appearance_xy", "appearance_rgb")]
+        widths = [math.log(o[name]) for name in WIDTHS]
         self.strengths = self._weight((2,), _values(o["smoothness"], o["appearance"]), "strengths")
         self.log_widths = self._weight((3,), _values(*widths), "log_widths")
         self.compatibility = self._weight((self.num_classes,) * 2, "identity", "compatibility")

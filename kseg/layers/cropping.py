@@ -6,10 +6,11 @@ import keras
 from keras import ops
 
 from kseg.layers.geometry import Reach, Shape
+from kseg.layers.layer import ConfiguredLayer
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class CropLike(keras.layers.Layer):
+class CropLike(ConfiguredLayer):
     """Crop `(N, H, W, C)` to the height and width of another tensor, as U-Net does with its skip features.
 
     Args:
@@ -31,6 +32,8 @@ class CropLike(keras.layers.Layer):
         >>> keras.ops.convert_to_numpy(CropLike()(x, like))[0, :, :, 0].astype(int).tolist()
         [[5, 6], [9, 10]]
     """
+
+    OPTIONS = ("at",)
 
     def __init__(self, at: str = "center", **kwargs: Any):
         super().__init__(**kwargs)
@@ -54,9 +57,6 @@ class CropLike(keras.layers.Layer):
     def reach(self, x: Reach, like: Reach) -> Reach:
         return x
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "at": self.at}
-
     def _check(self, x_shape: Shape, like_shape: Shape) -> None:
         for size, wanted in zip(x_shape[1:3], like_shape[1:3], strict=True):
             if not isinstance(size, int) or not isinstance(wanted, int):
@@ -65,7 +65,7 @@ class CropLike(keras.layers.Layer):
                 raise ValueError(f"{self.name}: cannot crop {size} pixels to {wanted} at the {self.at}")
 
 
-class _SizeCheck(keras.layers.Layer):
+class _SizeCheck(ConfiguredLayer):
     """A layer that returns its input if `check` accepts the shape. Sizes that are unknown are not checked."""
 
     def check(self, shape: Shape) -> None:
@@ -90,18 +90,14 @@ class SmallestSize(_SizeCheck):
     Args:
         side: The smallest height and width.
 
-    Returns:
-        The image.
-
-    Raises:
-        ValueError: If a side is shorter. Unknown sizes are checked when the layer runs.
-
     Example:
         >>> SmallestSize(32).compute_output_shape((None, 20, None, 3))
         Traceback (most recent call last):
         ...
         ValueError: the encoder needs sides of 32 pixels or more, got 20: use larger images or another encoder
     """
+
+    OPTIONS = ("side",)
 
     def __init__(self, side: int, **kwargs: Any):
         super().__init__(**kwargs)
@@ -116,9 +112,6 @@ class SmallestSize(_SizeCheck):
                     "encoder"
                 )
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "side": self.side}
-
 
 @keras.saving.register_keras_serializable(package="kseg")
 class UnpaddedSize(_SizeCheck):
@@ -129,18 +122,14 @@ class UnpaddedSize(_SizeCheck):
     Args:
         levels: Number of levels of the U-Net. The paper's 5 allow 188, 204, ..., 572, ... pixels.
 
-    Returns:
-        The image.
-
-    Raises:
-        ValueError: If a side is not one of these sizes. The message names the nearest ones.
-
     Example:
         >>> UnpaddedSize(5).check((None, 512, 572, 1))
         Traceback (most recent call last):
         ...
         ValueError: padding="valid" does not allow a side of 512 pixels: use 508 or 524, or padding="same"
     """
+
+    OPTIONS = ("levels",)
 
     def __init__(self, levels: int, **kwargs: Any):
         super().__init__(**kwargs)
@@ -158,6 +147,3 @@ class UnpaddedSize(_SizeCheck):
                     f'padding="valid" does not allow a side of {side} pixels: use {low} or {low + step}, or '
                     'padding="same"'
                 )
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "levels": self.levels}

@@ -7,11 +7,12 @@ from keras import ops
 
 from kseg.layers.convolution import ConvNormAct
 from kseg.layers.geometry import Reach, Shape
+from kseg.layers.layer import ConfiguredLayer
 from kseg.layers.resize import Resize
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class UNetBlock(keras.layers.Layer):
+class UNetBlock(ConfiguredLayer):
     """Decoder block of U-Net: upsample by copying pixels, concatenate the skip features, apply two 3x3 convolutions.
 
     Args:
@@ -39,6 +40,8 @@ class UNetBlock(keras.layers.Layer):
         >>> tuple(UNetBlock(4)(x, skip).shape)
         (1, 5, 7, 4)
     """
+
+    OPTIONS = ("filters", "normalization", "activation", "doubling")
 
     def __init__(
         self,
@@ -93,15 +96,6 @@ class UNetBlock(keras.layers.Layer):
         pixels = max(x.pixels, fine.pixels) if fine else x.pixels
         return Reach(pixels, fine.step if fine else x.step / 2).window(3).window(3)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "normalization": self.normalization,
-            "activation": keras.activations.serialize(self.activation),
-            "doubling": self.doubling,
-        }
-
 
 def check_activation(layer: keras.layers.Layer, activation: str | None, num_classes: int) -> None:
     """Checks the activation of scores."""
@@ -112,7 +106,7 @@ def check_activation(layer: keras.layers.Layer, activation: str | None, num_clas
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class SegmentationHead(keras.layers.Layer):
+class SegmentationHead(ConfiguredLayer):
     """Convolve features to the scores of the classes and resize them to the image.
 
     Computes in float32 under every dtype policy, because losses of float16 logits overflow. The logits are resized
@@ -142,6 +136,8 @@ class SegmentationHead(keras.layers.Layer):
         >>> tuple(SegmentationHead(num_classes=5)(features, like=image).shape)
         (1, 21, 30, 5)
     """
+
+    OPTIONS = ("num_classes", "kernel_size", "activation", "aligned_factor", "kernel_initializer")
 
     def __init__(
         self,
@@ -207,13 +203,3 @@ class SegmentationHead(keras.layers.Layer):
     def reach(self, x: Reach, like: Reach | None = None) -> Reach:
         x = x.window(self.kernel_size)
         return Reach(x.pixels + x.step, like.step) if like and x.step > 1 else x
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "kernel_size": self.kernel_size,
-            "activation": self.activation,
-            "aligned_factor": self.aligned_factor,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-        }

@@ -10,10 +10,11 @@ from keras import ops
 
 from kseg.layers.convolution import ConvNormAct
 from kseg.layers.geometry import Reach, Shape
+from kseg.layers.layer import ConfiguredLayer
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class ASPP(keras.layers.Layer):
+class ASPP(ConfiguredLayer):
     """Atrous spatial pyramid pooling of DeepLab V3.
 
     A 1x1 convolution, 3x3 convolutions at several rates and the mean of the whole image, each with batch normalization
@@ -37,6 +38,8 @@ class ASPP(keras.layers.Layer):
         >>> tuple(ASPP(filters=4, rates=(1, 2))(np.zeros((1, 5, 7, 3), "float32")).shape)
         (1, 5, 7, 4)
     """
+
+    OPTIONS = ("filters", "rates", "separable", "dropout", "seed")
 
     def __init__(
         self,
@@ -92,19 +95,9 @@ class ASPP(keras.layers.Layer):
     def reach(self, x: Reach) -> Reach:
         return Reach(math.inf, x.step)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "rates": self.rates,
-            "separable": self.separable,
-            "dropout": self.dropout,
-            "seed": self.seed,
-        }
-
 
 @keras.saving.register_keras_serializable(package="kseg")
-class AtrousScoreSum(keras.layers.Layer):
+class AtrousScoreSum(ConfiguredLayer):
     """Atrous spatial pyramid pooling of DeepLab V2: the sum of the class scores of several branches.
 
     On ResNet a branch is a 3x3 convolution that computes the scores. On VGG it is the classifier's fc6 (3x3 at the
@@ -127,6 +120,8 @@ class AtrousScoreSum(keras.layers.Layer):
         >>> tuple(AtrousScoreSum(4, rates=(1, 2))(np.zeros((1, 5, 7, 3), "float32")).shape)
         (1, 5, 7, 4)
     """
+
+    OPTIONS = ("num_classes", "rates", "hidden", "dropout")
 
     def __init__(
         self,
@@ -196,15 +191,6 @@ class AtrousScoreSum(keras.layers.Layer):
 
     def reach(self, x: Reach) -> Reach:
         return x.window(3, rate=max(self.rates))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "rates": self.rates,
-            "hidden": self.hidden,
-            "dropout": self.dropout,
-        }
 
 
 def _warn_of_rates(layer: Any, x_shape: Shape) -> None:

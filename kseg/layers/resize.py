@@ -9,12 +9,13 @@ import keras
 from keras import ops
 
 from kseg.layers.geometry import Reach, Shape
+from kseg.layers.layer import ConfiguredLayer
 
 INTERPOLATIONS = ("bilinear", "nearest")
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class Resize(keras.layers.Layer):
+class Resize(ConfiguredLayer):
     """Resize images or features. Exactly one of `size`, `factor` and, in the call, `like` sets the output size.
 
     Sizes may be unknown until the layer runs (`keras.Input((None, None, 3))`). The dtype is kept: bilinear values are
@@ -42,11 +43,11 @@ class Resize(keras.layers.Layer):
     Example:
         >>> import numpy as np
         >>> image = np.zeros((2, 5, 7, 3), "float32")
-        >>> tuple(Resize(factor=2)(image).shape)
-        (2, 10, 14, 3)
         >>> tuple(Resize()(image, like=np.zeros((2, 9, 11, 1))).shape)
         (2, 9, 11, 3)
     """
+
+    OPTIONS = ("size", "factor", "interpolation", "align_corners")
 
     def __init__(
         self,
@@ -113,15 +114,6 @@ class Resize(keras.layers.Layer):
             return Reach(math.inf, image.step)
         step = like.step if like else image.step / (self.factor or (1,))[0]
         return Reach(image.pixels + (image.step if self.interpolation == "bilinear" else 0), step)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "size": self.size,
-            "factor": self.factor,
-            "interpolation": self.interpolation,
-            "align_corners": self.align_corners,
-        }
 
     def _target(self, source: Sequence[Any], like: Sequence[Any] | None) -> tuple[Any, ...]:
         """Height and width of the output: integers where known, tensors or None where not."""

@@ -7,12 +7,13 @@ from keras import ops
 
 from kseg.layers.decoder import check_activation
 from kseg.layers.geometry import Reach, Shape
+from kseg.layers.layer import ConfiguredLayer
 from kseg.layers.resize import Resize
 from kseg.layers.transpose import TransposeUpsampling2D
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class ScoreFusion(keras.layers.Layer):
+class ScoreFusion(ConfiguredLayer):
     """Score skip features and add the upsampled coarse scores, as FCN-16s and FCN-8s do.
 
     The coarse scores are upsampled by two, so that pixel i covers pixels 2i and 2i + 1 of the skip features, however
@@ -45,6 +46,8 @@ class ScoreFusion(keras.layers.Layer):
         >>> tuple(ScoreFusion(num_classes=2)(coarse, skip).shape)
         (1, 5, 8, 2)
     """
+
+    OPTIONS = ("num_classes", "learnable", "scale")
 
     def __init__(self, num_classes: int, *, learnable: bool = True, scale: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
@@ -80,14 +83,6 @@ class ScoreFusion(keras.layers.Layer):
     def reach(self, coarse: Reach, skip: Reach) -> Reach:
         return Reach(max(coarse.pixels + coarse.step, skip.pixels), skip.step)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "learnable": self.learnable,
-            "scale": self.scale,
-        }
-
     def _check(self, coarse: Shape, skip: Shape) -> None:
         if coarse[-1] != self.num_classes:
             raise ValueError(f"{self.name}: the coarse scores must have {self.num_classes} channels, got {coarse[-1]}")
@@ -100,7 +95,7 @@ class ScoreFusion(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class ScoreUpsampling(keras.layers.Layer):
+class ScoreUpsampling(ConfiguredLayer):
     """Upsample scores to the image in one step: the last layer of FCN, computed in float32.
 
     The scores are upsampled bilinearly by their stride, so that pixel i covers the image pixels from stride * i on,
@@ -118,15 +113,14 @@ class ScoreUpsampling(keras.layers.Layer):
     Returns:
         float32 `(N, H', W', num_classes)`: logits, or probabilities from 0 to 1.
 
-    Reference:
-        Long et al., Fully Convolutional Networks for Semantic Segmentation, https://arxiv.org/abs/1411.4038
-
     Example:
         >>> import numpy as np
         >>> scores, image = np.zeros((1, 3, 4, 2), "float32"), np.zeros((1, 21, 30, 3), "uint8")
         >>> tuple(ScoreUpsampling(8)(scores, like=image).shape)
         (1, 21, 30, 2)
     """
+
+    OPTIONS = ("stride", "activation")
 
     def __init__(self, stride: int, *, activation: str | None = None, **kwargs: Any):
         super().__init__(**{"dtype": "float32"} | kwargs)
@@ -149,9 +143,6 @@ class ScoreUpsampling(keras.layers.Layer):
 
     def reach(self, scores: Reach, like: Reach) -> Reach:
         return Reach(scores.pixels + scores.step, like.step)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "stride": self.stride, "activation": self.activation}
 
 
 def _enlarged(scores: Any, enlarge: Any, factor: int, like: Any) -> Any:

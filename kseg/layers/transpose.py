@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from kseg.layers.geometry import Reach, Shape
+from kseg.layers.layer import ConfiguredLayer
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -52,7 +53,7 @@ def _tent(taps: int) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class TransposeUpsampling2D(keras.layers.Layer):
+class TransposeUpsampling2D(ConfiguredLayer):
     """Upsample by a transposed convolution, as FCN does.
 
     It is initialized to bilinear interpolation. For even factors it then equals `Resize(factor=factor)`, except at a
@@ -82,6 +83,8 @@ class TransposeUpsampling2D(keras.layers.Layer):
         >>> tuple(TransposeUpsampling2D(filters=3, factor=8)(np.zeros((1, 5, 7, 3), "float32")).shape)
         (1, 40, 56, 3)
     """
+
+    OPTIONS = ("filters", "factor", "kernel_size", "kernel_initializer", "use_bias")
 
     def __init__(
         self,
@@ -124,13 +127,3 @@ class TransposeUpsampling2D(keras.layers.Layer):
 
     def reach(self, x: Reach) -> Reach:
         return x.transposed(self.kernel_size, self.factor)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "factor": self.factor,
-            "kernel_size": self.kernel_size,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "use_bias": self.use_bias,
-        }

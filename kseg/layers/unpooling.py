@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from kseg.layers.geometry import Reach, Shape
+from kseg.layers.layer import ConfiguredLayer
 from kseg.layers.resize import repeated
 
 
@@ -22,8 +23,10 @@ def _times(shape: Shape, factor: int) -> Shape:
     return (batch, *(n if n is None else n * factor for n in size), channels)
 
 
-class _Unpooling2D(keras.layers.Layer):
+class _Unpooling2D(ConfiguredLayer):
     """A layer that enlarges by a whole factor."""
+
+    OPTIONS = ("factor",)
 
     def __init__(self, factor: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
@@ -37,9 +40,6 @@ class _Unpooling2D(keras.layers.Layer):
 
     def reach(self, x: Reach) -> Reach:
         return Reach(x.pixels, x.step / self.factor)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": self.factor}
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -88,7 +88,7 @@ class BedOfNailsUnpooling2D(_Unpooling2D):
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class MaxPoolingWithArgmax2D(keras.layers.Layer):
+class MaxPoolingWithArgmax2D(ConfiguredLayer):
     """Max pooling that also returns the position of each maximum in its window, for `MaxUnpooling2D`.
 
     The windows do not overlap: the stride is `pool_size`. Among equal values the first one in reading order is chosen,
@@ -119,6 +119,8 @@ class MaxPoolingWithArgmax2D(keras.layers.Layer):
         >>> keras.ops.convert_to_numpy(argmax)[0, :, :, 0].tolist()
         [[3, 0], [2, 3]]
     """
+
+    OPTIONS = ("pool_size", "padding")
 
     def __init__(self, pool_size: int = 2, padding: str = "floor", **kwargs: Any):
         super().__init__(**kwargs)
@@ -158,9 +160,6 @@ class MaxPoolingWithArgmax2D(keras.layers.Layer):
     def reach(self, x: Reach) -> Reach:
         return x.window(self.pool_size, stride=self.pool_size)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "pool_size": self.pool_size, "padding": self.padding}
-
     def _pooled(self, size: Any) -> Any:
         if isinstance(size, int) and self.padding == "floor" and size < self.pool_size:
             raise ValueError(
@@ -171,7 +170,7 @@ class MaxPoolingWithArgmax2D(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class MaxUnpooling2D(keras.layers.Layer):
+class MaxUnpooling2D(ConfiguredLayer):
     """Place values at the positions of the maxima that `MaxPoolingWithArgmax2D` found; all other pixels are zero.
 
     Args:
@@ -189,9 +188,6 @@ class MaxUnpooling2D(keras.layers.Layer):
     Raises:
         ValueError: If the size of `like` cannot be the size before the pooling.
 
-    Reference:
-        Badrinarayanan et al., SegNet, https://arxiv.org/abs/1511.00561
-
     Example:
         >>> import numpy as np
         >>> x = np.array([[1, 2], [3, 4]], "float32")[None, :, :, None]
@@ -199,6 +195,8 @@ class MaxUnpooling2D(keras.layers.Layer):
         >>> keras.ops.convert_to_numpy(MaxUnpooling2D()(x, argmax))[0, :, :, 0].astype(int).tolist()
         [[0, 0, 2, 0], [0, 1, 0, 0], [0, 0, 0, 0], [3, 0, 0, 4]]
     """
+
+    OPTIONS = ("pool_size",)
 
     def __init__(self, pool_size: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
@@ -242,6 +240,3 @@ class MaxUnpooling2D(keras.layers.Layer):
 
     def reach(self, x: Reach, argmax: Reach, like: Reach | None = None) -> Reach:
         return Reach(max(x.pixels, argmax.pixels), like.step if like else x.step / self.pool_size)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "pool_size": self.pool_size}

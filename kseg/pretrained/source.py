@@ -34,17 +34,7 @@ def _with_scheme(server: str) -> str:
 
 
 def release_of(name: str) -> Release:
-    """Looks up released weights in the table.
-
-    Args:
-        name: The full name.
-
-    Returns:
-        The entry of the table.
-
-    Raises:
-        ValueError: If there is no such name; the message names similar ones.
-    """
+    """Looks up released weights by their full name; a ValueError names similar ones."""
     if name in RELEASES:
         return RELEASES[name]
     if found := [release.name for release in RELEASES.values() if release.dataset == name]:
@@ -105,19 +95,12 @@ def _fetch_address(url: str) -> pathlib.Path:
 
 
 def plainest(releases: list[Release]) -> list[Release]:
-    """Selects the weights whose name consists of builder, encoder and data set only."""
+    """Selects the weights whose name consists of builder, encoder and data set only; all if none has such a name."""
     return [one for one in releases if one.name.endswith(f"-{one.dataset}")] or releases
 
 
 def find(release: Release) -> pathlib.Path | None:
-    """Finds released weights on this machine: in the checkout, then in the cache.
-
-    Args:
-        release: The entry of the table.
-
-    Returns:
-        A file with the right SHA-256, or None.
-    """
+    """Finds released weights on this machine, with the right SHA-256: in the checkout, then in the cache, or None."""
     for place in (_checkout, _cache):  # in this order, because a checkout works without a home folder
         if download.is_whole(path := place(release), release.sha256, release.bytes):
             return path
@@ -133,14 +116,7 @@ def _cache(release: Release) -> pathlib.Path:
 
 
 def places(release: Release) -> tuple[pathlib.Path, pathlib.Path]:
-    """Returns the places of released weights on this machine.
-
-    Args:
-        release: The entry of the table.
-
-    Returns:
-        A path in the folder `zoo/` of the checkout, and one in the cache, in `KSEG_HOME` or `~/.cache/kseg`.
-    """
+    """Returns the places of released weights: in the folder `zoo/` of the checkout, and in the cache."""
     return _checkout(release), _cache(release)
 
 

@@ -26,6 +26,7 @@ ARGUMENTS = {
     "`image -> {stride: feature}`.",
     "encoder_weights": '`"imagenet"`, another name in the weights of the encoder, a file, or None for random '
     "initialization. Not used if `weights` is given.",
+    "dropout": "Fraction of the features before the scores to drop during training.",
     "activation": 'None for logits, `"softmax"` or `"sigmoid"` for probabilities.',
     "weights": "Trained weights: a file, its address, or the name of released weights or of their data set. Loading "
     "them also restores the options that they were trained with; a conflicting option raises a warning.",

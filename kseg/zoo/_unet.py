@@ -109,10 +109,6 @@ def unet_2015(
     Example:
         >>> unet_2015(2, filters=(4, 8, 8, 16, 16), input_shape=(572, 572, 1)).output_shape
         (None, 388, 388, 2)
-        >>> unet_2015(2, input_shape=(512, 572, 1))
-        Traceback (most recent call last):
-        ...
-        ValueError: padding="valid" does not allow a side of 512 pixels: use 508 or 524, or padding="same"
     """
     if padding not in ("valid", "same") or up not in ("transposed", "bilinear"):
         raise ValueError(f'padding is "valid" or "same", up "transposed" or "bilinear", got {padding!r} and {up!r}')

@@ -31,9 +31,6 @@ def fcn32(
     4096 filters, each followed by dropout; with ImageNet weights they start from the weights of the classifier. For any
     other encoder a 3x3 convolution, BatchNorm, ReLU and dropout take their place. The score layers start at zero.
 
-    Args:
-        dropout: Fraction of the classifier's features to drop.
-
     Reference:
         Shelhamer, Long, Darrell: Fully Convolutional Networks for Semantic Segmentation, 2016,
         https://arxiv.org/abs/1605.06211
@@ -58,9 +55,6 @@ def fcn16(
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
     """Builds FCN-16s: FCN-32s with the scores at stride 16 added before the last upsampling.
-
-    Args:
-        dropout: Fraction of the classifier's features to drop.
 
     Example:
         >>> model = fcn16(3, encoder="efficientnet_lite0", encoder_weights=None, input_shape=(64, 65, 3))
@@ -88,7 +82,6 @@ def fcn8(
     `kseg.pretrained.load(fcn16(...), "fcn32.safetensors", strict=False)` loads by name and lists the new layers.
 
     Args:
-        dropout: Fraction of the classifier's features to drop.
         at_once: Whether to train all skips at once: multiplies the features at stride 16 by 0.01 and at stride 8 by
             0.0001 before they are scored.
 
@@ -118,7 +111,6 @@ def fcn_dilated(
 
     Args:
         output_stride: 8, 16 or 32: the stride of the encoder's last features; later strides become dilation.
-        dropout: Fraction of the classifier's features to drop.
         auxiliary: Whether to add a second head on the last stage but one, for a loss with a weight of about 0.4.
 
     Returns:

@@ -143,25 +143,18 @@ def test_further_outputs_stay_as_they_are():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "classes", "message"),
     [
-        ({"radius": -1}, "radius must be 0 or more"),
-        ({"stride": 0}, "stride must be 1 or more"),
-        ({"appearance_rgb": 0}, "appearance_rgb must be positive"),
+        ({"radius": -1}, 3, "radius must be 0 or more"),
+        ({"stride": 0}, 3, "stride must be 1 or more"),
+        ({"appearance_rgb": 0}, 3, "appearance_rgb must be positive"),
+        ({"activation": "relu"}, 3, 'must be None, "softmax" or "sigmoid"'),
+        ({"activation": "softmax"}, 1, "always 1"),
     ],
 )
-def test_what_makes_no_sense_is_refused(options, message):
+def test_invalid_options_are_refused(options, classes, message):
     with pytest.raises(ValueError, match=message):
-        ConvCRF(**options)
-
-
-def test_other_activations_are_refused():
-    for activation, classes, message in (
-        ("relu", 3, 'must be None, "softmax" or "sigmoid"'),
-        ("softmax", 1, "always 1"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            ConvCRF(activation=activation)(*scene(classes=classes))
+        ConvCRF(**options)(*scene(classes=classes))
 
 
 def test_other_sizes_are_refused():

@@ -226,13 +226,6 @@ def test_options_choose_among_the_weights_of_a_data_set(several):
     assert options_of(layered(weights="layered-wide-leaves-relu")) == (16, "relu", True)
 
 
-def test_weights_that_are_equally_near_are_named(several):
-    several(layered_wide_leaves={"units": 16}, layered_small_leaves={"units": 2})
-    message = "several weights of 'layered' on 'leaves' are released: name one of layered-wide-leaves, layered"
-    with pytest.raises(ValueError, match=message):
-        layered(weights="leaves")
-
-
 def test_a_name_that_is_none_is_answered_with_near_ones(release):
     with pytest.raises(ValueError, match=r"no weights are called 'leafs': did you mean leaves"):
         zoo.build("tiny", weights="leafs")

@@ -53,12 +53,6 @@ def test_a_published_checkpoint_is_fetched_converted_and_kept(network, address, 
     assert [file.suffix for file in (tmp_path / "home" / "weights").iterdir()] == [".safetensors"]
 
 
-def test_its_head_starts_afresh_for_other_classes(address):
-    with pytest.warns(UserWarning, match="starts fresh: head/conv$"):
-        model = zoo.load("torchvision/fcn_resnet18", 3, head="skip")
-    assert model.output_shape[-1] == 3 and model.classes == ()
-
-
 @pytest.mark.parametrize(
     ("builder", "fresh"),
     [

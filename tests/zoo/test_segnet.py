@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kseg import encoders, zoo
+from kseg import zoo
 from tests.reference.pooling import max_unpool
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -44,16 +44,3 @@ def test_unpooled_values_stand_where_they_should(unpooling):
 def test_an_unknown_unpooling_is_named():
     with pytest.raises(ValueError, match=r"unpooling must be one of max, .*, got 'min'"):
         zoo.segnet_basic(3, unpooling="min")
-
-
-def test_vgg_kernels_fill_the_encoder(monkeypatch):
-    vgg16 = encoders.build("vgg16", weights=None)
-    monkeypatch.setattr(encoders, "build", lambda name, **options: vgg16)
-    encoder = zoo.segnet(2).get_layer("encoder")
-    for level, index in ((1, 1), (3, 2), (5, 3)):
-        for found, expected in zip(
-            encoder.get_layer(f"conv{level}_{index}").conv.get_weights(),
-            vgg16.get_layer(f"block{level}_conv{index}").get_weights(),
-            strict=True,
-        ):
-            np.testing.assert_array_equal(found, expected)
