@@ -45,20 +45,8 @@ SIDE = 224
 VGG = ("block2_conv1", "block3_conv1", "block4_conv1", "block5_conv1", None)
 RESNET = ("pool1_pad", "conv3_block1_1_conv", "conv4_block1_1_conv", "conv5_block1_1_conv", None)
 MOBILENET_V2 = ("block_1_expand", "block_3_expand", "block_6_expand", "block_13_expand", "Conv_1")
-MOBILENET_V3_SMALL = (
-    "expanded_conv_depthwise_pad",
-    "expanded_conv_1_expand",
-    "expanded_conv_3_expand",
-    "expanded_conv_8_expand",
-    None,
-)
-MOBILENET_V3_LARGE = (
-    "expanded_conv_1_expand",
-    "expanded_conv_3_expand",
-    "expanded_conv_6_expand",
-    "expanded_conv_12_expand",
-    None,
-)
+MOBILENET_V3_SMALL = ("expanded_conv_depthwise_pad", *(f"expanded_conv_{i}_expand" for i in (1, 3, 8)), None)
+MOBILENET_V3_LARGE = (*(f"expanded_conv_{i}_expand" for i in (1, 3, 6, 12)), None)
 EFFICIENTNET = ("block2a_expand_conv", "block3a_expand_conv", "block4a_expand_conv", "block6a_expand_conv", "top_conv")
 DENSENET = ("zero_padding2d_1", "pool2_conv", "pool3_conv", "pool4_conv", None)
 CONVNEXT = ("{name}_downsampling_block_0", "{name}_downsampling_block_1", "{name}_downsampling_block_2", None)

@@ -75,12 +75,8 @@ class Encoder:
         return next(side for side in itertools.count(1) if all(self.sizes(side)[stride] for stride in strides))
 
 
-def _lite(name: str, *channels: int) -> Encoder:
-    return Encoder(functools.partial(efficientnet_lite.build, name), channels)
-
-
-def _resnet(name: str, *channels: int) -> Encoder:
-    return Encoder(functools.partial(resnet.build, name), channels)
+def _family(build: Callable[..., keras.Model], name: str, *channels: int) -> Encoder:
+    return Encoder(functools.partial(build, name), channels)
 
 
 def _net(
@@ -101,16 +97,16 @@ def _vgg(network: Callable[..., keras.Model], **facts: Any) -> Encoder:
 _FROM_4: dict[str, Any] = {"strides": (4, 8, 16, 32), "floor_from": 2}
 
 ENCODERS: dict[str, Encoder] = {
-    "efficientnet_lite0": _lite("efficientnet_lite0", 32, 24, 40, 112, 320),
-    "efficientnet_lite1": _lite("efficientnet_lite1", 32, 24, 40, 112, 320),
-    "efficientnet_lite2": _lite("efficientnet_lite2", 32, 24, 48, 120, 352),
+    "efficientnet_lite0": _family(efficientnet_lite.build, "efficientnet_lite0", 32, 24, 40, 112, 320),
+    "efficientnet_lite1": _family(efficientnet_lite.build, "efficientnet_lite1", 32, 24, 40, 112, 320),
+    "efficientnet_lite2": _family(efficientnet_lite.build, "efficientnet_lite2", 32, 24, 48, 120, 352),
     "vgg16": _vgg(nets.VGG16, weights={bsds500.NAME: bsds500.load}),
     "vgg19": _vgg(nets.VGG19),
-    "resnet18": _resnet("resnet18", 64, 64, 128, 256, 512),
-    "resnet34": _resnet("resnet34", 64, 64, 128, 256, 512),
-    "resnet50": _resnet("resnet50", 64, 256, 512, 1024, 2048),
-    "resnet101": _resnet("resnet101", 64, 256, 512, 1024, 2048),
-    "resnet152": _resnet("resnet152", 64, 256, 512, 1024, 2048),
+    "resnet18": _family(resnet.build, "resnet18", 64, 64, 128, 256, 512),
+    "resnet34": _family(resnet.build, "resnet34", 64, 64, 128, 256, 512),
+    "resnet50": _family(resnet.build, "resnet50", 64, 256, 512, 1024, 2048),
+    "resnet101": _family(resnet.build, "resnet101", 64, 256, 512, 1024, 2048),
+    "resnet152": _family(resnet.build, "resnet152", 64, 256, 512, 1024, 2048),
     "resnet50_v1": _net(nets.ResNet50, RESNET, CAFFE, 64, 256, 512, 1024, 2048),
     "resnet101_v1": _net(nets.ResNet101, RESNET, CAFFE, 64, 256, 512, 1024, 2048),
     "resnet152_v1": _net(nets.ResNet152, RESNET, CAFFE, 64, 256, 512, 1024, 2048),

@@ -140,33 +140,25 @@ class AtrousScoreSum(ConfiguredLayer):
         self.branches = [self._branch(f"branch_{i}", rate) for i, rate in enumerate(self.rates, start=1)]
 
     def _branch(self, name: str, rate: int) -> list[keras.layers.Layer]:
-        *hidden, (last, width) = enumerate((*self.hidden, self.num_classes))
         layers: list[keras.layers.Layer] = []
-        for index, channels in hidden:
-            layers.append(
-                ConvNormAct(
-                    channels,
-                    3 if index == 0 else 1,
-                    dilation_rate=rate if index == 0 else 1,
-                    normalization=False,
-                    dtype=self.dtype_policy,
-                    name=f"{name}_hidden_{index}",
-                )
+        size: dict[str, Any] = {"kernel_size": 3, "dilation_rate": rate}
+        for index, channels in enumerate(self.hidden):
+            conv = ConvNormAct(
+                channels, **size, normalization=False, dtype=self.dtype_policy, name=f"{name}_hidden_{index}"
             )
-            layers.append(keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name=f"{name}_dropout_{index}"))
-        layers.append(
-            keras.layers.Conv2D(
-                width,
-                1 if last else 3,
-                dilation_rate=1 if last else rate,
-                padding="same",
-                kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-                data_format="channels_last",
-                dtype=self.dtype_policy,
-                name=f"{name}_score",
-            )
+            drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name=f"{name}_dropout_{index}")
+            layers += [conv, drop]
+            size = {"kernel_size": 1, "dilation_rate": 1}
+        score = keras.layers.Conv2D(
+            self.num_classes,
+            **size,
+            padding="same",
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+            data_format="channels_last",
+            dtype=self.dtype_policy,
+            name=f"{name}_score",
         )
-        return layers
+        return [*layers, score]
 
     def build(self, x_shape: Shape) -> None:
         _warn_of_rates(self, x_shape)
