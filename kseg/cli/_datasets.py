@@ -38,7 +38,7 @@ def check_dataset(
     context: typer.Context,
     path: Annotated[pathlib.Path, typer.Argument(help="A recipe, or a folder with images/ and masks/.")],
     classes: Annotated[str, typer.Option(help="Class names of a folder in the order of their ids, as a,b,c.")] = "",
-    ignore: Annotated[str, typer.Option(help="Mask values of a folder to ignore besides 255, as 7,9.")] = "",
+    ignore: Ignore = "",
     split: Annotated[str | None, typer.Option(help="The split to check; by default every one that exists.")] = None,
     data_root: DataRoot = None,
 ) -> None:

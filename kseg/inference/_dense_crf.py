@@ -70,7 +70,14 @@ def dense_crf(
         >>> dense_crf(image, p, smoothness=0).argmax(axis=-1).tolist()
         [[0, 0, 0, 0, 1, 1, 1, 1]]
     """
-    image, p = _checked(image, probabilities)
+    image, p = np.asarray(image), np.asarray(probabilities, "float32")
+    if image.ndim != 3 or image.shape[-1] != 3 or image.size == 0:
+        raise ValueError(f"the image must be (H, W, 3) with at least one pixel, got {image.shape}")
+    if p.ndim != 3 or p.shape[:2] != image.shape[:2] or p.shape[-1] < 2:
+        raise ValueError(
+            f"the probabilities must be ({image.shape[0]}, {image.shape[1]}, classes) with two classes or more, "
+            f"got {p.shape}: of one channel p use [1 - p, p]"
+        )
     for name, number in (("smoothness", smoothness), ("appearance", appearance), ("iterations", iterations)):
         if number < 0:
             raise ValueError(f"{name} must be 0 or more, got {number}")
@@ -105,15 +112,3 @@ def dense_crf(
         q = np.exp(x, out=x)
         q /= (q @ np.ones(classes, "float32"))[:, None]
     return q.reshape(p.shape)
-
-
-def _checked(image: Any, probabilities: Any) -> tuple[np.ndarray, np.ndarray]:
-    image, p = np.asarray(image), np.asarray(probabilities, "float32")
-    if image.ndim != 3 or image.shape[-1] != 3 or image.size == 0:
-        raise ValueError(f"the image must be (H, W, 3) with at least one pixel, got {image.shape}")
-    if p.ndim != 3 or p.shape[:2] != image.shape[:2] or p.shape[-1] < 2:
-        raise ValueError(
-            f"the probabilities must be ({image.shape[0]}, {image.shape[1]}, classes) with two classes or more, "
-            f"got {p.shape}: of one channel p use [1 - p, p]"
-        )
-    return image, p

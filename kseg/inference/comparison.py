@@ -122,9 +122,7 @@ def compare(
         outcomes += counts
         if counts.any():
             share = float(counts.sum() / (label != ignored).sum())
-            most = sorted([*most, Difference(found.index, share, x, y)], key=lambda each: each.share, reverse=True)[
-                :count
-            ]
+            most = sorted([*most, Difference(found.index, share, x, y)], key=lambda each: -each.share)[:count]
     return Comparison(matrices[0], matrices[1], outcomes, most)
 
 

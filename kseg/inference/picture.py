@@ -66,24 +66,17 @@ def _decoded(file: str | os.PathLike | BinaryIO) -> np.ndarray:
             raise FileNotFoundError(f"no image at {name}; folders and patterns are for Predictor.many and kseg predict")
     else:
         name = str(getattr(file, "name", "the image"))
-    try:
-        image = _opened(file)
-    except UnidentifiedImageError:
-        raise ValueError(f"{name}: not an image that can be read") from None
-    except Exception as error:
-        raise ValueError(f"{name}: not an image that can be read ({error})") from None
-    with image:
-        return _pixels(image, name, own=True)
-
-
-def _opened(file: Any) -> Image.Image:
-    """Opens a file of any size: `_pixels` checks its size before it is decoded."""
-    with _guard:  # Pillow's limit is global
+    with _guard:  # Pillow's limit is global; `_pixels` checks the size before it decodes
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(file)
+            image = Image.open(file)
+        except Exception as error:
+            detail = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
+            raise ValueError(f"{name}: not an image that can be read{detail}") from None
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+    with image:
+        return _pixels(image, name, own=True)
 
 
 def _pixels(image: Image.Image, name: str, *, own: bool) -> np.ndarray:

@@ -29,8 +29,6 @@ def save(tmp_path_factory):
     def saved(channels, classes=(), palette=(), seed=0):
         keras.utils.set_random_seed(seed)
         path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-        arguments = {"num_classes": channels, "encoder": "small"}
-        model = tiny.tiny(**arguments)
-        return pretrained.save(model, path, builder="tiny", arguments=arguments, classes=classes, palette=palette)
+        return pretrained.save(tiny.tiny(channels), path, classes=classes, palette=palette)
 
     return saved

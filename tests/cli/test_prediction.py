@@ -65,15 +65,6 @@ def test_folders_patterns_and_files_become_masks_overlays_and_a_table(weights, p
         assert float(row["share"]) == pytest.approx(pixels / label.size, abs=1e-6)
 
 
-def test_masks_are_the_labels_of_a_folder_data_set(weights, photos, tmp_path):
-    kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path)
-    found = data.FolderDataset(
-        photos, classes=["soil", "leaf", "spot"], palette=PALETTE, images="b", masks=str(tmp_path / "masks")
-    )
-    assert [found.identifier(index) for index in range(len(found))] == ["1", "2"]
-    np.testing.assert_array_equal(found[0][1], mask(tmp_path / "masks/1.png"))
-
-
 def test_every_format_holds_the_same_labels(weights, photos, tmp_path):
     done = kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path,
                         "--format", "png,npy", "--format", "geojson, coco")  # fmt: skip

@@ -114,11 +114,3 @@ def test_mistakes_are_one_line(recipe, tmp_path):
     assert "streets" in refused("train", recipe, "--run-folder", tmp_path / "run")
     assert "no weight file at" in refused("evaluate", tmp_path / "no.safetensors", "--data", "streets")
     assert "--ignore takes integers" in refused("datasets", "check", tmp_path, "--classes", "a,b", "--ignore", "x")
-
-
-def test_a_full_disk_is_one_line(recipe, tmp_path, monkeypatch):
-    def full(*arguments, **options):
-        raise OSError(28, "cannot write best.safetensors")
-
-    monkeypatch.setattr(training, "train", full)
-    assert "the disk is full: " in refused("train", recipe)

@@ -5,17 +5,17 @@ import os
 import pathlib
 
 import pytest
-from typer.testing import CliRunner
 
-from kseg import cli, pretrained
+from kseg import pretrained
 from kseg.pretrained import source
+from tests.cli.command import kseg_command
 
 NAME = "unet-efficientnet_lite0-camvid"
 FILE = pathlib.Path(__file__).parents[2] / "zoo" / NAME / "model.safetensors"
 
 
 def weights(*arguments, code=0):
-    done = CliRunner().invoke(cli.application, ["weights", *arguments])
+    done = kseg_command("weights", *arguments)
     assert done.exit_code == code, done.output
     return done
 

@@ -1,14 +1,12 @@
-"""The dense CRF against all pairs of pixels, and against the authors' code."""
+"""The dense CRF against the authors' code, and its lattice against the kernel between all pairs of points."""
 
 import numpy as np
 import pydensecrf.densecrf
 import pytest
-from PIL import Image
 
 from kseg import data
 from kseg.inference import dense_crf
 from kseg.inference.permutohedral import PermutohedralLattice
-from tests.reference import crf
 
 OPTIONS = {"smoothness_xy": 3.0, "appearance_xy": 30.0, "appearance_rgb": 13.0}
 
@@ -51,17 +49,6 @@ def test_it_agrees_with_the_authors_code(normalization):
     assert (ours.argmax(-1) == reference.argmax(-1)).mean() >= 0.99
     assert np.abs(ours - reference).mean() < 0.01
     assert (ours.argmax(-1) != p.argmax(-1)).mean() > 0.05  # the CRF has an effect
-
-
-def test_the_lattice_approximates_the_sum_over_all_pairs_of_pixels():
-    image, p = scene(36, 48, 3)
-    smooth, appear = (crf.normalized(kernel) for kernel in crf.kernels(image, **OPTIONS))
-    x = crf.mean_field(np.log(p), 3 * smooth + 4 * appear, 10)
-    exact = np.exp(x - x.max(-1, keepdims=True))
-    exact /= exact.sum(-1, keepdims=True)
-    found = dense_crf(image, p, **OPTIONS)
-    assert (found.argmax(-1) == exact.argmax(-1)).mean() >= 0.98
-    assert np.abs(found - exact).mean() < 0.01
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
@@ -126,13 +113,3 @@ def test_invalid_arguments_are_refused(shape, options, message):
 def test_points_too_far_apart_are_refused():
     with pytest.raises(ValueError, match="too many standard deviations apart"):
         PermutohedralLattice(np.eye(5) * 1e6)
-
-
-def test_a_label_border_moves_to_the_color_edge():
-    """The predicted border is 6 pixels away from the color edge."""
-    image = np.zeros((40, 60, 3), "uint8")
-    image[:, 30:] = (200, 180, 40)
-    p = np.full((40, 60, 2), 0.35, "float32")
-    p[:, :36, 0], p[:, 36:, 1] = 0.65, 0.65
-    found = dense_crf(np.asarray(Image.fromarray(image)), p, appearance=10).argmax(-1)
-    assert (found == (np.arange(60) >= 30)).all()
