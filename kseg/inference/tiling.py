@@ -72,15 +72,8 @@ def blend(
 
     Besides one or two tiles, memory holds only the rows that overlap the tiles below: `(overlap + STEP) * W * K`
     floats, 154 MB for a width of 20,000 pixels, 12 classes and an overlap of 128. An image slightly larger than a tile
-    needs more, because its two tiles overlap almost entirely.
-
-    Args:
-        predict: Function from `(1, h, w, C)` to probabilities `(1, h, w, K)`.
-        image: `(H, W, C)`, a memory map if it is large.
-        tile: Side of a tile, a multiple of 32.
-        overlap: Smallest number of pixels that neighbors share, less than `tile` and at least twice `margin`.
-        margin: Number of pixels at the inner sides of a tile to discard. If it is at least the radius of the network's
-            receptive field, the result equals that for the whole image.
+    needs more, because its two tiles overlap almost entirely. `margin` pixels at inner sides of tiles are discarded;
+    if they are at least the radius of the network's receptive field, the result equals that for the whole image.
 
     Yields:
         `(row, column, probabilities)`: position of the upper left pixel, and float32 `(h, w, K)`; each pixel once.

@@ -17,15 +17,11 @@ CURE = "delete it to train from the start, or name another folder"
 
 
 def variables_of(model: keras.Model) -> dict[str, keras.Variable]:
-    """Returns every variable that influences how training continues, by a stable name.
+    """Returns every variable that influences how the training of a compiled model continues, by a stable name.
 
-    Args:
-        model: A model compiled with an optimizer of `kseg.training`.
-
-    Returns:
-        Weights under the keys of a weight file (`encoder/conv/kernel`), states of random seeds under their layer
-        (`dropout/seed_1`), moments and averages of the optimizer under the weight that they belong to
-        (`encoder/conv/kernel/momentum`), and its scalars (`optimizer/iteration`, `loss_scale/dynamic_scale`).
+    Weights have the keys of a weight file (`encoder/conv/kernel`), states of random seeds stand under their layer
+    (`dropout/seed_1`), moments and averages of the optimizer under the weight that they belong to
+    (`encoder/conv/kernel/momentum`); the rest are scalars (`optimizer/iteration`, `loss_scale/dynamic_scale`).
     """
     weights = pretrained.weight_keys(model)
     key_of = {id(variable): key for key, variable in weights.items()}
@@ -68,13 +64,9 @@ def save(model: keras.Model, path: str | os.PathLike, progress: dict[str, Any]) 
 
 
 def restore(model: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
-    """Loads the state of a run.
+    """Loads the state of a run and returns the `progress` passed to `save`.
 
-    Returns:
-        The `progress` passed to `save`.
-
-    Raises:
-        ValueError: If the file is damaged, or of another model or version. No variable has changed then.
+    Raises a ValueError, before any variable changes, if the file is damaged or belongs to another model or version.
     """
     path = pathlib.Path(path)
     variables = variables_of(model)

@@ -13,14 +13,10 @@ from kseg.progress import Reporter
 
 
 class Epochs(keras.callbacks.Callback):
-    """Shows the progress of each epoch and calls a function at its beginning and its end.
+    """Shows the progress of each epoch and calls `begin` before its first step and `end` after its last one.
 
-    Args:
-        epochs: Epochs of the run.
-        steps: Steps per epoch.
-        reporter: Where the progress is shown.
-        begin: Called with the epoch, from 0, before its first step.
-        end: Called with the epoch, Keras's logs and the seconds of training. Training stops if it returns True.
+    `begin` takes the epoch, from 0; `end` also takes Keras's logs and the seconds of training, and returns whether to
+    stop.
     """
 
     async_safe = True
@@ -62,14 +58,9 @@ class Epochs(keras.callbacks.Callback):
 
 
 def tensorboard(wanted: bool | None, folder: pathlib.Path) -> list[keras.callbacks.Callback]:
-    """Returns the TensorBoard callback in a list, or an empty list.
+    """Returns the TensorBoard callback in a list, or an empty list if it is not wanted.
 
-    Args:
-        wanted: `tensorboard` of the recipe. None: if the backend is TensorFlow and TensorBoard is installed.
-        folder: The run folder.
-
-    Raises:
-        ModuleNotFoundError: If it is wanted and a package is missing.
+    `wanted` is `tensorboard` of the recipe; None: if the backend is TensorFlow and TensorBoard is installed.
     """
     if wanted is None:
         wanted = keras.backend.backend() == "tensorflow" and importlib.util.find_spec("tensorboard") is not None

@@ -38,18 +38,10 @@ Split = list[list[Any]]
 
 
 class RunFolder:
-    """The folder of one run. In a `with` block, this process is the only one that trains in it.
+    """The folder of one run. In a `with` block, which creates it, this process is the only one that trains in it.
 
-    Every file is written under a temporary name and renamed, so that it is either complete or absent.
-
-    Args:
-        path: The folder. Entering the block creates it.
-        recipe: The recipe of the run.
-
-    Raises:
-        ValueError: If the folder holds a run of another recipe or backend, files that no run wrote, or (on entering)
-            another process trains in it.
-        OSError: If the folder cannot be created.
+    Every file is written under a temporary name and renamed, so that it is either complete or absent. A folder with a
+    run of another recipe or backend, or with files that no run wrote, is refused with a ValueError.
     """
 
     def __init__(self, path: str | os.PathLike, recipe: Recipe):

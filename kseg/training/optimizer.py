@@ -53,11 +53,8 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 class _Factors:
     """Learning-rate factors and weight decay, shared by both optimizers.
 
-    The weight decay of Keras is applied outside `update_step` and ignores the factors, so it is not used.
-
-    Attributes:
-        slots: For each optimizer variable that belongs to a model variable (a moment, an average), by its id: the id of
-            the model variable and the name of the slot. A checkpoint names its tensors by it.
+    The weight decay of Keras is applied outside `update_step` and ignores the factors, so it is not used. `slots` maps
+    the id of each moment or average to the id of its model variable and its name, for checkpoints.
     """
 
     def _remember(self, factors: Sequence[float] | None, weight_decay: float, decay_norm: bool) -> None:
@@ -147,33 +144,14 @@ class SGD(_Factors, keras.optimizers.SGD):
 
 
 def factors_of(model: keras.Model, part: keras.layers.Layer, factor: float) -> list[float]:
-    """Returns learning-rate factors that differ for one part of a model.
-
-    Args:
-        model: The model.
-        part: A layer or sub-model of the model, e.g. `model.get_layer("encoder")`.
-        factor: The factor of the variables of that part; all others have 1.
-
-    Returns:
-        One factor per variable of `model.trainable_variables`, in that order.
-
-    Example:
-        >>> image = keras.Input((8, 8, 3))
-        >>> first, second = keras.layers.Conv2D(2, 1), keras.layers.Conv2D(2, 1)
-        >>> factors_of(keras.Model(image, second(first(image))), first, 0.1)
-        [0.1, 0.1, 1.0, 1.0]
-    """
+    """Returns one factor per trainable variable of a model: `factor` within one part of it, 1 elsewhere."""
     inside = {id(variable) for variable in part.trainable_variables}
     return [factor if id(variable) in inside else 1.0 for variable in model.trainable_variables]
 
 
 @contextlib.contextmanager
 def averaged(model: keras.Model) -> Iterator[None]:
-    """Replaces the weights of a model by the averages of its optimizer, if there are any, within the block.
-
-    Args:
-        model: A compiled model.
-    """
+    """Replaces the weights of a model by the averages of its optimizer, if there are any, within the block."""
     variables = model.trainable_variables
 
     def values() -> list[np.ndarray]:

@@ -39,10 +39,7 @@ def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
 def model(recipe: Recipe, built_with: Mapping[str, Any], *, resumes: bool = False) -> keras.Model:
     """Builds the model and freezes its encoder if `encoder_factor` is 0.
 
-    Args:
-        recipe: The recipe.
-        built_with: The result of `arguments`.
-        resumes: Whether a checkpoint replaces all weights, so that those of `start` are not needed.
+    If the run `resumes`, a checkpoint replaces all weights, so that those of `start` are not needed.
     """
     weights = None if recipe.model.encoder_weights == "none" else recipe.model.encoder_weights
     options = dict(built_with)

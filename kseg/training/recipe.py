@@ -142,14 +142,7 @@ class Recipe(Section):
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], *, source: str = "recipe") -> Self:
-        """Validates a recipe.
-
-        Args:
-            content: The tables, as returned by `tomllib`.
-            source: The name of the recipe in error messages.
-
-        Returns:
-            The recipe.
+        """Validates the tables of a recipe, as returned by `tomllib`; `source` is its name in messages.
 
         Raises:
             ValueError: If a key is unknown or missing, or a value is invalid. The message describes the first error.
@@ -162,12 +155,6 @@ class Recipe(Section):
     @classmethod
     def from_toml(cls, path: str | os.PathLike) -> Self:
         """Reads and validates a recipe file.
-
-        Args:
-            path: A TOML file.
-
-        Returns:
-            The recipe.
 
         Raises:
             FileNotFoundError: If the file does not exist.

@@ -105,15 +105,9 @@ class Run:
                 self.save(BEST)
 
     def _end_epoch(self, epoch: int, logs: dict[str, Any], seconds: float) -> bool:
-        """Records an epoch and validates it. The checkpoint comes first: no epoch is trained twice to be validated.
+        """Records an epoch, validates it, and returns whether to stop since the next one would not end in time.
 
-        Args:
-            epoch: The epoch, from 0.
-            logs: Keras's logs; validation scores are added.
-            seconds: The training time of the epoch.
-
-        Returns:
-            Whether to stop since the next epoch would not end in time.
+        The checkpoint comes first: no epoch is trained twice to be validated. Keras's logs get the validation scores.
         """
         start = time.perf_counter()
         if not math.isfinite(logs["loss"]):
@@ -147,10 +141,7 @@ class Run:
     def _close_epoch(self) -> dict[str, float]:
         """Validates the last epoch if it has to be, keeps its weights if they are the best, and writes the log.
 
-        Killed at any point, it can be repeated from the checkpoint.
-
-        Returns:
-            The validation scores for Keras's logs.
+        Killed at any point, it can be repeated from the checkpoint. Returns the validation scores for Keras's logs.
         """
         start = time.perf_counter()
         row, kept, means = self.rows[-1], False, {}

@@ -13,24 +13,10 @@ from kseg.inference import Predictor
 def sample_picture(
     models: Mapping[str, keras.Model], split: data.Dataset, places: np.ndarray, **options: Any
 ) -> np.ndarray:
-    """Draws one row per image: the image, its label, and the prediction of each model.
+    """Draws one row per image: the image, its label, and the prediction of each model, by the titles of their columns.
 
-    Args:
-        models: Models by the titles of their columns.
-        split: The data set that holds the images.
-        places: Indices of the images, e.g. `np.linspace(0, len(split) - 1, 4)`; fractions are cut off, and an index
-            that occurs twice is drawn once.
-        **options: Options of `kseg.visualize.grid`.
-
-    Returns:
-        uint8 `(H, W, 3)`.
-
-    Example:
-        >>> image = keras.Input((None, None, 3))
-        >>> model = keras.Model(image, keras.layers.Conv2D(8, 1)(image))
-        >>> streets = data.load("streets", "val", count=2, size=(32, 40))
-        >>> sample_picture({"untrained": model}, streets, [0, 0.5, 1]).shape[2]
-        3
+    `places` are indices, e.g. `np.linspace(0, len(split) - 1, 4)`; fractions are cut off, and each index is drawn once.
+    The options are those of `kseg.visualize.grid`.
     """
     predictors = [Predictor(model, tile=1024) for model in models.values()]
     rows = []

@@ -52,11 +52,7 @@ def open_splits(recipe: Recipe, root: str | os.PathLike | None) -> tuple[data.Da
 
 
 def check(split: data.Dataset, name: str) -> None:
-    """Reads some pairs of a split, to find errors before the first step.
-
-    Raises:
-        ValueError: If the split is empty, an image lacks a mask, or a mask contains values outside the classes.
-    """
+    """Reads some pairs of a split to find errors before the first step, also missing masks; raises a ValueError."""
     if len(split) == 0:
         raise ValueError(f"{split.name} has no images in its {name} split")
     if isinstance(split, data.FolderDataset) and (alone := [path for path, mask in split.mask_of.items() if not mask]):
@@ -68,9 +64,7 @@ def check(split: data.Dataset, name: str) -> None:
 def contents(train: data.Dataset, val: data.Dataset | None) -> dict[str, list[list[Any]]]:
     """Lists the images of both splits, to detect changes of the data between two starts of a run.
 
-    Returns:
-        For `"train"` and `"val"`, one `[name, bytes of the image file, bytes of the mask file]` per image, in order;
-        without sizes if the images do not come from files.
+    Each is `[name, bytes of the image file, bytes of the mask file]`, without sizes if the images are not files.
     """
 
     def images(split: data.Dataset) -> list[list[Any]]:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.cli.command import kseg_command
+from tests.data import folders
 
 
 def test_datasets_are_listed():
@@ -12,9 +12,7 @@ def test_datasets_are_listed():
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_folder_is_checked(tmp_path, broken):
-    for folder, shape in (("images", (6, 8, 3)), ("masks", (6, 8))):
-        (tmp_path / folder).mkdir()
-        Image.fromarray(np.zeros(shape, "uint8")).save(tmp_path / folder / "first.png")
+    folders.write_pair(tmp_path, "first", np.zeros((6, 8), "uint8"))
     if broken:
         (tmp_path / "masks" / "first.png").unlink()
     done = kseg_command("datasets", "check", tmp_path, "--classes", "background, cell", "--ignore", "7,255")

@@ -8,7 +8,6 @@ from PIL import Image
 
 from kseg import data, inference, pretrained, visualize, zoo
 from tests.cli.command import kseg_command, refused
-from tests.training import tiny
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers", "loaded_once")
 
@@ -32,11 +31,6 @@ def photos(tmp_path_factory):
     return folder
 
 
-def labels_of(weights, path, monkeypatch, **options):
-    monkeypatch.setitem(zoo.BUILDERS, "tiny", tiny.tiny)
-    return inference.Predictor(zoo.load(weights), **options)(path)
-
-
 def mask(path):
     with Image.open(path) as picture:
         assert picture.mode == "P"
@@ -47,7 +41,7 @@ def table(folder):
     return list(csv.DictReader((folder / "areas.csv").read_text().splitlines()))
 
 
-def test_folders_patterns_and_files_become_masks_overlays_and_a_table(weights, photos, tmp_path, monkeypatch):
+def test_folders_patterns_and_files_become_masks_overlays_and_a_table(weights, photos, tmp_path):
     done = kseg_command("predict", photos / "a", f"{photos}/b/*.jpg", photos / "b/1.png", photos / "a/1.png",
                         "--weights", weights, "-o", tmp_path / "out")  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -56,7 +50,7 @@ def test_folders_patterns_and_files_become_masks_overlays_and_a_table(weights, p
     names = ["2", "a_1", "b_1"]
     assert written == ["areas.csv", *[f"masks/{n}.png" for n in names], *[f"overlays/{n}.jpg" for n in names]]
     label = mask(tmp_path / "out/masks/b_1.png")
-    np.testing.assert_array_equal(label, labels_of(weights, photos / "b/1.png", monkeypatch))
+    np.testing.assert_array_equal(label, inference.Predictor(zoo.load(weights))(photos / "b/1.png"))
     rows = table(tmp_path / "out")
     assert len(rows) == 9
     for row in rows[6:]:
@@ -88,11 +82,11 @@ def test_only_the_chosen_formats_are_written(weights, photos, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["areas.csv", "labels", "overlays"]
 
 
-def test_standard_input_is_an_image(weights, photos, tmp_path, monkeypatch):
+def test_standard_input_is_an_image(weights, photos, tmp_path):
     pixels = (photos / "a/1.png").read_bytes()
     done = kseg_command("predict", "-", "--weights", weights, "-o", tmp_path, stdin=pixels)
     assert done.exit_code == 0, done.output
-    wanted = labels_of(weights, photos / "a/1.png", monkeypatch)
+    wanted = inference.Predictor(zoo.load(weights))(photos / "a/1.png")
     np.testing.assert_array_equal(mask(tmp_path / "masks/stdin.png"), wanted)
     broken = refused("predict", "-", "--weights", weights, "-o", tmp_path, stdin=b"")
     assert broken == "error: standard input: not an image that can be read\n"

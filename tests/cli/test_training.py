@@ -3,10 +3,10 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from kseg import data, inference, metrics, training, zoo
 from tests.cli.command import kseg_command, refused
+from tests.data import folders
 
 RECIPE = """
 epochs = 1
@@ -81,14 +81,9 @@ def test_own_data_are_checked_trained_and_evaluated_by_one_recipe(tmp_path):
     colors = np.array([[0, 0, 0], [0, 160, 0], [200, 60, 0], [255, 255, 255]], "uint8")
     rng = np.random.default_rng(0)
     for split, images in (("train", 4), ("val", 1), ("test", 2)):
-        for kind in ("images", "masks"):
-            (tmp_path / "own" / kind / split).mkdir(parents=True)
         for index in range(images):
-            label = rng.integers(0, 4, (40, 44))
-            Image.fromarray(colors[label]).save(tmp_path / "own" / "masks" / split / f"{index}.png")
-            Image.fromarray(rng.integers(0, 256, (40, 44, 3)).astype("uint8")).save(
-                tmp_path / "own" / "images" / split / f"{index}.png"
-            )
+            mask = colors[rng.integers(0, 4, (40, 44))]
+            folders.write_pair(tmp_path / "own", str(index), mask, f"images/{split}", f"masks/{split}")
     recipe = tmp_path / "own.toml"
     recipe.write_text(
         f'epochs = 1\nmodel = {{ builder = "tiny", encoder = "small", encoder_weights = "none" }}\n[data]\n'

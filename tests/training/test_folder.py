@@ -1,6 +1,7 @@
 """What a run folder keeps, refuses and removes."""
 
 import json
+import pathlib
 import shutil
 
 import keras
@@ -147,30 +148,15 @@ def _edit(root):
         (_edit, "train: other size: 001"),
     ],
 )
-def test_data_that_changed_between_two_starts_are_refused(
-    content, folders, monkeypatch, tmp_path, change, message, state
-):
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(content["data"]["folder"], tmp_path / "own")
-    recipe = json.loads((folders / state / "recipe.json").read_text())
-    recipe["data"]["folder"] = "own"
-    (folders / state / "recipe.json").write_text(json.dumps(recipe))
-    change(tmp_path / "own")
-    content = content | {"data": content["data"] | {"folder": "own"}}
-    if state == "finished":
-        for name in ("result.json", "best.safetensors"):
-            _rename(folders / state / name, Recipe.from_dict(content).hash())
-    refused(content, folders / state, f"was trained on other data ({message}): put them back, or name another folder")
-
-
-def _rename(path, recipe):
-    """Gives a result or weights to another recipe."""
-    if path.suffix == ".json":
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"recipe": recipe}))
-        return
-    with safetensors.safe_open(path, "np") as file:
-        notes = json.loads(file.metadata()["kseg"]) | {"recipe": recipe}
-    safetensors.numpy.save_file(safetensors.numpy.load_file(path), path, {"kseg": json.dumps(notes)})
+def test_data_that_changed_between_two_starts_are_refused(content, folders, tmp_path, change, message, state):
+    root = pathlib.Path(content["data"]["folder"])
+    shutil.copytree(root, tmp_path / "before")
+    try:
+        change(root)
+        refused(content, folders / state, f"was trained on other data ({message}): put them back, or name another")
+    finally:
+        shutil.rmtree(root)
+        shutil.copytree(tmp_path / "before", root)
 
 
 def test_lost_best_weights_are_restored_from_the_checkpoint_of_their_epoch(content, folders):
@@ -195,8 +181,9 @@ def test_a_damaged_result_is_refused_and_can_be_written_again(content, folders, 
 
 
 def test_weights_of_another_run_are_not_overwritten(content, folders):
-    shutil.copy(folders / "finished" / "best.safetensors", folders / "stopped" / "best.safetensors")
-    _rename(folders / "stopped" / "best.safetensors", "another")
+    path = folders / "stopped" / "best.safetensors"
+    tensors = safetensors.numpy.load_file(folders / "finished" / "best.safetensors")
+    safetensors.numpy.save_file(tensors, path, {"kseg": json.dumps({"recipe": "another"})})
     refused(content, folders / "stopped", "best.safetensors was not written by this run: move it elsewhere")
 
 

@@ -11,7 +11,7 @@ epochs = 3
 folder = "cells"
 classes = ["background", "cell", "wall"]
 palette = [[0, 0, 0], [255, 0, 0], [0, 255, 0]]
-ignore = 7
+ignore = [7, [255, 255, 255]]
 [model]
 builder = "unet"
 """
@@ -33,7 +33,7 @@ def test_own_data_are_described_in_five_lines(tmp_path):
     path = tmp_path / "own.toml"
     path.write_text(OWN_DATA)
     data = Recipe.from_toml(path).data
-    assert (data.folder, data.classes, data.ignore) == ("cells", ("background", "cell", "wall"), 7)
+    assert (data.folder, data.classes, data.ignore) == ("cells", ("background", "cell", "wall"), (7, (255, 255, 255)))
 
 
 def test_json_gives_the_same_recipe_back():
@@ -65,6 +65,7 @@ def test_a_value_that_was_not_asked_for_leaves_older_hashes_as_they_are():
         ({"optimizer": {"name": "adam"}}, "[optimizer] name: Input should be 'adamw' or 'sgd', got 'adam'"),
         ({"optimizer": {"warmup_steps": 1, "warmup_epochs": 1}}, "give warmup_steps or warmup_epochs, not both"),
         ({"data": {"folder": "x"}}, "[data]: give either name (a data set of kseg) or folder"),
+        ({"data": {"name": None, "folder": "x"}}, "[data]: folder needs classes"),
         ({"data": {"classes": ["a", "b"]}}, "[data]: classes, palette and ignore belong to folder"),
         ({"data": {"scale": [2.0, 1.0]}}, "[data]: scale must be (smallest, largest)"),
         ({"loss": {"class_weights": "medium"}}, "[loss] class_weights"),
@@ -92,17 +93,6 @@ def test_a_file_that_is_missing_or_not_toml_is_named(tmp_path):
     (tmp_path / "broken.toml").write_text("epochs = = 3")
     with pytest.raises(ValueError, match=r"broken\.toml is not TOML: "):
         Recipe.from_toml(tmp_path / "broken.toml")
-
-
-def test_a_folder_needs_classes():
-    with pytest.raises(ValueError, match="folder needs classes"):
-        Recipe.from_dict(tiny.content(data={"name": None, "folder": "x"}))
-
-
-def test_colors_can_be_ignored():
-    content = {"epochs": 1, "data": {"folder": "f", "classes": ["a", "b"], "ignore": [[255, 255, 255], 3]}}
-    recipe = Recipe.from_dict(content | {"model": {"builder": "unet"}})
-    assert recipe.data.ignore == ((255, 255, 255), 3)
 
 
 def _arguments(**model):

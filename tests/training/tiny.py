@@ -2,10 +2,10 @@
 
 import keras
 import numpy as np
-from PIL import Image
 
 from kseg import zoo
 from kseg.layers import SegmentationHead
+from tests.data import folders
 
 
 @zoo.builder
@@ -55,18 +55,10 @@ def content(**sections):
     return recipe
 
 
-def folder(root, images, *, classes=3, broken=None):
-    """Writes images and masks and lists all of them for training; one mask may lack labels that make sense.
-
-    Returns the `[data]` section of a recipe.
-    """
+def folder(root, images, *, classes=3):
+    """Writes images and masks, lists all of them for training, and returns the `[data]` section of a recipe."""
     rng = np.random.default_rng(0)
-    for kind, shape, high in (("images", (40, 44, 3), 256), ("masks", (40, 44), classes)):
-        (root / kind).mkdir(parents=True)
-        for index in range(images):
-            pixels = rng.integers(0, high, shape)
-            if kind == "masks" and index == broken:
-                pixels[:] = 77
-            Image.fromarray(pixels.astype("uint8")).save(root / kind / f"{index:03}.png")
+    for index in range(images):
+        folders.write_pair(root, f"{index:03}", rng.integers(0, classes, (40, 44)).astype("uint8"))
     (root / "train.txt").write_text("\n".join(f"{index:03}" for index in range(images)))
     return {"folder": str(root), "classes": list("abc")[:classes], "batch_size": 4, "crop": [32, 32]}
