@@ -1,5 +1,6 @@
 """Search for the parameters of a CRF that suit a model."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -77,12 +78,9 @@ def tune_crf(
             kept[key] = (np.concatenate([1 - p, p], axis=-1) if p.shape[-1] == 1 else p).astype("float16")
         return kept[key].astype("float32")
 
-    def refined(**options: float) -> Callable[[np.ndarray], np.ndarray]:
-        def labels(image: np.ndarray) -> np.ndarray:
-            rgb = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
-            return refine(rgb, probabilities(image), **options).argmax(axis=-1)
-
-        return labels
+    def refined(image: np.ndarray, options: Mapping[str, float]) -> np.ndarray:
+        rgb = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
+        return refine(rgb, probabilities(image), **options).argmax(axis=-1)
 
     def mious(ways: Sequence[Callable[[np.ndarray], np.ndarray]]) -> list[float]:
         found = predictions(dataset, ways, batch_size=1, indices=indices)
@@ -92,6 +90,7 @@ def tune_crf(
     (before,) = mious([lambda image: probabilities(image).argmax(axis=-1)])
     options: dict[str, float] = {}
     for name, values in grid.items():
-        reached = dict(zip(values, mious([refined(**options, **{name: value}) for value in values]), strict=True))
+        ways = [functools.partial(refined, options=options | {name: value}) for value in values]
+        reached = dict(zip(values, mious(ways), strict=True))
         options[name] = max(reached, key=reached.__getitem__)
     return {"options": options, "miou": max(reached.values()), "miou_before": before}

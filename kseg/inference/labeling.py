@@ -81,8 +81,7 @@ def predictions(
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     if len(dataset) == 0:
         raise ValueError(f"{dataset.name} has no images")
-    for model in models:
-        check_classes(model, dataset)
+    labelers = [_labeler(model, dataset) for model in models]
     by_size: dict[tuple[int, int], list[int]] = {}
     for index in range(len(dataset)) if indices is None else indices:
         by_size.setdefault(dataset.size(index), []).append(index)
@@ -90,7 +89,6 @@ def predictions(
     for size in sorted(by_size):
         same, most = by_size[size], max(1, min(batch_size, PIXELS // math.prod(size)))
         groups += [part.tolist() for part in np.array_split(same, -(-len(same) // most))]
-    labelers = [_labeler(model) for model in models]
     with (reporter or Reporter(quiet=True)).task(task, sum(map(len, groups))) as advance:
         for group, images, labels in _read(dataset, groups):
             try:
@@ -108,28 +106,21 @@ def predictions(
             advance(len(images))
 
 
-def check_classes(model: Model, dataset: Dataset) -> None:
-    """Raises a ValueError if a model or predictor has other classes than a data set."""
+def _labeler(model: Model, dataset: Dataset) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
+    """Returns a function that labels a batch; raises a ValueError if the model has other classes than the data set."""
     if not isinstance(model, keras.Model | Predictor):
-        return
-    predictor = model if isinstance(model, Predictor) else Predictor(model)
-    if predictor.channels != dataset.num_classes:
+        return lambda images: [model(image) for image in images]
+    whole = model if isinstance(model, Predictor) else Predictor(model)
+    if whole.channels != dataset.num_classes:
         raise ValueError(
-            f"the model has num_classes={predictor.channels}, {dataset.name} needs {dataset.num_classes} "
+            f"the model has num_classes={whole.channels}, {dataset.name} needs {dataset.num_classes} "
             f"({', '.join(dataset.classes)})"
         )
-    classes = getattr(predictor.model, "classes", None)
+    classes = getattr(whole.model, "classes", None)
     if classes and tuple(classes) != tuple(dataset.classes):
         raise ValueError(
             f"the model's classes are {', '.join(classes)}; those of {dataset.name} are {', '.join(dataset.classes)}"
         )
-
-
-def _labeler(model: Model) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
-    """Returns a function that labels a batch."""
-    if not isinstance(model, keras.Model | Predictor):
-        return lambda images: [model(image) for image in images]
-    whole = model if isinstance(model, Predictor) else Predictor(model)
     tiled = copy.copy(whole)
     if tiled.tile is None:
         tiled.tile = TILE

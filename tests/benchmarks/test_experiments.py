@@ -116,4 +116,4 @@ def test_rows_of_other_images_stay(tmp_path, monkeypatch):
 def test_scoring_is_timed(monkeypatch):
     monkeypatch.setattr(scores, "REPEATS", 1)
     found = scores.measure(size=(32, 48), batch_size=1).iloc[0]
-    assert found["share"] == pytest.approx(found["scores_ms"] / found["predict_ms"], abs=0.01)
+    assert found["share"] == pytest.approx(found["scores_ms"] / found["predict_ms"], rel=0.05)  # of rounded times
