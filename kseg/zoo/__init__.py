@@ -14,6 +14,12 @@ from kseg.zoo.loading import list_weights, load
 from kseg.zoo.measure import multiply_adds, receptive_field
 from kseg.zoo.table import BUILDERS, build, list_models, summary
 
+_builders: tuple[Builder[...], ...] = (
+    full_resolution, fcn32, fcn16, fcn8, fcn_dilated, segnet, segnet_basic, unet, unet_2015, deeplabv1, deeplabv2,
+    deeplabv3, deeplabv3plus,
+)  # fmt: skip
+BUILDERS.update({each.__name__: each for each in _builders})
+
 __all__ = [
     "BUILDERS",
     "Builder",

@@ -5,28 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from kseg import pretrained
-from kseg.zoo import _segnet, _unet, baselines, deeplab, deeplab_v1_v2, fcn
 from kseg.zoo._builder import Builder, with_crf
 from kseg.zoo.measure import Summary, rows
 
-BUILDERS: dict[str, Builder[...]] = {
-    each.__name__: each
-    for each in (
-        baselines.full_resolution,
-        fcn.fcn32,
-        fcn.fcn16,
-        fcn.fcn8,
-        fcn.fcn_dilated,
-        _segnet.segnet,
-        _segnet.segnet_basic,
-        _unet.unet,
-        _unet.unet_2015,
-        deeplab_v1_v2.deeplabv1,
-        deeplab_v1_v2.deeplabv2,
-        deeplab.deeplabv3,
-        deeplab.deeplabv3plus,
-    )
-}
+BUILDERS: dict[str, Builder[...]] = {}
+"""The builders by name; `kseg/zoo/__init__.py` lists them."""
 
 
 def list_models() -> list[str]:
