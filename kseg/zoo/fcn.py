@@ -29,7 +29,8 @@ def fcn32(
 
     For VGG, the fully connected layers fc6 and fc7 of the ImageNet classifier become convolutions, 7x7 and 1x1 with
     4096 filters, each followed by dropout; with ImageNet weights they start from the weights of the classifier. For any
-    other encoder a 3x3 convolution, BatchNorm, ReLU and dropout take their place. The score layers start at zero.
+    other encoder a 3x3 convolution, BatchNorm, ReLU and dropout take their place. On VGG all score layers start at
+    zero, as in the paper; on other encoders those of the skips do.
 
     Reference:
         Shelhamer, Long, Darrell: Fully Convolutional Networks for Semantic Segmentation, 2016,
@@ -160,9 +161,10 @@ def _fcn(
     features = encoders.extract(image, encoder, weights=encoder_weights)
     if classifier := encoders.classifier_of(encoder):
         x = _full_classifier(features[32], classifier, dropout, pretrained=encoder_weights == "imagenet")
-    else:
-        x = _light_classifier(features[32], dropout)
-    scores = SegmentationHead(num_classes, kernel_initializer="zeros", name="score_32")(x)
+        start = "zeros"
+    else:  # a classifier that starts at random learns slowly behind scores of zero
+        x, start = _light_classifier(features[32], dropout), "glorot_uniform"
+    scores = SegmentationHead(num_classes, kernel_initializer=start, name="score_32")(x)
     for stride in skips:
         fuse = ScoreFusion(num_classes, scale=(scales or {}).get(stride, 1.0), name=f"fuse_{stride}")
         scores = fuse(scores, features[stride])
