@@ -47,11 +47,26 @@ def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
 
 
+class _TritonGuard:
+    """Refuses triton once TensorFlow is loaded.
+
+    PyTorch's builds for GPUs bring triton, whose library crashes a process that has loaded TensorFlow. PyTorch and what
+    is built on it (timm, torchmetrics) work without.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "triton" and "tensorflow" in sys.modules:
+            sys.modules["triton"] = None  # type: ignore[assignment]  # `importlib.util.find_spec` then gives None
+            raise ModuleNotFoundError(
+                "kseg refuses triton, which crashes a process that has loaded TensorFlow", name=name
+            )
+
+
+sys.meta_path.insert(0, _TritonGuard)
+
+
 def _import(name: str) -> object:
-    if "tensorflow" in sys.modules:
-        # PyTorch's builds for GPUs bring triton, whose library crashes a process that has loaded TensorFlow. PyTorch
-        # and what is built on it (timm, torchmetrics) work without.
-        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
     try:
         return importlib.import_module(f"kseg.{name}")
     except ModuleNotFoundError as error:

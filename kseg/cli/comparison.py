@@ -16,7 +16,9 @@ from kseg.cli._datasets import BatchSize, DataPlace, Ignore, Split, open_dataset
 @application.command()
 def compare(
     context: typer.Context,
-    a: Annotated[str, typer.Argument(help="A weight file by kseg, or a released name.")],
+    a: Annotated[
+        str, typer.Argument(help="A file written by kseg, a run folder, a .keras file, an address or a released name.")
+    ],
     b: Annotated[str, typer.Argument(help="Another one with the same classes.")],
     data: DataPlace,
     split: Split = "test",

@@ -37,7 +37,9 @@ def options(tta: bool, crf: bool, tile: int | None) -> dict[str, Any]:
 def predict(
     context: typer.Context,
     inputs: Annotated[list[str], typer.Argument(help="Images, folders, patterns; - reads one from standard input.")],
-    weights: Annotated[str, typer.Option(help="A weight file by kseg, or a released name.")],
+    weights: Annotated[
+        str, typer.Option(help="A file written by kseg, a run folder, a .keras file, an address or a released name.")
+    ],
     out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="The folder to write to.")] = pathlib.Path("out"),
     format: Annotated[
         list[str], typer.Option(help="png, npy, geojson, coco: several separated by commas, or repeated.")

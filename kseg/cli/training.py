@@ -40,7 +40,9 @@ def train(
 @application.command()
 def evaluate(
     context: typer.Context,
-    weights: Annotated[str, typer.Argument(help="A weight file by kseg, e.g. best.safetensors, or a released name.")],
+    weights: Annotated[
+        str, typer.Argument(help="A file written by kseg, a run folder, a .keras file, an address or a released name.")
+    ],
     data: DataPlace,
     split: Split = "test",
     ignore: Ignore = "",

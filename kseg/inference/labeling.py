@@ -69,6 +69,7 @@ def predictions(
 
     Raises:
         MemoryError: If memory runs out on a batch; the message says what to lower.
+        TypeError: If a model is neither a Keras model nor a predictor nor a function.
         ValueError: If the data set is empty, its classes are not those of a model, or `batch_size` is below 1.
 
     Example:
@@ -97,8 +98,9 @@ def predictions(
                 if not is_out_of_memory(error):
                     raise
                 count, height, width = images.shape[:3]
-                tiles = "use smaller tiles, Predictor(model, tile=512) or kseg evaluate --tile 512"
-                cure = f"lower batch_size, now {batch_size}" if count > 1 else tiles
+                tiles = "(outside training) smaller tiles: Predictor(model, tile=512) or kseg evaluate --tile 512"
+                smaller = f"free memory, or use smaller images or {tiles}"
+                cure = f"lower batch_size, now {batch_size}" if count > 1 else smaller
                 raise MemoryError(
                     f"memory ran out on {count} images of {height}x{width} pixels of {dataset.name}: {cure}"
                 ) from error
@@ -109,6 +111,8 @@ def predictions(
 def _labeler(model: Model, dataset: Dataset) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
     """Returns a function that labels a batch; raises a ValueError if the model has other classes than the data set."""
     if not isinstance(model, keras.Model | Predictor):
+        if not callable(model):
+            raise TypeError(f"model must be a keras.Model, a Predictor or a function from image to ids, got {model!r}")
         return lambda images: [model(image) for image in images]
     whole = model if isinstance(model, Predictor) else Predictor(model)
     if whole.channels != dataset.num_classes:
@@ -134,7 +138,7 @@ def _labeler(model: Model, dataset: Dataset) -> Callable[[np.ndarray], Sequence[
 
 
 def _read(dataset: Dataset, groups: Iterable[list[int]]) -> Iterator[tuple[list[int], np.ndarray, list[np.ndarray]]]:
-    """Reads groups of images of one size in threads, `AHEAD` groups ahead."""
+    """Reads groups of images of one size in threads, `AHEAD` groups ahead, or one above `PIXELS`."""
 
     def read(indices: list[int]) -> tuple[list[int], np.ndarray, list[np.ndarray]]:
         images, labels = zip(*(dataset[index] for index in indices), strict=True)
@@ -144,7 +148,7 @@ def _read(dataset: Dataset, groups: Iterable[list[int]]) -> Iterator[tuple[list[
     try:
         for indices in groups:
             waiting.append(pool.submit(read, indices))
-            if len(waiting) > AHEAD:
+            while len(waiting) > (1 if math.prod(dataset.size(indices[0])) > PIXELS else AHEAD):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

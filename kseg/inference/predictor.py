@@ -244,7 +244,7 @@ class Predictor:
         if below < 0 or beside < 0:
             takes = "x".join("any" if side is None else str(side) for side in self.size)
             tile = min(side for side in self.size if side) // STEP * STEP
-            cure = f"cut larger images into tiles, tile={tile}, at no scale above 1" if tile else "shrink the image"
+            cure = f"cut larger images into tiles, tile={tile}, with scales up to 1" if tile else "shrink the image"
             raise ValueError(f"{self.model.name} takes images of {takes} pixels, got {height}x{width}: {cure}")
         if below or beside:
             images = np.pad(images, [(0, 0), (0, below), (0, beside), (0, 0)], mode="edge")

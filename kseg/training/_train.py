@@ -55,7 +55,8 @@ def train(
     Raises:
         FileNotFoundError: If the data or the weights are missing.
         ValueError: If the recipe contradicts itself, the data, or the run in the folder; if the data have changed since
-            the first start; if another process trains in the folder; or if the loss is not finite.
+            the first start (not checked for a finished run of a named data set); if another process trains in the
+            folder; or if the loss is not finite.
         OSError: If the folder cannot be written. The last checkpoint is kept.
     """
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The builders, one file per paper: functions that return a functional `keras.Model`.
+"""The builders, one file for a paper and its variants: functions that return a functional `keras.Model`.
 
 (The folder `zoo/` at the top of the repository records how each of the released weights was trained.)
 """

@@ -95,18 +95,22 @@ def test_images_beyond_the_bound_are_cut_into_tiles(shapes, monkeypatch):
         assert max(max(shape) for shape in shapes[1:] if shape != (1, 20, 30)) == largest
 
 
-def test_images_are_read_a_bounded_number_of_pixels_ahead(monkeypatch):
-    monkeypatch.setattr(labeling, "PIXELS", 64)
+@pytest.mark.parametrize(("pixels", "most"), [(64, 5), (63, 2)])
+def test_images_are_read_a_bounded_number_of_pixels_ahead(pixels, most, monkeypatch):
+    monkeypatch.setattr(labeling, "PIXELS", pixels)
     dataset, read = Drawn(sizes=[(8, 8)] * 20), []
     monkeypatch.setattr(dataset, "read", lambda index: read.append(index) or dataset.pairs[index])
     dataset.memory_limit = 0
     monkeypatch.setattr(dataset, "size", lambda index: (8, 8))
     found = predictions(dataset, [lambda image: image[..., 0] % 3])
-    assert [next(found).index, len(read) <= 5] == [0, True]
+    assert [next(found).index, len(read) <= most] == [0, True]
     assert sorted(each.index for each in found) == list(range(1, 20)) and sorted(read) == list(range(20))
 
 
-@pytest.mark.parametrize(("sizes", "cure"), [([(8, 8)] * 2, "lower batch_size, now 8"), ([(8, 8)], "tile=512")])
+@pytest.mark.parametrize(
+    ("sizes", "cure"),
+    [([(8, 8)] * 2, "lower batch_size, now 8"), ([(8, 8)], "free memory.*outside training.*tile=512")],
+)
 def test_memory_that_runs_out_is_one_line_with_the_cure(sizes, cure, monkeypatch):
     def full(*_):
         raise RuntimeError("RESOURCE_EXHAUSTED: failed to allocate")
@@ -114,6 +118,11 @@ def test_memory_that_runs_out_is_one_line_with_the_cure(sizes, cure, monkeypatch
     monkeypatch.setattr(Predictor, "_run", full)
     with pytest.raises(MemoryError, match=f"memory ran out on {len(sizes)} images of 8x8 pixels of drawn: .*{cure}"):
         evaluate(channels(), Drawn(sizes=sizes))
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(TypeError, match=r"model must be a keras\.Model, a Predictor or a function.*, got 7"):
+        evaluate(7, Drawn(sizes=[(8, 8)]))
 
 
 @pytest.mark.parametrize(
