@@ -126,7 +126,7 @@ def test_not_strict_loads_what_fits_and_reports_the_rest(file, tmp_path):
 
 
 def test_the_head_stays_fresh_for_other_classes(file):
-    with pytest.warns(UserWarning, match="starts fresh: head/conv$"):
+    with pytest.warns(UserWarning, match="initialized randomly: head/conv$"):
         model = zoo.load(file, num_classes=7, head="skip")
     assert model.output_shape[-1] == 7
     kernel = model.get_layer("decoder_5").convs[1].conv.kernel
@@ -189,6 +189,10 @@ def test_a_whole_keras_model_of_anybody_loads(tmp_path):
     assert zoo.load(tmp_path / "m.keras").classes == ()
     with pytest.raises(ValueError, match=r"m\.keras is a whole Keras model, whose number of classes is fixed"):
         zoo.load(tmp_path / "m.keras", num_classes=5)
+    keras.Sequential([keras.Input((4, 4, 3)), keras.layers.ReLU()]).save(tmp_path / "chain.keras")
+    assert zoo.load(tmp_path / "chain.keras").predict_on_batch(np.ones((1, 4, 4, 3))).sum() == 48
+    with pytest.raises(ValueError, match=r"'mine' is a subclassed model, .*: wrap it, x = keras"):
+        pretrained.SegmentationModel.of(type("Mine", (keras.Model,), {})(name="mine"))
     with pytest.raises(ValueError, match=r"'functional.*' was not built by kseg.zoo, .* decorate the function that"):
         pretrained.save(zoo.load(tmp_path / "m.keras"), tmp_path / "m.safetensors")
 
@@ -196,10 +200,60 @@ def test_a_whole_keras_model_of_anybody_loads(tmp_path):
 def test_a_run_folder_stands_for_its_best_weights_and_its_state_does_not(unet, file, tmp_path):
     (tmp_path / "best.safetensors").write_bytes(file.read_bytes())
     np.testing.assert_array_equal(zoo.load(tmp_path).get_weights()[0], unet.get_weights()[0])
+    for loaded in (zoo.unet(weights=tmp_path), pretrained.load(zoo.unet(3, encoder_weights=None, **SMALL), tmp_path)):
+        np.testing.assert_array_equal(loaded.get_weights()[0], unet.get_weights()[0])
     safetensors.numpy.save_file({"model/0": np.zeros(1)}, tmp_path / "checkpoint.safetensors", {"progress": "{}"})
     message = r"checkpoint\.safetensors is the state of a training: its weights are in .*best\.safetensors"
     with pytest.raises(ValueError, match=message):
         zoo.load(tmp_path / "checkpoint.safetensors")
+    (tmp_path / "best.safetensors").unlink()
+    for load in (zoo.load, lambda folder: zoo.unet(weights=folder)):
+        with pytest.raises(
+            FileNotFoundError, match=r"has no weights yet: train it with the same `kseg train` command$"
+        ):
+            load(tmp_path)
+    (tmp_path / "checkpoint.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"neither a run folder .* nor a hub folder"):
+        zoo.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"is a folder without best\.safetensors"):
+        zoo.unet(weights=tmp_path)
+
+
+def test_a_file_of_another_builder_is_named_as_such(file):
+    message = r"unet\.safetensors was written by unet, not by fcn8: call unet\(weights=\.\.\.\), or kseg.zoo.load$"
+    with pytest.raises(ValueError, match=message):
+        zoo.fcn8(weights=file)
+    with pytest.raises(ValueError, match=message):
+        pretrained.load(zoo.fcn8(3, encoder=SMALL["encoder"], encoder_weights=None), file)
+
+
+def test_a_file_of_the_user_s_own_builder_is_answered_with_the_call_that_loads_it(tmp_path):
+    net = zoo.patch_classifier(2)
+    file = pretrained.save(net, tmp_path / "own.safetensors")
+    message = r"was written by patch_classifier, which is not in kseg.zoo.BUILDERS: call patch_classifier\(weights=FILE"
+    with pytest.raises(ValueError, match=message):
+        zoo.load(file)
+    np.testing.assert_array_equal(zoo.patch_classifier(weights=file).get_weights()[0], net.get_weights()[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("m.keras", {}, r"m\.keras must end with \.safetensors"),
+        ("m.safetensors", {"classes": "ab"}, "classes has 2 entries, but num_classes=3: give 3"),
+        ("m.safetensors", {"palette": [(0, 0, 0)]}, "palette has 1 entries, but num_classes=3: give 3"),
+    ],
+)
+def test_a_file_that_would_mislead_is_not_written(unet, tmp_path, name, options, message):
+    with pytest.raises(ValueError, match=message):
+        pretrained.save(unet, tmp_path / name, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_hdf5_file_is_answered_with_a_way_that_works(tmp_path):
+    (tmp_path / "m.h5").write_bytes(b"\x89HDF" + bytes(100))
+    with pytest.raises(ValueError, match=r"load the model with keras.saving.load_model and save it as \.keras"):
+        zoo.load(tmp_path / "m.h5")
 
 
 def test_files_follow_the_umask(tmp_path):

@@ -46,7 +46,7 @@ def test_fine_tuning_as_in_the_readme_beats_the_imagenet_start_after_as_many_ste
     (code,) = (block for block in _blocks("python") if "zoo.load" in block)
     assert "size=(192, 256)" in code
     tuned: dict = {}
-    with pytest.warns(UserWarning, match="starts fresh: head/conv$"):
+    with pytest.warns(UserWarning, match="initialized randomly: head/conv$"):
         exec(compile(code.replace("size=(192, 256)", "size=(192, 256), count=32"), "README.md", "exec"), tuned)
     # The same again from ImageNet weights, in the same model: compiling another would take most of the time.
     model = tuned["model"]

@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kseg.pretrained.choice import described, differences, meant
+    from kseg.pretrained.choice import another_builder, described, differences, meant
     from kseg.pretrained.file import HEADER, atomic_write, describe, save, weight_keys
     from kseg.pretrained.loading import load
     from kseg.pretrained.model import SegmentationModel, description_of
@@ -16,6 +16,7 @@ __all__ = [
     "RELEASES",
     "Release",
     "SegmentationModel",
+    "another_builder",
     "atomic_write",
     "describe",
     "described",
@@ -33,6 +34,10 @@ __all__ = [
 ]
 
 _MODULES = ("release", "file", "source", "model", "choice", "loading")  # first those that import no backend
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> object:

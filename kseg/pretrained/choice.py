@@ -76,6 +76,18 @@ def described(weights: str | os.PathLike | None) -> dict[str, Any]:
     return describe(source.locate(weights))
 
 
+def another_builder(weights: object, theirs: str, mine: str) -> str:
+    """Returns the error message for weights of another builder, or an empty text if they may fit.
+
+    Example:
+        >>> another_builder("a.safetensors", "unet", "fcn8")
+        'a.safetensors was written by unet, not by fcn8: call unet(weights=...), or kseg.zoo.load'
+    """
+    if not theirs or not mine or theirs == mine:
+        return ""
+    return f"{weights} was written by {theirs}, not by {mine}: call {theirs}(weights=...), or kseg.zoo.load"
+
+
 def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], *, without: Iterable[str] = ()) -> list[str]:
     """Lists options with different values; lists and tuples are equal, as in JSON.
 

@@ -70,7 +70,8 @@ def save(
 ) -> pathlib.Path:
     """Writes a model's weights with all that `kseg.zoo.load` needs to rebuild it.
 
-    The builder and its arguments are read from the model.
+    The builder and its arguments are read from the model. `kseg.zoo.load` rebuilds models of `kseg.zoo.BUILDERS`; your
+    own builder loads the file by `weights=`.
 
     Args:
         model: A model that a builder of `kseg.zoo` returned, trained or not.
@@ -86,11 +87,14 @@ def save(
         The path of the file.
 
     Raises:
-        ValueError: If the model does not store which builder made it.
+        ValueError: If the model does not store which builder made it, if the number of class names or colors differs
+            from its number of classes, or if the file name does not end with `.safetensors`.
         OSError: If the file cannot be written; nothing is left behind.
     """
     from kseg.pretrained.model import colors, description_of
 
+    if pathlib.Path(path).suffix != ".safetensors":
+        raise ValueError(f"{path} must end with .safetensors, the format of weight files; model.save writes others")
     description = description_of(model)
     if classes is not None:
         description["classes"] = list(classes)
@@ -102,6 +106,10 @@ def save(
             f"{model.name!r} was not built by kseg.zoo, so a weight file cannot say how to rebuild it: use "
             'model.save("model.keras"), or decorate the function that builds it with kseg.zoo.builder'
         )
+    count = description["arguments"].get("num_classes")
+    for name in ("classes", "palette") if count else ():
+        if len(found := description[name]) not in (0, expected := max(count, 2)):
+            raise ValueError(f"{name} has {len(found)} entries, but num_classes={count}: give {expected}")
     tensors = {key: _stored(variable, dtype) for key, variable in weight_keys(model).items()}
     return atomic_write(path, safetensors.numpy.save(tensors, {HEADER: json.dumps(description)}))
 
@@ -120,7 +128,7 @@ def _stored(variable: keras.Variable, dtype: str | None) -> np.ndarray:
 def atomic_write(path: str | os.PathLike, data: bytes | Iterable[bytes | memoryview]) -> pathlib.Path:
     """Writes a file under a temporary name beside its place and renames it, so that it is never seen incomplete.
 
-    The temporary name is `.{name}.{8 random characters}`. The file's permissions follow the user's umask.
+    The temporary name is `.{name}.kseg-{16 hexadecimal digits}`. The file's permissions follow the user's umask.
 
     Args:
         path: The file to write; its folder is made.
@@ -134,7 +142,7 @@ def atomic_write(path: str | os.PathLike, data: bytes | Iterable[bytes | memoryv
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    aside = path.with_name(f".{path.name}.kseg-{secrets.token_hex(8)}")
     try:
         with open(aside, "xb") as file:
             file.writelines([data] if isinstance(data, bytes) else data)
@@ -175,6 +183,8 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
 @contextlib.contextmanager
 def opened(path: str | os.PathLike) -> Iterator[Any]:
     """Opens a safetensors file by `safetensors.safe_open`; raises one-line errors."""
+    if os.path.isdir(path):
+        raise FileNotFoundError(f"{path} is a folder without best.safetensors: name a weight file or a run folder")
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no weight file at {path}")
     try:
@@ -191,7 +201,9 @@ def _other(path: pathlib.Path) -> str | None:
         begins = file.read(4)
     if begins == b"\x89HDF" and path.name.endswith(".weights.h5"):
         return "holds Keras weights without a description of the model: pass it to the builder as weights="
-    if begins == b"\x89HDF" or (begins[:2] == b"PK" and path.suffix == ".keras"):
+    if begins == b"\x89HDF":
+        return "is an HDF5 file: load the model with keras.saving.load_model and save it as .keras for kseg.zoo.load"
+    if begins[:2] == b"PK" and path.suffix == ".keras":
         return "is a whole Keras model: load it with kseg.zoo.load"
     if begins[:2] in (b"PK", b"\x80\x02"):
         return "is a PyTorch file without a description of the model: read it with kseg.checkpoints"

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from kseg.pretrained import source
-from kseg.pretrained.choice import meant
+from kseg.pretrained.choice import another_builder, meant
 from kseg.pretrained.file import HEADER, opened, weight_keys
 from kseg.pretrained.model import description_of
 
@@ -28,9 +28,9 @@ def load(
 
     Args:
         model: The model that the file belongs to.
-        weights: A `.safetensors` file by `save`, its address, the name of released weights or of the data set that they
-            were trained on, Keras's `.weights.h5`, arrays under the keys of `weight_keys`, or None to leave the model
-            as it is.
+        weights: A `.safetensors` file by `save`, a run folder, an address, the name of released weights or of the
+            data set that they were trained on, Keras's `.weights.h5`, arrays under the keys of `weight_keys`, or None
+            to leave the model as it is.
         strict: False loads the tensors that fit and lists the others in a warning. A finer FCN can thus start from a
             coarser one.
         head: `"load"`, or `"skip"` to leave out the layers whose shape depends on the number of classes; a warning
@@ -54,15 +54,14 @@ def load(
             raise ValueError(f"{weights} can only be loaded whole: strict and head are for .safetensors files")
         model.load_weights(weights)
         return model
-    name = "the checkpoint"
+    name, described = "the checkpoint", description_of(model)
     if not isinstance(weights, Mapping):
-        described = description_of(model)
         weights = meant(weights, described["builder"], given=described["arguments"])
         name = os.fspath(weights)
         weights = source.locate(weights)
     variables = weight_keys(model)
     fresh = _head_keys(model) if head == "skip" else {}
-    with _tensors(weights) as (shapes, tensor):
+    with _tensors(weights) as (builder, shapes, tensor):
         wanted = {key: variable for key, variable in variables.items() if key not in fresh}
         missing = [key for key in wanted if key not in shapes]
         extra = sorted(key for key in shapes if key not in variables)
@@ -76,14 +75,15 @@ def load(
         faults += [f"left over {key}" for key in extra]
         faults += [f"{key} is {shapes[key]}, expected {tuple(wanted[key].shape)}" for key in misshapen]
         if faults and strict:
-            raise ValueError(f"{name} does not fit {model.name!r}: {_first(faults, 20)}")
+            other = another_builder(name, builder, described["builder"])
+            raise ValueError(other or f"{name} does not fit {model.name!r}: {_first(faults, 3)}")
         unfit = {*missing, *misshapen}
         if wanted and len(unfit) == len(wanted):
             raise ValueError(f"{name} does not fit {model.name!r}: none of its {len(shapes)} tensors belongs there")
         for key, variable in wanted.items():
             if key not in unfit:
                 variable.assign(tensor(key))
-    report = [f"starts fresh: {_first(sorted(set(fresh.values())), 20)}"] if fresh else []
+    report = [f"initialized randomly: {_first(sorted(set(fresh.values())), 20)}"] if fresh else []
     if faults or report:
         warnings.warn(
             f"{model.name!r} from {name}: {'; '.join([*report, _first(faults, 20)]).strip('; ')}", stacklevel=2
@@ -107,16 +107,16 @@ def _head_keys(model: keras.Model) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _tensors(weights: str | os.PathLike | Mapping[str, np.ndarray]) -> Iterator[tuple[dict[str, tuple], Any]]:
-    """The shape of every tensor, and a function that reads one: the file is never completely in memory."""
+def _tensors(weights: str | os.PathLike | Mapping[str, np.ndarray]) -> Iterator[tuple[str, dict[str, tuple], Any]]:
+    """The builder, the shape of every tensor, and a function that reads one: the file is never completely in memory."""
     if isinstance(weights, Mapping):
-        yield {key: tuple(array.shape) for key, array in weights.items()}, weights.__getitem__
+        yield "", {key: tuple(array.shape) for key, array in weights.items()}, weights.__getitem__
         return
     with opened(weights) as file:
         description = json.loads((file.metadata() or {}).get(HEADER, "{}"))
         stored = branches_by_position(file.keys(), description.get("arguments", {}).get("rates"))
         shapes = {key: tuple(file.get_slice(name).get_shape()) for key, name in stored.items()}
-        yield shapes, lambda key: file.get_tensor(stored[key])
+        yield description.get("builder", ""), shapes, lambda key: file.get_tensor(stored[key])
 
 
 def branches_by_position(keys: Iterable[str], rates: Sequence[int] | None = None) -> dict[str, str]:

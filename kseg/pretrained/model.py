@@ -32,9 +32,17 @@ class SegmentationModel(keras.Model):
     def of(cls, model: keras.Model, **description: Any) -> SegmentationModel:
         """Returns a model with the same layers, inputs, outputs and name, and with a description.
 
-        What `description` leaves out is taken from `model`.
+        What `description` leaves out is taken from `model`. Raises a ValueError for a model without symbolic inputs and
+        outputs, i.e. a subclassed one.
         """
-        described = cls(model.input, model.output, name=model.name)
+        if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
+            raise ValueError(
+                f"{model.name!r} is a subclassed model, or one that is not built, so its inputs are unknown: wrap it, "
+                "x = keras.Input((None, None, 3)); model = keras.Model(x, model(x))"
+            )
+        sequential = isinstance(model, keras.Sequential)  # which has neither .input nor .output
+        ends = (model.inputs[0], model.outputs[0]) if sequential else (model.input, model.output)
+        described = cls(*ends, name=model.name)
         described._describe({**description_of(model), **description})
         return described
 

@@ -59,32 +59,44 @@ def named(weights: str | os.PathLike) -> list[Release]:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or list(RELEASES)
-    return f"no weights are called {name!r}: did you mean {' or '.join(near)}?"
+    if near := difflib.get_close_matches(name, known, n=3, cutoff=0.5):
+        return f"no weights are called {name!r}: did you mean {' or '.join(near)}?"
+    return f"no weights are called {name!r}: there are {', '.join(RELEASES)}"
 
 
 def locate(weights: str | os.PathLike) -> str | os.PathLike:
     """Returns the file of weights, downloaded if necessary.
 
     Args:
-        weights: A file, which is returned unchanged; an address; or the full name of released weights.
+        weights: A file, which is returned unchanged; the run folder of a training; an address; or the full name of
+            released weights.
 
     Returns:
         The path of the file.
 
     Raises:
         ValueError: If no weights have that name.
+        FileNotFoundError: If the run folder has no weights yet.
         OSError: If they are not on this machine and cannot be downloaded; the message says which file to put where.
     """
     if isinstance(weights, str) and "://" in weights:
         return _fetch_address(weights)
-    return fetch(release_of(os.fspath(weights))) if named(weights) else weights
+    if named(weights):
+        return fetch(release_of(os.fspath(weights)))
+    folder = pathlib.Path(weights)
+    if (best := folder / "best.safetensors").is_file():
+        return best
+    if any((folder / name).is_file() for name in ("recipe.json", "checkpoint.safetensors")):
+        raise FileNotFoundError(f"the run in {weights} has no weights yet: train it with the same `kseg train` command")
+    return weights
 
 
 def _fetch_address(url: str) -> pathlib.Path:
     """Downloads a file that is not in the table; keeps it in the cache if it describes itself."""
     digest = hashlib.sha256(url.encode()).hexdigest()[:12]  # many addresses end with the same file name
     name = pathlib.PurePosixPath(urllib.parse.urlsplit(url).path).name
+    if name.endswith(".keras"):
+        raise ValueError(f"{url} is a whole Keras model: download it, and load the file with kseg.zoo.load")
     path = download.fetch(url, sha256="", folder=f"weights/{digest}", name=name)
     try:
         describe(path)

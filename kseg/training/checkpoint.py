@@ -91,7 +91,8 @@ def restore(model: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
     if faults:
         more = f", and {len(faults) - 2} more" if len(faults) > 2 else ""
         raise ValueError(
-            f"{path}, written by kseg {header['version']}, is of another model ({'; '.join(faults[:2])}{more}): {CURE}"
+            f"{path}, written by kseg {header['version']}, belongs to another model "
+            f"({'; '.join(faults[:2])}{more}): {CURE}"
         )
     for name, variable in variables.items():
         variable.assign(arrays[name])

@@ -31,7 +31,7 @@ FILES = (
 )  # fmt: skip
 """Names of the files that a run writes."""
 LOCK = ".kseg.lock"
-LEFTOVER = re.compile(rf"\.({'|'.join(map(re.escape, FILES))})\.(?=[a-z_]*\d)[a-z0-9_]{{8}}")
+LEFTOVER = re.compile(rf"\.({'|'.join(map(re.escape, FILES))})\.kseg-[0-9a-f]{{16}}")
 """The name of a temporary file that an interrupted `pretrained.atomic_write` of one of these files leaves behind."""
 Split = list[list[Any]]
 """One `[name, bytes of the image file, bytes of the mask file]` per image, in the order of the split."""
@@ -110,7 +110,7 @@ class RunFolder:
     def _start(self) -> str:
         """The end of an error message: how a run in another folder takes over the weights of this one."""
         best = self.path / BEST
-        return f', with start = "{best.as_posix()}" in [model] to go on from its weights' if best.is_file() else ""
+        return f', with start = "{best.as_posix()}" in [model] to continue from its weights' if best.is_file() else ""
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.path / name
@@ -121,7 +121,7 @@ class RunFolder:
         except ValueError:
             content = None
         if not isinstance(content, dict):
-            cure = "delete it, and the same command goes on" if name == RESULT else "name another folder"
+            cure = "delete it, then repeat the command" if name == RESULT else "name another folder"
             raise ValueError(f"{path} is not a file that a run wrote: {cure}")
         return content
 
@@ -175,12 +175,15 @@ class RunFolder:
             return None
         result = self._read(RESULT)
         if result.get("recipe") != self.recipe.hash() or not result.get("finished"):
-            raise ValueError(f"{path} is not the result of this run: delete it, and the same command goes on")
-        if self.best_epoch() == result.get("epoch"):
+            raise ValueError(f"{path} is not the result of this run: delete it, then repeat the command")
+        held, wanted = self.best_epoch(), result.get("epoch")
+        if held == wanted:
             return result
         if not (self.path / CHECKPOINT).is_file():
+            state = "is missing" if held is None else f"holds epoch {held}"
             raise ValueError(
-                f"{self.path} is finished, but its {BEST} is gone: put it back, or delete {RESULT} to train again"
+                f"{self.path} is finished, but its {BEST} {state}: put back the file of epoch {wanted}, or delete "
+                f"{RESULT} to train again"
             )
         return None
 

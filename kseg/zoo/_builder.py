@@ -63,7 +63,8 @@ def builder(net: Callable[Concatenate[int, Options], keras.Model]) -> Builder[Op
         net: A function of `num_classes` and keyword-only options with defaults, among them `weights`, which it ignores.
 
     Returns:
-        The builder. Its models are `kseg.pretrained.SegmentationModel`s, which store how they were built.
+        The builder. Its models are `kseg.pretrained.SegmentationModel`s, which store how they were built. It loads
+        their files by `weights=`; `kseg.zoo.load` loads them once the builder is in `kseg.zoo.BUILDERS`.
 
     Example:
         >>> @builder
@@ -88,11 +89,13 @@ def builder(net: Callable[Concatenate[int, Options], keras.Model]) -> Builder[Op
             raise TypeError(f"{name}() has no option {unknown!r}{hint}")
         weights = pretrained.meant(given.pop("weights", None), name, given=given, defaults=defaults)
         description = pretrained.described(weights)
+        if other := pretrained.another_builder(weights, description["builder"], name):
+            raise ValueError(other)
         trained = {key: value for key, value in description["arguments"].items() if key != "crf"}
         num_classes = _class_count(num_classes, trained.pop("num_classes", None), weights)
         taken = {key: value for key, value in trained.items() if key in defaults and key not in given}
         if "encoder" in taken and taken["encoder"] is None:
-            raise ValueError(f"{weights} was trained on an encoder of your own: hand it to {name} as encoder=")
+            raise ValueError(f"{weights} was trained on an encoder of your own: pass it as encoder=")
         arguments = {**defaults, **taken, **given}
         loaded = {"encoder_weights": None} if weights is not None and "encoder_weights" in defaults else {}
         model = pretrained.SegmentationModel.of(
@@ -109,7 +112,7 @@ def builder(net: Callable[Concatenate[int, Options], keras.Model]) -> Builder[Op
             model = with_crf(model)
         pretrained.load(model, weights)
         if trained and (other := pretrained.differences(arguments, {**defaults, **trained}, without=NOT_COMPARED)):
-            cure = "call the builder so, or take the model as it was trained by kseg.zoo.load"
+            cure = "pass these options, or rebuild the trained model with kseg.zoo.load"
             warnings.warn(f"{weights} was trained with {', '.join(other)}: {cure}", stacklevel=2)
         return model
 

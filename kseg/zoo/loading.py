@@ -13,9 +13,6 @@ from kseg.checkpoints import read
 from kseg.zoo import smp, torchvision
 from kseg.zoo.table import BUILDERS, build
 
-BEST = "best.safetensors"
-"""The weights in a run folder of `kseg train`."""
-
 
 def list_weights() -> list[str]:
     """Returns the names of all released weights; `kseg.pretrained.RELEASES` describes them.
@@ -65,8 +62,6 @@ def load(
     """
     description: Mapping[str, Any]
     weights: Any = _published(source) if os.fspath(source).startswith("torchvision/") else pretrained.locate(source)
-    if os.path.isfile(best := os.path.join(weights, BEST)):
-        weights = best
     if os.path.isdir(weights):
         builder, arguments, weights = smp.read_folder(weights)
         description = {"builder": builder, "arguments": arguments}
@@ -74,15 +69,18 @@ def load(
         return _whole(weights, num_classes)
     else:
         description = pretrained.describe(weights)
+    if (builder := description["builder"]) not in BUILDERS:
+        raise ValueError(
+            f"{source} was written by {builder}, which is not in kseg.zoo.BUILDERS: call {builder}(weights=FILE)"
+        )
     arguments = dict(description["arguments"])
     if (known := arguments.pop("num_classes", None)) is None:
         raise ValueError(f"{source} does not store the number of classes: pass it to the builder as weights=")
-    builder = description["builder"]
     if "encoder" in arguments and arguments["encoder"] is None:
         raise ValueError(
             f"{source} was trained on an encoder of your own: kseg.zoo.{builder}(encoder=YOURS, weights=FILE)"
         )
-    if builder in BUILDERS and "encoder_weights" in BUILDERS[builder].defaults:
+    if "encoder_weights" in BUILDERS[builder].defaults:
         arguments["encoder_weights"] = None
     model = build(builder, known if num_classes is None else num_classes, **arguments)
     same = num_classes in (None, known)

@@ -124,7 +124,7 @@ def read_folder(folder: str | os.PathLike) -> tuple[str, dict[str, Any], dict[st
     """
     path = Path(folder, "config.json")
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} is not a hub folder: it has no config.json")
+        raise FileNotFoundError(f"{folder} is neither a run folder (best.safetensors) nor a hub folder (config.json)")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -211,7 +211,7 @@ def test_the_only_weights_of_a_data_set_need_no_options(several):
     """E.g. the default encoder of FCN is VGG16, and its released weights have another."""
     several(layered_wide_leaves={"units": 16, "relu": True, "bias": False})
     assert options_of(layered(weights="leaves")) == (16, "relu", False)
-    with pytest.warns(UserWarning, match=r"layered-wide-leaves was trained with relu=True \(here False\): call"):
+    with pytest.warns(UserWarning, match=r"layered-wide-leaves was trained with relu=True \(here False\): pass these"):
         assert options_of(layered(weights="leaves", relu=False)) == (16, "linear", False)
     with pytest.raises(ValueError, match="layered-wide-leaves does not fit 'layered'"):
         layered(weights="leaves", units=8)
@@ -231,6 +231,8 @@ def test_a_name_that_is_none_is_answered_with_near_ones(release):
         zoo.build("tiny", weights="leafs")
     with pytest.raises(ValueError, match=r"no weights are called 'tiny-smal-leaves': did you mean tiny-small-leaves"):
         zoo.load("tiny-smal-leaves")
+    with pytest.raises(ValueError, match=r"no weights are called 'qqq': there are .*tiny-small-leaves$"):
+        zoo.build("tiny", weights="qqq")
     with pytest.raises(
         ValueError, match=r"'leaves' is a data set: name the weights, of which there are tiny-small-lea"
     ):
@@ -239,7 +241,7 @@ def test_a_name_that_is_none_is_answered_with_near_ones(release):
 
 def test_another_class_count_keeps_all_but_the_head_and_says_so(release, file, model):
     put(file, pretrained.places(release)[1])
-    with pytest.warns(UserWarning, match="starts fresh: head/conv$"):
+    with pytest.warns(UserWarning, match="initialized randomly: head/conv$"):
         changed = zoo.load("tiny-small-leaves", num_classes=5)
     assert changed.output_shape[-1] == 5 and changed.classes == () == changed.palette
     for key, variable in pretrained.weight_keys(model).items():
@@ -260,6 +262,12 @@ def test_an_address_is_a_model(model, server):
     for _ in range(2):
         assert_same(zoo.load(f"{server.url}/some/model.safetensors?download=true"), model)
     assert len(server.asked) == 1
+
+
+def test_the_address_of_a_whole_model_is_answered_with_what_to_do(server):
+    with pytest.raises(ValueError, match=r"m\.keras is a whole Keras model: download it, and load the file with kseg"):
+        zoo.load(f"{server.url}/m.keras")
+    assert server.asked == []
 
 
 def test_an_address_of_something_else_is_not_kept(server):

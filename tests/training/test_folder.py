@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from kseg import zoo
+from kseg import pretrained, zoo
 from kseg.training import Recipe, run, train
 from kseg.training.folder import RunFolder
 from tests.training import tiny
@@ -63,12 +63,22 @@ def test_only_own_leftovers_are_removed_and_only_under_the_lock(tmp_path):
         ".log.csv.bak",
         ".log.csv.original",
         ".a.b.abcdefgh",
+        ".log.csv.backup01",
+        ".data.json.old12345",
+        ".log.csv.20240101",
+        ".log.csv.kseg-0123456789abcde",
+        ".notes.txt.kseg-0123456789abcdef",
     ]
     for name in kept:
         (tmp_path / name).write_text("precious")
     (tmp_path / ".cache.v1.d").mkdir()
-    (tmp_path / ".log.csv.abcdef12").mkdir()
-    leftovers = [tmp_path / ".log.csv.abc_12xy", tmp_path / ".checkpoint.safetensors.01234567"]
+    (tmp_path / ".log.csv.kseg-abcdefabcdefabcd").mkdir()
+    leftovers = [tmp_path / f".{name}.kseg-{16 * 'a'}" for name in ("log.csv", "checkpoint.safetensors")]
+    with pytest.MonkeyPatch.context() as patch:
+        written = []
+        patch.setattr("os.replace", lambda aside, path: written.append(aside))
+        pretrained.atomic_write(tmp_path / "log.csv", b"half")  # as if the process were killed before the rename
+    leftovers += written
     with RunFolder(tmp_path, recipe):
         for leftover in leftovers:
             leftover.write_text("half")
@@ -77,7 +87,7 @@ def test_only_own_leftovers_are_removed_and_only_under_the_lock(tmp_path):
         assert all(leftover.is_file() for leftover in leftovers)
     with RunFolder(tmp_path, recipe):
         assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == {
-            *kept, ".cache.v1.d", ".log.csv.abcdef12", ".kseg.lock"
+            *kept, ".cache.v1.d", ".log.csv.kseg-abcdefabcdefabcd", ".kseg.lock"
         }  # fmt: skip
 
 
@@ -167,7 +177,9 @@ def test_lost_best_weights_are_restored_from_the_checkpoint_of_their_epoch(conte
     assert best.read_bytes() == before
     for name in ("best", "checkpoint"):
         (folders / "finished" / f"{name}.safetensors").unlink()
-    refused(content, folders / "finished", "its best.safetensors is gone: put it back, or delete result.json")
+    refused(content, folders / "finished", "best.safetensors is missing: put back the file of epoch 2, or delete")
+    shutil.copy(folders / "stopped" / "best.safetensors", best)
+    refused(content, folders / "finished", "best.safetensors holds epoch 1: put back the file of epoch 2, or delete")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"finished": true}'])
@@ -175,7 +187,7 @@ def test_a_damaged_result_is_refused_and_can_be_written_again(content, folders, 
     result = folders / "finished" / "result.json"
     before = json.loads(result.read_text())
     result.write_text(text)
-    refused(content, folders / "finished", "result.json is not ", "delete it, and the same command goes on")
+    refused(content, folders / "finished", "result.json is not ", "delete it, then repeat the command")
     result.unlink()
     assert train(Recipe.from_dict(content), folders / "finished", progress=False)["scores"] == before["scores"]
 

@@ -68,7 +68,7 @@ def test_only_what_knows_the_class_count_starts_afresh(builder, fresh, numpy_ini
     second = zoo.build(builder, 3, **options)
     with pytest.warns(UserWarning) as caught:
         pretrained.load(second, content, head="skip")
-    listed = str(caught[0].message).partition("starts fresh: ")[2].split("; ")
+    listed = str(caught[0].message).partition("initialized randomly: ")[2].split("; ")
     assert set(listed) == fresh
     for key, variable in pretrained.weight_keys(second).items():
         if key.rpartition("/")[0] not in fresh:
