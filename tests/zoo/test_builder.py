@@ -71,7 +71,7 @@ def test_an_option_that_changes_no_tensor_loads_and_warns(name, option, files):
     if option == "input_shape":
         model = zoo.BUILDERS[name](weights=file, **given)
     else:
-        with pytest.warns(UserWarning, match=rf"was trained with {option}=.* \(here .*\): call the builder so"):
+        with pytest.warns(UserWarning, match=rf"was trained with {option}=.* \(here .*\): pass these options"):
             model = zoo.BUILDERS[name](weights=file, **given)
     for expected, found in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
