@@ -4,7 +4,7 @@ import difflib
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import keras
@@ -23,16 +23,17 @@ class Features:
     Attributes:
         by_stride: `{stride: feature}`, strides ascending.
         penultimate: Output of the last stage but one, if it was requested.
-        advice: What to do if a stride is missing, for the error message.
+        layers: `{stride: name of a layer}` of a model with one output, which could be outputs too; for error messages.
     """
 
     by_stride: dict[int, keras.KerasTensor]
     penultimate: keras.KerasTensor | None = None
-    advice: str = ""
+    layers: Mapping[int, str] = field(default_factory=dict)
 
     def __getitem__(self, stride: int) -> keras.KerasTensor:
         if stride not in self.by_stride:
-            raise ValueError(f"the model needs features at stride {stride}, but {self._found()}")
+            cure = _line(self.layers) if stride in self.layers else ""
+            raise ValueError(f"the model needs features at stride {stride}, but {self._found()}{cure}")
         return self.by_stride[stride]
 
     @property
@@ -44,12 +45,13 @@ class Features:
     def skips(self) -> list[keras.KerasTensor]:
         """All features but the coarsest, finest first; raises a ValueError if there are none."""
         if len(self.by_stride) < 2:
-            raise ValueError(f"the model needs features at several strides for its skips, but {self._found()}")
+            cure = _line(self.layers) if len(self.layers) > 1 else ": pass a keras.Model with several outputs"
+            raise ValueError(f"the model needs features at several strides for its skips, but {self._found()}{cure}")
         return list(self.by_stride.values())[:-1]
 
     def _found(self) -> str:
         strides = ", ".join(map(str, self.by_stride))
-        return f"the encoder has only {'strides' if len(self.by_stride) > 1 else 'stride'} {strides}{self.advice}"
+        return f"the encoder has only {'strides' if len(self.by_stride) > 1 else 'stride'} {strides}"
 
 
 def extract(
@@ -68,7 +70,9 @@ def extract(
             `kseg.encoders.channels`.
         encoder: A name in `ENCODERS`; a `keras.Model` from an image to several features, whose strides are computed
             from their sizes; a model with `pyramid_outputs`, such as KerasHub's backbones; or a function
-            `image -> {stride: feature}`. All but the first must normalize the image themselves.
+            `image -> {stride: feature}`. All but the first must normalize the image, 0 to 255, themselves: build
+            MobileNetV2 of `keras.applications` with
+            `input_tensor=keras.layers.Rescaling(1 / 127.5, -1)(keras.Input((None, None, 3)))`.
         weights: `"imagenet"`, another name in the encoder's `weights`, None for random weights, or a file for
             `kseg.pretrained.load`. For an encoder of your own, only a file is loaded.
         output_stride: 8, 16 or 32: the greatest stride. Strides beyond it become dilation.
@@ -82,6 +86,7 @@ def extract(
     Raises:
         ValueError: If the encoder or its weights do not exist, if the encoder does not support the output stride, or
             if the image is too small.
+        TypeError: If the encoder is not of the kinds above.
 
     Example:
         >>> image = keras.Input((65, 97, 3))
@@ -89,7 +94,7 @@ def extract(
         >>> {stride: tuple(feature.shape[1:]) for stride, feature in features.by_stride.items()}
         {2: (33, 49, 16), 4: (17, 25, 24), 8: (9, 13, 32), 16: (5, 7, 320)}
     """
-    advice = ""
+    layers: dict[int, str] = {}
     if isinstance(encoder, str):
         model = build(
             encoder,
@@ -105,16 +110,18 @@ def extract(
     else:
         if multi_grid:
             raise ValueError("multi_grid applies only to encoders by name: dilate your own encoder yourself")
-        model, strides, advice = _own(encoder, image.shape[1:])
+        model, strides, layers = _own(encoder, image.shape[1:])
         if max(strides) > output_stride:
-            raise ValueError(f"output_stride={output_stride}, but your own encoder ends at stride {max(strides)}")
+            kept = {stride: name for stride, name in layers.items() if stride <= output_stride}
+            cure = _line(kept) if output_stride in kept else f": leave out the features beyond stride {output_stride}"
+            raise ValueError(f"output_stride={output_stride}, but your encoder ends at stride {max(strides)}{cure}")
         if weights not in (None, "imagenet"):
             pretrained.load(model, _file(weights, ()))
         outputs = model(image)
         features = dict(zip(strides, outputs, strict=True))
     if penultimate and len(features) == 1:
         raise ValueError("penultimate=True needs an encoder with at least two features")
-    return Features(features, outputs[-2] if penultimate else None, advice)
+    return Features(features, outputs[-2] if penultimate else None, layers)
 
 
 def build(
@@ -198,10 +205,13 @@ def _file(weights: str | os.PathLike, names: Iterable[str]) -> str | os.PathLike
     return weights
 
 
-def _own(encoder: Any, shape: tuple) -> tuple[keras.Model, list[int], str]:
-    """Wraps the user's encoder as a model named `encoder`, with its strides and advice for the error message."""
+def _own(encoder: Any, shape: tuple) -> tuple[keras.Model, list[int], dict[int, str]]:
+    """Wraps the user's encoder as a model named `encoder`, with its strides and the `layers` of `Features`."""
+    if isinstance(encoder, type) or not callable(encoder):
+        given = f"the class {encoder.__name__}: pass an instance" if isinstance(encoder, type) else repr(encoder)
+        raise TypeError(f"encoder must be a name in kseg.encoders.ENCODERS, a keras.Model or a function, got {given}")
     image = keras.Input(shape, name="image")
-    advice = ""
+    layers: dict[int, str] = {}
     if pyramid := getattr(encoder, "pyramid_outputs", None):
         encoder = keras.Model(encoder.input, list(pyramid.values()), name=encoder.name)
     features = encoder(image)
@@ -217,29 +227,46 @@ def _own(encoder: Any, shape: tuple) -> tuple[keras.Model, list[int], str]:
                 f"features of your encoder share a stride: {strides}; give the finest of each, or images of any size"
             )
         if len(strides) == 1:
-            advice = _several_outputs(encoder)
+            layers = _layers(encoder)
         features = dict(zip(strides, keras.tree.flatten(features), strict=True))
     elif not isinstance(features, Mapping) or not all(isinstance(stride, int) for stride in features):
         raise ValueError(f"an encoder function must return {{stride: feature}} with integer strides, got {features!r}")
     strides = sorted(features)
-    return keras.Model(image, [features[stride] for stride in strides], name="encoder"), strides, advice
+    return keras.Model(image, [features[stride] for stride in strides], name="encoder"), strides, layers
 
 
 def _strides(model: keras.Model, tensors: Sequence[keras.KerasTensor]) -> list[int]:
     """The strides of tensors of a model, rounded to powers of two."""
-    _, height, width, channels = model.input_shape
+    _, height, width, channels = model.inputs[0].shape
     if None in (height, width):  # the size of the actual image may be small and odd
-        height, tensors = 256, keras.Model(model.input, [*tensors])(keras.Input((256, 256, channels)))
+        height, tensors = 256, keras.Model(model.inputs[0], [*tensors])(keras.Input((256, 256, channels)))
     return [2 ** round(math.log2(height / tensor.shape[1])) for tensor in tensors]
 
 
-def _several_outputs(model: keras.Model) -> str:
-    """Advice for a model with one output: a line that takes the last layer of each stride as an output."""
+def _layers(model: keras.Model) -> dict[int, str]:
+    """The last layer at each stride above 1; only layers whose output belongs to the graph of the model."""
+    inside, waiting = {id(tensor) for tensor in model.inputs}, [*model.outputs]
+    while waiting:
+        tensor: Any = waiting.pop()
+        if id(tensor) not in inside:
+            inside.add(id(tensor))
+            operation, node, _ = tensor._keras_history
+            waiting += operation._inbound_nodes[node].input_tensors
     layers = [
         layer
         for layer in model.layers
-        if len(getattr(layer.output, "shape", ())) == 4 and not isinstance(layer, keras.layers.ZeroPadding2D)
+        if id(layer.output) in inside
+        and len(layer.output.shape) == 4
+        and not isinstance(layer, keras.layers.ZeroPadding2D | keras.layers.InputLayer)
     ]
-    last = dict(zip(_strides(model, [layer.output for layer in layers]), (layer.name for layer in layers), strict=True))
-    names = tuple(last[stride] for stride in sorted(last) if stride > 1)
-    return f": pass encoder=keras.Model(m.input, [m.get_layer(name).output for name in {names}]), where m is your model"
+    strides = _strides(model, [layer.output for layer in layers]) if layers else []
+    last = dict(zip(strides, (layer.name for layer in layers), strict=True))
+    return {stride: last[stride] for stride in sorted(last) if stride > 1}
+
+
+def _line(layers: Mapping[int, str]) -> str:
+    """The line that gives a model with one output the outputs of these layers."""
+    return (
+        f": pass encoder=keras.Model(m.inputs[0], [m.get_layer(name).output for name in {tuple(layers.values())}]), "
+        "where m is your model, which must normalize images from 0 to 255"
+    )

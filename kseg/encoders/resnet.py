@@ -12,7 +12,7 @@ import numpy as np
 from kseg import checkpoints, download, pretrained
 from kseg.encoders.atrous import check_multi_grid
 from kseg.encoders.channels import IMAGENET, adapt_kernel
-from kseg.layers.convolution import NORM_EPSILON, NORM_MOMENTUM
+from kseg.layers import convolution
 
 # Blocks of the four stages, and whether they are bottlenecks: 1x1, 3x3, 1x1 with four times the channels.
 VARIANTS = {
@@ -181,4 +181,6 @@ def _convolution(
 
 
 def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    return keras.layers.BatchNormalization(momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON, name=name)(x)
+    return keras.layers.BatchNormalization(
+        momentum=convolution.NORM_MOMENTUM, epsilon=convolution.NORM_EPSILON, name=name
+    )(x)

@@ -22,8 +22,9 @@ NOT_COMPARED = ("encoder_weights", "weights", "input_shape")
 
 ARGUMENTS = {
     "num_classes": "Number of classes; 1 is binary segmentation (one logit). Optional if `weights` is given.",
-    "encoder": "A name in `kseg.encoders.ENCODERS`, a `keras.Model` with several outputs, or a function "
-    "`image -> {stride: feature}`.",
+    "encoder": "A name in `kseg.encoders.ENCODERS`, a `keras.Model` with several outputs or with `pyramid_outputs` "
+    "(KerasHub), or a function `image -> {stride: feature}`. An encoder of your own gets images from 0 to 255 and must "
+    "normalize them itself; see `kseg.encoders.extract`.",
     "encoder_weights": '`"imagenet"`, another name in the weights of the encoder, a file, or None for random '
     "initialization. Not used if `weights` is given.",
     "dropout": "Fraction of the features before the scores to drop during training.",
@@ -33,7 +34,11 @@ ARGUMENTS = {
     "input_shape": "Height, width and channels of the image; None where the size varies.",
 }
 RETURNS = "A model from images `(N, H, W, C)`, 0 to 255, to float32 logits `(N, H, W, num_classes)`."
-RAISES = "ValueError: If an argument is invalid, if `num_classes` is missing, or if it contradicts `weights`."
+RAISES = (
+    "ValueError: If an argument is invalid, if `num_classes` is missing, or if it contradicts `weights`.",
+    "TypeError: If there is no such option, or an option has the wrong type.",
+    "OSError: If `weights` do not exist (FileNotFoundError) or cannot be downloaded.",
+)
 
 
 class Builder(Protocol[Options]):
@@ -66,6 +71,9 @@ def builder(net: Callable[Concatenate[int, Options], keras.Model]) -> Builder[Op
         The builder. Its models are `kseg.pretrained.SegmentationModel`s, which store how they were built. It loads
         their files by `weights=`; `kseg.zoo.load` loads them once the builder is in `kseg.zoo.BUILDERS`.
 
+    Raises:
+        TypeError: If the function has no parameter `weights`, or a parameter after the first that is not keyword-only.
+
     Example:
         >>> @builder
         ... def score(num_classes, *, kernel_size=1, weights=None):
@@ -80,6 +88,8 @@ def builder(net: Callable[Concatenate[int, Options], keras.Model]) -> Builder[Op
     count, *parameters = signature.parameters.values()
     defaults = {parameter.name: parameter.default for parameter in parameters}
     name = net.__name__
+    if "weights" not in defaults or any(parameter.kind is not parameter.KEYWORD_ONLY for parameter in parameters):
+        raise TypeError(f"{name}(num_classes, *, ...) must have keyword-only options, among them weights=None")
 
     @functools.wraps(net)
     def built(num_classes: int | None = None, **given: Any) -> pretrained.SegmentationModel:
@@ -120,7 +130,8 @@ def builder(net: Callable[Concatenate[int, Options], keras.Model]) -> Builder[Op
     facts.defaults = defaults
     facts.options = tuple(key for key in defaults if key not in NOT_COMPARED)
     facts.__signature__ = signature.replace(
-        parameters=[count.replace(default=None, annotation=int | None), *parameters]
+        parameters=[count.replace(default=None, annotation=int | None), *parameters],
+        return_annotation=pretrained.SegmentationModel,
     )
     facts.__doc__ = _documented(inspect.cleandoc(net.__doc__ or ""), [count.name, *defaults])
     return cast(Builder[Options], built)
@@ -150,7 +161,7 @@ def _documented(text: str, names: list[str]) -> str:
     texts = {**ARGUMENTS, **{name: " ".join(body.split()) for name, body in zip(own[::2], own[1::2], strict=True)}}
     sections["Args"] = "\n".join(_filled(f"{name}: {texts[name]}") for name in names if name in texts)
     sections.setdefault("Returns", _filled(RETURNS, hanging=False))
-    sections["Raises"] = "\n".join(filter(None, [sections.get("Raises"), _filled(RAISES)]))
+    sections["Raises"] = "\n".join(filter(None, [sections.get("Raises"), *map(_filled, RAISES)]))
     order = [title for title in ("Args", "Returns", "Raises", "Reference", "Example") if title in sections]
     return "\n\n".join([head.rstrip(), *(f"{title}:\n{sections[title]}" for title in order)]) + "\n"
 
@@ -166,30 +177,72 @@ def with_crf(model: keras.Model) -> pretrained.SegmentationModel:
     Weight files store that the model has one: `kseg.zoo.load` rebuilds it.
 
     Args:
-        model: A model from images to logits or probabilities, or to a dictionary, whose `"logits"` are refined.
+        model: A model from images to logits or probabilities, or to a dictionary, whose `"logits"` are refined. Softmax
+            and sigmoid are found behind resizing, cropping and averaging too, and applied to the refined scores again.
 
     Returns:
         A model of the same name with the same layers, and with the layer `crf`. The outputs keep their structure.
 
     Raises:
-        ValueError: If the model has a CRF already.
+        ValueError: If the model has a CRF already, if it is not clear which output to refine, or if that is neither
+            logits nor probabilities.
 
     Example:
         >>> image = keras.Input((8, 9, 3))
         >>> with_crf(keras.Model(image, keras.layers.Conv2D(4, 1)(image))).layers[-1].name
         'crf'
     """
+    name, description = model.name, pretrained.description_of(model)
+    if not getattr(model, "outputs", None):
+        raise ValueError(f"{name!r} is a subclassed model or not built: {BY_HAND}")
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs[0], model.outputs[0], name=name)
     if any(isinstance(layer, ConvCRF) for layer in model.layers):
-        raise ValueError(f"{model.name!r} has a CRF already")
-    outputs = model.output if isinstance(model.output, dict) else {"logits": model.output}
-    scores, image = outputs["logits"], model.input
+        raise ValueError(f"{name!r} has a CRF already")
+    outputs = {"logits": model.outputs[0]} if len(model.outputs) == 1 else model.output
+    if len(model.inputs) > 1 or not isinstance(outputs, dict) or "logits" not in outputs:
+        raise ValueError(f'{name!r} must have one input, and one output or a dictionary with "logits": {BY_HAND}')
+    scores, image = outputs["logits"], model.inputs[0]
+    if len(scores.shape) != 4:
+        raise ValueError(f"{name!r} must output (N, H, W, num_classes), not {tuple(scores.shape)}")
+    activation = _activation(scores, name)
     if any(isinstance(layer, UnpaddedSize) for layer in model.layers):  # scores for the middle of the image only
         image = CropLike(name="crf_image")(image, scores)
-    head = next(layer for layer in model.layers if layer.output is scores)
-    activation = keras.activations.serialize(keras.activations.get(getattr(head, "activation", None)))
-    activation = None if activation == "linear" else activation
     refined = ConvCRF(from_logits=activation is None, activation=activation, name="crf")(scores, image)
-    outputs = {**outputs, "logits": refined} if isinstance(model.output, dict) else refined
-    description = pretrained.description_of(model)
+    outputs = keras.tree.map_structure(lambda output: refined if output is scores else output, model.output)
     description["arguments"]["crf"] = True
-    return pretrained.SegmentationModel.of(keras.Model(model.input, outputs, name=model.name), **description)
+    return pretrained.SegmentationModel.of(keras.Model(model.input, outputs, name=name), **description)
+
+
+BY_HAND = "append kseg.layers.ConvCRF(from_logits=...)(scores, image) yourself"
+PROBABILITIES_STAY = {
+    *("activation", "average", "cast", "cropimages", "cropping2d", "croplike", "dropout", "getitem", "identity"),
+    *("maximum", "resize", "resizing", "upsampling2d"),
+}
+"""Operations, in lower case, after which probabilities are still probabilities."""
+ACTIVATIONS = {name.replace("_", ""): name for name in dir(keras.activations) if not name.startswith("_")}
+
+
+def _activation(scores: keras.KerasTensor, model: str) -> str | None:
+    """Returns the activation of scores: None, "softmax" or "sigmoid"; looks behind operations without weights."""
+    passed: list[str] = []
+    while True:
+        operation, node, index = cast(Any, scores)._keras_history
+        if isinstance(operation, keras.Model):
+            if not getattr(operation, "outputs", None):
+                raise ValueError(f"{model!r} ends in {operation.name!r}, a subclassed model: {BY_HAND}")
+            scores = operation.outputs[index]
+            continue
+        kind = type(operation).__name__.lower()
+        given = keras.activations.get(getattr(operation, "activation", None))
+        found = getattr(given, "__name__", kind) if given not in (None, keras.activations.linear) else kind
+        found = ACTIVATIONS.get(found.replace("_", ""), "")
+        if found in ("softmax", "sigmoid") and not passed:
+            return found
+        if found in ("softmax", "sigmoid") or (found not in ("", "linear", "log_softmax") and not passed):
+            raise ValueError(f"{model!r} ends in {', '.join([found, *passed])}, not logits or probabilities: {BY_HAND}")
+        before = operation._inbound_nodes[node].input_tensors
+        if found or getattr(operation, "weights", None) or not before:
+            return None
+        passed = passed if kind in PROBABILITIES_STAY else [kind, *passed]
+        scores = before[0]

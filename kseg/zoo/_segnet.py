@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 import keras
 
 from kseg import encoders, pretrained
-from kseg.encoders.channels import IMAGENET
 from kseg.layers import (
     ConvNormAct,
     CropLike,
@@ -101,7 +100,7 @@ def _encoder(levels: Sequence[Sequence[int]], kernel_size: int, input_shape: Seq
     """Returns the coarsest feature and, for each level, the feature before pooling and the positions of its maxima."""
     image = keras.Input(input_shape, name="image")
     # The kernels of VGG expect pixels minus their mean; BatchNorm after the first convolution cancels the scale.
-    x = IMAGENET.layer(image.shape[-1])(image)
+    x = encoders.channels.IMAGENET.layer(image.shape[-1])(image)
     memories = []
     for level, widths in enumerate(levels, start=1):
         for index, width in enumerate(widths, start=1):

@@ -8,7 +8,6 @@ import keras
 
 from kseg import encoders
 from kseg.checkpoints import Rules
-from kseg.encoders.channels import TO_ONE
 from kseg.layers import (
     ConvNormAct,
     CropLike,
@@ -122,7 +121,7 @@ def unet_2015(
         return x
 
     pixels = keras.Input(input_shape, name="image")
-    x = TO_ONE.layer(pixels.shape[-1])(pixels)
+    x = encoders.channels.TO_ONE.layer(pixels.shape[-1])(pixels)
     features = []
     for level, width in enumerate(filters, start=1):
         x = keras.layers.MaxPooling2D(2, padding=padding, name=f"pool{level}")(x) if level > 1 else x

@@ -6,8 +6,7 @@ from typing import Any
 
 import keras
 
-from kseg.encoders.atrous import AtrousPooling2D
-from kseg.encoders.channels import IMAGENET
+from kseg import encoders
 from kseg.layers import ConvNormAct, SegmentationHead
 from kseg.zoo._builder import builder
 
@@ -50,7 +49,7 @@ def patch_classifier(
     if patch_size % 2 == 0:
         raise ValueError(f"patch_size must be odd to have a center, got {patch_size}")
     image = keras.Input((patch_size, patch_size, channels), name="image")
-    x = IMAGENET.layer(channels)(image)
+    x = encoders.channels.IMAGENET.layer(channels)(image)
     for level, width in enumerate(filters, start=1):
         if x.shape[1] < 6:
             raise ValueError(f"patch_size={patch_size} is too small for {len(filters)} levels: nothing is left")
@@ -133,7 +132,7 @@ def _dense_form(layer: keras.layers.Layer, rate: int, flat: tuple[int, ...]) -> 
     config: dict[str, Any] = layer.get_config()
     if isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):
         if layer.padding == "valid" and tuple(layer.pool_size) == (2, 2) and len(set(layer.strides)) == 1:
-            return AtrousPooling2D(
+            return encoders.atrous.AtrousPooling2D(
                 "max" if isinstance(layer, keras.layers.MaxPooling2D) else "average", rate, name=layer.name
             )
     elif isinstance(layer, keras.layers.Conv2D) and not isinstance(layer, keras.layers.DepthwiseConv2D):
@@ -182,7 +181,7 @@ def full_resolution(
         (None, 33, 40, 3)
     """
     pixels = keras.Input(input_shape, name="image")
-    x = IMAGENET.layer(pixels.shape[-1])(pixels)
+    x = encoders.channels.IMAGENET.layer(pixels.shape[-1])(pixels)
     for index, width in enumerate(filters, start=1):
         x = ConvNormAct(width, name=f"conv{index}")(x)
     image = keras.Input(input_shape, name="image")

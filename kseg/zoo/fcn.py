@@ -57,6 +57,10 @@ def fcn16(
 ) -> keras.Model:
     """Builds FCN-16s: FCN-32s with the scores at stride 16 added before the last upsampling.
 
+    Reference:
+        Shelhamer, Long, Darrell: Fully Convolutional Networks for Semantic Segmentation, 2016,
+        https://arxiv.org/abs/1605.06211
+
     Example:
         >>> model = fcn16(3, encoder="efficientnet_lite0", encoder_weights=None, input_shape=(64, 65, 3))
         >>> model.get_layer("fuse_16").output.shape
@@ -85,6 +89,10 @@ def fcn8(
     Args:
         at_once: Whether to train all skips at once: multiplies the features at stride 16 by 0.01 and at stride 8 by
             0.0001 before they are scored.
+
+    Reference:
+        Shelhamer, Long, Darrell: Fully Convolutional Networks for Semantic Segmentation, 2016,
+        https://arxiv.org/abs/1605.06211
 
     Example:
         >>> model = fcn8(3, encoder="efficientnet_lite0", encoder_weights=None, input_shape=(64, 65, 3))

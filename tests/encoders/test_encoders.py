@@ -196,6 +196,33 @@ def test_the_error_for_a_model_with_one_output_has_the_line_that_gives_it_severa
     assert len(taken.skips) == 4 and taken.coarsest is taken[32]
 
 
+def test_the_line_is_given_only_if_it_helps(without_memory):
+    pixels = keras.Input((None, None, 3))
+    rescaled = keras.layers.Rescaling(1 / 127.5, -1)(pixels)
+    m = keras.applications.MobileNetV2(include_top=False, weights=None, input_tensor=rescaled)
+    with pytest.raises(ValueError, match="output_stride=16, but your encoder ends at stride 32: pass") as error:
+        zoo.deeplabv3(3, encoder=m)
+    line = str(error.value).partition("pass encoder=")[2].partition(", where")[0]
+    assert zoo.deeplabv3plus(3, encoder=eval(line, {"keras": keras, "m": m})).output_shape[-1] == 3
+    coarse = keras.Sequential([pixels, keras.layers.Conv2D(4, 3, 2), keras.layers.Conv2D(4, 3, 4)])
+    with pytest.raises(ValueError, match=r"stride 32, but the encoder has only stride 8$"):
+        zoo.fcn32(3, encoder=coarse)
+    with pytest.raises(ValueError, match="skips, but the encoder has only stride 8: pass") as error:
+        zoo.unet(3, encoder=coarse)
+    line = str(error.value).partition("pass encoder=")[2].partition(", where")[0]
+    features = encoders.extract(keras.Input((64, 64, 3)), eval(line, {"keras": keras, "m": coarse}))
+    assert list(features.by_stride) == [2, 8]
+    outer = keras.Input((None, None, 3))
+    with pytest.raises(ValueError, match=r"stride 32: pass a keras.Model with several outputs$"):
+        zoo.unet(3, encoder=keras.Model(outer, m(keras.layers.Rescaling(1.0)(outer))))
+
+
+@pytest.mark.parametrize("encoder", [None, 18, Subclassed])
+def test_what_is_no_encoder_is_refused_by_its_type(encoder):
+    with pytest.raises(TypeError, match=r"encoder must be a name .* got (None|18|the class Subclassed: pass an)"):
+        zoo.unet(2, encoder=encoder)
+
+
 def test_a_backbone_with_pyramid_outputs_is_an_encoder():
     image = keras.Input((None, None, 3))
     fine = keras.layers.Conv2D(4, 3, strides=4, padding="same", name="fine")(image)

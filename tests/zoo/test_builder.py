@@ -123,9 +123,76 @@ def test_an_encoder_of_ones_own_is_handed_over_again(tmp_path):
             load(**{"source" if load is zoo.load else "weights": file})
 
 
-def test_a_second_crf_is_refused():
-    with pytest.raises(ValueError, match="'full_resolution' has a CRF already"):
-        zoo.with_crf(zoo.build("full_resolution", 2, filters=(4,), crf=True))
+def test_a_net_that_the_decorator_cannot_wrap_is_refused_at_once():
+    for net in (lambda num_classes, *, width=8: None, lambda num_classes, weights=None: None):
+        with pytest.raises(TypeError, match="must have keyword-only options, among them weights=None"):
+            zoo.builder(net)
+
+
+def ends(*layers):
+    """A model of one 1x1 convolution and the steps that follow it."""
+    x = image = keras.Input((8, 9, 3))
+    for layer in (keras.layers.Conv2D(2, 1), *layers):
+        x = layer(x)
+    return keras.Model(image, x, name="mine")
+
+
+class Subclassed(keras.Model):
+    def call(self, image):
+        return image
+
+
+def enlarged(x):
+    return keras.ops.image.resize(x, (8, 9))
+
+
+def sequential(image):
+    return keras.Sequential([keras.layers.Conv2D(2, 1), keras.layers.Softmax()])(image)
+
+
+@pytest.mark.parametrize(
+    ("model", "activation"),
+    [
+        (ends(), None),
+        (ends(keras.ops.log_softmax), None),
+        (ends(keras.layers.ReLU(), keras.layers.Conv2D(2, 1), enlarged), None),
+        (ends(keras.layers.Softmax()), "softmax"),
+        (ends(keras.layers.Conv2D(1, 1, activation="sigmoid")), "sigmoid"),
+        (ends(keras.ops.softmax, enlarged), "softmax"),
+        (ends(keras.layers.Softmax(), keras.layers.Activation("linear", dtype="float32")), "softmax"),
+        (ends(sequential), "softmax"),
+        (ends(lambda x: keras.layers.Average()([keras.ops.softmax(x), keras.ops.softmax(2 * x)])), "softmax"),
+        (keras.Sequential([keras.Input((8, 9, 3)), keras.layers.Conv2D(2, 1, activation="softmax")]), "softmax"),
+        (keras.Model((m := ends()).input, m.outputs), None),
+    ],
+)
+def test_a_crf_is_appended_to_logits_and_to_probabilities(model, activation):
+    refined = zoo.with_crf(model)
+    assert refined.layers[-1].from_logits is (activation is None) and refined.layers[-1].activation == activation
+    refined.layers[-1].iterations = 0  # leaves only log-probabilities and the activation
+    pixels = np.random.default_rng(0).random((1, 8, 9, 3), "float32")
+    before, after = (keras.tree.flatten(each.predict_on_batch(pixels))[0] for each in (model, refined))
+    before = before if activation else before - np.log(np.exp(before).sum(-1, keepdims=True))
+    np.testing.assert_allclose(after, before, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (zoo.build("full_resolution", 2, filters=(4,), crf=True), "'full_resolution' has a CRF already"),
+        (ends(keras.layers.ReLU()), "ends in relu, not logits or probabilities: append kseg.layers.ConvCRF"),
+        (ends(keras.ops.softmax, keras.ops.log), "ends in softmax, log, not logits"),
+        (ends(lambda x: [x, x + 1]), 'one output or a dictionary with "logits": append kseg.layers.ConvCRF'),
+        (ends(lambda x: {"a": x, "b": x + 1}), "one output or a dictionary with"),
+        (ends(keras.layers.Flatten()), r"must output \(N, H, W, num_classes\), not \(None, 144\)"),
+        (Subclassed(name="mine"), "'mine' is a subclassed model or not built: append kseg.layers.ConvCRF"),
+        (ends(Subclassed(name="inner")), "ends in 'inner', a subclassed model: append kseg.layers.ConvCRF"),
+    ],
+)
+def test_a_model_that_a_crf_does_not_fit_is_refused_in_one_line(model, message):
+    with pytest.raises(ValueError, match=message) as error:
+        zoo.with_crf(model)
+    assert "\n" not in str(error.value)
 
 
 @pytest.fixture
