@@ -122,8 +122,8 @@ def builder(net: Callable[Concatenate[int, Options], keras.Model]) -> Builder[Op
             model = with_crf(model)
         pretrained.load(model, weights)
         if trained and (other := pretrained.differences(arguments, {**defaults, **trained}, without=NOT_COMPARED)):
-            cure = "pass these options, or rebuild the trained model with kseg.zoo.load"
-            warnings.warn(f"{weights} was trained with {', '.join(other)}: {cure}", stacklevel=2)
+            advice = "pass these options, or rebuild the trained model with kseg.zoo.load"
+            warnings.warn(f"{weights} was trained with {', '.join(other)}: {advice}", stacklevel=2)
         return model
 
     facts = cast(Any, built)
