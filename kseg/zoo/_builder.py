@@ -121,9 +121,9 @@ def builder(net: Callable[Concatenate[int, Options], keras.Model]) -> Builder[Op
         if description["arguments"].get("crf"):
             model = with_crf(model)
         pretrained.load(model, weights)
-        if trained and (other := pretrained.differences(arguments, {**defaults, **trained}, without=NOT_COMPARED)):
+        if trained and (conflicts := pretrained.differences(arguments, {**defaults, **trained}, without=NOT_COMPARED)):
             advice = "pass these options, or rebuild the trained model with kseg.zoo.load"
-            warnings.warn(f"{weights} was trained with {', '.join(other)}: {advice}", stacklevel=2)
+            warnings.warn(f"{weights} was trained with {', '.join(conflicts)}: {advice}", stacklevel=2)
         return model
 
     facts = cast(Any, built)
