@@ -1,6 +1,7 @@
 """Rules of the architecture that the source files show."""
 
 import ast
+import os
 import pathlib
 import re
 import subprocess
@@ -105,7 +106,7 @@ def test_triton_is_refused_once_tensorflow_is_loaded(tmp_path, first, then):
         "try:\n import triton\nexcept ModuleNotFoundError: assert importlib.util.find_spec('triton') is None\n"
         "else: raise AssertionError('triton was imported')"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "KERAS_BACKEND": "tensorflow"})
 
 
 def test_triton_is_imported_without_tensorflow(tmp_path):

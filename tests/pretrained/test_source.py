@@ -159,7 +159,7 @@ def test_weights_of_other_options_are_not_taken_silently(release, file, way):
     """`activation` changes the output but no tensor."""
     path = put(file, pretrained.places(release)[1])
     weights = {"name": release.name, "data set": "leaves", "file": path}[way]
-    message = rf"{weights} was trained with activation=None \(here 'softmax'\): .* by kseg.zoo.load$"
+    message = rf"{weights} was trained with activation=None \(here 'softmax'\): .* with kseg.zoo.load$"
     with pytest.warns(UserWarning, match=message):
         zoo.build("tiny", weights=weights, activation="softmax")
 
