@@ -1,6 +1,5 @@
 """A function in a process of its own: its result, its failures, and who ends with whom."""
 
-import functools
 import os
 import pathlib
 import signal
@@ -39,12 +38,12 @@ def test_an_exception_and_a_kill_are_errors_of_one_line(capfd):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_the_child_ends_with_its_parent(number):
     """Both hold the pipe of the output: it is closed when both have ended."""
-    code = "from benchmarks.process import apart; from tests.benchmarks.test_process import wait; apart(wait)"
+    code = (  # a shell starts background jobs with SIGINT ignored, which Python inherits
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from benchmarks.process import apart; from tests.benchmarks.test_process import wait; apart(wait)"
+    )
     command = [sys.executable, "-c", code]
-    # A shell starts background jobs with SIGINT ignored, which Python would inherit.
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    parent = subprocess.Popen(command, cwd=ROOT, preexec_fn=heed, **pipes)
+    parent = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert parent.stdout.readline() == b"waiting\n"
     parent.send_signal(number)
     parent.communicate(timeout=30)
