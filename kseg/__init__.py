@@ -82,5 +82,5 @@ def _import(name: str) -> object:
 # else `import kseg` registers its classes with Keras, so that `keras.saving.load_model` needs no custom objects.
 _is_command = pathlib.PurePath(*sys.argv[:1]).stem == "kseg" or (sys.argv[:1] == ["-m"] and "kseg.cli" in sys.orig_argv)
 if not _is_command:
-    for _part in ("layers", "losses", "metrics", "encoders", "pretrained.model"):
+    for _part in ("layers", "losses", "metrics", "encoders", "pretrained.model", "training.optimizer"):
         _import(_part)

@@ -91,10 +91,8 @@ def test_importing_kseg_adds_little_to_importing_keras():
 
 
 def test_importing_kseg_registers_its_classes():
-    code = (
-        "import kseg, keras; "
-        "assert all(map(keras.saving.get_registered_object, ('kseg>Resize', 'kseg>Dice', 'kseg>SegmentationModel')))"
-    )
+    names = ["kseg>Resize", "kseg>Dice", "kseg>SegmentationModel", "kseg>AdamW"]
+    code = f"import kseg, keras; assert all(map(keras.saving.get_registered_object, {names}))"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -115,11 +113,12 @@ def test_triton_is_imported_without_tensorflow(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["train", "--help"], ["datasets", "list"], ["weights", "list"]]
-)
-def test_a_command_that_computes_nothing_imports_no_backend(arguments):
-    command = [sys.executable, "-X", "importtime", "-m", "kseg.cli", *arguments]
+@pytest.mark.parametrize("arguments", ["--help", "--version", "train --help", "weights list", "datasets check RECIPE"])
+def test_a_command_that_computes_nothing_imports_no_backend(arguments, tmp_path):
+    recipe = tmp_path / "streets.toml"
+    recipe.write_text('epochs = 1\nmodel.builder = "unet"\ndata = {name = "streets", options = {count = 40}}')
+    command = [sys.executable, "-X", "importtime", "-m", "kseg.cli", *arguments.split()]
+    command = [str(recipe) if word == "RECIPE" else word for word in command]
     modules = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     assert "kseg.cli" in modules and not re.search(r"\| +(keras|tensorflow|jax|torch)\n", modules)
 

@@ -26,6 +26,8 @@ AHEAD = 4
 
 Model: TypeAlias = keras.Model | Predictor | Callable[[np.ndarray], np.ndarray]
 """A model, a predictor, or any function from an image `(H, W, C)` to class ids `(H, W)`."""
+Labeler: TypeAlias = Callable[[np.ndarray], Sequence[np.ndarray]]
+"""A function from a batch to its label maps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +70,7 @@ def predictions(
         Predictions, sorted by image size.
 
     Raises:
-        MemoryError: If memory runs out on a batch; the message says what to lower.
+        MemoryError: If memory runs out on a single image.
         TypeError: If a model is neither a Keras model nor a predictor nor a function.
         ValueError: If the data set is empty, its classes are not those of a model, or `batch_size` is below 1.
 
@@ -92,23 +94,33 @@ def predictions(
         groups += [part.tolist() for part in np.array_split(same, -(-len(same) // most))]
     with (reporter or Reporter(quiet=True)).task(task, sum(map(len, groups))) as advance:
         for group, images, labels in _read(dataset, groups):
-            try:
-                predicted = [label(images) for label in labelers]
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                count, height, width = images.shape[:3]
-                tiles = "(outside training) smaller tiles: Predictor(model, tile=512) or kseg evaluate --tile 512"
-                smaller = f"free memory, or use smaller images or {tiles}"
-                cure = f"lower batch_size, now {batch_size}" if count > 1 else smaller
-                raise MemoryError(
-                    f"memory ran out on {count} images of {height}x{width} pixels of {dataset.name}: {cure}"
-                ) from error
-            yield from map(Prediction, group, labels, zip(*predicted, strict=True))
+            yield from _label(dataset, labelers, group, images, labels)
             advance(len(images))
 
 
-def _labeler(model: Model, dataset: Dataset) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
+def _label(
+    dataset: Dataset, labelers: list[Labeler], group: list[int], images: np.ndarray, labels: list[np.ndarray]
+) -> Iterator[Prediction]:
+    """Labels a batch, or its images one by one if memory runs out."""
+    try:
+        predicted = [label(images) for label in labelers]
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(images) == 1:
+            raise MemoryError(
+                f"memory ran out on an image of {images.shape[1]}x{images.shape[2]} pixels of {dataset.name}: free "
+                "memory and start again, or, outside training, predict smaller tiles with Predictor(model, tile=512) "
+                "or kseg evaluate --tile 512"
+            ) from error
+    else:
+        yield from map(Prediction, group, labels, zip(*predicted, strict=True))
+        return
+    for index, image, label in zip(group, images, labels, strict=True):  # the error, which holds memory, is gone
+        yield from _label(dataset, labelers, [index], image[None], [label])
+
+
+def _labeler(model: Model, dataset: Dataset) -> Labeler:
     """Returns a function that labels a batch; raises a ValueError if the model has other classes than the data set."""
     if not isinstance(model, keras.Model | Predictor):
         if not callable(model):

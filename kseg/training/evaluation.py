@@ -37,7 +37,7 @@ def evaluate(
 
     Raises:
         FileNotFoundError: If the weight file does not exist.
-        MemoryError: If memory runs out; the message says what to lower.
+        MemoryError: If memory runs out on a single image.
         TypeError: If `model` is none of these.
         ValueError: If the model's classes contradict those of the data set, or the data set is empty.
 

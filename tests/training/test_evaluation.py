@@ -107,17 +107,24 @@ def test_images_are_read_a_bounded_number_of_pixels_ahead(pixels, most, monkeypa
     assert sorted(each.index for each in found) == list(range(1, 20)) and sorted(read) == list(range(20))
 
 
-@pytest.mark.parametrize(
-    ("sizes", "cure"),
-    [([(8, 8)] * 2, "lower batch_size, now 8"), ([(8, 8)], "free memory.*outside training.*tile=512")],
-)
-def test_memory_that_runs_out_is_one_line_with_the_cure(sizes, cure, monkeypatch):
-    def full(*_):
-        raise RuntimeError("RESOURCE_EXHAUSTED: failed to allocate")
+@pytest.mark.parametrize("most", [2, 0])
+def test_a_batch_that_does_not_fit_is_labeled_image_by_image(most, shapes, monkeypatch):
+    dataset, run = Drawn(sizes=[(8, 8)] * 5), Predictor._run
+    expected = evaluate(channels(), dataset)["confusion_matrix"]
 
-    monkeypatch.setattr(Predictor, "_run", full)
-    with pytest.raises(MemoryError, match=f"memory ran out on {len(sizes)} images of 8x8 pixels of drawn: .*{cure}"):
-        evaluate(channels(), Drawn(sizes=sizes))
+    def limited(self, function, images):
+        if len(images) > most:
+            raise RuntimeError("RESOURCE_EXHAUSTED: failed to allocate")
+        return run(self, function, images)
+
+    monkeypatch.setattr(Predictor, "_run", limited)
+    shapes.clear()
+    if most:
+        assert evaluate(channels(), dataset, batch_size=3)["confusion_matrix"] == expected
+        assert [count for count, *_ in shapes] == [1, 1, 1, 2]
+        return
+    with pytest.raises(MemoryError, match="ran out on an image of 8x8 pixels of drawn: free memory and .*tile=512"):
+        evaluate(channels(), dataset)
 
 
 def test_what_is_no_model_is_refused():
