@@ -1,63 +1,42 @@
-"""Pickles of tensors, read by an interpreter that calls nothing.
+"""Pickles of tensors, read by an interpreter that calls only functions of this file.
 
 A pickle is a program for a stack machine. `unpickle` executes the few instructions that a dictionary of tensors needs,
-on plain containers, and refuses all others. Names in a pickle are compared with a list and never looked up.
+on plain containers, and refuses all others. Names in a pickle are looked up in the table `KNOWN` alone.
 """
 
 import math
 import pickletools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-# Storage class -> little-endian NumPy type. NumPy has no bfloat16: its bits are the upper half of a float32.
-STORAGES = {
-    **{"DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2", "BFloat16Storage": "<u2"},
-    **{"LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "i1"},
-    **{"ByteStorage": "u1", "BoolStorage": "?"},
-}
-CALLED = ("collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter")
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 ARGUMENTS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINSTRING", "SHORT_BINSTRING", "BINUNICODE"}
-NAMES = {*CALLED, *(f"torch {kind}" for kind in STORAGES)}
 EXPANSION = 16
 """How many times the bytes of their storages the tensors may take together, since views may overlap."""
+# What damaged bytes may raise.
+BROKEN = (EOFError, ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, RecursionError)
 
 
 class Refused(Exception):
     """The file contains something that a dictionary of tensors does not need."""
 
 
-# What damaged bytes may raise.
-BROKEN = (EOFError, ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, RecursionError)
-
-
-class Name(NamedTuple):
-    """A name from `NAMES` on the stack."""
-
-    text: str
-
-
 class Storage(NamedTuple):
-    """A run of numbers elsewhere in the file: NumPy type, name in the file, length, whether it is bfloat16."""
+    """A run of numbers elsewhere in the file."""
 
-    dtype: str
+    dtype: np.dtype
     key: str
     length: int
-    bfloat16: bool
-
-    @property
-    def size(self) -> int:
-        """Size in bytes."""
-        return self.length * np.dtype(self.dtype).itemsize
+    size: int  # in bytes
 
 
 class Tensor:
     """A view of a storage; offset and strides count elements."""
 
     def __init__(self, storage: Storage, offset: int, shape: tuple, strides: tuple, *_: object):
-        if not isinstance(storage, Storage) or len(shape) > 64 or len(strides) != len(shape):
+        if not isinstance(storage, Storage) or not len(shape) == len(strides) <= 64:
             raise Refused("a tensor has no storage, or its shape and strides do not match")
         if not all(type(number) is int and 0 <= number < 2**63 for number in (offset, *shape, *strides)):
             raise Refused("the offset, shape or strides of a tensor are not integers from 0")
@@ -71,7 +50,7 @@ class Tensor:
         """Copies this tensor from the numbers of its storage."""
         strides = [stride * numbers.itemsize for stride in self.strides]
         view = np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, strides, writeable=False)
-        return widened(view) if self.storage.bfloat16 else view.copy()
+        return widened(view) if numbers.dtype == "<u2" else view.copy()
 
 
 def widened(bits: np.ndarray) -> np.ndarray:
@@ -79,89 +58,72 @@ def widened(bits: np.ndarray) -> np.ndarray:
     return (bits.astype("<u4") << 16).view("<f4")
 
 
+def _filled(target: dict[Any, Any], pairs: list[Any]) -> dict[Any, Any]:
+    """Sets items and empties the list of pairs: one list does not fill many dictionaries."""
+    for key, value in pairs:
+        if type(key) not in (str, int):  # the hash of nested tuples may take forever
+            raise Refused("a dictionary has a key that is neither text nor an integer")
+        target[key] = value
+    pairs.clear()
+    return target
+
+
+# Storage class -> little-endian NumPy type. NumPy has no bfloat16: its bits are the upper half of a float32.
+STORAGES = "Double=<f8 Float=<f4 Half=<f2 BFloat16=<u2 Long=<i8 Int=<i4 Short=<i2 Char=i1 Byte=u1 Bool=?"
+KNOWN = {
+    "collections OrderedDict": lambda pairs=None: _filled({}, pairs or []),  # pairs are from Python 2
+    "torch._utils _rebuild_tensor_v2": Tensor,
+    "torch._utils _rebuild_parameter": lambda tensor, *_: tensor,
+    **{f"torch {name}Storage": np.dtype(kind) for name, _, kind in (each.partition("=") for each in STORAGES.split())},
+}
+
+
 def unpickle(file: BinaryIO) -> Any:
     """Reads the next pickle of the file as plain containers, numbers, strings and `Tensor`, or raises `Refused`."""
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[Any, Any] = {}
-
-    def cut(count: int | None = None) -> list[Any]:
-        start = marks.pop() if count is None else len(stack) - count
+    for opcode, argument, _ in pickletools.genops(file):
+        start = len(stack) - len(opcode.stack_before)
+        if pickletools.markobject in opcode.stack_before:  # a mark and all items above it count as two
+            start = marks.pop() + 2 - len(opcode.stack_before)
         items = stack[start:]
         del stack[start:]
-        return items
-
-    for opcode, argument, _ in pickletools.genops(file):
-        match opcode.name:
-            case "STOP":
-                return stack.pop()
-            case "MARK":
+        match opcode.name, items:
+            case "STOP", [result]:
+                return result
+            case "MARK", _:
                 marks.append(len(stack))
-            case name if name in CONSTANTS:
-                stack.append(CONSTANTS[name])
-            case name if name in ARGUMENTS:
-                stack.append(argument)
-            case "EMPTY_LIST" | "EMPTY_DICT" as name:
+            case name, _ if name in CONSTANTS or name in ARGUMENTS:
+                stack.append(CONSTANTS.get(name, argument))
+            case "EMPTY_LIST" | "EMPTY_DICT" as name, _:
                 stack.append([] if name == "EMPTY_LIST" else {})
-            case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3" as name:
-                stack.append(tuple(cut(int(name[5:]) if name != "TUPLE" else None)))
-            case "APPEND" | "APPENDS" as name:
-                items = cut(1 if name == "APPEND" else None)
-                if type(stack[-1]) is not list:
-                    raise Refused("it appends to something that is not a list")
-                stack[-1].extend(items)
-            case "SETITEM" | "SETITEMS" as name:
-                items = cut(2 if name == "SETITEM" else None)
-                _fill(stack[-1], zip(items[::2], items[1::2], strict=True))
-            case "BINPUT" | "LONG_BINPUT":
+            case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3", _:
+                stack.append(tuple(items))
+            case "APPEND" | "APPENDS", [list(target), *more]:
+                target.extend(more)
+                stack.append(target)
+            case "SETITEM" | "SETITEMS", [dict(target), *more]:
+                stack.append(_filled(target, list(zip(more[::2], more[1::2], strict=True))))
+            case "BUILD", [dict(target), _]:  # sets attributes, which a plain dictionary does not have
+                stack.append(target)
+            case "BINPUT" | "LONG_BINPUT", _:
                 memo[argument] = stack[-1]
-            case "BINGET" | "LONG_BINGET":
+            case "BINGET" | "LONG_BINGET", _:
                 stack.append(memo[argument])
-            case "GLOBAL":
-                if argument not in NAMES:
+            case "GLOBAL", _:
+                if argument not in KNOWN:
                     raise Refused(f"it asks for {str(argument).replace(' ', '.')}: save only a state_dict")
-                stack.append(Name(argument))
-            case "REDUCE":
-                stack.append(_result(*cut(2)))
-            case "BUILD":  # PyTorch stores version numbers as attributes of dictionaries
-                stack.pop()
-                _fill(stack[-1], ())
-            case "BINPERSID":
-                stack.append(_storage(stack.pop()))
-            case name if name != "PROTO":
-                raise Refused(f"it uses the pickle instruction {name}")
+                stack.append(KNOWN[argument])
+            case "REDUCE", [function, tuple(arguments)] if callable(function):
+                stack.append(function(*arguments))
+            case "BINPERSID", [("storage", np.dtype() as dtype, str(key) | int(key), _, int(length), *part)]:
+                if any(part):
+                    raise Refused("a reference is to a part of a storage")
+                stack.append(Storage(dtype, str(key), length, length * dtype.itemsize))
+            case name, _ if name != "PROTO":
+                raise Refused(f"it uses the pickle instruction {name} as no dictionary of tensors does")
     raise EOFError("the pickle does not end")
-
-
-def _fill(target: Any, pairs: Iterable[tuple[Any, Any]]) -> None:
-    if type(target) is not dict:
-        raise Refused("it sets items or attributes of something that is not a dictionary")
-    for key, value in pairs:
-        if type(key) not in (str, int):  # the hash of nested tuples may take forever
-            raise Refused("a dictionary has a key that is neither text nor an integer")
-        target[key] = value
-
-
-def _result(name: Any, arguments: Any) -> Any:
-    """Returns what the function of this name would return."""
-    called = name.text if isinstance(name, Name) else None
-    if called not in CALLED or type(arguments) is not tuple:
-        raise Refused("it calls something that builds no tensor")
-    if called == CALLED[0]:
-        ordered: dict[Any, Any] = {}
-        if arguments:  # Python 2 passed a list of pairs
-            _fill(ordered, arguments[0])
-            arguments[0].clear()  # one list does not fill many dictionaries
-        return ordered
-    return Tensor(*arguments) if called == CALLED[1] else arguments[0]
-
-
-def _storage(reference: Any) -> Storage:
-    match reference:  # only the legacy format has a last part
-        case ("storage", Name(text=text), str() | int() as key, _, int() as count, *rest) if rest in ([], [None]):
-            if (kind := text.removeprefix("torch ")) in STORAGES and count >= 0:
-                return Storage(STORAGES[kind], str(key), count, kind == "BFloat16Storage")
-    raise Refused("a reference is not to the storage of a tensor")
 
 
 def tensors(content: object, size: int) -> dict[str, Tensor]:
@@ -175,7 +137,7 @@ def tensors(content: object, size: int) -> dict[str, Tensor]:
             raise Refused("its containers contain each other over and over")
         if isinstance(value, Tensor):
             found[name] = value
-    wanted = sum(math.prod(tensor.shape) * np.dtype(tensor.storage.dtype).itemsize for tensor in found.values())
+    wanted = sum(math.prod(tensor.shape) * tensor.storage.dtype.itemsize for tensor in found.values())
     if wanted > EXPANSION * sum(storage.size for storage in {tensor.storage for tensor in found.values()}):
         raise Refused(f"its tensors take {wanted} bytes, far more than their storages")
     return found
@@ -183,8 +145,6 @@ def tensors(content: object, size: int) -> dict[str, Tensor]:
 
 def _entries(value: Any, name: str) -> Iterator[tuple[str, object]]:
     yield name, value
-    pairs: Iterable[tuple[Any, Any]] = ()
-    if type(value) in (dict, list, tuple):
-        pairs = value.items() if type(value) is dict else enumerate(value)
-    for key, item in pairs:
-        yield from _entries(item, f"{name}.{key}" if name else str(key))
+    if isinstance(value, dict | list | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _entries(item, f"{name}.{key}" if name else str(key))

@@ -9,27 +9,23 @@ from pathlib import Path
 
 import numpy as np
 
-from kseg.checkpoints.pickle_guard import BROKEN, Refused, tensors, unpickle
+from kseg.checkpoints.pickle_guard import Refused, tensors, unpickle
 
-MAGIC = 0x1950A86A20F9469CFC6C
-PROTOCOL = 1001
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+BEGIN = b"\x8a\x0a" + MAGIC.to_bytes(10, "little") + b"."
+"""The first pickle, after two bytes for its version."""
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """Reads a file in the legacy format; see `kseg.checkpoints.reader.read`."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        try:
-            magic = unpickle(file)
-        except (Refused, *BROKEN):
-            magic = None
-        if magic != MAGIC:
-            raise Refused("it begins neither as a PyTorch file nor as safetensors")
-        if unpickle(file) != PROTOCOL:
+        _, protocol, system, content = (unpickle(file) for _ in range(4))
+        if protocol != PROTOCOL:
             raise Refused(f"its protocol is not {PROTOCOL}")
-        if unpickle(file).get("little_endian") is not True:
+        if system.get("little_endian") is not True:
             raise Refused("it was written on a big-endian machine")
-        found = tensors(unpickle(file), size)
+        found = tensors(content, size)
         declared = {tensor.storage.key: tensor.storage for tensor in found.values()}
         numbers = {}
         for key in unpickle(file):

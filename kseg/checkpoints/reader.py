@@ -49,11 +49,14 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def _format(path: Path) -> Callable[[Path], dict[str, np.ndarray]]:
     with path.open("rb") as file:
-        start = file.read(9)
+        start = file.read(15)
     if start.startswith(b"PK"):
         return archive.read
-    # Safetensors: eight bytes of length, then JSON. PyTorch's legacy files begin with a pickled number of ten bytes.
-    return _safetensors if start[8:] == b"{" else pickle_stream.read
+    if start[:1] == b"\x80" and start[2:] == pickle_stream.BEGIN:
+        return pickle_stream.read
+    if start[8:9] == b"{":  # JSON after eight bytes of length
+        return _safetensors
+    raise Refused("it begins neither as a PyTorch file nor as safetensors")
 
 
 def _safetensors(path: Path) -> dict[str, np.ndarray]:
