@@ -37,18 +37,6 @@ class ConvNormAct(ConfiguredLayer):
         (1, 3, 4, 8)
     """
 
-    OPTIONS = (
-        "filters",
-        "kernel_size",
-        "strides",
-        "dilation_rate",
-        "padding",
-        "separable",
-        "normalization",
-        "activation",
-        "use_bias",
-    )
-
     def __init__(
         self,
         filters: int,

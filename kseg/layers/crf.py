@@ -9,13 +9,14 @@ from keras import ops
 
 from kseg.layers.decoder import check_activation
 from kseg.layers.geometry import Reach, Shape
+from kseg.layers.layer import ConfiguredLayer
 from kseg.layers.resize import Resize
 
 WIDTHS = ("smoothness_xy", "appearance_xy", "appearance_rgb")
 
 
 @keras.saving.register_keras_serializable(package="kseg")
-class ConvCRF(keras.layers.Layer):
+class ConvCRF(ConfiguredLayer):
     """Sharpen scores along color edges: mean-field inference in a CRF that connects the pixels of a window.
 
     Each pixel receives the class probabilities of the pixels around it, weighted by nearness (smoothness kernel) and
@@ -78,28 +79,18 @@ class ConvCRF(keras.layers.Layer):
         activation: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**{"dtype": "float32"} | kwargs)
-        self.options: dict[str, Any] = {
-            "radius": radius,
-            "stride": stride,
-            "iterations": iterations,
-            "smoothness": smoothness,
-            "smoothness_xy": smoothness_xy,
-            "appearance": appearance,
-            "appearance_xy": appearance_xy,
-            "appearance_rgb": appearance_rgb,
-            "from_logits": from_logits,
-            "activation": activation,
-        }
-        for name, least in (("radius", 0), ("stride", 1), ("iterations", 0)):
-            if self.options[name] < least:
-                raise ValueError(f"{self.name}: {name} must be {least} or more, got {self.options[name]}")
-        for name in WIDTHS:
-            if self.options[name] <= 0:
-                raise ValueError(f"{self.name}: {name} must be positive, got {self.options[name]}")
+        super().__init__(**kwargs | {"dtype": "float32"})
         self.radius, self.stride, self.iterations = radius, stride, iterations
+        self.smoothness, self.smoothness_xy = smoothness, smoothness_xy
+        self.appearance, self.appearance_xy, self.appearance_rgb = appearance, appearance_xy, appearance_rgb
         self.from_logits = from_logits
         self.activation = activation
+        for name, least in (("radius", 0), ("stride", 1), ("iterations", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{self.name}: {name} must be {least} or more, got {getattr(self, name)}")
+        for name in WIDTHS:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{self.name}: {name} must be positive, got {getattr(self, name)}")
         self.enlarge = Resize(factor=stride, dtype="float32", name="enlarge")
 
     def build(self, scores_shape: Shape, image_shape: Shape) -> None:
@@ -110,16 +101,10 @@ class ConvCRF(keras.layers.Layer):
                 raise ValueError(
                     f"{self.name}: scores of size {scores_shape[1:3]} do not fit an image of size {image_shape[1:3]}"
                 )
-        self.num_classes = max(channels, 2)
-        o = self.options
-        widths = [math.log(o[name]) for name in WIDTHS]
-        self.strengths = self._weight((2,), _values(o["smoothness"], o["appearance"]), "strengths")
-        self.log_widths = self._weight((3,), _values(*widths), "log_widths")
-        self.compatibility = self._weight((self.num_classes,) * 2, "identity", "compatibility")
-
-    def _weight(self, shape: tuple[int, ...], initializer: Any, name: str) -> Any:
-        # Computed in float32 under every dtype policy, like logits.
-        return self.add_weight(shape=shape, initializer=initializer, name=name, dtype="float32", autocast=False)
+        widths = [math.log(getattr(self, name)) for name in WIDTHS]
+        self.strengths = self.add_weight((2,), _values(self.smoothness, self.appearance), name="strengths")
+        self.log_widths = self.add_weight((3,), _values(*widths), name="log_widths")
+        self.compatibility = self.add_weight((max(channels, 2),) * 2, "identity", name="compatibility")
 
     def call(self, scores: Any, image: Any) -> Any:
         scores, image = ops.cast(scores, "float32"), ops.cast(image, "float32")
@@ -132,7 +117,7 @@ class ConvCRF(keras.layers.Layer):
             message = ops.matmul(self._spread(kernel, self._means(ops.softmax(x))), self.compatibility)
             x = unary + self.enlarge(message)[:, :height, :width]
         x = x[..., 1:] - x[..., :1] if binary else x
-        return x if self.activation is None else keras.activations.get(self.activation)(x)
+        return keras.activations.get(self.activation)(x)
 
     def _log_probabilities(self, scores: Any) -> Any:
         if self.from_logits:
@@ -192,18 +177,12 @@ class ConvCRF(keras.layers.Layer):
     def compute_output_shape(self, scores_shape: Shape, image_shape: Shape) -> Shape:
         return scores_shape
 
-    def compute_output_spec(self, scores: Any, image: Any) -> Any:
-        return keras.KerasTensor(scores.shape, dtype="float32")
-
     def reach(self, scores: Reach, image: Reach) -> Reach:
         # In cells: one for the pixel, the window of each message and two interpolated cells, one window of the norms.
         message = 2 * self.radius + (2 if self.stride > 1 else 0)
         cells = self.iterations * message + 2 * self.radius + (self.stride == 1)
         seen = (cells * self.stride - 1) * scores.step if self.iterations else 0
         return Reach(max(scores.pixels, image.pixels) + seen, scores.step)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options}
 
 
 def _values(*values: float) -> Callable[..., Any]:

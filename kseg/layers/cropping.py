@@ -33,8 +33,6 @@ class CropLike(ConfiguredLayer):
         [[5, 6], [9, 10]]
     """
 
-    OPTIONS = ("at",)
-
     def __init__(self, at: str = "center", **kwargs: Any):
         super().__init__(**kwargs)
         if at not in ("center", "corner"):
@@ -42,13 +40,15 @@ class CropLike(ConfiguredLayer):
         self.at = at
 
     def call(self, x: Any, like: Any) -> Any:
-        self._check(x.shape, like.shape)
+        self.compute_output_shape(x.shape, like.shape)  # checks known sizes
         (height, width), (rows, columns) = ops.shape(x)[1:3], ops.shape(like)[1:3]
         top, left = ((height - rows) // 2, (width - columns) // 2) if self.at == "center" else (0, 0)
         return x[:, top : top + rows, left : left + columns]
 
     def compute_output_shape(self, x_shape: Shape, like_shape: Shape) -> Shape:
-        self._check(x_shape, like_shape)
+        for size, wanted in zip(x_shape[1:3], like_shape[1:3], strict=True):
+            if size and wanted and (size < wanted or (self.at == "center" and (size - wanted) % 2)):
+                raise ValueError(f"{self.name}: cannot crop {size} pixels to {wanted} at the {self.at}")
         return (*like_shape[:3], x_shape[-1])
 
     def compute_output_spec(self, x: Any, like: Any) -> Any:
@@ -56,13 +56,6 @@ class CropLike(ConfiguredLayer):
 
     def reach(self, x: Reach, like: Reach) -> Reach:
         return x
-
-    def _check(self, x_shape: Shape, like_shape: Shape) -> None:
-        for size, wanted in zip(x_shape[1:3], like_shape[1:3], strict=True):
-            if not isinstance(size, int) or not isinstance(wanted, int):
-                continue
-            if size < wanted or (self.at == "center" and (size - wanted) % 2):
-                raise ValueError(f"{self.name}: cannot crop {size} pixels to {wanted} at the {self.at}")
 
 
 class _SizeCheck(ConfiguredLayer):
@@ -97,8 +90,6 @@ class SmallestSize(_SizeCheck):
         ValueError: the encoder needs sides of 32 pixels or more, got 20: use larger images or another encoder
     """
 
-    OPTIONS = ("side",)
-
     def __init__(self, side: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.side = side
@@ -128,8 +119,6 @@ class UnpaddedSize(_SizeCheck):
         ...
         ValueError: padding="valid" does not allow a side of 512 pixels: use 508 or 524, or padding="same"
     """
-
-    OPTIONS = ("levels",)
 
     def __init__(self, levels: int, **kwargs: Any):
         super().__init__(**kwargs)

@@ -41,8 +41,6 @@ class UNetBlock(ConfiguredLayer):
         (1, 5, 7, 4)
     """
 
-    OPTIONS = ("filters", "normalization", "activation", "doubling")
-
     def __init__(
         self,
         filters: int,
@@ -137,8 +135,6 @@ class SegmentationHead(ConfiguredLayer):
         (1, 21, 30, 5)
     """
 
-    OPTIONS = ("num_classes", "kernel_size", "activation", "aligned_factor", "kernel_initializer")
-
     def __init__(
         self,
         num_classes: int,
@@ -149,7 +145,7 @@ class SegmentationHead(ConfiguredLayer):
         kernel_initializer: Any = "glorot_uniform",
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**kwargs | {"dtype": "float32"})
         check_activation(self, activation, num_classes)
         self.num_classes = num_classes
         self.kernel_size = kernel_size
@@ -177,28 +173,20 @@ class SegmentationHead(ConfiguredLayer):
         if like is not None and self.aligned_factor is None:
             x = self.resize(x, like=like)
         elif like is not None:
-            self._check(x.shape, like.shape)
+            self.compute_output_shape(x.shape, like.shape)  # checks known sizes
             height, width = ops.shape(like)[1:3]
             x = self.resize(x)[:, :height, :width]
-        return x if self.activation is None else keras.activations.get(self.activation)(x)
+        return keras.activations.get(self.activation)(x)
 
     def compute_output_shape(self, x_shape: Shape, like_shape: Shape | None = None) -> Shape:
         size = (x_shape if like_shape is None else like_shape)[1:3]
-        return (x_shape[0], *size, self.num_classes)
-
-    def compute_output_spec(self, x: Any, like: Any = None) -> Any:
-        if like is not None and self.aligned_factor is not None:
-            self._check(x.shape, like.shape)
-        shape = self.compute_output_shape(x.shape, None if like is None else like.shape)
-        return keras.KerasTensor(shape, dtype="float32")
-
-    def _check(self, x_shape: Shape, like_shape: Shape) -> None:
-        for have, want in zip(x_shape[1:3], like_shape[1:3], strict=True):
-            if isinstance(have, int) and isinstance(want, int) and have * (self.aligned_factor or 1) < want:
+        for have, want in zip(x_shape[1:3], size, strict=True):
+            if self.aligned_factor and have and want and have * self.aligned_factor < want:
                 raise ValueError(
                     f"{self.name}: {self.aligned_factor} times {have} pixels are fewer than the {want} of the image: "
                     "align_corners needs an encoder that rounds sizes up"
                 )
+        return (x_shape[0], *size, self.num_classes)
 
     def reach(self, x: Reach, like: Reach | None = None) -> Reach:
         x = x.window(self.kernel_size)

@@ -1,17 +1,19 @@
 """The class that the layers of kseg share."""
 
-from typing import Any, ClassVar
+import inspect
+from typing import Any
 
 import keras
 
 
 class ConfiguredLayer(keras.layers.Layer):
-    """A layer whose configuration consists of its attributes named in `OPTIONS`, the arguments of the constructor."""
-
-    OPTIONS: ClassVar[tuple[str, ...]] = ()
+    """A layer whose configuration consists of the attributes that have the names of its constructor's arguments."""
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **{name: _serialized(getattr(self, name)) for name in self.OPTIONS}}
+        kinds = [kind for kind in type(self).__mro__ if issubclass(kind, ConfiguredLayer) and "__init__" in vars(kind)]
+        arguments = [each for kind in kinds for each in inspect.signature(kind).parameters.values()]
+        names = [each.name for each in arguments if each.kind is not each.VAR_KEYWORD]
+        return {**super().get_config(), **{name: _serialized(getattr(self, name)) for name in names}}
 
 
 def _serialized(option: Any) -> Any:

@@ -39,8 +39,6 @@ class ASPP(ConfiguredLayer):
         (1, 5, 7, 4)
     """
 
-    OPTIONS = ("filters", "rates", "separable", "dropout", "seed")
-
     def __init__(
         self,
         filters: int = 256,
@@ -120,8 +118,6 @@ class AtrousScoreSum(ConfiguredLayer):
         >>> tuple(AtrousScoreSum(4, rates=(1, 2))(np.zeros((1, 5, 7, 3), "float32")).shape)
         (1, 5, 7, 4)
     """
-
-    OPTIONS = ("num_classes", "rates", "hidden", "dropout")
 
     def __init__(
         self,

@@ -47,8 +47,6 @@ class Resize(ConfiguredLayer):
         (2, 9, 11, 3)
     """
 
-    OPTIONS = ("size", "factor", "interpolation", "align_corners")
-
     def __init__(
         self,
         size: int | tuple[int, int] | None = None,

@@ -47,8 +47,6 @@ class ScoreFusion(ConfiguredLayer):
         (1, 5, 8, 2)
     """
 
-    OPTIONS = ("num_classes", "learnable", "scale")
-
     def __init__(self, num_classes: int, *, learnable: bool = True, scale: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.num_classes = num_classes
@@ -69,29 +67,29 @@ class ScoreFusion(ConfiguredLayer):
         )
 
     def build(self, coarse_shape: Shape, skip_shape: Shape) -> None:
-        self._check(coarse_shape, skip_shape)
+        self.compute_output_shape(coarse_shape, skip_shape)  # checks the channels and known sizes
         self.score.build(skip_shape)
         self.enlarge.build(coarse_shape)
 
     def call(self, coarse: Any, skip: Any) -> Any:
-        self._check(coarse.shape, skip.shape)
+        self.compute_output_shape(coarse.shape, skip.shape)  # checks known sizes
         return _enlarged(coarse, self.enlarge, 2, skip) + self.score(skip if self.scale == 1 else skip * self.scale)
 
     def compute_output_shape(self, coarse_shape: Shape, skip_shape: Shape) -> Shape:
+        if coarse_shape[-1] != self.num_classes:
+            raise ValueError(
+                f"{self.name}: the coarse scores must have {self.num_classes} channels, got {coarse_shape[-1]}"
+            )
+        for small, large in zip(coarse_shape[1:3], skip_shape[1:3], strict=True):
+            if small and large and abs(2 * small - large) > 1:
+                raise ValueError(
+                    f"{self.name}: the coarse scores must have half the size of the skip features, got "
+                    f"{tuple(coarse_shape[1:3])} and {tuple(skip_shape[1:3])}"
+                )
         return (*skip_shape[:-1], self.num_classes)
 
     def reach(self, coarse: Reach, skip: Reach) -> Reach:
         return Reach(max(coarse.pixels + coarse.step, skip.pixels), skip.step)
-
-    def _check(self, coarse: Shape, skip: Shape) -> None:
-        if coarse[-1] != self.num_classes:
-            raise ValueError(f"{self.name}: the coarse scores must have {self.num_classes} channels, got {coarse[-1]}")
-        for small, large in zip(coarse[1:3], skip[1:3], strict=True):
-            if isinstance(small, int) and isinstance(large, int) and abs(2 * small - large) > 1:
-                raise ValueError(
-                    f"{self.name}: the coarse scores must have half the size of the skip features, got "
-                    f"{tuple(coarse[1:3])} and {tuple(skip[1:3])}"
-                )
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -120,10 +118,8 @@ class ScoreUpsampling(ConfiguredLayer):
         (1, 21, 30, 2)
     """
 
-    OPTIONS = ("stride", "activation")
-
     def __init__(self, stride: int, *, activation: str | None = None, **kwargs: Any):
-        super().__init__(**{"dtype": "float32"} | kwargs)
+        super().__init__(**kwargs | {"dtype": "float32"})
         self.stride = stride
         self.activation = activation
         self.enlarge = Resize(factor=stride, dtype="float32", name="enlarge")
@@ -132,14 +128,10 @@ class ScoreUpsampling(ConfiguredLayer):
         check_activation(self, self.activation, scores_shape[-1] or 0)
 
     def call(self, scores: Any, like: Any) -> Any:
-        x = _enlarged(scores, self.enlarge, self.stride, like)
-        return x if self.activation is None else keras.activations.get(self.activation)(x)
+        return keras.activations.get(self.activation)(_enlarged(scores, self.enlarge, self.stride, like))
 
     def compute_output_shape(self, scores_shape: Shape, like_shape: Shape) -> Shape:
         return (*like_shape[:3], scores_shape[-1])
-
-    def compute_output_spec(self, scores: Any, like: Any) -> Any:
-        return keras.KerasTensor(self.compute_output_shape(scores.shape, like.shape), dtype="float32")
 
     def reach(self, scores: Reach, like: Reach) -> Reach:
         return Reach(scores.pixels + scores.step, like.step)

@@ -84,8 +84,6 @@ class TransposeUpsampling2D(ConfiguredLayer):
         (1, 40, 56, 3)
     """
 
-    OPTIONS = ("filters", "factor", "kernel_size", "kernel_initializer", "use_bias")
-
     def __init__(
         self,
         filters: int,

@@ -26,8 +26,6 @@ def _times(shape: Shape, factor: int) -> Shape:
 class _Unpooling2D(ConfiguredLayer):
     """A layer that enlarges by a whole factor."""
 
-    OPTIONS = ("factor",)
-
     def __init__(self, factor: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
         self.factor = _positive(self, "factor", factor)
@@ -120,8 +118,6 @@ class MaxPoolingWithArgmax2D(ConfiguredLayer):
         [[3, 0], [2, 3]]
     """
 
-    OPTIONS = ("pool_size", "padding")
-
     def __init__(self, pool_size: int = 2, padding: str = "floor", **kwargs: Any):
         super().__init__(**kwargs)
         if padding not in ("floor", "ceil"):
@@ -195,8 +191,6 @@ class MaxUnpooling2D(ConfiguredLayer):
         >>> keras.ops.convert_to_numpy(MaxUnpooling2D()(x, argmax))[0, :, :, 0].astype(int).tolist()
         [[0, 0, 2, 0], [0, 1, 0, 0], [0, 0, 0, 0], [3, 0, 0, 4]]
     """
-
-    OPTIONS = ("pool_size",)
 
     def __init__(self, pool_size: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
