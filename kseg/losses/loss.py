@@ -57,12 +57,12 @@ class SegmentationLoss(keras.losses.Loss):
     `CrossEntropy() + 0.5 * Dice()`.
 
     Args:
-        function: The function.
+        function: The function. The other arguments, except `name`, are its own.
         name: Name of the loss.
         ignore_class: Label of void pixels, which do not count. None if there are none.
         class_weights: One weight per class. None stands for 1.
         from_logits: Whether the model outputs logits.
-        **options: Other arguments of the function.
+        **options: Further arguments of the function.
     """
 
     def __init__(
@@ -102,15 +102,18 @@ class SegmentationLoss(keras.losses.Loss):
         """Arguments of the constructor."""
         return {**self.options, "name": self.name}
 
+    def _sum(self) -> "WeightedSum":
+        return self if isinstance(self, WeightedSum) else WeightedSum([self], [1.0])
+
     def __mul__(self, factor: float) -> "WeightedSum":
         """The loss times a number."""
-        return WeightedSum([self], [factor])
+        return WeightedSum(self._sum().terms, [factor * own for own in self._sum().factors])
 
     __rmul__ = __mul__
 
     def __add__(self, other: "SegmentationLoss") -> "WeightedSum":
         """The sum of two losses."""
-        one, two = (loss if isinstance(loss, WeightedSum) else WeightedSum([loss], [1.0]) for loss in (self, other))
+        one, two = self._sum(), other._sum()
         return WeightedSum([*one.terms, *two.terms], [*one.factors, *two.factors])
 
 
@@ -150,12 +153,6 @@ class WeightedSum(SegmentationLoss):
         """The weighted sum of the losses of a batch."""
         pairs = zip(self.factors, self.terms, strict=True)
         return sum(factor * term.compute(y_true, y_pred, sample_weight) for factor, term in pairs)
-
-    def __mul__(self, factor: float) -> "WeightedSum":
-        """The sum times a number."""
-        return WeightedSum(self.terms, [factor * own for own in self.factors])
-
-    __rmul__ = __mul__
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""

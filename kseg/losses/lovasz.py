@@ -42,9 +42,8 @@ def lovasz_softmax(
     label, valid, one_hot = read_labels(y_true, y_pred, ignore_class)
     if one_hot:
         label = ops.argmax(label, axis=-1)
-        valid = ops.where(
-            ops.isnan(valid), valid, ops.cast(valid > 0, "float32")
-        )  # the NaN of a label outside the classes must stay
+        # The NaN of a label outside the classes must stay.
+        valid = ops.where(ops.isnan(valid), valid, ops.cast(valid > 0, "float32"))
     predicted = probabilities(y_pred, from_logits)
     weights = read_class_weights(class_weights, y_pred)
     count = ops.reshape(valid * read_sample_weight(sample_weight, valid), (-1,))

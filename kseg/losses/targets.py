@@ -8,24 +8,11 @@ from keras import ops
 
 
 def read_labels(y_true: Any, y_pred: Any, ignore_class: int | None) -> tuple[Any, Any, bool]:
-    """Converts labels to one form.
+    """Returns the labels, whether each pixel counts, and whether the labels are one-hot.
 
-    Args:
-        y_true: See `pixel_cross_entropy`.
-        y_pred: `(N, H, W, C)`; C = 1 is a binary task with labels from 0 to 1.
-        ignore_class: Label of void pixels. None if there are none.
-
-    Returns:
-        A tuple of three.
-
-        - Labels: int32 `(N, H, W)`, 0 where they do not count, or float32 one-hot `(N, H, W, C)`; for a binary task
-          always one-hot `(N, H, W, 2)`.
-        - Whether a pixel counts: float32 `(N, H, W)`, 1 or 0, and NaN if the label is neither a class nor void. That is
-          an error in the data, but a compiled function cannot raise it.
-        - Whether the labels are one-hot.
-
-    Raises:
-        ValueError: If the shapes do not fit.
+    The labels are int32 `(N, H, W)`, 0 where they do not count, or float32 one-hot `(N, H, W, C)`; for a binary task
+    always `(N, H, W, 2)`. A pixel counts 1 or 0, float32 `(N, H, W)`, and NaN if its label is neither a class nor void,
+    because a compiled function cannot raise an error.
     """
     y_true = ops.convert_to_tensor(y_true)
     classes = max(y_pred.shape[-1], 2)
@@ -59,18 +46,7 @@ def read_labels(y_true: Any, y_pred: Any, ignore_class: int | None) -> tuple[Any
 
 
 def read_class_weights(class_weights: Any, y_pred: Any) -> Any:
-    """Checks class weights.
-
-    Args:
-        class_weights: One number per class (two for a binary task). None stands for 1.
-        y_pred: `(N, H, W, C)`.
-
-    Returns:
-        float32 `(max(C, 2),)`.
-
-    Raises:
-        ValueError: If there are more or fewer.
-    """
+    """Converts class weights to float32 `(max(C, 2),)` and checks their number."""
     classes = max(y_pred.shape[-1], 2)
     weights = np.ones(classes, "float32") if class_weights is None else np.asarray(class_weights, "float32")
     if weights.shape != (classes,):
@@ -114,20 +90,7 @@ def read_sample_weight(sample_weight: Any, like: Any) -> Any:
 
 
 def mean(loss: Any, weight: Any, counted: Any, normalizer: str) -> Any:
-    """The loss of a batch.
-
-    Args:
-        loss: Weighted loss of each pixel, `(N, H, W)`.
-        weight: Class weight times sample weight, 0 at void pixels, `(N, H, W)`.
-        counted: 1 where a pixel counts, `(N, H, W)`.
-        normalizer: "weights" divides by the sum of the weights, "pixels" by the number of pixels that count.
-
-    Returns:
-        A float32 scalar; 0 with gradient 0 if no pixel counts.
-
-    Raises:
-        ValueError: If the normalizer is unknown.
-    """
+    """The sum of the weighted losses divided by that of the weights or of the pixels; 0 if no pixel counts."""
     if normalizer not in ("weights", "pixels"):
         raise ValueError(f"normalizer must be 'weights' or 'pixels', got {normalizer!r}")
     total = ops.sum(weight if normalizer == "weights" else counted)
