@@ -8,30 +8,11 @@ import numpy as np
 import pytest
 
 from kseg import layers, zoo
-from kseg.layers import (
-    ASPP,
-    AtrousScoreSum,
-    BedOfNailsUnpooling2D,
-    ConvCRF,
-    ConvNormAct,
-    CropLike,
-    MaxPoolingWithArgmax2D,
-    MaxUnpooling2D,
-    NearestUnpooling2D,
-    Resize,
-    ScoreFusion,
-    ScoreUpsampling,
-    SegmentationHead,
-    SmallestSize,
-    TransposeUpsampling2D,
-    UNetBlock,
-    UnpaddedSize,
-)
 
 
 def unpool(x, **options):
-    pooled, argmax = MaxPoolingWithArgmax2D(padding="ceil", **options)(x)
-    return MaxUnpooling2D(**options)(pooled, argmax, like=x)
+    pooled, argmax = layers.MaxPoolingWithArgmax2D(padding="ceil", **options)(x)
+    return layers.MaxUnpooling2D(**options)(pooled, argmax, like=x)
 
 
 def halve(x):
@@ -40,37 +21,39 @@ def halve(x):
 
 # Functions of features (N, H, W, 3) and of the dtype policy of the layer.
 USES = {
-    "resize to a size": lambda x, **o: Resize((4, 9), align_corners=True, **o)(x),
-    "resize by a factor": lambda x, **o: Resize(factor=(1.5, 2), interpolation="nearest", **o)(x),
-    "resize like another": lambda x, **o: Resize(**o)(halve(x), like=x),
-    "nearest unpooling": lambda x, **o: NearestUnpooling2D(3, **o)(x),
-    "bed of nails": lambda x, **o: BedOfNailsUnpooling2D(3, **o)(x),
+    "resize to a size": lambda x, **o: layers.Resize((4, 9), align_corners=True, **o)(x),
+    "resize by a factor": lambda x, **o: layers.Resize(factor=(1.5, 2), interpolation="nearest", **o)(x),
+    "resize like another": lambda x, **o: layers.Resize(**o)(halve(x), like=x),
+    "nearest unpooling": lambda x, **o: layers.NearestUnpooling2D(3, **o)(x),
+    "bed of nails": lambda x, **o: layers.BedOfNailsUnpooling2D(3, **o)(x),
     "max unpooling": unpool,
-    "transposed": lambda x, **o: TransposeUpsampling2D(3, 4, use_bias=True, **o)(x),
-    "transposed from noise": lambda x, **o: TransposeUpsampling2D(
+    "transposed": lambda x, **o: layers.TransposeUpsampling2D(3, 4, use_bias=True, **o)(x),
+    "transposed from noise": lambda x, **o: layers.TransposeUpsampling2D(
         2, 3, kernel_size=3, kernel_initializer="he_normal", **o
     )(x),
-    "convolution": lambda x, **o: ConvNormAct(2, strides=2, activation="silu", **o)(x),
-    "bare convolution": lambda x, **o: ConvNormAct(2, normalization=False, dilation_rate=2, activation=None, **o)(x),
-    "aspp": lambda x, **o: ASPP(2, rates=(1, 2), dropout=0.2, seed=1, **o)(x),
-    "unet block": lambda x, **o: UNetBlock(2, activation="elu", **o)(halve(x), x),
-    "doubling unet block": lambda x, **o: UNetBlock(2, doubling=True, **o)(halve(x), x),
-    "cropped unet block": lambda x, **o: UNetBlock(2, **o)(halve(x), like=x),
-    "last unet block": lambda x, **o: UNetBlock(2, normalization=False, **o)(x),
-    "learned fusion": lambda x, **o: ScoreFusion(3, **o)(halve(x), x),
-    "fixed fusion": lambda x, **o: ScoreFusion(3, learnable=False, **o)(halve(x), x),
-    "score sum": lambda x, **o: AtrousScoreSum(2, (1, 2), **o)(x),
-    "hidden score sum": lambda x, **o: AtrousScoreSum(2, (1, 3), hidden=(4, 3), dropout=0, **o)(x),
-    "separable convolution": lambda x, **o: ConvNormAct(4, separable=True, dilation_rate=2, **o)(x),
-    "center crop": lambda x, **o: CropLike(**o)(Resize(factor=3)(x), like=x),
-    "size": lambda x, **o: UnpaddedSize(1, **o)(Resize(factor=2)(x)),
-    "smallest size": lambda x, **o: SmallestSize(2, **o)(x),
-    "corner crop": lambda x, **o: CropLike("corner", **o)(Resize(factor=2)(x), like=x),
-    "scaled fusion": lambda x, **o: ScoreFusion(3, scale=0.1, **o)(halve(x), x),
-    "score upsampling": lambda x, **o: ScoreUpsampling(2, activation="sigmoid", **o)(halve(x), like=x),
-    "head": lambda x, **o: SegmentationHead(2, kernel_size=3, activation="softmax", **o)(halve(x), like=x),
-    "crf": lambda x, **o: ConvCRF(radius=1, stride=2, iterations=2, **o)(x, x),
-    "head at its own size": lambda x, **o: SegmentationHead(1, **o)(x),
+    "convolution": lambda x, **o: layers.ConvNormAct(2, strides=2, activation="silu", **o)(x),
+    "bare convolution": lambda x, **o: layers.ConvNormAct(
+        2, normalization=False, dilation_rate=2, activation=None, **o
+    )(x),
+    "aspp": lambda x, **o: layers.ASPP(2, rates=(1, 2), dropout=0.2, seed=1, **o)(x),
+    "unet block": lambda x, **o: layers.UNetBlock(2, activation="elu", **o)(halve(x), x),
+    "doubling unet block": lambda x, **o: layers.UNetBlock(2, doubling=True, **o)(halve(x), x),
+    "cropped unet block": lambda x, **o: layers.UNetBlock(2, **o)(halve(x), like=x),
+    "last unet block": lambda x, **o: layers.UNetBlock(2, normalization=False, **o)(x),
+    "learned fusion": lambda x, **o: layers.ScoreFusion(3, **o)(halve(x), x),
+    "fixed fusion": lambda x, **o: layers.ScoreFusion(3, learnable=False, **o)(halve(x), x),
+    "score sum": lambda x, **o: layers.AtrousScoreSum(2, (1, 2), **o)(x),
+    "hidden score sum": lambda x, **o: layers.AtrousScoreSum(2, (1, 3), hidden=(4, 3), dropout=0, **o)(x),
+    "separable convolution": lambda x, **o: layers.ConvNormAct(4, separable=True, dilation_rate=2, **o)(x),
+    "center crop": lambda x, **o: layers.CropLike(**o)(layers.Resize(factor=3)(x), like=x),
+    "size": lambda x, **o: layers.UnpaddedSize(1, **o)(layers.Resize(factor=2)(x)),
+    "smallest size": lambda x, **o: layers.SmallestSize(2, **o)(x),
+    "corner crop": lambda x, **o: layers.CropLike("corner", **o)(layers.Resize(factor=2)(x), like=x),
+    "scaled fusion": lambda x, **o: layers.ScoreFusion(3, scale=0.1, **o)(halve(x), x),
+    "score upsampling": lambda x, **o: layers.ScoreUpsampling(2, activation="sigmoid", **o)(halve(x), like=x),
+    "head": lambda x, **o: layers.SegmentationHead(2, kernel_size=3, activation="softmax", **o)(halve(x), like=x),
+    "crf": lambda x, **o: layers.ConvCRF(radius=1, stride=2, iterations=2, **o)(x, x),
+    "head at its own size": lambda x, **o: layers.SegmentationHead(1, **o)(x),
 }
 every_use = pytest.mark.parametrize("use", USES.values(), ids=[name.replace(" ", "-") for name in USES])
 
@@ -94,10 +77,6 @@ EXPORTED = {n for n in layers.__all__ if issubclass(getattr(layers, n), keras.La
 
 def test_the_list_of_uses_is_complete():
     assert {type(layer).__name__ for use in USES.values() for layer in own_layers(model_of(use))} == EXPORTED
-
-
-def test_every_layer_has_a_reach():
-    assert all(callable(getattr(getattr(layers, name), "reach", None)) for name in EXPORTED)
 
 
 @every_use
@@ -144,6 +123,7 @@ def test_the_config_is_complete(use):
 
 def test_training_works_on_images_of_unknown_size():
     # All uses at once, for speed. Two sizes in one epoch: TensorFlow then traces the step for sizes it does not know.
+    keras.utils.set_random_seed(0)
     image = keras.Input((None, None, 3))
     features = keras.layers.Conv2D(3, 1, name="stem")(image)
     model = keras.Model(image, [use(features) for use in USES.values()])
@@ -157,7 +137,7 @@ def test_training_works_on_images_of_unknown_size():
     for layer, old in zip(model.layers, before, strict=True):
         new = layer.get_weights()
         assert all(np.isfinite(w).all() for w in new), layer.name
-        assert not old or any((a != b).any() for a, b in zip(old, new, strict=True)), layer.name
+        assert all((a != b).any() for a, b in zip(old, new, strict=True)), layer.name
 
 
 @every_use
@@ -166,7 +146,10 @@ def test_mixed_precision_computes_in_half_and_keeps_full_weights(use):
     mixed = model_of(use, dtype="mixed_float16")
     mixed.set_weights(exact.get_weights())
     y = mixed(x)
-    head = any(isinstance(layer, (ConvCRF, ScoreUpsampling, SegmentationHead)) for layer in own_layers(mixed))
+    head = any(
+        isinstance(layer, (layers.ConvCRF, layers.ScoreUpsampling, layers.SegmentationHead))
+        for layer in own_layers(mixed)
+    )
     assert keras.backend.standardize_dtype(y.dtype) == mixed.output.dtype == ("float32" if head else "float16")
     assert {w.dtype for w in mixed.trainable_weights} <= {"float32"}
     difference = keras.ops.convert_to_numpy(y).astype("float32") - keras.ops.convert_to_numpy(exact(x))

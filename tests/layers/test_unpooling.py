@@ -6,13 +6,8 @@ import torch.nn.functional as F
 
 from kseg.layers import BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D, MaxUnpooling2D, NearestUnpooling2D
 from tests.layers.tracing import at_unknown_size, gradient
-from tests.reference import pooling as reference
 
 SIZES = [(4, 6), (5, 7)]
-
-
-def plane(rows):
-    return np.array(rows, "float32")[None, :, :, None]
 
 
 def flat(x):
@@ -40,59 +35,26 @@ def test_copies_and_nails_take_any_factor(factor):
 @pytest.mark.parametrize("padding", ["floor", "ceil"])
 @pytest.mark.parametrize("pool", [2, 3])
 @pytest.mark.parametrize("ties", [False, True])
-def test_pooling_equals_the_reference(pool, padding, size, ties):
+def test_values_positions_and_gradients_equal_pytorch(pool, padding, size, ties):
     x = image(*size, ties=ties)
-    layer = MaxPoolingWithArgmax2D(pool, padding)
-    truth = [np.stack(parts) for parts in zip(*(reference.max_pool(one, pool, padding) for one in x), strict=True)]
+    weight = np.random.default_rng(4).normal(size=x.shape).astype("float32")
+    leaf = torch.tensor(x, requires_grad=True)
+    values, index = F.max_pool2d(leaf.movedim(-1, 1), pool, ceil_mode=padding == "ceil", return_indices=True)
+    restored = F.max_unpool2d(values, index, pool, output_size=size).movedim(1, -1)
+    (restored * torch.tensor(weight)).sum().backward()
+    row, column = index // size[1], index % size[1]
+    truth = [t.detach().movedim(1, -1).numpy() for t in (values, row % pool * pool + column % pool)]
+    layer, unpooling = MaxPoolingWithArgmax2D(pool, padding), MaxUnpooling2D(pool)
+
+    def round_trip(x, weight):
+        return unpooling(*layer(x), like=x) * weight
+
     for result in (layer(x), at_unknown_size(layer, x)):
         for got, wanted in zip(result, truth, strict=True):
             np.testing.assert_array_equal(keras.ops.convert_to_numpy(got), wanted)
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("padding", ["floor", "ceil"])
-@pytest.mark.parametrize("pool", [2, 3])
-def test_unpooling_equals_the_reference_at_the_pooled_tensors_size(pool, padding, size):
-    like = image(*size)
-    _, places = (np.stack(parts) for parts in zip(*(reference.max_pool(x, pool, padding) for x in like), strict=True))
-    values = np.random.default_rng(3).normal(size=places.shape).astype("float32")
-    truth = np.stack([reference.max_unpool(x, p, pool, *size) for x, p in zip(values, places, strict=True)])
-    layer = MaxUnpooling2D(pool)
-
-    def unpool(values, places, like):
-        return layer(values, places, like=like)
-
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(unpool(values, places, like)), truth)
-    np.testing.assert_array_equal(at_unknown_size(unpool, values, places, like), truth)
-
-
-@pytest.mark.parametrize("padding", ["floor", "ceil"])
-def test_gradients_equal_those_of_pytorch(padding):
-    x = image(5, 7)
-    layer = MaxPoolingWithArgmax2D(2, padding)
-    weight = np.random.default_rng(4).normal(size=(2, 5, 7, 3)).astype("float32")
-
-    leaf = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
-    values, index = F.max_pool2d(leaf, 2, ceil_mode=padding == "ceil", return_indices=True)
-    restored = F.max_unpool2d(values, index, 2, output_size=(5, 7))
-    (restored * torch.tensor(weight.transpose(0, 3, 1, 2))).sum().backward()
-
-    def round_trip(x, weight):
-        return MaxUnpooling2D()(*layer(x), like=x) * weight
-
-    np.testing.assert_allclose(gradient(round_trip, x, weight), leaf.grad.numpy().transpose(0, 2, 3, 1), atol=1e-6)
-
-
-def test_the_gradient_of_unpooling_picks_the_places():
-    values, argmax = plane([[1, 2], [3, 4]]), plane([[3, 0], [2, 3]]).astype("int32")
-    weight = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
-    slope = gradient(lambda v, a, w: MaxUnpooling2D()(v, a) * w, values, argmax, weight)
-    assert flat(slope) == [[5, 2], [12, 15]]
-
-
-def test_among_equals_the_first_alone_receives_the_gradient():
-    slope = gradient(lambda x: MaxPoolingWithArgmax2D()(x)[0], plane([[0, 0, 1, 2], [0, 0, 2, 2]]))
-    assert flat(slope) == [[1, 0, 0, 1], [0, 0, 0, 0]]
+    for got in (round_trip(x, np.ones_like(x)), at_unknown_size(round_trip, x, np.ones_like(x))):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(got), restored.detach())
+    np.testing.assert_allclose(gradient(round_trip, x, weight), leaf.grad, atol=1e-6)
 
 
 def test_a_window_of_infinite_depth_points_inside_the_image():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kseg.metrics import boundary_f1, scores, trimap_scores
+from tests.reference.borders import border
 
 
 def pair(seed):
@@ -12,18 +13,6 @@ def pair(seed):
     prediction = np.roll(label, rng.integers(0, 3), axis=1)
     label[2:5, 3:9] = 255
     return label, prediction
-
-
-def border(classes, index):
-    """Pixels of the border of a class, neighbor by neighbor."""
-    height, width = classes.shape
-    places = []
-    for row, column in np.argwhere(classes == index):
-        for y, x in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
-            if 0 <= y < height and 0 <= x < width and classes[y, x] not in (index, 255):
-                places.append((row, column))
-                break
-    return np.array(places, float).reshape(-1, 2)
 
 
 def met(of, by, reach):
@@ -67,7 +56,7 @@ def test_a_wide_band_is_the_whole_image_and_a_narrow_one_its_borders():
     narrow = np.zeros((3, 3), int)
     for label, prediction in pairs:
         for index in range(3):
-            for row, column in border(label, index).astype(int):
+            for row, column in border(label, index):
                 narrow[index, prediction[row, column]] += 1
     assert found[0]["pixel_accuracy"] == pytest.approx(scores(narrow)["pixel_accuracy"])
 

@@ -1,4 +1,4 @@
-"""Convolution as loops and as a matrix. Images are (rows, columns, channels)."""
+"""Convolution as loops. Images are (rows, columns, channels)."""
 
 import math
 
@@ -22,11 +22,3 @@ def conv2d(image: np.ndarray, kernel: np.ndarray, stride: int = 1, rate: int = 1
 
 def batch_norm(image: np.ndarray, gamma, beta, mean, variance, epsilon: float = 1e-5) -> np.ndarray:
     return (image - mean) / np.sqrt(variance + epsilon) * gamma + beta
-
-
-def matrix_1d(kernel: np.ndarray, size: int, stride: int) -> np.ndarray:
-    """The matrix that convolves a vector of `size` without padding: row i holds the kernel from column i * stride."""
-    matrix = np.zeros(((size - len(kernel)) // stride + 1, size), kernel.dtype)
-    for i, row in enumerate(matrix):
-        row[i * stride : i * stride + len(kernel)] = kernel
-    return matrix

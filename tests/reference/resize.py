@@ -1,4 +1,4 @@
-"""Resizing, pixel by pixel. Images are (rows, columns, channels)."""
+"""Resizing. Images are (rows, columns, channels)."""
 
 import math
 
@@ -14,18 +14,11 @@ def positions(source: int, target: int, align_corners: bool = False) -> list[flo
 
 def sample(image: np.ndarray, rows: list[float], columns: list[float]) -> np.ndarray:
     """Bilinear interpolation at rows x columns; beyond the border its value is repeated."""
-    image = image.astype("float64")
-    height, width, channels = image.shape
-    out = np.zeros((len(rows), len(columns), channels))
-    for i, row in enumerate(min(max(r, 0.0), height - 1.0) for r in rows):
-        for j, column in enumerate(min(max(c, 0.0), width - 1.0) for c in columns):
-            top, left = math.floor(row), math.floor(column)
-            bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
-            v, u = row - top, column - left
-            out[i, j] = (1 - v) * ((1 - u) * image[top, left] + u * image[top, right]) + v * (
-                (1 - u) * image[bottom, left] + u * image[bottom, right]
-            )
-    return out
+    weights = [
+        np.maximum(1 - np.abs(np.clip(at, 0, size - 1)[:, None] - np.arange(size)), 0)
+        for at, size in zip((rows, columns), image.shape[:2], strict=True)
+    ]
+    return np.einsum("ir,jc,rcd->ijd", *weights, image, optimize=True)
 
 
 def bilinear(image: np.ndarray, height: int, width: int, align_corners: bool = False) -> np.ndarray:
