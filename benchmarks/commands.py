@@ -15,8 +15,7 @@ from PIL import Image
 import benchmarks
 import kseg
 from benchmarks import experiments, leaderboard, machine, page, publish, rehearsal, release, runs, suite, tables
-from kseg import data, pretrained
-from kseg.training.samples import sample_picture
+from kseg import data, pretrained, training
 
 ROOT = pathlib.Path(__file__).parents[1]
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -38,7 +37,7 @@ def quickstart(
     runs.work(chosen, out, out / "leaderboard.csv")
     models = {name: kseg.zoo.load(out / name / "best.safetensors") for name in chosen.recipes}
     test = data.load("streets", "test")
-    picture = sample_picture(models, test, np.linspace(0, len(test) - 1, 4))
+    picture = training.sample_picture(models, test, np.linspace(0, len(test) - 1, 4))
     Image.fromarray(picture).save(out / "predictions.png")
     _print(leaderboard.read(out / "leaderboard.csv"))
     console.print(f"{out / 'leaderboard.csv'}\n{out / 'predictions.png'}")

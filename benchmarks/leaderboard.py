@@ -1,8 +1,6 @@
 """Leaderboards: one CSV file per suite, one row per run. No number in them is typed by hand."""
 
 import pathlib
-import statistics
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from benchmarks.machine import device
+from benchmarks.machine import device, median_seconds
 from benchmarks.suite import Suite
 from kseg import data, download, pretrained, zoo
 from kseg.encoders import bsds500
@@ -36,24 +34,17 @@ def row(
     result: Mapping[str, Any],
     scores: Mapping[str, Any],
     test_time: float | None,
-    model: keras.Model,
     test: data.Dataset,
     weights: pathlib.Path,
     commit: str,
+    predict: Callable[[np.ndarray], Any],
+    multiply_adds: Callable[[tuple[int, int]], int | None],
 ) -> dict[str, Any]:
     """Builds the row of a run: `{column: value}`.
 
-    Args:
-        suite: The suite.
-        name: The model's name in the suite.
-        recipe: The run's recipe.
-        result: What `kseg.training.train` returned.
-        scores: What `kseg.training.evaluate` returned for the test split.
-        test_time: What `test_time_miou` returned, or None.
-        model: The trained model.
-        test: The test split.
-        weights: The file of the trained weights.
-        commit: What `current_commit` returned when the run began.
+    `result` comes from `kseg.training.train`, `scores` from `kseg.training.evaluate` on the test split, `test_time`
+    from `test_time_miou`, and `commit` from `current_commit` when the run began. `predict` takes a batch of images,
+    `multiply_adds` the size of one image.
     """
     image = test[0][0]
     options = zoo.BUILDERS[recipe.model.builder].defaults
@@ -67,11 +58,11 @@ def row(
         "epoch": result["epoch"],
         **tested(test, result["scores"], scores, test_time),
         "parameters": result["parameters"],
-        "multiply_adds": cost(model, image.shape[:2]),
+        "multiply_adds": multiply_adds(image.shape[:2]),
         "seconds": round(result["seconds"], 1),
         "images_per_second": _rounded(result.get("images_per_second"), 1),
         "peak_memory_mb": megabytes(result.get("peak_memory")),
-        "inference_ms": round(inference_ms(model.predict_on_batch, image), 1),
+        "inference_ms": round(1000 * median_seconds(lambda: predict(image[None]), repeats=5)[0], 1),
         "device": device(),
         "backend": result["backend"],
         "versions": " ".join(f"{package}={result[package]}" for package in (*PACKAGES, result["backend"])),
@@ -143,16 +134,6 @@ def cost(model: keras.Model, size: tuple[int, int]) -> int | None:
         return None
 
 
-def inference_ms(predict: Callable[[np.ndarray], Any], image: np.ndarray, repeats: int = 5) -> float:
-    """Returns the median time of `predict` on one image `(H, W, C)`, in milliseconds, after a warm-up."""
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        predict(image[None])
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times[1:])
-
-
 def test_time_miou(
     model: keras.Model, test: data.Dataset, *, flip: bool | str = False, scales: tuple[float, ...] = (1.0,)
 ) -> float:
@@ -171,13 +152,7 @@ def all_boards() -> dict[str, pd.DataFrame]:
 
 
 def rows_of(board: pd.DataFrame, recipe: Recipe, *, peers: bool = False) -> pd.DataFrame:
-    """Returns the rows of one run: of a recipe, on this backend and this kind of device.
-
-    Args:
-        board: A leaderboard.
-        recipe: The recipe.
-        peers: Whether to return the rows of peers instead of the suite's own models.
-    """
+    """Returns the rows of a recipe on this backend and this kind of device: those of peers, or those of our models."""
     if board.empty:
         return board
     mine = (board["recipe"] == recipe.hash()) & (board["backend"] == keras.backend.backend())

@@ -1,9 +1,12 @@
-"""What a row was measured on: the commit of the checkout, the device and its memory."""
+"""What a row was measured on, the commit of the checkout and the device, and how long functions take there."""
 
 import os
 import pathlib
 import platform
+import statistics
 import subprocess
+import time
+from collections.abc import Callable
 
 import keras
 
@@ -52,3 +55,14 @@ def device() -> str:
 def processor() -> str:
     """Returns the architecture of the processor and the number of its cores, as `"CPU x86_64, 2 cores"`."""
     return f"CPU {platform.machine()}, {os.cpu_count()} cores"
+
+
+def median_seconds(*ways: Callable[[], object], repeats: int) -> list[float]:
+    """Returns the median time of each function; they are called in turn, and once before to warm up."""
+    times: list[list[float]] = [[] for _ in ways]
+    for _ in range(repeats + 1):
+        for way, seconds in zip(ways, times, strict=True):
+            start = time.perf_counter()
+            way()
+            seconds.append(time.perf_counter() - start)
+    return [statistics.median(seconds[1:]) for seconds in times]

@@ -15,9 +15,18 @@ VARIABLES = {"#1c2330": "var(--ink)", "#5b6577": "var(--soft)", "#d9dee7": "var(
 VARIABLES |= {color: f"var(--{budget})" for budget, color in COLORS.items()}
 """Colors that the page replaces by those of its style sheet, which has a dark variant."""
 INK, SOFT, LINE, GROUND, *_ = VARIABLES
+COMPACT = {
+    r"<!--.*?-->|font-family: [^;]*; | transform=\"rotate\(-0 .*?\"": "",  # the page has its own font
+    r' id="(?!(point|name)-|[mp][0-9a-f]{10}")[^"]*"': "",  # of groups that nothing refers to
+    r"(\.\d\d)\d+(?=[^<>]*>)": r"\1",  # a hundredth of a point is enough
+    r"\s*\n\s*": " ",
+    r"(?<=>) | (?=/?>)": "",
+}
+"""Patterns of what the page does not need, and their replacements."""
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
-    "font.family": "sans-serif",
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
     "font.size": 9,
     "text.color": SOFT,
     "axes.labelcolor": SOFT,
@@ -45,7 +54,7 @@ def scatter(rows: pd.DataFrame, title: str, kind: str, size: tuple[float, float]
             x, y = row["multiply_adds"] / 1e9, 100 * row["miou"]
             color = COLORS.get(row["budget"], INK)
             face = color if pd.isna(row["peer"]) else GROUND
-            (point,) = axes.plot(x, y, "o", color=color, markerfacecolor=face)
+            (point,) = axes.plot(x, y, "o", color=color, markerfacecolor=face, clip_on=False)
             point.set_gid(f"point-{place}")
             axes.annotate(
                 row["name"] if len(row["name"]) < 40 else row["name"][:39] + "…",
@@ -58,10 +67,11 @@ def scatter(rows: pd.DataFrame, title: str, kind: str, size: tuple[float, float]
                 arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.5, "shrinkB": 4, "relpos": (0, 0.5)},
             )
         content = io.StringIO()
-        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(content, format="svg", transparent=True, metadata=nothing)
     svg = content.getvalue()
-    for color, variable in VARIABLES.items():
-        svg = svg.replace(color, variable)
-    svg = re.sub(r'id="(?=[a-z])', f'id="{title}-{kind}-', svg[svg.index("<svg") :])
-    svg = re.sub(r"(?<=[(\"])#(?=[a-z])", f"#{title}-{kind}-", svg)
+    svg = svg[svg.index("<svg") :]
+    for pattern, replacement in (COMPACT | VARIABLES).items():
+        svg = re.sub(pattern, replacement, svg)
+    svg = re.sub(r'((?<= id=")|(?<=[("]#))(?=[a-z])', f"{title}-{kind}-", svg)
     return svg.replace("<svg", f'<svg class="{kind}" role="img" aria-label="mIoU against multiply-adds"', 1)

@@ -1,4 +1,4 @@
-"""Call a function in a process of its own: its memory is its own, and it may die without taking the caller along."""
+"""Call a function in a new process, which has its own memory and can be killed without harm to the caller."""
 
 import multiprocessing
 import os
@@ -16,20 +16,11 @@ class ChildError(RuntimeError):
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls a function in a new process and waits for it.
+    """Calls a function of a module, with arguments that can be pickled, in a new process and returns its result.
 
-    The process does not outlive the caller: it is killed on Ctrl-C, and it ends by itself if the caller is killed.
-
-    Args:
-        function: A function of a module, so that the new process can import it.
-        *arguments: Its arguments; they are pickled.
-
-    Returns:
-        What the function returned.
-
-    Raises:
-        ChildError: If the function raised an exception, whose traceback the process has printed, or if the process was
-            killed.
+    The process does not outlive the caller: it is killed on Ctrl-C, and it ends by itself if the caller is killed. If
+    the function raises an exception, whose traceback the process prints, or the process is killed, this raises a
+    ChildError.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)

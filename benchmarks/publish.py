@@ -12,19 +12,7 @@ BESIDE = ("recipe.toml", "metrics.json", PICTURE)
 def write_served(
     to: pathlib.Path, *, releases: Mapping[str, pretrained.Release] = pretrained.RELEASES, zoo: pathlib.Path = ZOO
 ) -> list[pathlib.Path]:
-    """Writes released weights as `KSEG_WEIGHTS_URL` expects them: `NAME/model.safetensors`, with a card beside each.
-
-    Args:
-        to: The folder to serve; existing files are replaced.
-        releases: The weights to write.
-        zoo: The folder of cards, recipes, scores and pictures.
-
-    Returns:
-        The files written.
-
-    Raises:
-        FileNotFoundError: If weights or a file beside them are missing; nothing is written then.
-    """
+    """Writes released weights and their cards as `KSEG_WEIGHTS_URL` expects them, unless a file of them is missing."""
     content: dict[str, bytes] = {}
     for name, release in releases.items():
         folder = zoo / name

@@ -1,6 +1,7 @@
 """Find the runs that a suite still lacks and carry them out in order, each in a process of its own."""
 
 import dataclasses
+import functools
 import json
 import math
 import pathlib
@@ -25,13 +26,7 @@ STORED = "model.safetensors"
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run of a suite: a model and a seed.
-
-    Args:
-        name: The model's name in the suite.
-        recipe: Its recipe.
-        folder: Its run folder.
-    """
+    """One run of a suite: the name of a model, its recipe with a seed, and its run folder."""
 
     name: str
     recipe: Recipe
@@ -94,22 +89,12 @@ def work(
     data_root: str | None = None,
     until: float = math.inf,
 ) -> None:
-    """Trains, tests and records what is missing, one run after another, until all is done or the time is up.
+    """Trains, tests and records what is missing, one run after another, until all is done or `time.time()` is `until`.
 
     A run that another suite has recorded in the same folder of leaderboards, with the same recipe, backend and device,
     is not repeated: its row is copied. Every call makes progress, however short its time: it always finishes one piece
-    of work, an epoch or a test. A run that fails is reported and left out until the next call.
-
-    Args:
-        suite: The suite.
-        folder: What `folder_of` returned.
-        path: The leaderboard's file.
-        data_root: As in `kseg.training.train`.
-        until: When to stop, as `time.time` counts.
-
-    Raises:
-        FileNotFoundError: If the data set is missing.
-        ValueError: If runs failed; all others have been tried.
+    of work, an epoch or a test. A run that fails is reported and left out until the next call; a ValueError names these
+    runs once all others are done.
     """
     say = Reporter().line
     say(f"{suite.title}: budget {suite.budget or 'none'}, {keras.backend.backend()} on {machine.device()}")
@@ -139,15 +124,8 @@ def work(
 def carry_out(suite: Suite, run: Run, path: pathlib.Path, data_root: str | None, until: float, first: bool) -> None:
     """Trains and tests one run, as far as the time allows, and adds its row to the leaderboard.
 
-    The run's folder keeps the tested weights, and a copy of them in half precision, `STORED`.
-
-    Args:
-        suite: The suite.
-        run: The run.
-        path: The leaderboard's file.
-        data_root: As in `kseg.training.train`.
-        until: When to stop, as `time.time` counts.
-        first: Whether the next piece of work is to be done even if there is no time for it.
+    The run's folder keeps the tested weights, and a copy of them in half precision, `STORED`. If this is the `first`
+    run of a call, one piece of its work is done even if there is no time for it.
     """
     say = Reporter().line
     left = max(until - time.time(), 0.0)
@@ -173,8 +151,9 @@ def carry_out(suite: Suite, run: Run, path: pathlib.Path, data_root: str | None,
     scores = evaluate(model, test, batch_size=run.recipe.data.batch_size, reporter=Reporter())
     averaged = leaderboard.test_time_miou(model, test, **suite.test_time) if suite.test_time else None
     pretrained.save(model, run.folder / STORED, dtype="float16", **pretrained.describe(weights))
+    predict, cost = model.predict_on_batch, functools.partial(leaderboard.cost, model)
     row = leaderboard.row(
-        suite, run.name, run.recipe, result, scores, averaged, model, test, weights, commit.read_text()
+        suite, run.name, run.recipe, result, scores, averaged, test, weights, commit.read_text(), predict, cost
     )
     leaderboard.add(path, row)
     more = "" if averaged is None else f", {averaged:.4f} with flips and scales"
@@ -182,13 +161,13 @@ def carry_out(suite: Suite, run: Run, path: pathlib.Path, data_root: str | None,
 
 
 def _seconds_to_first_epoch(folder: pathlib.Path) -> float:
-    """The longest time that a finished run of this suite took to the end of its first epoch."""
+    """Returns the longest time that the first epoch took in a finished run of this suite."""
     results = [json.loads(path.read_text("utf-8")) for path in folder.glob("*/result.json")]
     return max((result.get("beginning") or 0.0 for result in results), default=0.0)
 
 
 def _seconds_to_test(suite: Suite, result: dict[str, Any], test: data.Dataset) -> float:
-    """An estimate of the time of the test: that of the validation, and that of compiling for the first epoch."""
+    """Estimates the time of the test from the validation's time per image and the compilation in the first epoch."""
     validation = result["scores"]
     if not validation:
         return 0.0

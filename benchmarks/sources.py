@@ -26,14 +26,6 @@ LICENSES = ("CC0-1.0", "Apache-2.0", "CC-BY-NC-4.0")
 
 
 def inherited_license(dataset: str, start: str | None) -> str:
-    """Returns the license that weights inherit: the stricter of those of the data and of the initial weights.
-
-    Args:
-        dataset: A key of `SOURCES`.
-        start: The name of released weights, or None.
-
-    Returns:
-        An SPDX identifier.
-    """
+    """Returns the stricter license of the data and of the released weights with which training started, if any."""
     inherited = [SOURCES[dataset].license, *([pretrained.RELEASES[start].license] if start else [])]
     return max(inherited, key=LICENSES.index)

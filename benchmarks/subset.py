@@ -6,12 +6,7 @@ from kseg import data
 
 
 class Subset(data.Dataset):
-    """Every n-th image of a data set, starting with the first.
-
-    Args:
-        whole: The data set.
-        every: The distance of the images.
-    """
+    """Every n-th image of a data set, starting with the first."""
 
     def __init__(self, whole: data.Dataset, every: int):
         super().__init__(whole.name, whole.classes, whole.palette)

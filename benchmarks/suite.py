@@ -15,15 +15,10 @@ SUITES = pathlib.Path(__file__).parent / "suites"
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
-    """A suite under one of its budgets.
+    """A suite under one of its budgets: `{name: recipe}` in the file's order.
 
-    Args:
-        title: The file's name without its suffix.
-        budget: The budget's name, e.g. `"gpu"` or `"cpu"`; empty if the file has none.
-        recipes: `{name: recipe}` in the file's order.
-        test_time: `flip` and `scales` of `kseg.inference.Predictor` for the second column of scores.
-        best: How many of the best models are trained with more seeds, once every model has its row.
-        seeds: The additional seeds.
+    `test_time` holds `flip` and `scales` of `kseg.inference.Predictor` for the second column of scores. Once every
+    model has its row, the best models, `best` in number, are trained again with each of the `seeds`.
     """
 
     title: str
@@ -35,22 +30,12 @@ class Suite:
 
 
 def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
-    """Reads a suite.
+    """Reads a suite: the name of one in `benchmarks/suites`, or a TOML file.
 
     A recipe is merged key by key from `[recipe]`, `[budgets.NAME]` and the model's entry in `[[models]]`; later values
     replace earlier ones. A model with a `budget` belongs to that budget only. `extends` names a suite whose `[recipe]`,
-    `[budgets]` and `[test_time]` are merged first.
-
-    Args:
-        suite: A name in `benchmarks/suites`, or a TOML file.
-        budget: A name in the file's `[budgets]`; None takes `"gpu"` if the backend has a GPU, else `"cpu"`.
-
-    Returns:
-        The suite.
-
-    Raises:
-        FileNotFoundError: If there is no such suite.
-        ValueError: If a recipe is wrong, or the budget is unknown.
+    `[budgets]` and `[test_time]` are merged first. Without a budget, it is `"gpu"` if the backend has a GPU, else
+    `"cpu"`.
     """
     content = _content(suite)
     budgets = content.get("budgets", {})

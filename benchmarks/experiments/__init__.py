@@ -17,7 +17,7 @@ import pandas as pd
 import typer
 
 from kseg import pretrained
-from kseg.training.process import process_peak
+from kseg.training import process_peak
 
 FOLDER = pathlib.Path(__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
@@ -30,15 +30,8 @@ def _module(name: str) -> ModuleType:
 
 
 def command(name: str) -> Callable[..., None]:
-    """Makes the command of an experiment: it measures, prints the rows and stores them.
-
-    Args:
-        name: One of `NAMES`.
-
-    Returns:
-        A function with the options of the experiment's `measure`, and `out`.
-    """
-    measure = _module(name).measure
+    """Makes the command that measures an experiment of `NAMES`, prints the rows and stores them in the file `out`."""
+    measure, key = _module(name).measure, getattr(_module(name), "KEY", None)
     signature = inspect.signature(measure)
     out = Annotated[pathlib.Path, typer.Option(help="The CSV file.")]
     default = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=FOLDER / f"{name}.csv", annotation=out)
@@ -47,7 +40,6 @@ def command(name: str) -> Callable[..., None]:
     def run(*, out: pathlib.Path, **options: Any) -> None:
         rows = measure(**options)
         print(rows.to_string(index=False))
-        key = getattr(_module(name), "KEY", None)
         if key is not None and out.is_file():
             rows = pd.concat([read(out), rows]).drop_duplicates(key, keep="last").sort_values(key)
         pretrained.atomic_write(out, rows.to_csv(index=False, lineterminator="\n").encode())
@@ -70,9 +62,6 @@ def tables() -> dict[str, pd.DataFrame]:
 
 
 def memory_raised(before: int | None) -> int | None:
-    """Returns the increase of this process's peak memory since `process_peak` returned `before`, in MB of 2**20 bytes.
-
-    It is None where the system does not report the peak.
-    """
+    """Returns how many MB of 2**20 bytes the peak memory of this process has grown since it was `before`, if known."""
     peak = process_peak()
     return None if peak is None or before is None else round((peak - before) / 2**20)

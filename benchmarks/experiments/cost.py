@@ -12,7 +12,7 @@ import typer
 from benchmarks.experiments import memory_raised
 from benchmarks.process import apart
 from kseg import zoo
-from kseg.training.process import process_peak
+from kseg.training import process_peak
 
 BATCH = 256
 SAMPLE = 16 * BATCH
@@ -50,15 +50,9 @@ WAYS: dict[str, Callable[[np.ndarray], tuple[Callable[[], Any], float, int]]] = 
 
 
 def measure_way(way: str, size: tuple[int, int]) -> dict[str, Any]:
-    """Measures one way of labeling in this process.
+    """Measures one of `WAYS` in this process; `seconds` is the time of the second run, since the first one compiles.
 
-    Args:
-        way: A key of `WAYS`.
-        size: Height and width of the image.
-
-    Returns:
-        `way`, `seconds` (of the second run: the first one compiles), `multiply_adds` and `memory_mb`, the increase of
-        the process's peak memory, None where the system does not report it.
+    `memory_mb` is the increase of the peak memory of the process, None where the system does not report it.
     """
     image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype("uint8")
     label, times, cost = WAYS[way](image)

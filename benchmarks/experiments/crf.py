@@ -55,18 +55,11 @@ def compare(
     count: int = 20,
     grids: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> pd.DataFrame:
-    """Scores a model without a CRF, with ConvCRF and with the dense CRF, after a search for their parameters.
+    """Scores a model without a CRF, with ConvCRF and with the dense CRF: one row per split and way.
 
-    Args:
-        model: The model whose probabilities are refined.
-        splits: The splits to score; the parameters are searched on the first.
-        count: Number of images of the search.
-        grids: The values to try for `"conv"` and `"dense"`; None takes the defaults.
-
-    Returns:
-        One row per split and way: `miou`, `pixel_accuracy`, `boundary_f1` (the mean of the classes), `seconds` per
-        image that the way adds, the parameters found, `search_images` (0 without parameters), `device` and `backend`.
-        The rows of the first split include the images of the search.
+    `grids` are the values to try for `"conv"` and `"dense"`. The parameters are searched on `count` images of the first
+    split, whose rows include these images. `boundary_f1` is the mean of the classes, `seconds` what the way adds to
+    each image, and `search_images` is 0 for a way without parameters.
     """
     predictor = Predictor(model)
     first = next(iter(splits.values()))

@@ -1,8 +1,5 @@
 """Time the dense CRF against its authors' code, on a drawn street and, if CamVid is at hand, one of its test images."""
 
-import statistics
-import time
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,7 +11,7 @@ from benchmarks.experiments import memory_raised
 from benchmarks.process import apart
 from kseg import data, download
 from kseg.inference import dense_crf
-from kseg.training.process import process_peak
+from kseg.training import process_peak
 
 KEY = "image"
 CLASSES, ITERATIONS, REPEATS = 12, 10, 5
@@ -26,17 +23,10 @@ def measure_picture(
 ) -> dict[str, Any]:
     """Times the dense CRF and its authors' code in turn, in this process, on the first test image of a data set.
 
-    Args:
-        name: A key of `PICTURES`.
-        size: Height and width of a drawn street; photographs have their own.
-        data_root: Folder of the data sets.
-        repeats: Runs of each, construction included.
-
-    Returns:
-        `image` (its title), `seconds` and `reference_seconds` (medians), their `ratio`, `memory_mb` (the increase of
-        the process's peak memory by kseg's code; None where the system does not report it), `labels` (the share of
-        pixels on which the two agree), `difference` (the mean absolute difference of the probabilities), `size` and
-        `device` (the processor: neither uses the backend).
+    Returns `image` (its title), `seconds` and `reference_seconds` (medians, construction included), their `ratio`,
+    `memory_mb` (the increase of the process's peak memory by kseg's code; None where the system does not report it),
+    `labels` (the share of pixels on which the two agree), `difference` (the mean absolute difference of the
+    probabilities), `size` and `device` (the processor: neither uses the backend).
     """
     from pydensecrf import densecrf
 
@@ -61,13 +51,7 @@ def measure_picture(
     found = ours()
     memory = memory_raised(before)
     reference = theirs()
-    times: dict[Callable[[], np.ndarray], list[float]] = {ours: [], theirs: []}
-    for _ in range(repeats):
-        for way, seconds in times.items():
-            start = time.perf_counter()
-            way()
-            seconds.append(time.perf_counter() - start)
-    mine, other = (statistics.median(seconds) for seconds in times.values())
+    mine, other = machine.median_seconds(ours, theirs, repeats=repeats)
     return {
         "image": PICTURES[name],
         "seconds": round(mine, 3),

@@ -19,17 +19,9 @@ SAMPLE = 64
 def throughput(
     split: data.Dataset, augment: data.augment.Augmentation | None, batch_size: int, seconds: float
 ) -> tuple[float, float]:
-    """Reads batches as training does.
+    """Reads batches as training does, for a number of seconds after the threads have started.
 
-    Args:
-        split: Images and labels.
-        augment: As in `kseg.data.loader`.
-        batch_size: Images per batch.
-        seconds: How long to read.
-
-    Returns:
-        Images per second, without the start of the threads and the first batches; and images per second of CPU time,
-        which other load on the machine hardly changes.
+    Returns images per second, and images per second of CPU time, which other load on the machine hardly changes.
     """
     batches = iter(data.loader(split, batch_size=batch_size, augment=augment))
     for _ in range(2 * (os.cpu_count() or 1)):

@@ -1,7 +1,5 @@
 """Time what scoring adds to an evaluation, relative to the prediction alone."""
 
-import statistics
-import time
 from typing import Annotated, Any
 
 import keras
@@ -32,18 +30,11 @@ def measure(
     def with_scores() -> Any:
         return metrics.confusion_matrix(labels, predictor.labels(images), classes)
 
-    ways = {"predict": lambda: model.predict_on_batch(images), "scores": with_scores}
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(REPEATS + 1):  # the first run compiles
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way()
-            times[name].append(1000 * (time.perf_counter() - start))
-    predict, scored = (statistics.median(values[1:]) for values in times.values())
+    predict, scored = machine.median_seconds(lambda: model.predict_on_batch(images), with_scores, repeats=REPEATS)
     row = {
         "backend": keras.backend.backend(),
-        "predict_ms": round(predict, 1),
-        "scores_ms": round(scored - predict, 1),
+        "predict_ms": round(1000 * predict, 1),
+        "scores_ms": round(1000 * (scored - predict), 1),
         "share": round((scored - predict) / predict, 4),
         "size": f"{size[0]}x{size[1]}",
         "batch_size": batch_size,

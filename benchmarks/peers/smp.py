@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from benchmarks.peers import torchvision
-from kseg.checkpoints import reader
+from kseg import checkpoints
 from kseg.encoders.efficientnet_lite import weight_file
 
 NAME = "smp.Unet"
@@ -22,12 +22,8 @@ class Unet(torch.nn.Module):
     """The peer with kseg's interface: images with values from 0 to 255, logits of the size of the image.
 
     The library requires sides that are multiples of 32: images are padded with their mean, and the logits are cropped.
-    Its finest feature is that of the first block, with 16 channels; kseg's is that of the stem, with 32. The library
-    has another encoder of this name, "timm-", which pads differently from the net that the weights belong to.
-
-    Args:
-        num_classes: Channels of the logits.
-        pretrained: Whether the encoder starts with ImageNet weights.
+    Its finest feature comes from the first block and has 16 channels; kseg's comes from the stem and has 32. Another
+    encoder of the library, with the prefix "timm-", pads differently from the net that the weights belong to.
     """
 
     def __init__(self, num_classes: int, *, pretrained: bool = True):
@@ -50,15 +46,8 @@ class Unet(torch.nn.Module):
 
 
 def load_imagenet(encoder: torch.nn.Module) -> None:
-    """Loads the package's ImageNet weights into timm's net: the names differ, the order of the modules does not.
-
-    Args:
-        encoder: timm's EfficientNet-Lite0 without its classifier.
-
-    Raises:
-        ValueError: If the shapes differ.
-    """
-    state = reader.read(weight_file("efficientnet_lite0"))
+    """Loads the package's ImageNet weights into timm's net: the names differ, the order of the modules does not."""
+    state = checkpoints.read(weight_file("efficientnet_lite0"))
     arrays = [array for name, array in state.items() if not name.startswith(("_conv_head.", "_bn1.", "_fc."))]
     own = encoder.state_dict()
     if [array.shape for array in arrays] != [tuple(tensor.shape) for tensor in own.values()]:
@@ -75,15 +64,7 @@ def parameters(net: torch.nn.Module) -> int:
 
 
 def multiply_adds(net: torch.nn.Module, size: tuple[int, int]) -> int:
-    """Counts the multiplications of the convolutions for one image.
-
-    Args:
-        net: A `Unet`.
-        size: Height and width of the image.
-
-    Returns:
-        The count, which includes the padding to multiples of 32.
-    """
+    """Counts the multiplications of a net's convolutions for one image, with the padding to multiples of 32."""
     total = 0
 
     def count(module: torch.nn.Conv2d, _: object, output: torch.Tensor) -> None:

@@ -12,10 +12,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from benchmarks.peers import smp
+from kseg import training
 from kseg.progress import Reporter
-from kseg.training import Recipe, evaluate, preparation, splits
-from kseg.training.folder import versions
-from kseg.training.process import seed_epoch
+from kseg.training import Recipe, evaluate
 
 
 def device() -> torch.device:
@@ -24,32 +24,22 @@ def device() -> torch.device:
 
 
 def train(net: torch.nn.Module, recipe: Recipe, *, data_root: str | None = None) -> dict[str, Any]:
-    """Trains a net without interruption; it has the best weights at the end.
+    """Trains a net, from images `(N, H, W, C)` to logits `(N, num_classes, H, W)`; it has the best weights at the end.
 
-    Args:
-        net: From images `(N, H, W, C)` to logits `(N, num_classes, H, W)`.
-        recipe: A recipe with cross-entropy and AdamW.
-        data_root: As in `kseg.training.train`.
-
-    Returns:
-        Those results of `kseg.training.train` that a leaderboard needs.
-
-    Raises:
-        ValueError: If the recipe has an option that peers do not support.
+    Returns those results of `kseg.training.train` that a leaderboard needs. A recipe with an option that peers do not
+    support is refused with a ValueError.
     """
     _check(recipe)
-    train_split, val_split = splits.open_splits(recipe, data_root)
-    assert val_split is not None
+    train_split, val_split = (training.dataset(recipe, split, data_root) for split in ("train", "val"))
     if train_split.num_classes == 1:
         raise ValueError(f"peers need several classes, {train_split.name} is binary")
     torch.backends.cudnn.benchmark = True  # crops have one size: the fastest algorithms are searched, as XLA does
-    steps = splits.steps_per_epoch(recipe, train_split)
+    steps = training.steps_per_epoch(recipe, train_split)
     trainer = _Trainer(net.to(device()), recipe, steps, _class_weights(recipe, train_split), train_split.ignore_class)
-    batches = iter(splits.batches(recipe, train_split, 0))
+    batches = iter(training.batches(recipe, train_split, 0))
     start, speeds = time.perf_counter(), []
     best: dict[str, Any] = {"epoch": 0, "miou": -1.0}
     for epoch in range(recipe.epochs):
-        seed_epoch(recipe.seed, epoch)
         net.train()
         epoch_start = time.perf_counter()
         loss = float(torch.stack([trainer.step(*next(batches)) for _ in range(steps)]).mean())
@@ -71,10 +61,11 @@ def train(net: torch.nn.Module, recipe: Recipe, *, data_root: str | None = None)
         "epochs": recipe.epochs,
         "epoch": best["epoch"],
         "scores": {"miou": best["miou"]},
+        "parameters": smp.parameters(net),
         "seconds": time.perf_counter() - start,
         "images_per_second": statistics.median(speeds),
         "peak_memory": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
-        **(versions() | {"backend": "torch", "torch": torch.__version__}),
+        **(training.versions() | {"backend": "torch", "torch": torch.__version__}),
     }
 
 
@@ -88,7 +79,7 @@ def _check(recipe: Recipe) -> None:
 def _class_weights(recipe: Recipe, split: Any) -> torch.Tensor | None:
     if recipe.loss.class_weights == "none":
         return None
-    return torch.tensor(preparation.class_weights(recipe, split)).to(device())
+    return torch.tensor(training.class_weights(recipe, split)).to(device())
 
 
 class _Trainer:
@@ -99,7 +90,7 @@ class _Trainer:
     ):
         self.net, self.class_weights, self.ignore_class = net, class_weights, ignore_class
         self.autocast = recipe.precision == "mixed_bfloat16"
-        self.schedule = preparation.schedule(recipe, steps)
+        self.schedule = training.schedule(recipe, steps)
         self.steps = 0
         section = recipe.optimizer
         flat = [parameter for parameter in net.parameters() if parameter.ndim < 2]

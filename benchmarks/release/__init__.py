@@ -24,7 +24,7 @@ def make_release(
     to: pathlib.Path = ZOO,
     releases: pathlib.Path = table.TABLE,
 ) -> pathlib.Path:
-    """Measures a run's weights as they will be stored, and writes all that belongs to them.
+    """Measures a run's weights as they will be stored, and writes all that belongs to them, or nothing if it raises.
 
     Args:
         run: A finished run's folder, or a folder of `zoo/`, which is written again. If the folder holds
@@ -32,20 +32,10 @@ def make_release(
             before storage are read from the leaderboards.
         data_root: Folder of the data sets.
         dtype: How to store the weights of a `best.safetensors`.
-        name: The name of the released weights: `builder-encoder-dataset`, the default, or that with a suffix. A folder
-            of `zoo/` keeps its name.
+        name: `builder-encoder-dataset`, the default, or that with a suffix. A folder of `zoo/` keeps its name.
         replace: Whether weights of that name that were trained by another recipe may be replaced.
-        to: The folder of released weights.
+        to: The folder of released weights; files larger than `SMALL` go to the cache instead.
         releases: The table to enter them into.
-
-    Returns:
-        The folder of the released weights; weight files larger than `SMALL` go to the cache instead.
-
-    Raises:
-        FileNotFoundError: If the folder is neither of both, or the data set is missing.
-        ValueError: If the run is unfinished, was trained on other data than those of `benchmarks/sources.py`, or began
-            with weights that are not released; if half precision costs too much; or if the name belongs to another
-            recipe. Nothing has been written then.
     """
     candidate = candidate_of(run, dtype=dtype, name=name, replace=replace, releases=releases)
     return write_all(candidate, measured(candidate, data_root), to, releases)

@@ -27,16 +27,7 @@ class Dtype(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A run that may be released.
-
-    Args:
-        file: The weight file.
-        recipe: The run's recipe.
-        description: The header of the weight file.
-        name: The name of the released weights.
-        stored: How the tensors of the weight file are stored.
-        dtype: How to store them.
-    """
+    """A run that may be released: its weight file with its header, how it is stored, and how to store it."""
 
     file: pathlib.Path
     recipe: Recipe

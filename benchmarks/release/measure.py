@@ -15,7 +15,7 @@ from benchmarks.release.check import FILE, Candidate
 from benchmarks.subset import Subset
 from kseg import data, download, pretrained, training, zoo
 from kseg.progress import Reporter
-from kseg.training.folder import versions
+from kseg.training import versions
 
 LOSS = 5e-4
 """The mIoU that storage in half precision may cost."""

@@ -17,7 +17,6 @@ from benchmarks.release.check import FILE, PICTURE, Candidate
 from benchmarks.release.measure import Measured
 from kseg import download, pretrained, training, visualize
 from kseg.pretrained import release as table
-from kseg.training.samples import sample_picture
 
 SMALL = 16 * 10**6
 """Largest weight file in the checkout, in bytes."""
@@ -89,7 +88,7 @@ def _picture(measured: Measured) -> bytes:
     test = measured.test
     places = np.linspace(0, len(test) - 1, 7)[1::2]
     names = visualize.legend(test.classes, test.palette, columns=6, font_size=14)
-    picture = sample_picture({"prediction": measured.model}, test, places, footer=names, cell_width=240)
+    picture = training.sample_picture({"prediction": measured.model}, test, places, footer=names, cell_width=240)
     content = io.BytesIO()
     Image.fromarray(picture).save(content, "png", optimize=True)
     return content.getvalue()

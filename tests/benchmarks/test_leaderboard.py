@@ -26,7 +26,7 @@ def test_a_later_row_of_the_same_run_replaces_the_earlier(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["board.csv"]
 
 
-def test_writers_that_add_at_once_lose_no_row(tmp_path):
+def test_concurrent_writers_lose_no_row(tmp_path):
     """Threads stand for processes: the lock belongs to the open file, and each opens its own."""
     board, names = tmp_path / "board.csv", [f"model{index}" for index in range(24)]
 

@@ -98,6 +98,7 @@ def test_the_plot_has_a_named_point_for_each_row_with_data(opened):
             "fcn<8>",
             "segnet",
         ]
+    assert len(page.locator("svg.wide").evaluate("part => part.outerHTML")) < 7000
     unet, fcn, segnet = _boxes(page, "point")
     assert fcn["x"] < unet["x"] < segnet["x"]  # more expensive models are further right
     assert unet["y"] < fcn["y"] < segnet["y"]  # better models are further up

@@ -1,4 +1,4 @@
-"""A function in a process of its own: its result, its failures, and who ends with whom."""
+"""Functions called in a new process: results, failures, and the end of both processes."""
 
 import os
 import pathlib

@@ -112,7 +112,7 @@ def test_half_precision_that_costs_too_much_is_refused(run, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_finished_run_is_refused(run, tmp_path):
+def test_an_unfinished_run_is_refused(run, tmp_path):
     assert "holds neither a finished run" in str(command(tmp_path, tmp_path).exception)
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "result.json").unlink()
@@ -167,7 +167,7 @@ def test_another_recipe_does_not_replace_released_weights(run, retrained, tmp_pa
         ({"encoder_weights": "own.safetensors"}, "known weights are none, imagenet, imagenet+bsds500"),
     ],
 )
-def test_a_recipe_that_nobody_else_could_repeat_is_refused(retrained, tmp_path, model, cure):
+def test_a_recipe_with_initial_weights_of_ones_own_is_refused(retrained, tmp_path, model, cure):
     message = str(command(retrained(model=model), tmp_path / "zoo").exception)
     assert (
         "begins with weights that others may not have" in message
@@ -178,7 +178,7 @@ def test_a_recipe_that_nobody_else_could_repeat_is_refused(retrained, tmp_path, 
 
 
 @pytest.mark.parametrize("model", [{"start": STRICT}, {"encoder_weights": "imagenet+bsds500"}])
-def test_a_recipe_that_anyone_can_repeat_is_not(model):
+def test_a_recipe_with_public_initial_weights_is_accepted(model):
     assert check._unknown_weights(training.Recipe.from_dict(tiny.content(model=model))) is None
 
 
@@ -193,7 +193,7 @@ def test_weights_inherit_the_stricter_license(retrained, tmp_path):
     assert f"Training began with the released weights `{STRICT}`." in page and "have its license" not in page
 
 
-def test_a_milder_license_changes_nothing():
+def test_the_stricter_license_is_inherited():
     assert sources.inherited_license("camvid", None) == sources.inherited_license("camvid", STRICT) == "CC-BY-NC-4.0"
     milder = [sources.inherited_license(name, None) for name in ("nuclei", "streets")]
     assert milder == list(sources.LICENSES[:2])
@@ -240,7 +240,7 @@ def test_an_unknown_precision_is_refused_before_anything_is_scored(run, tmp_path
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_fails_on_the_way_leaves_all_as_it_was(run, tmp_path, monkeypatch):
+def test_a_release_that_fails_writes_nothing(run, tmp_path, monkeypatch):
     def broken(*arguments):
         raise RuntimeError("no picture")
 
@@ -290,7 +290,7 @@ def test_a_recipe_survives_as_toml(tmp_path):
     assert training.Recipe.from_toml(tmp_path / "recipe.toml") == recipe
 
 
-def test_a_subset_is_every_so_manyth_image():
+def test_a_subset_has_every_nth_image():
     whole = data.load("streets", "test", count=7, size=(32, 32))
     subset = Subset(whole, 3)
     assert len(subset) == 3
@@ -298,7 +298,7 @@ def test_a_subset_is_every_so_manyth_image():
         assert (subset[index][0] == whole[3 * index][0]).all()
 
 
-def test_what_was_published_is_what_the_table_names(released, tmp_path, monkeypatch):
+def test_published_weights_can_be_downloaded_by_name(released, tmp_path, monkeypatch):
     releases = table.read(released.parent / "table.json")
     monkeypatch.setattr(source, "CHECKOUT", released.parent)
     paths = publish.write_served(tmp_path / "served", releases=releases, zoo=released.parent)

@@ -1,4 +1,4 @@
-"""The queue of a suite: what is missing, in which order it is done, how it goes on after a stop or a failure."""
+"""The queue of a suite: which runs are missing, their order, and how they continue after a stop or a failure."""
 
 import dataclasses
 import multiprocessing

@@ -12,7 +12,7 @@ SIZES = ((97, 129), (224, 224))
 
 
 def randomized(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Gives a model weights of a trained one's kind: statistics not 0 and 1, every branch heard; for inference."""
+    """Sets random weights with which every branch and every statistic influences the outputs; for inference."""
     generator = torch.Generator().manual_seed(seed)
     for part in module.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
@@ -43,7 +43,7 @@ def normalized(pixels: np.ndarray) -> torch.Tensor:
 
 
 def outputs(module, pixels: np.ndarray) -> list[np.ndarray]:
-    """What a model makes of an image in 0 to 255, as (N, H, W, C)."""
+    """Returns the outputs of a model for an image with values from 0 to 255, each `(N, H, W, C)`."""
     with torch.inference_mode():
         found = module(normalized(pixels))
     if isinstance(found, dict):  # torchvision's models
@@ -54,7 +54,7 @@ def outputs(module, pixels: np.ndarray) -> list[np.ndarray]:
 
 
 def assert_same(found: Iterable[np.ndarray], expected: Iterable[np.ndarray]) -> None:
-    """The promise for every ported checkpoint: differences under 1e-4 of the output's scale."""
+    """Checks that outputs differ by less than 1e-4 of their scale, as promised for every ported checkpoint."""
     for ours, theirs in zip(found, expected, strict=True):
         ours = np.asarray(ours)
         assert ours.shape == theirs.shape

@@ -8,19 +8,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from kseg.checkpoints import pickle_guard, pickle_stream, reader
 
 
-def save(content: Any, path: Path, archive: bool = False) -> Path:
-    torch.save(content, path, _use_new_zipfile_serialization=archive)
+def save(content: Any, path: Path, kind: str = "legacy") -> Path:
+    if kind == "safetensors":
+        safetensors.torch.save_file(content, path)
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=kind == "zip")
     return path
 
 
 PARTS = (pickle_stream.MAGIC, pickle_stream.PROTOCOL, {"little_endian": True}, {}, [])  # of the legacy format
 PICKLES = [pickle.dumps(part, 2) for part in PARTS]
-both_formats = pytest.mark.parametrize("archive", [False, True], ids=["legacy", "zip"])
+both_formats = pytest.mark.parametrize("kind", ["legacy", "zip"])
 
 
 class Evil:
@@ -74,18 +78,18 @@ def refusal(path: Path) -> str:
 NUMBERS = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
-@both_formats
+@pytest.mark.parametrize("kind", ["legacy", "zip", "safetensors"])
 @pytest.mark.parametrize("dtype", NUMBERS)
-def test_every_number_type_keeps_its_values_and_bfloat16_becomes_float32(dtype, archive, tmp_path):
+def test_every_number_type_keeps_its_values_and_bfloat16_becomes_float32(dtype, kind, tmp_path):
     tensor = (1.37 * torch.arange(-3, 9)).reshape(3, 4).to(getattr(torch, dtype))
-    found = reader.read(save({"a": tensor}, tmp_path / "weights.pth", archive))
+    found = reader.read(save({"a": tensor}, tmp_path / "weights.pth", kind))
     expected = tensor.float() if dtype == "bfloat16" else tensor
     np.testing.assert_array_equal(found["a"], expected.numpy(), strict=True)
     found["a"][0] = 1  # arrays can be written to
 
 
 @both_formats
-def test_views_scalars_parameters_and_nested_containers_are_read(archive, tmp_path):
+def test_views_scalars_parameters_and_nested_containers_are_read(kind, tmp_path):
     whole = torch.arange(24.0).reshape(4, 6)
     content = {
         "state": collections.OrderedDict(whole=whole, turned=whole.T, part=whole[1::2, 2:5]),
@@ -93,7 +97,7 @@ def test_views_scalars_parameters_and_nested_containers_are_read(archive, tmp_pa
         "epoch": 3,
         "name": "a",
     }
-    found = reader.read(save(content, tmp_path / "weights.pth", archive))
+    found = reader.read(save(content, tmp_path / "weights.pth", kind))
     assert list(found) == ["state.whole", "state.turned", "state.part", "list.0", "list.1", "list.2"]
     np.testing.assert_array_equal(found["state.turned"], whole.numpy().T)
     np.testing.assert_array_equal(found["state.part"], whole.numpy()[1::2, 2:5])
@@ -101,10 +105,10 @@ def test_views_scalars_parameters_and_nested_containers_are_read(archive, tmp_pa
 
 
 @both_formats
-def test_a_module_is_what_pytorch_reads(archive, tmp_path):
+def test_a_module_is_what_pytorch_reads(kind, tmp_path):
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
     module.add_module("tied", module[0])  # a storage of two tensors
-    path = save(module.state_dict(), tmp_path / "weights.pth", archive)
+    path = save(module.state_dict(), tmp_path / "weights.pth", kind)
     expected = torch.load(path, weights_only=True)
     found = reader.read(path)
     assert list(found) == list(expected)

@@ -18,14 +18,14 @@ def test_every_pixel_is_right_wrong_or_void():
     assert picture.tolist() == [[right, wrong, wrong, right], [right, right, wrong, right]]
 
 
-def test_the_image_shines_through():
+def test_the_image_is_visible_below_the_colors():
     image = np.full((2, 4, 3), 200)
     picture = error_map(LABEL, FOUND, image=image, opacity=0.5, shares=False)
     assert picture[0, 0].tolist() == [(value + 200) // 2 for value in RIGHT]
     assert picture[0, 2].tolist() == [100, 100, 100]
 
 
-def test_a_legend_stands_below():
+def test_a_legend_is_below():
     picture = error_map(LABEL, FOUND)
     below = {tuple(color) for color in picture[2:].reshape(-1, 3).tolist()}
     assert {RIGHT, WRONG, (0, 0, 0)} <= below

@@ -43,7 +43,7 @@ def test_titles_grow_with_the_pictures():
     assert heights[2] - 10 >= 3000 // 50
 
 
-def test_pictures_stand_in_the_middle_above_a_wide_footer():
+def test_pictures_are_centered_above_a_wide_footer():
     picture = grid([[np.zeros((4, 10, 3))]], footer=np.full((2, 50, 3), 200), gap=0)
     assert picture.shape == (6, 50, 3)
     assert (picture[:4, 20:30] == 0).all()

@@ -40,7 +40,7 @@ def test_lines_are_as_wide_as_asked(width):
     assert borders(mask, width)[:, 19:21].sum(axis=1).tolist() == [min(width, 2)] * 30
 
 
-def test_a_line_two_wide_marks_every_pixel_with_another_beside_it():
+def test_a_line_of_width_two_marks_every_pixel_beside_another_class():
     mask = blobs()
     expected = np.zeros(mask.shape, bool)
     for y, x in np.ndindex(*mask.shape):
@@ -58,7 +58,7 @@ def test_lines_wider_than_the_image_stay_inside(shape):
     assert not borders(np.zeros(shape), 9).any()
 
 
-def test_contours_alone_leave_the_rest_of_the_image_as_it_is():
+def test_contours_alone_do_not_change_the_rest_of_the_image():
     mask, palette = blobs(), default_palette(4)
     image = np.random.default_rng(0).integers(0, 256, (*mask.shape, 3)).astype("uint8")
     picture = overlay(image, mask[..., None], palette, opacity=0, contours=3)
@@ -67,7 +67,7 @@ def test_contours_alone_leave_the_rest_of_the_image_as_it_is():
     assert np.array_equal(picture[line], np.array(palette)[mask[line]])
 
 
-def test_a_legend_stands_below_the_overlay():
+def test_a_legend_is_below_the_overlay():
     names = ["road", "sky", "car", "a tree"]
     for shape in ((20, 20), (200, 300), (2000, 3000)):
         mask, image = np.zeros(shape, "uint8"), np.full(shape, 9, "uint8")
