@@ -56,7 +56,7 @@ def test_imports_go_one_way(part):
         assert _imports(path) <= ARROWS[part] | {part}, path
 
 
-def test_no_file_imports_past_a_face_what_the_face_has():
+def test_names_that_a_package_exports_are_imported_from_the_package():
     for path in [*ROOT.glob("kseg/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             room = (getattr(node, "module", None) or "").split(".")
@@ -68,7 +68,7 @@ def test_no_file_imports_past_a_face_what_the_face_has():
                 assert not offered & {alias.name for alias in node.names}, path
 
 
-def test_every_part_has_its_arrows_written_down():
+def test_the_allowed_imports_of_every_part_are_listed():
     parts = {_part(path) for path in (ROOT / "kseg").rglob("*.py")}
     assert parts - {"__init__", "cli"} == ARROWS.keys()
 
@@ -123,7 +123,7 @@ def test_a_command_that_computes_nothing_imports_no_backend(arguments, tmp_path)
     assert "kseg.cli" in modules and not re.search(r"\| +(keras|tensorflow|jax|torch)\n", modules)
 
 
-def test_a_missing_backend_is_named_with_its_cure():
+def test_the_error_about_a_missing_backend_gives_the_command_that_installs_it():
     code = "import sys; sys.modules['jax'] = None; import kseg"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"KERAS_BACKEND": "jax"})
     assert "pip install 'kseg[jax]'" in run.stderr.splitlines()[-1]

@@ -43,7 +43,7 @@ LOADERS = {
 
 
 @pytest.mark.parametrize("kind", LOADERS)
-def test_a_loader_goes_into_fit(kind):
+def test_fit_accepts_the_loader(kind):
     image = keras.Input((None, None, 3))
     x = keras.layers.Rescaling(1 / 255)(image)
     model = keras.Model(image, keras.layers.Conv2D(3, 1, kernel_initializer="zeros")(x))

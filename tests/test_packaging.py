@@ -26,14 +26,14 @@ def wheel(dist):
     return next(dist.glob("*.whl"))
 
 
-def test_the_source_distribution_ships_kseg_without_parts_of_the_checkout_that_would_not_work(dist):
+def test_the_source_distribution_contains_kseg_without_tests_and_benchmarks(dist):
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.split("/")[1] for name in archive.getnames()}
     assert names >= {"kseg", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"}
     assert not names & {"tests", "benchmarks", "zoo"}
 
 
-def test_the_wheel_ships_kseg_alone(wheel):
+def test_the_wheel_contains_only_kseg(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"kseg"}
     assert {"kseg/py.typed", "kseg/pretrained/releases.json"} <= set(names)

@@ -20,7 +20,7 @@ def randomize(layer):
     ("size", "strides", "rate", "normalization"),
     [(3, 1, 1, True), (3, 2, 1, True), (3, 1, 2, False), (5, 3, 1, False)],
 )
-def test_it_equals_the_reference(size, strides, rate, normalization):
+def test_the_layer_equals_the_reference(size, strides, rate, normalization):
     x = np.random.default_rng(6).normal(size=(1, 5, 7, 3)).astype("float32")
     layer = ConvNormAct(4, size, strides=strides, dilation_rate=rate, normalization=normalization)
     layer.build(x.shape)
@@ -50,7 +50,7 @@ def test_there_is_a_bias_only_without_normalization(options, weights):
     assert layer.count_params() == weights
 
 
-def test_the_moving_statistics_follow_within_tens_of_steps():
+def test_the_moving_statistics_converge_within_50_steps():
     layer = ConvNormAct(1, 1, activation=None)
     layer.build((None, None, None, 1))
     layer.conv.set_weights([np.ones((1, 1, 1, 1))])
@@ -62,5 +62,5 @@ def test_the_moving_statistics_follow_within_tens_of_steps():
     )
 
 
-def test_valid_padding_shrinks():
+def test_valid_padding_reduces_the_size():
     assert ConvNormAct(2, padding="valid").compute_output_shape((None, 9, None, 3)) == (None, 7, None, 2)

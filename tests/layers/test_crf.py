@@ -29,7 +29,7 @@ def run(layer, *inputs):
 
 
 @pytest.mark.parametrize("radius", [0, 2, 12])
-def test_it_equals_all_pairs_of_pixels_in_the_window(radius):
+def test_the_result_equals_inference_over_all_pairs_of_pixels_in_the_window(radius):
     scores, image = scene()
     inside = crf.window(9, 12, radius)
     smooth, appear = (crf.normalized(inside * kernel) for kernel in crf.kernels(image[0], **OPTIONS))
@@ -38,7 +38,7 @@ def test_it_equals_all_pairs_of_pixels_in_the_window(radius):
     np.testing.assert_allclose(log_softmax(found, axis=-1), log_softmax(expected, axis=-1), atol=1e-4)
 
 
-def test_a_window_as_large_as_the_image_comes_near_the_dense_crf():
+def test_a_window_as_large_as_the_image_approximates_the_dense_crf():
     scores, image = scene(16, 20)
     image = np.sort(image, axis=2)  # smooth, as images are
     dense = dense_crf(image[0].astype("uint8"), softmax(scores[0], axis=-1), iterations=5, **OPTIONS)
@@ -46,7 +46,7 @@ def test_a_window_as_large_as_the_image_comes_near_the_dense_crf():
     assert np.abs(found - dense).mean() < 0.02
 
 
-def test_with_a_stride_it_works_on_means_of_cells():
+def test_with_a_stride_messages_pass_between_means_of_cells():
     """A stride of 3 on cells that hold one value each is the exact field of the cells, at triple distances."""
     scores, image = scene(4, 5)
     large = [np.repeat(np.repeat(x, 3, axis=1), 3, axis=2) for x in (scores, image)]
@@ -66,14 +66,14 @@ def test_one_channel_is_the_difference_of_two():
     np.testing.assert_allclose(one[..., 0], two[..., 1] - two[..., 0], atol=1e-5)
 
 
-def test_probabilities_go_in_and_out():
+def test_probabilities_as_input_and_output():
     scores, image = scene()
     logits = run(ConvCRF(radius=1), scores, image)
     p = run(ConvCRF(radius=1, from_logits=False, activation="softmax"), softmax(scores, axis=-1), image)
     np.testing.assert_allclose(p, softmax(logits, axis=-1), atol=1e-5)
 
 
-def test_sizes_that_are_unknown_and_odd_are_taken():
+def test_unknown_and_odd_sizes_work():
     layer = ConvCRF(radius=1, stride=4)
     for size in ((9, 13), (8, 12), (1, 2)):
         scores, image = scene(*size)
@@ -82,7 +82,7 @@ def test_sizes_that_are_unknown_and_odd_are_taken():
         np.testing.assert_allclose(at_unknown_size(layer, scores, image), known, atol=1e-4)
 
 
-def test_its_gradient_is_the_slope():
+def test_the_gradient_equals_a_finite_difference():
     layer = ConvCRF(radius=1, stride=2, iterations=2, **OPTIONS)
     scores, image = scene(4, 5)
     side = np.random.default_rng(2).normal(size=scores.shape).astype("float32")
@@ -94,7 +94,7 @@ def test_its_gradient_is_the_slope():
 
 
 @pytest.mark.parametrize("builder", zoo.BUILDERS)
-def test_every_builder_ends_in_it_on_request(builder):
+def test_every_builder_can_append_a_crf(builder):
     model = zoo.build(builder, 4, crf=True, **CHEAP[builder])
     assert model.layers[-1].name == "crf"
     assert model.output_shape == (None, None, None, 4)
@@ -102,12 +102,12 @@ def test_every_builder_ends_in_it_on_request(builder):
     assert gives_logits(model)
 
 
-def test_an_unpadded_net_sees_the_middle_of_the_image():
+def test_the_crf_of_an_unpadded_u_net_uses_the_middle_of_the_image():
     model = zoo.with_crf(zoo.unet_2015(2, filters=(2, 2, 2, 2, 2)))
     assert model(keras.KerasTensor((1, 188, 204, 1))).shape == (1, 4, 20, 2)
 
 
-def test_further_outputs_stay_as_they_are():
+def test_other_outputs_are_not_refined():
     model = zoo.with_crf(zoo.deeplabv3(3, auxiliary=True, **CHEAP["deeplabv3"]))
     assert list(model.output) == ["logits", "auxiliary"]
 
@@ -127,6 +127,6 @@ def test_invalid_options_are_refused(options, classes, message):
         ConvCRF(**options)(*scene(classes=classes))
 
 
-def test_other_sizes_are_refused():
+def test_scores_and_image_of_different_sizes_are_refused():
     with pytest.raises(ValueError, match="do not fit an image of size"):
         ConvCRF()(np.zeros((1, 4, 5, 2), "float32"), np.zeros((1, 4, 6, 3), "float32"))

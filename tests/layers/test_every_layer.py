@@ -103,7 +103,7 @@ def test_the_symbolic_shape_is_right(use):
 
 
 @every_use
-def test_a_saved_model_comes_back_the_same(use, tmp_path):
+def test_a_saved_model_loads_with_the_same_outputs(use, tmp_path):
     model, x = model_of(use), images(5, 7)
     before = keras.ops.convert_to_numpy(model(x))
     model.save(tmp_path / "model.keras")
@@ -157,7 +157,7 @@ def test_mixed_precision_computes_in_half_and_keeps_full_weights(use):
 
 
 @every_use
-def test_weights_are_named_alike_every_time(use):
+def test_weight_names_are_the_same_in_every_build(use):
     def paths(model):
         return [w.path.split("/", 1)[1] for layer in own_layers(model) for w in layer.weights]
 

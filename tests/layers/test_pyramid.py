@@ -6,7 +6,7 @@ from kseg.layers import ASPP, AtrousScoreSum
 from tests.reference.convolution import batch_norm, conv2d
 
 
-def test_it_equals_the_reference():
+def test_aspp_equals_the_reference():
     x = np.random.default_rng(8).normal(size=(1, 5, 6, 3)).astype("float32")
     layer = ASPP(2, rates=(1, 3))
     layer.build(x.shape)
@@ -21,20 +21,20 @@ def test_it_equals_the_reference():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x))[0], truth, atol=1e-5)
 
 
-def test_dropout_acts_while_training_only():
+def test_dropout_is_active_in_training_only():
     layer, x = ASPP(4, rates=(1,), dropout=0.5), np.ones((1, 16, 16, 3), "float32")
     assert (keras.ops.convert_to_numpy(layer(x, training=True)) == 0).mean() > 0.2
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(x)), keras.ops.convert_to_numpy(layer(x)))
 
 
-def test_the_mean_of_a_large_map_stays_within_float16():
+def test_the_mean_of_a_large_map_does_not_overflow_float16():
     layer = ASPP(2, rates=(1,), dtype="mixed_float16")
     y = layer(np.full((1, 64, 64, 2), 100.0, "float32"))  # the sum is 409,600; float16 ends at 65,504
     assert np.isfinite(keras.ops.convert_to_numpy(y)).all()
 
 
 @pytest.mark.parametrize("layer", [ASPP, AtrousScoreSum])
-def test_no_key_depends_on_a_rate(layer):
+def test_weight_keys_do_not_depend_on_the_rates(layer):
     first, second = layer(2, rates=(1, 1), name="pyramid"), layer(2, rates=(3, 2), name="pyramid")
     first.build((1, 8, 8, 3))
     second.build((1, 8, 8, 3))

@@ -40,7 +40,7 @@ def test_nearest_is_exact_where_float32_positions_are_not(source, target):
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
-def test_positions_in_a_large_image_stay_exact(interpolation):
+def test_positions_in_a_large_image_are_exact(interpolation):
     x = image(2, 1501, 1) / 100
     layer = Resize((3, 2003), interpolation=interpolation)
     truth = expected(x, interpolation, 3, 2003, False)
@@ -60,7 +60,7 @@ def test_a_factor_rounds_the_size_down(factor, size):
     assert at_unknown_size(layer, x).shape[1:3] == size
 
 
-def test_like_gives_the_size_even_when_unknown():
+def test_like_sets_the_size_even_if_it_is_unknown():
     x, like = image(), image(4, 9, 1)
     layer = Resize()
     truth = expected(x, "bilinear", 4, 9, False)
@@ -77,7 +77,7 @@ def test_unknown_sizes_stay_unknown_in_the_symbolic_shape():
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "float16", "bfloat16", "float32"])
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
-def test_the_dtype_stays(interpolation, dtype):
+def test_the_dtype_is_kept(interpolation, dtype):
     layer = Resize((6, 9), interpolation=interpolation, dtype=dtype if "float" in dtype else None)
     x = keras.ops.cast(image(), dtype)
     y = layer(x)
@@ -130,13 +130,13 @@ def test_contradicting_arguments_are_refused(arguments, message):
         Resize(**arguments)
 
 
-def test_exactly_one_source_of_the_size_is_needed():
+def test_exactly_one_of_size_factor_and_like_is_needed():
     with pytest.raises(ValueError, match="exactly one"):
         Resize()(image())
     with pytest.raises(ValueError, match="exactly one"):
         Resize(factor=2)(image(), like=image())
 
 
-def test_an_empty_map_is_refused():
+def test_an_empty_feature_map_is_refused():
     with pytest.raises(ValueError, match="the feature map is empty: the image is too small"):
         Resize()(np.zeros((1, 0, 3, 2), "float32"), like=image())

@@ -35,7 +35,7 @@ def test_a_transposed_convolution_is_the_transpose_of_the_convolution(size, fact
     np.testing.assert_allclose((forth * y).sum(), (x * back).sum(), rtol=1e-4)
 
 
-def test_its_gradient_is_the_convolution():
+def test_the_gradient_is_the_convolution():
     kernel = normal(4, 4, 3, 2)
     layer, x, y = with_kernel(kernel, 2), normal(1, 3, 4, 2, seed=1), normal(1, 6, 8, 3, seed=2)
     slope = gradient(lambda x, y: layer(x) * y, x, y)
@@ -43,7 +43,7 @@ def test_its_gradient_is_the_convolution():
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
-def test_the_bilinear_start_equals_half_pixel_resizing_away_from_the_border(factor):
+def test_the_initial_kernel_equals_half_pixel_resizing_away_from_the_border(factor):
     x, border = normal(1, 4, 5, 2), factor // 2
     upsampled = at_unknown_size(TransposeUpsampling2D(2, factor), x)[0]
     truth = reference.bilinear(x[0], 4 * factor, 5 * factor)
@@ -62,7 +62,7 @@ def test_the_bilinear_start_equals_half_pixel_resizing_away_from_the_border(fact
         (5, [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]),
     ],
 )
-def test_the_bilinear_kernel_is_the_papers(taps, row):
+def test_the_bilinear_kernel_equals_the_one_of_the_paper(taps, row):
     kernel = keras.ops.convert_to_numpy(BilinearKernel()((taps, taps, 3, 3)))
     for i, j in np.ndindex(3, 3):
         np.testing.assert_allclose(kernel[:, :, i, j], np.outer(row, row) * (i == j), atol=1e-7)
@@ -83,6 +83,6 @@ def test_a_bias_is_added():
     np.testing.assert_array_equal(y, np.broadcast_to([1.0, 2.0], (1, 2, 2, 2)))
 
 
-def test_a_bilinear_start_across_channels_is_refused():
+def test_a_bilinear_kernel_between_different_channels_is_refused():
     with pytest.raises(ValueError, match=r"64 into 32.*glorot_uniform"):
         TransposeUpsampling2D(32)(np.zeros((1, 2, 2, 64), "float32"))

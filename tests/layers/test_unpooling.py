@@ -21,7 +21,7 @@ def image(height, width, ties=False):
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])
-def test_copies_and_nails_take_any_factor(factor):
+def test_nearest_and_bed_of_nails_unpooling_by_any_factor(factor):
     x = image(2, 3)
     ones = np.ones((1, factor, factor, 1), "float32")
     corner = np.zeros_like(ones)
@@ -57,14 +57,14 @@ def test_values_positions_and_gradients_equal_pytorch(pool, padding, size, ties)
     np.testing.assert_allclose(gradient(round_trip, x, weight), leaf.grad, atol=1e-6)
 
 
-def test_a_window_of_infinite_depth_points_inside_the_image():
+def test_a_window_of_minus_infinity_has_its_maximum_inside_the_image():
     # Padding must not win over a real value, however low.
     pooled, argmax = MaxPoolingWithArgmax2D(2, "ceil")(np.full((1, 3, 3, 1), -np.inf, "float32"))
     assert flat(argmax) == [[0, 0], [0, 0]]
     assert np.isneginf(keras.ops.convert_to_numpy(pooled)).all()
 
 
-def test_integers_are_pooled_too():
+def test_integers_are_pooled():
     x = np.array([[-3, -2, -5]], "int32")[None, :, :, None]
     pooled, argmax = MaxPoolingWithArgmax2D(2, "ceil")(x)
     assert flat(pooled) == [[-2, -5]]
@@ -81,7 +81,7 @@ def test_unknown_sizes_stay_unknown_in_the_symbolic_shape():
     assert NearestUnpooling2D(3)(x).shape == BedOfNailsUnpooling2D(3)(x).shape == (None, None, 21, 3)
 
 
-def test_unpooling_to_a_size_that_was_never_pooled_is_refused():
+def test_unpooling_to_a_size_that_does_not_fit_is_refused():
     pooled, argmax = MaxPoolingWithArgmax2D()(image(4, 6))
     with pytest.raises(ValueError, match="pass the tensor that was pooled"):
         MaxUnpooling2D()(pooled, argmax, like=image(9, 6))
@@ -89,12 +89,12 @@ def test_unpooling_to_a_size_that_was_never_pooled_is_refused():
 
 @pytest.mark.parametrize("layer", [NearestUnpooling2D, BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D, MaxUnpooling2D])
 @pytest.mark.parametrize("value", [0, -2, 1.5])
-def test_a_window_that_is_no_positive_integer_is_refused(layer, value):
+def test_a_window_size_must_be_a_positive_integer(layer, value):
     with pytest.raises(ValueError, match="positive integer"):
         layer(value)
 
 
-def test_an_image_smaller_than_the_window_is_refused_unless_rounded_up():
+def test_an_image_smaller_than_the_window_is_refused_unless_padding_is_ceil():
     with pytest.raises(ValueError, match="does not fit into 1 pixels"):
         MaxPoolingWithArgmax2D()(image(1, 4))
     assert MaxPoolingWithArgmax2D(padding="ceil")(image(1, 4))[0].shape[1] == 1

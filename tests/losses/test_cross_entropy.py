@@ -51,7 +51,7 @@ def test_loss_and_gradient_equal_pytorch(weights, label_smoothing):
     assert void[0] == 0 and not void[1].any()
 
 
-def test_pixels_are_weighted_as_by_scikit_learn():
+def test_pixel_weights_equal_sample_weights_of_scikit_learn():
     labels, logits = sample(seed=1)
     pixels = np.random.default_rng(2).random(labels.shape).astype("float32")
     expected = scikit_learn(labels, logits, WEIGHTS, pixels)
@@ -61,7 +61,7 @@ def test_pixels_are_weighted_as_by_scikit_learn():
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weights", [None, [0.5, 3.0]])
-def test_binary_loss_is_that_of_two_classes_with_logits_zero_and_x(weights, label_smoothing):
+def test_binary_loss_equals_two_classes_with_logits_0_and_x(weights, label_smoothing):
     labels, logits = sample(2, seed=3)
     logit = logits[..., :1]
     pair = np.concatenate([np.zeros_like(logit), logit], axis=-1)
@@ -92,7 +92,7 @@ def test_binary_labels_between_zero_and_one_are_probabilities_and_255_is_void(we
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int64"])
-def test_fit_takes_binary_labels_as_probabilities_and_as_ids_of_any_dtype(dtype):
+def test_fit_accepts_binary_labels_as_probabilities_and_as_ids_of_any_dtype(dtype):
     labels = SOFT if dtype.startswith("float") else np.where(SOFT == 255, 255, SOFT > 0.5)
     labels = labels.astype(dtype)[..., None]
     model = keras.Sequential([keras.Input((2, 3, 1)), keras.layers.Conv2D(1, 1, kernel_initializer="ones")])
@@ -116,7 +116,7 @@ def test_huge_logits_stay_finite(dtype):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("void", [3, 254, -1])
-def test_void_may_be_any_number(channels, void):
+def test_ignore_class_may_be_any_number(channels, void):
     kept = cross_entropy(np.array([[[0, 1, void]]]), np.zeros((1, 1, 3, channels), "float32"), ignore_class=void)
     assert float(kept) == pytest.approx(np.log(max(channels, 2)))
 

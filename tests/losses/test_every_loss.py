@@ -50,7 +50,7 @@ def test_a_pixel_of_weight_two_counts_for_lovasz_like_two_pixels():
     assert float(value) == pytest.approx(float(losses.LovaszSoftmax()(*twice)), rel=1e-5)
 
 
-def test_ohem_keeps_the_hard_pixels_and_at_least_a_share():
+def test_ohem_keeps_the_hard_pixels_and_at_least_a_fraction():
     labels, logits = sample(seed=13)
     ce = [ops.convert_to_numpy(x) for x in losses.pixel_cross_entropy(labels, logits)]
     valid = labels != 255
@@ -104,7 +104,7 @@ def test_weights_that_do_not_fit_the_labels_are_refused(name, shape):
 
 
 @pytest.mark.parametrize("options", [{"min_kept": 100_000}, {"min_kept": -1}, {"threshold": 7}])
-def test_shares_of_hard_pixels_are_0_to_1(options):
+def test_fraction_and_threshold_of_ohem_must_be_0_to_1(options):
     with pytest.raises(ValueError, match="must be 0 to 1, got min_kept="):
         losses.ohem(np.zeros((1, 2, 2), "uint8"), np.zeros((1, 2, 2, 3), "float32"), **options)
 
@@ -126,7 +126,7 @@ def test_soft_binary_labels_are_the_soft_one_hot_labels_of_two_classes(name):
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.5])
-def test_borders_weigh_more_by_their_distance(sigma):
+def test_pixels_are_weighted_by_their_distance_to_a_border(sigma):
     rng = np.random.default_rng(0)
     labels = np.kron(rng.integers(0, 3, (1, 5, 6)), np.ones((1, 7, 6), int)).astype("uint8")
     labels[0, 3:9, 2:20] = 255
@@ -144,7 +144,7 @@ def test_borders_weigh_more_by_their_distance(sigma):
 
 @pytest.mark.parametrize("classes", [1, 4])
 @pytest.mark.parametrize("name", LOSSES)
-def test_one_hot_labels_probabilities_and_a_channel_of_labels_mean_the_same(name, classes):
+def test_all_forms_of_labels_and_predictions_give_the_same_loss(name, classes):
     labels, logits = sample(max(classes, 2), seed=14)
     logits = logits[..., :classes]
     expected = float(make(name, classes)(labels, logits))
@@ -157,7 +157,7 @@ def test_one_hot_labels_probabilities_and_a_channel_of_labels_mean_the_same(name
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_void_counts_for_nothing(name):
+def test_void_pixels_do_not_count(name):
     labels, logits = sample(seed=15)
     other = np.where((labels == 255)[..., None], -logits, logits)
     loss = make(name)
@@ -170,7 +170,7 @@ def test_void_counts_for_nothing(name):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("classes", [1, 3])
 @pytest.mark.parametrize("name", LOSSES)
-def test_values_and_gradients_are_finite_whatever_comes(name, classes, dtype):
+def test_values_and_gradients_are_finite_for_extreme_inputs(name, classes, dtype):
     rng = np.random.default_rng(0)
     loss = make(name, classes)
     for labels in (np.full((1, 3, 4), 255), np.zeros((1, 3, 4), int), rng.integers(0, max(classes - 1, 1), (1, 3, 4))):
@@ -201,7 +201,7 @@ def test_a_stray_label_makes_the_loss_nan(name, classes, stray):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_every_named_loss_survives_serialisation(name):
+def test_every_loss_can_be_serialized(name):
     loss = make(name, class_weights=WEIGHTS)
     twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert type(twin) is type(loss)
@@ -209,7 +209,7 @@ def test_every_named_loss_survives_serialisation(name):
     assert twin.name == name
 
 
-def test_sums_are_weighted_and_survive_serialisation():
+def test_sums_are_weighted_and_can_be_serialized():
     labels, logits = sample(seed=17)
     pixels = np.random.default_rng(1).random(labels.shape).astype("float32")
     parts = [float(loss(labels, logits, pixels)) for loss in (CrossEntropy(), Dice(), losses.Focal())]
@@ -231,14 +231,14 @@ def test_sums_are_weighted_and_survive_serialisation():
         ("dice + focal", {"gama": 1}, "has no option 'gama': did you mean gamma"),
     ],
 )
-def test_names_that_are_none_are_refused(names, options, message):
+def test_unknown_names_and_options_are_refused(names, options, message):
     with pytest.raises(ValueError, match=message):
         losses.get(names, **options)
 
 
 @pytest.mark.parametrize("classes", [1, 4])
 @pytest.mark.parametrize("name", [*LOSSES, "cross_entropy + 0.5 * dice"])
-def test_a_training_step_by_xla_goes_down_the_gradient(name, classes):
+def test_a_training_step_compiled_by_xla_follows_the_gradient(name, classes):
     """On a GPU Keras compiles TensorFlow's steps with XLA, which lacks some operations; PyTorch's run as they are."""
     labels, images = sample(max(classes, 2), seed=14)
     images, loss = images[..., :2], make(name, classes)

@@ -25,17 +25,17 @@ def compare(ours, theirs, labels, logits):
     np.testing.assert_allclose(gradient, x.grad.numpy(), atol=2e-6)
 
 
-def test_losses_of_many_classes_are_segmentation_models_pytorchs(smp):
+def test_losses_of_many_classes_equal_segmentation_models_pytorch(smp):
     labels, logits = sample()
     full = np.where(labels == 255, 0, labels)
     tversky = {"alpha": 0.2, "beta": 0.9}
     compare(losses.Dice(), smp.DiceLoss("multiclass", ignore_index=255), labels, logits)
     compare(losses.Tversky(**tversky), smp.TverskyLoss("multiclass", **tversky, ignore_index=255), labels, logits)
     compare(losses.LovaszSoftmax(), smp.LovaszLoss("multiclass", ignore_index=255), labels, logits)
-    compare(losses.Jaccard(), smp.JaccardLoss("multiclass"), full, logits)  # theirs knows no void
+    compare(losses.Jaccard(), smp.JaccardLoss("multiclass"), full, logits)  # theirs cannot ignore a class
 
 
-def test_binary_losses_are_segmentation_models_pytorchs(smp):
+def test_binary_losses_equal_segmentation_models_pytorch(smp):
     labels, logits = sample(2, seed=3)
     labels, logits = np.where(labels == 255, 0, labels), logits[..., :1]
     for ours, theirs in (
@@ -47,7 +47,7 @@ def test_binary_losses_are_segmentation_models_pytorchs(smp):
         compare(ours, lambda x, y, theirs=theirs: theirs(x, y[:, None]), labels, logits)
 
 
-def test_dice_of_hard_predictions_is_torchmetrics(torchvision):
+def test_dice_of_hard_predictions_equals_torchmetrics(torchvision):
     import torchmetrics.functional.segmentation
 
     labels, logits = sample(seed=8)

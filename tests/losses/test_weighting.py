@@ -39,19 +39,19 @@ def test_effective_weights_equal_the_arithmetic():
     assert class_weights(labels, 2, method="effective").tolist() == paper.tolist()
 
 
-def test_a_data_set_knows_its_number_of_classes():
+def test_the_number_of_classes_of_a_data_set_is_used():
     streets = data.load("streets", "val", size=(32, 48), count=3)
     assert class_weights(streets).tolist() == class_weights(streets, streets.num_classes).tolist()
     with pytest.raises(ValueError, match="num_classes is missing"):
         class_weights([np.array([[0]])])
 
 
-def test_absent_class_weighs_one():
+def test_an_absent_class_gets_weight_one():
     assert class_weights([np.array([[0, 0], [0, 0]])], 1).tolist() == [1, 1]
     assert class_weights([], 3, method="inverse").tolist() == [1, 1, 1]
 
 
-def test_bad_labels_and_methods_are_named():
+def test_invalid_labels_and_methods_are_refused():
     with pytest.raises(ValueError, match="label 1 contains 7, expected 0 to 2 or void 255"):
         class_weights([np.array([[0]]), np.array([[7]])], 3)
     with pytest.raises(ValueError, match="'median', 'inverse' or 'effective'"):
@@ -71,7 +71,7 @@ if "KSEG_DATA" in os.environ:
 
 
 @pytest.mark.parametrize("objects", [0, 1, 2, 4])
-def test_border_weights_are_the_papers(objects):
+def test_border_weights_equal_the_formula_of_the_paper(objects):
     """Against the distances to every pixel of every object, one by one."""
     rng = np.random.default_rng(objects)
     instances = np.zeros((17, 23), "int32")
@@ -89,7 +89,7 @@ def test_border_weights_are_the_papers(objects):
         assert found[row, column] == pytest.approx((2.0 if label else 0.5) + border, rel=1e-6)
 
 
-def test_pytorchs_loaders_can_be_counted():
+def test_labels_of_a_pytorch_loader_are_counted():
     """They have a length and cannot be indexed."""
     import torch
 

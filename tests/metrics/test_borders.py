@@ -1,4 +1,4 @@
-"""Borders by brute force; the band that covers everything is the whole image."""
+"""Scores near borders against brute force."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def met(of, by, reach):
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.05, 0.1])
-def test_boundary_f1_is_that_of_every_pair_of_pixels(tolerance):
+def test_boundary_f1_equals_brute_force(tolerance):
     pairs = [pair(seed) for seed in range(3)]
     found = boundary_f1(pairs, 4, tolerance=tolerance)
     for index in range(3):
@@ -35,15 +35,6 @@ def test_boundary_f1_is_that_of_every_pair_of_pixels(tolerance):
                 each.append(0)
         assert found[index] == pytest.approx(np.mean(each))
     assert np.isnan(found[3])
-
-
-def test_a_shift_within_the_tolerance_costs_nothing():
-    label = np.repeat([0] * 10 + [1] * 10, 20).reshape(20, 20).T
-    moved = np.roll(label, 1, axis=1)
-    moved[:, 0] = 0
-    diagonal = np.hypot(20, 20)
-    assert boundary_f1([(label, moved)], 2, tolerance=1 / diagonal).tolist() == [1, 1]
-    assert boundary_f1([(label, moved)], 2, tolerance=0.5 / diagonal).tolist() == [0, 0]
 
 
 def test_a_wide_band_is_the_whole_image_and_a_narrow_one_its_borders():
@@ -61,6 +52,6 @@ def test_a_wide_band_is_the_whole_image_and_a_narrow_one_its_borders():
     assert found[0]["pixel_accuracy"] == pytest.approx(scores(narrow)["pixel_accuracy"])
 
 
-def test_sizes_that_differ_are_refused():
+def test_different_sizes_are_refused():
     with pytest.raises(ValueError, match="must be \\(H, W\\) of the same size"):
         boundary_f1([(np.zeros((2, 3)), np.zeros((3, 2)))], 2)

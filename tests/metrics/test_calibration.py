@@ -8,7 +8,7 @@ from kseg.metrics import calibration
 
 
 @pytest.mark.parametrize("bins", [1, 10, 15])
-def test_the_error_is_torchmetrics(bins, torchvision):
+def test_the_error_equals_torchmetrics(bins, torchvision):
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     rng = np.random.default_rng(0)
@@ -33,7 +33,7 @@ def test_one_channel_is_the_probability_of_class_one():
     assert calibration([(label, p)])["ece"] == pytest.approx(0.75 - 2 / 3)
 
 
-def test_void_alone_has_no_error():
+def test_void_pixels_alone_have_error_zero():
     assert calibration([(np.array([[255]]), np.array([[[0.5, 0.5]]]))])["ece"] == 0
     with pytest.raises(ValueError, match="do not fit"):
         calibration([(np.zeros((2, 2)), np.zeros((2, 3, 4)))])

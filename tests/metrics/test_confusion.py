@@ -65,7 +65,7 @@ def test_matrix_and_iou_equal_scikit_learn(classes):
     assert twin["iou"] == pytest.approx(ious, nan_ok=True)
 
 
-def test_absent_class_is_left_out_and_a_predicted_one_counts_zero():
+def test_an_absent_class_is_left_out_and_one_that_is_only_predicted_counts_zero():
     # Classes: 0 right (2/3: one pixel lost to 2), 1 absent, 2 only predicted (0).
     metric = SegmentationScores(3, per_class=True)
     metric.update_state(np.array([[[0, 0, 0]]]), one_hot(np.array([[[0, 0, 2]]]), 3))
@@ -77,7 +77,7 @@ def test_absent_class_is_left_out_and_a_predicted_one_counts_zero():
     assert scores(metric.confusion_matrix())["miou"] == pytest.approx((2 / 3 + 0) / 2)
 
 
-def test_nothing_to_score_is_zero():
+def test_scores_without_labeled_pixels_are_zero():
     metric = SegmentationScores(3)
     assert numbers(metric.result()) == dict.fromkeys(KEYS, 0.0)
     metric.update_state(np.full((1, 2, 2), 255), np.zeros((1, 2, 2, 3), "float32"))
@@ -88,7 +88,7 @@ def test_nothing_to_score_is_zero():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "float32"])
-def test_label_forms_agree(dtype):
+def test_all_forms_of_labels_give_the_same_matrix(dtype):
     labels, logits = sample(4)
     metric = SegmentationScores(4)
     expected = matrix_of(labels, logits.argmax(-1), 4).tolist()
@@ -108,7 +108,7 @@ def test_equal_logits_go_to_the_first_class():
 
 
 @pytest.mark.parametrize(("from_logits", "values"), [(True, [-2, 0.3, 5, -0.1]), (False, [0.1, 0.51, 1, 0.49])])
-def test_binary_task_is_thresholded(from_logits, values):
+def test_one_channel_is_thresholded(from_logits, values):
     metric = SegmentationScores(1, from_logits=from_logits, class_names=["background", "nucleus"], per_class=True)
     metric.update_state(np.array([[[0, 0, 1, 255]]]), np.array(values, "float32").reshape(1, 1, 4, 1))
     assert metric.confusion_matrix().tolist() == [[1, 1], [0, 1]]
@@ -215,7 +215,7 @@ def test_scores_are_float32_under_mixed_precision():
     assert numbers(metric.result()) == pytest.approx(TINY_SCORES, rel=1e-6)
 
 
-def test_config_survives_serialisation():
+def test_the_metric_can_be_serialized():
     metric = SegmentationScores(
         2, ignore_class=7, class_names=["a", "b"], per_class=True, from_logits=False, name="marks"
     )
@@ -240,7 +240,7 @@ def test_wrong_shapes_are_refused():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64"])
-def test_the_matrix_of_numpy_arrays_is_scikit_learns(dtype):
+def test_the_matrix_of_numpy_arrays_equals_scikit_learn(dtype):
     rng = np.random.default_rng(0)
     label, prediction = rng.integers(0, 12, (2, 40, 30)).astype(dtype)
     label[label == 11] = 255
@@ -252,7 +252,7 @@ def test_the_matrix_of_numpy_arrays_is_scikit_learns(dtype):
     assert many.shape == (600, 600) and many.sum() == (label != 255).sum()
 
 
-def test_stray_predictions_and_void_of_any_value_are_no_class():
+def test_void_may_be_any_value_and_stray_predictions_are_refused():
     label = np.array([0, 1, 65535])
     np.testing.assert_array_equal(confusion_matrix(label, np.array([0, 1, 7]), 2, ignore_class=65535), np.eye(2))
     np.testing.assert_array_equal(confusion_matrix(label[:2], np.array([0, 0]), 2, ignore_class=None), [[1, 0], [1, 0]])
@@ -263,7 +263,7 @@ def test_stray_predictions_and_void_of_any_value_are_no_class():
         confusion_matrix(np.array([0, -1]), np.array([0, 1]), 2)
 
 
-def test_stray_labels_of_arrays_are_named():
+def test_stray_labels_and_different_shapes_are_refused():
     with pytest.raises(ValueError, match=r"labels 3 \(2 pixels\), 7 \(1 pixels\) are outside the classes 0 to 1"):
         confusion_matrix(np.array([0, 3, 7, 3, 255]), np.zeros(5, int), 2)
     with pytest.raises(ValueError, match="must have the same shape"):

@@ -7,7 +7,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score, pre
 from kseg.metrics import per_class
 
 
-def test_every_column_is_scikit_learns():
+def test_every_column_equals_scikit_learn():
     rng = np.random.default_rng(0)
     true, found = rng.integers(0, 3, (2, 500))
     table = per_class(confusion_matrix(true, found), ["a", "b", "c"])
@@ -24,6 +24,6 @@ def test_every_column_is_scikit_learns():
     assert table.index.tolist() == ["a", "b", "c"]
 
 
-def test_names_must_fit():
+def test_a_wrong_number_of_names_is_refused():
     with pytest.raises(ValueError, match="2 class names for a confusion matrix of 3 classes"):
         per_class(np.eye(3), ["a", "b"])
