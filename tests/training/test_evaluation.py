@@ -123,7 +123,7 @@ def test_a_batch_that_does_not_fit_is_labeled_image_by_image(most, shapes, monke
         assert evaluate(channels(), dataset, batch_size=3)["confusion_matrix"] == expected
         assert [count for count, *_ in shapes] == [1, 1, 1, 2]
         return
-    with pytest.raises(MemoryError, match="ran out on an image of 8x8 pixels of drawn: free memory and .*tile=512"):
+    with pytest.raises(MemoryError, match=r"ran out on an image of 8x8 pixels of drawn: free memory and .*tile=512"):
         evaluate(channels(), dataset)
 
 
