@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Annotated
 
 import keras
@@ -110,18 +111,21 @@ def peer(
 def table() -> None:
     """Write the tables of leaderboards and experiments into README.md, the page, and the last quickstart's picture."""
     boards = leaderboard.all_boards()
-    contents = {f"leaderboard {title}": tables.shown(rows) for title, rows in boards.items()}
-    contents |= {f"published {title}": rows for title, rows in tables.published().items()}
-    contents |= experiments.tables()
     readme = ROOT / "README.md"
     text = readme.read_text("utf-8")
-    for title, content in contents.items():
+    for title, content in readme_tables(boards).items():
         text = tables.replaced(text, title, content)
     pretrained.atomic_write(readme, text.encode())
     pretrained.atomic_write(leaderboard.LEADERBOARDS / "index.html", page.document(boards).encode())
     picture = ROOT / "runs/quickstart/predictions.png"
     if picture.is_file():
         pretrained.atomic_write(ROOT / "benchmarks/quickstart.png", picture.read_bytes())
+
+
+def readme_tables(boards: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Returns the tables of README.md by their markers."""
+    shown = {f"leaderboard {title}": tables.shown(rows) for title, rows in boards.items()}
+    return shown | {f"published {title}": rows for title, rows in tables.published().items()} | experiments.tables()
 
 
 for experiment in experiments.NAMES:

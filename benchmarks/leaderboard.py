@@ -47,16 +47,26 @@ def row(
     `multiply_adds` the size of one image.
     """
     image = test[0][0]
-    options = zoo.BUILDERS[recipe.model.builder].defaults
+    crop, options = recipe.data.crop, zoo.BUILDERS[recipe.model.builder].defaults
     return {
-        **described(suite, name, recipe),
+        "suite": suite.title,
+        "name": name,
+        "peer": None,
+        "budget": suite.budget or None,
+        "recipe": recipe.hash(),
+        "family": recipe.model_copy(update={"seed": 0}).hash(),
+        "seed": recipe.seed,
+        "precision": recipe.precision,
+        "batch_size": recipe.data.batch_size,
+        "crop": None if crop is None else "x".join(map(str, crop)),
+        "pretraining": pretraining(recipe),
         "model": recipe.model.builder,
         "encoder": recipe.model.encoder if "encoder" in options else "its own",
         "encoder_weights": recipe.model.encoder_weights if "encoder_weights" in options else "none",
         "commit": commit,
         "epochs": result["epochs"],
         "epoch": result["epoch"],
-        **tested(test, result["scores"], scores, test_time),
+        **_scored(test, result["scores"], scores, test_time),
         "parameters": result["parameters"],
         "multiply_adds": multiply_adds(image.shape[:2]),
         "seconds": round(result["seconds"], 1),
@@ -70,24 +80,6 @@ def row(
     }
 
 
-def described(suite: Suite, name: str, recipe: Recipe) -> dict[str, Any]:
-    """Returns the columns that follow from the suite and the recipe alone."""
-    crop = recipe.data.crop
-    return {
-        "suite": suite.title,
-        "name": name,
-        "peer": None,
-        "budget": suite.budget or None,
-        "recipe": recipe.hash(),
-        "family": recipe.model_copy(update={"seed": 0}).hash(),
-        "seed": recipe.seed,
-        "precision": recipe.precision,
-        "batch_size": recipe.data.batch_size,
-        "crop": None if crop is None else "x".join(map(str, crop)),
-        "pretraining": pretraining(recipe),
-    }
-
-
 def pretraining(recipe: Recipe) -> str:
     """Returns what the initial weights of a run were trained on: data sets, `"none"`, or the name of a file."""
     if recipe.model.start is not None:
@@ -97,7 +89,7 @@ def pretraining(recipe: Recipe) -> str:
     return PRETRAINING.get(recipe.model.encoder_weights, recipe.model.encoder_weights)
 
 
-def tested(
+def _scored(
     test: data.Dataset, validation: Mapping[str, Any], scores: Mapping[str, Any], test_time: float | None
 ) -> dict[str, Any]:
     """Returns the columns of the scores, and of what they were measured on."""

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import experiments, leaderboard, machine, tables
-from benchmarks.commands import app
+from benchmarks import leaderboard, machine, tables
+from benchmarks.commands import app, readme_tables
 from kseg.training import Recipe
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -87,9 +87,7 @@ def test_two_classes_are_shown_with_dice_and_the_iou_of_the_foreground():
 
 def test_the_tables_of_the_readme_are_those_of_the_files():
     text = (ROOT / "README.md").read_text("utf-8")
-    contents = {f"leaderboard {title}": tables.shown(rows) for title, rows in leaderboard.all_boards().items()}
-    contents |= {f"published {title}": rows for title, rows in tables.published().items()}
-    contents |= experiments.tables()
+    contents = readme_tables(leaderboard.all_boards())
     assert {"leaderboard camvid", "published camvid", "cost", "crf", "crf_cost", "scores"} <= contents.keys()
     for title, content in contents.items():
         assert tables.replaced(text, title, content) == text, title
