@@ -4,6 +4,7 @@ import importlib.metadata
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.peers import torchvision
 from kseg import checkpoints
@@ -65,16 +66,7 @@ def parameters(net: torch.nn.Module) -> int:
 
 def multiply_adds(net: torch.nn.Module, size: tuple[int, int]) -> int:
     """Counts the multiplications of a net's convolutions for one image, with the padding to multiples of 32."""
-    total = 0
-
-    def count(module: torch.nn.Conv2d, _: object, output: torch.Tensor) -> None:
-        nonlocal total
-        total += output.shape[2] * output.shape[3] * module.weight.numel()
-
-    hooks = [part.register_forward_hook(count) for part in net.modules() if isinstance(part, torch.nn.Conv2d)]
     device = next(net.parameters()).device
-    with torch.no_grad():
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net.eval()(torch.zeros((1, *size, 3), device=device))
-    for hook in hooks:
-        hook.remove()
-    return total
+    return counter.get_total_flops() // 2
