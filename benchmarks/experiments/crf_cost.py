@@ -18,9 +18,7 @@ CLASSES, ITERATIONS, REPEATS = 12, 10, 5
 PICTURES = {"streets": "drawn street", "camvid": "CamVid, test"}
 
 
-def measure_picture(
-    name: str, size: tuple[int, int] = (360, 480), data_root: str | None = None, repeats: int = REPEATS
-) -> dict[str, Any]:
+def measure_picture(name: str, size: tuple[int, int], data_root: str | None = None) -> dict[str, Any]:
     """Times the dense CRF and its authors' code in turn, in this process, on the first test image of a data set.
 
     Returns `image` (its title), `seconds` and `reference_seconds` (medians, construction included), their `ratio`,
@@ -51,7 +49,7 @@ def measure_picture(
     found = ours()
     memory = memory_raised(before)
     reference = theirs()
-    mine, other = machine.median_seconds(ours, theirs, repeats=repeats)
+    mine, other = machine.median_seconds(ours, theirs, repeats=REPEATS)
     return {
         "image": PICTURES[name],
         "seconds": round(mine, 3),

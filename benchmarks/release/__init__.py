@@ -26,16 +26,9 @@ def make_release(
 ) -> pathlib.Path:
     """Measures a run's weights as they will be stored, and writes all that belongs to them, or nothing if it raises.
 
-    Args:
-        run: A finished run's folder, or a folder of `zoo/`, which is written again. If the folder holds
-            `model.safetensors` and not the run's `best.safetensors`, that file is released as it is, and the scores
-            before storage are read from the leaderboards.
-        data_root: Folder of the data sets.
-        dtype: How to store the weights of a `best.safetensors`.
-        name: `builder-encoder-dataset`, the default, or that with a suffix. A folder of `zoo/` keeps its name.
-        replace: Whether weights of that name that were trained by another recipe may be replaced.
-        to: The folder of released weights; files larger than `SMALL` go to the cache instead.
-        releases: The table to enter them into.
+    `run` is a finished run's folder, or a folder of `zoo/`, which is written again under its name. If it holds
+    `model.safetensors` and not the run's `best.safetensors`, that file is released as it is, and the scores before
+    storage are read from the leaderboards. Files larger than `SMALL` go to the cache instead of the folder `to`.
     """
     candidate = candidate_of(run, dtype=dtype, name=name, replace=replace, releases=releases)
     return write_all(candidate, measured(candidate, data_root), to, releases)
