@@ -12,14 +12,12 @@ class Classifier:
     """The two hidden fully connected layers of VGG, which FCN and DeepLab V1 and V2 turn into convolutions.
 
     Attributes:
-        network: Builds the classifier, e.g. `keras.applications.VGG16`.
-        layers: Names of its fully connected layers.
+        network: Builds the classifier, `keras.applications.VGG16` or `VGG19`.
         width: Number of filters of both.
         kernel_size: Height and width of the feature that the first one takes.
     """
 
     network: Callable[..., keras.Model]
-    layers: tuple[str, str] = ("fc1", "fc2")
     width: int = 4096
     kernel_size: int = 7
 
@@ -54,7 +52,7 @@ class Classifier:
                 f"{kernel_size}x{kernel_size}x{width} at equal distances"
             )
         network = self.network(weights="imagenet", include_top=True)
-        (fc6, fc6_bias), (fc7, fc7_bias) = (network.get_layer(name).get_weights() for name in self.layers)
+        (fc6, fc6_bias), (fc7, fc7_bias) = (network.get_layer(name).get_weights() for name in ("fc1", "fc2"))
         fc6 = fc6.reshape(self.kernel_size, self.kernel_size, -1, self.width)
         every = self.width // width
         return [

@@ -1,6 +1,5 @@
 """EfficientNet-Lite: EfficientNet without squeeze-and-excitation and with ReLU6, which Keras does not have."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,13 +60,23 @@ def build(
     """
     width, depth, _ = VARIANTS[name]
     image = keras.Input(input_shape, name="image")
-    x = LITE.layer(input_shape[-1])(image)
-    x = _convolution(x, "stem", 32, kernel_size=3, strides=2)
-    features = {2: x}
-    for index, block in enumerate(_blocks(width, depth, output_stride, multi_grid)):
-        x = _inverted_residual(x, f"block{index}", block)
-        if block.stride > 2:
-            features[block.stride] = x
+    x = _convolution(LITE.layer(input_shape[-1])(image), "stem", 32, kernel_size=3, strides=2)
+    blocks = [
+        (kernel_size, strides if repeat == 0 else 1, expansion, _round(filters * width))
+        for stage, (repeats, kernel_size, strides, expansion, filters) in enumerate(STAGES)
+        # Lite does not scale the depth of the first and the last stage.
+        for repeat in range(repeats if stage in (0, len(STAGES) - 1) else math.ceil(depth * repeats))
+    ]
+    check_multi_grid(multi_grid, len(blocks))
+    factors = [1] * (len(blocks) - len(multi_grid)) + [*multi_grid]
+    stride, features = 2, {2: x}
+    for index, ((kernel_size, strides, expansion, filters), factor) in enumerate(zip(blocks, factors, strict=True)):
+        rate = max(1, stride // output_stride)  # the dilation that replaces a stride begins with the next convolution
+        stride *= strides
+        strides = strides if stride <= output_stride else 1
+        x = _inverted_residual(x, f"block{index}", kernel_size, strides, rate * factor, expansion, filters)
+        if stride > 2:
+            features[stride] = x
     encoder = keras.Model(image, list(features.values()), name="encoder")
     if weights == "imagenet":
         state = checkpoints.read(weight_file(name))
@@ -78,57 +87,24 @@ def build(
     return encoder
 
 
-@dataclasses.dataclass(frozen=True)
-class _Block:
-    kernel_size: int
-    strides: int
-    dilation_rate: int
-    expansion: int
-    filters: int
-    stride: int  # of its output, before strides become dilation
-
-
-def _blocks(width: float, depth: float, output_stride: int, multi_grid: Sequence[int]) -> list[_Block]:
-    blocks = []
-    stride, dilation = 2, 1  # of the stem
-    for stage, (repeats, kernel_size, stage_strides, expansion, filters) in enumerate(STAGES):
-        if stage not in (0, len(STAGES) - 1):  # Lite does not scale the depth of the first and the last stage
-            repeats = math.ceil(depth * repeats)
-        for repeat in range(repeats):
-            strides = stage_strides if repeat == 0 else 1
-            rate = dilation  # the dilation that replaces a stride begins with the next convolution
-            stride *= strides
-            if strides > 1 and stride > output_stride:
-                dilation, strides = dilation * strides, 1
-            blocks.append(_Block(kernel_size, strides, rate, expansion, _round(filters * width), stride))
-    check_multi_grid(multi_grid, len(blocks))
-    for position, factor in enumerate(reversed(multi_grid), start=1):
-        block = blocks[-position]
-        blocks[-position] = dataclasses.replace(block, dilation_rate=block.dilation_rate * factor)
-    return blocks
-
-
 def _round(filters: float) -> int:
     """Rounds to a multiple of 8, and by no more than a tenth down."""
     rounded = max(8, int(filters + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * filters else rounded
 
 
-def _inverted_residual(x: keras.KerasTensor, name: str, block: _Block) -> keras.KerasTensor:
+def _inverted_residual(
+    x: keras.KerasTensor, name: str, kernel_size: int, strides: int, rate: int, expansion: int, filters: int
+) -> keras.KerasTensor:
     entry = x
-    if block.expansion > 1:
-        x = _convolution(x, f"{name}_expand", block.expansion * x.shape[-1])
+    if expansion > 1:
+        x = _convolution(x, f"{name}_expand", expansion * x.shape[-1])
     x = keras.layers.DepthwiseConv2D(
-        block.kernel_size,
-        strides=block.strides,
-        dilation_rate=block.dilation_rate,
-        padding="same",
-        use_bias=False,
-        name=f"{name}_depthwise_conv",
+        kernel_size, strides, "same", dilation_rate=rate, use_bias=False, name=f"{name}_depthwise_conv"
     )(x)
     x = _normalized(x, f"{name}_depthwise")
-    x = _convolution(x, f"{name}_project", block.filters, activation=False)
-    if block.strides == 1 and entry.shape[-1] == block.filters:
+    x = _convolution(x, f"{name}_project", filters, activation=False)
+    if strides == 1 and entry.shape[-1] == filters:
         x = keras.layers.Add(name=f"{name}_add")([x, entry])
     return x
 

@@ -25,11 +25,8 @@ VARIANTS = {
 
 # torchvision's ImageNet weights (IMAGENET1K_V1); the eight digits in a name are the first of the file's SHA-256.
 ADDRESSES = {
-    "resnet18": "https://download.pytorch.org/models/resnet18-f37072fd.pth",
-    "resnet34": "https://download.pytorch.org/models/resnet34-b627a593.pth",
-    "resnet50": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
-    "resnet101": "https://download.pytorch.org/models/resnet101-63fe2227.pth",
-    "resnet152": "https://download.pytorch.org/models/resnet152-394f9c45.pth",
+    name: f"https://download.pytorch.org/models/{name}-{digits}.pth"
+    for name, digits in zip(VARIANTS, ("f37072fd", "b627a593", "0676ba61", "63fe2227", "394f9c45"), strict=True)
 }
 
 RULES: checkpoints.Rules = (
@@ -61,21 +58,19 @@ def build(
         v1.5: https://catalog.ngc.nvidia.com/orgs/nvidia/resources/resnet_50_v1_5_for_pytorch
     """
     blocks, bottleneck = VARIANTS[name]
-    block = _bottleneck if bottleneck else _basic
     image = keras.Input(input_shape, name="image")
     x = IMAGENET.layer(input_shape[-1])(image)
-    x = _convolution(x, "conv1", 64, 7, strides=2)
-    x = keras.layers.ReLU(name="relu")(_norm(x, "norm1"))
+    x = keras.layers.ReLU(name="relu")(_convolution(x, "conv1", 64, 7, strides=2))
     features = [x]
     x = keras.layers.ZeroPadding2D(1, name="pool_pad")(x)  # zeros do not change the maxima: the values come from a ReLU
     x = keras.layers.MaxPooling2D(3, 2, name="pool")(x)
     rates = _rates(blocks, 1 if bottleneck else 2, output_stride, multi_grid)
     for stage, repeats in enumerate(blocks):
-        stride, replaced = _stride(stage, output_stride)
+        width = 64 * 2**stage
+        form = ((width, 1), (width, 3), (4 * width, 1)) if bottleneck else ((width, 3), (width, 3))
         for repeat in range(repeats):
-            shortcut = repeat == 0 and (stage > 0 or bottleneck)
-            steps = stride if repeat == 0 and not replaced else 1
-            x = block(x, f"layer{stage + 1}_{repeat}", 64 * 2**stage, steps, rates, shortcut)
+            strides = 2 if stage > 0 and repeat == 0 and 4 * 2**stage <= output_stride else 1
+            x = _block(x, f"layer{stage + 1}_{repeat}", form, strides, rates)
         features.append(x)
     encoder = keras.Model(image, features, name="encoder")
     if weights == "imagenet":
@@ -108,57 +103,37 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     )
 
 
-def _stride(stage: int, output_stride: int) -> tuple[int, bool]:
-    """The stride of a stage in the original network, and whether it becomes dilation."""
-    stride = 2 if stage else 1
-    return stride, stride == 2 and 4 * 2**stage > output_stride
-
-
 def _rates(blocks: Sequence[int], convolutions: int, output_stride: int, multi_grid: Sequence[int]) -> Iterator[int]:
     """The dilation rates of the 3x3 convolutions, in the order of the network.
 
     A factor of `multi_grid` multiplies the rate of the stage, also at the convolution that lost its stride.
     """
-    rates, full, rate = [], [], 1
-    for stage, repeats in enumerate(blocks):
-        first = rate
-        if _stride(stage, output_stride)[1]:
-            rate *= 2
-        rates += [first] + [rate] * (repeats * convolutions - 1)
-        full += [rate] * (repeats * convolutions)
-    check_multi_grid(multi_grid, len(rates))
-    for position, factor in enumerate(reversed(multi_grid), start=1):
-        rates[-position] = full[-position] * factor
-    return iter(rates)
+    full = [
+        max(1, 4 * 2**stage // output_stride)
+        for stage, repeats in enumerate(blocks)
+        for _ in range(repeats * convolutions)
+    ]
+    check_multi_grid(multi_grid, len(full))
+    rest = len(full) - len(multi_grid)
+    factored = [rate * factor for rate, factor in zip(full[rest:], multi_grid, strict=True)]
+    return iter([1, *full[:-1]][:rest] + factored)  # the first convolution of a stage has the rate of the one before it
 
 
-def _basic(
-    x: keras.KerasTensor, name: str, filters: int, strides: int, rates: Iterator[int], shortcut: bool
+def _block(
+    x: keras.KerasTensor, name: str, form: Sequence[tuple[int, int]], strides: int, rates: Iterator[int]
 ) -> keras.KerasTensor:
-    entry = _shortcut(x, name, filters, strides) if shortcut else x
-    x = _convolution(x, f"{name}_conv1", filters, 3, strides, next(rates))
-    x = keras.layers.ReLU(name=f"{name}_relu1")(_norm(x, f"{name}_norm1"))
-    x = _convolution(x, f"{name}_conv2", filters, 3, 1, next(rates))
-    return _joined(_norm(x, f"{name}_norm2"), entry, name)
-
-
-def _bottleneck(
-    x: keras.KerasTensor, name: str, filters: int, strides: int, rates: Iterator[int], shortcut: bool
-) -> keras.KerasTensor:
-    entry = _shortcut(x, name, 4 * filters, strides) if shortcut else x
-    x = _convolution(x, f"{name}_conv1", filters, 1)
-    x = keras.layers.ReLU(name=f"{name}_relu1")(_norm(x, f"{name}_norm1"))
-    x = _convolution(x, f"{name}_conv2", filters, 3, strides, next(rates))
-    x = keras.layers.ReLU(name=f"{name}_relu2")(_norm(x, f"{name}_norm2"))
-    x = _convolution(x, f"{name}_conv3", 4 * filters, 1)
-    return _joined(_norm(x, f"{name}_norm3"), entry, name)
-
-
-def _shortcut(x: keras.KerasTensor, name: str, filters: int, strides: int) -> keras.KerasTensor:
-    return _norm(_convolution(x, f"{name}_shortcut_conv", filters, 1, strides), f"{name}_shortcut_norm")
-
-
-def _joined(x: keras.KerasTensor, entry: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Adds convolutions, whose numbers of filters and kernel sizes `form` lists, to their input or its projection."""
+    entry = x
+    if x.shape[-1] != form[-1][0]:
+        entry = _convolution(x, f"{name}_shortcut_conv", form[-1][0], 1, strides)
+    for index, (filters, kernel_size) in enumerate(form, start=1):
+        if index > 1:
+            x = keras.layers.ReLU(name=f"{name}_relu{index - 1}")(x)
+        if kernel_size == 1:
+            x = _convolution(x, f"{name}_conv{index}", filters, 1)
+        else:
+            x = _convolution(x, f"{name}_conv{index}", filters, kernel_size, strides, next(rates))
+            strides = 1
     x = keras.layers.Add(name=f"{name}_add")([x, entry])
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
@@ -166,9 +141,10 @@ def _joined(x: keras.KerasTensor, entry: keras.KerasTensor, name: str) -> keras.
 def _convolution(
     x: keras.KerasTensor, name: str, filters: int, kernel_size: int, strides: int = 1, rate: int = 1
 ) -> keras.KerasTensor:
+    """A convolution and its normalization."""
     if strides > 1 and kernel_size > 1:  # "same" would pad even sizes on the far side only
         x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
-    return keras.layers.Conv2D(
+    x = keras.layers.Conv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -178,9 +154,6 @@ def _convolution(
         kernel_initializer="he_normal",
         name=name,
     )(x)
-
-
-def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return keras.layers.BatchNormalization(
-        momentum=convolution.NORM_MOMENTUM, epsilon=convolution.NORM_EPSILON, name=name
+        momentum=convolution.NORM_MOMENTUM, epsilon=convolution.NORM_EPSILON, name=name.replace("conv", "norm")
     )(x)

@@ -83,15 +83,6 @@ def test_atrous_pooling_equals_a_loop_over_windows(mode, rate):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_atrous_pooling_survives_saving(tmp_path):
-    image = keras.Input((None, None, 2))
-    model = keras.Model(image, AtrousPooling2D("average", 2, name="pool")(image))
-    model.save(tmp_path / "model.keras")
-    pixels = np.random.default_rng(0).normal(size=(1, 4, 5, 2)).astype("float32")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(loaded.predict(pixels, verbose=0), model.predict(pixels, verbose=0))
-
-
 def test_an_unknown_pooling_mode_is_refused():
     with pytest.raises(ValueError, match="median"):
         AtrousPooling2D("median", 1)
