@@ -18,19 +18,7 @@ def meant(
     """Resolves the name of a data set to the name of the released weights that were trained on it.
 
     Among the weights of the builder, those are chosen whose options differ least from the given ones, then from the
-    defaults, then those with the shortest form of name.
-
-    Args:
-        weights: A file, an address, a name, or None.
-        builder: Name of the builder whose weights are wanted.
-        given: Options that the user chose.
-        defaults: All options of the builder and their defaults.
-
-    Returns:
-        A full name for the name of a data set; anything else unchanged.
-
-    Raises:
-        ValueError: If no weights have that name, if none of them belong to the builder, or if several fit equally.
+    defaults, then those with the shortest form of name. Everything but the name of a data set is returned unchanged.
     """
     if not isinstance(weights, str) or weights in RELEASES or not (releases := source.named(weights)):
         return weights
@@ -56,18 +44,7 @@ def meant(
 
 
 def described(weights: str | os.PathLike | None) -> dict[str, Any]:
-    """Returns the description of weights; downloads nothing for a name.
-
-    Args:
-        weights: A file, an address, the full name of released weights, or None.
-
-    Returns:
-        At least the keys `builder`, `arguments`, `classes` and `palette`; with empty values for None and for Keras's
-        `.weights.h5`, which do not describe themselves.
-
-    Raises:
-        ValueError: If no weights have that name, or if the file does not describe itself.
-    """
+    """Returns the description of weights, with empty values if they have none; downloads nothing for a name."""
     if weights is None or os.fspath(weights).endswith(".weights.h5"):
         return {"builder": "", "arguments": {}, "classes": (), "palette": ()}
     if weights in RELEASES:
@@ -77,27 +54,14 @@ def described(weights: str | os.PathLike | None) -> dict[str, Any]:
 
 
 def another_builder(weights: object, theirs: str, mine: str) -> str:
-    """Returns the error message for weights of another builder, or an empty text if they may fit.
-
-    Example:
-        >>> another_builder("a.safetensors", "unet", "fcn8")
-        'a.safetensors was written by unet, not by fcn8: call unet(weights=...), or kseg.zoo.load'
-    """
+    """Returns the error message for weights of another builder, or an empty text if they may fit."""
     if not theirs or not mine or theirs == mine:
         return ""
     return f"{weights} was written by {theirs}, not by {mine}: call {theirs}(weights=...), or kseg.zoo.load"
 
 
 def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], *, without: Iterable[str] = ()) -> list[str]:
-    """Lists options with different values; lists and tuples are equal, as in JSON.
-
-    Args:
-        mine: Options of the model.
-        theirs: Options of the weights.
-        without: Names of options that may differ.
-
-    Returns:
-        One text per option.
+    """Lists options with different values, except those in `without`; lists and tuples are equal, as in JSON.
 
     Example:
         >>> differences({"rates": (6, 12), "output_stride": 16}, {"rates": [6, 12], "output_stride": 8})

@@ -45,8 +45,7 @@ def segnet(
         Segmentation, 2015, https://arxiv.org/abs/1511.00561
 
     Example:
-        >>> model = segnet(11, encoder_weights=None, input_shape=(36, 48, 3))
-        >>> model.output_shape
+        >>> segnet(11, encoder_weights=None, input_shape=(36, 48, 3)).output_shape
         (None, 36, 48, 11)
     """
     image = keras.Input(input_shape, name="image")

@@ -50,8 +50,7 @@ def unet(
         https://arxiv.org/abs/1505.04597
 
     Example:
-        >>> model = unet(3, encoder_weights=None, input_shape=(64, 65, 3))
-        >>> model.output_shape
+        >>> unet(3, encoder_weights=None, input_shape=(64, 65, 3)).output_shape
         (None, 64, 65, 3)
     """
     image = keras.Input(input_shape, name="image")

@@ -95,7 +95,6 @@ def convolutionalize(model: keras.Model, *, padding: str = "valid") -> keras.Mod
     _, *side, channels = model.input_shape
     image = keras.Input((None, None, channels), name="image")
     x, rate = image, 1
-    seen: tuple[int, ...] = (1, 1)  # the receptive field of an output pixel
     if padding == "same":
         x = keras.layers.ZeroPadding2D([(n // 2, n - 1 - n // 2) for n in side], name="surround")(x)
     flat: tuple[int, ...] = ()  # shape of the flattened feature that the next dense layer takes
@@ -105,18 +104,15 @@ def convolutionalize(model: keras.Model, *, padding: str = "valid") -> keras.Mod
         if isinstance(layer, keras.layers.Flatten):
             flat = tuple(layer.input.shape[1:])
             continue
-        form = _dense_form(layer, rate, flat)
-        x = form(x)
-        if isinstance(form, keras.layers.Conv2D):
-            reach = zip(seen, form.kernel_size, form.dilation_rate, strict=True)
-            seen = tuple(pixels + (taps - 1) * apart for pixels, taps, apart in reach)
+        x = _dense_form(layer, rate, flat)(x)
         if isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):
             x = keras.layers.Cropping2D(((0, rate), (0, rate)), name=f"{layer.name}_crop", dtype=x.dtype)(x)
-            seen = tuple(pixels + rate for pixels in seen)
         if isinstance(layer, keras.layers.Dense):
             flat = (1, 1)
         rate *= getattr(layer, "strides", (1, 1))[0]
-    margin = [(0, patch - pixels) for patch, pixels in zip(side, seen, strict=True)]
+    found = keras.Model(image, x).compute_output_shape((1, *side, channels))[1:3]
+    wanted = side if padding == "same" else (1, 1)
+    margin = [(0, more - size) for more, size in zip(found, wanted, strict=True)]
     if any(after for _, after in margin):  # pixels of the patch that no output uses, because sizes were rounded down
         x = keras.layers.Cropping2D(margin, name="crop", dtype=x.dtype)(x)
     dense = keras.Model(image, x, name=f"{model.name}_convolutional")

@@ -61,13 +61,20 @@ def deeplabv3(
         https://arxiv.org/abs/1706.05587
 
     Example:
-        >>> model = deeplabv3(3, encoder_weights=None, input_shape=(320, 321, 3))
-        >>> model.output_shape
+        >>> deeplabv3(3, encoder_weights=None, input_shape=(320, 321, 3)).output_shape
         (None, 320, 321, 3)
     """
     image = keras.Input(input_shape, name="image")
-    features = _dilated(image, encoder, encoder_weights, output_stride, multi_grid, auxiliary)
-    x = ASPP(filters, _rates(rates, output_stride), dropout=dropout, name="aspp")(features[output_stride])
+    aspp = ASPP(filters, _rates(rates, output_stride), dropout=dropout, name="aspp")
+    features = encoders.extract(
+        image,
+        encoder,
+        weights=encoder_weights,
+        output_stride=output_stride,
+        multi_grid=multi_grid,
+        penultimate=auxiliary,
+    )
+    x = aspp(features[output_stride])
     if extra_conv:
         x = ConvNormAct(filters, name="refine")(x)
     factor = output_stride if align_corners else None
@@ -120,13 +127,14 @@ def deeplabv3plus(
         Segmentation, 2018, https://arxiv.org/abs/1802.02611
 
     Example:
-        >>> model = deeplabv3plus(3, encoder_weights=None, input_shape=(320, 321, 3))
-        >>> model.output_shape
+        >>> deeplabv3plus(3, encoder_weights=None, input_shape=(320, 321, 3)).output_shape
         (None, 320, 321, 3)
     """
     image = keras.Input(input_shape, name="image")
-    features = _dilated(image, encoder, encoder_weights, output_stride, multi_grid)
     aspp = ASPP(filters, _rates(rates, output_stride), separable=separable, dropout=dropout, name="aspp")
+    features = encoders.extract(
+        image, encoder, weights=encoder_weights, output_stride=output_stride, multi_grid=multi_grid
+    )
     x = aspp(features[output_stride])
     if extra_conv:
         x = ConvNormAct(filters, separable=separable, name="refine")(x)
@@ -145,27 +153,9 @@ def deeplabv3plus(
 
 
 def _rates(rates: Sequence[int] | None, output_stride: int) -> Sequence[int]:
-    return rates or [rate * 16 // output_stride for rate in (6, 12, 18)]
-
-
-def _dilated(
-    image: keras.KerasTensor,
-    encoder: encoders.EncoderLike,
-    encoder_weights: str | None,
-    output_stride: int,
-    multi_grid: Sequence[int] | None,
-    penultimate: bool = False,
-) -> encoders.Features:
     if output_stride not in (8, 16):
         raise ValueError(f"output_stride must be 8 or 16, got {output_stride}")
-    return encoders.extract(
-        image,
-        encoder,
-        weights=encoder_weights,
-        output_stride=output_stride,
-        multi_grid=multi_grid,
-        penultimate=penultimate,
-    )
+    return rates or [rate * 16 // output_stride for rate in (6, 12, 18)]
 
 
 def _aspp_rules(branches: int = 3) -> Rules:

@@ -9,9 +9,6 @@ from kseg import encoders
 from kseg.layers import AtrousScoreSum, Resize, ScoreUpsampling
 from kseg.zoo._builder import builder
 
-LARGE = (6, 12, 18, 24)
-SMALL = (2, 4, 8, 12)
-
 
 @builder
 def deeplabv1(
@@ -56,7 +53,7 @@ def deeplabv2(
     *,
     encoder: encoders.EncoderLike = "vgg16",
     encoder_weights: str | None = "imagenet",
-    rates: Sequence[int] = LARGE,
+    rates: Sequence[int] = (6, 12, 18, 24),
     scales: Sequence[float] = (1.0,),
     outputs_per_scale: bool = False,
     dropout: float = 0.5,

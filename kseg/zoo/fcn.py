@@ -37,8 +37,7 @@ def fcn32(
         https://arxiv.org/abs/1605.06211
 
     Example:
-        >>> model = fcn32(3, encoder="efficientnet_lite0", encoder_weights=None, input_shape=(64, 65, 3))
-        >>> model.output_shape
+        >>> fcn32(3, encoder="efficientnet_lite0", encoder_weights=None, input_shape=(64, 65, 3)).output_shape
         (None, 64, 65, 3)
     """
     return _fcn("fcn32", (), num_classes, encoder, encoder_weights, dropout, activation, input_shape)
@@ -55,11 +54,7 @@ def fcn16(
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
-    """Builds FCN-16s: FCN-32s with the scores at stride 16 added before the last upsampling.
-
-    Reference:
-        Shelhamer, Long, Darrell: Fully Convolutional Networks for Semantic Segmentation, 2016,
-        https://arxiv.org/abs/1605.06211
+    """Builds FCN-16s: FCN-32s (see `fcn32`) with the scores at stride 16 added before the last upsampling.
 
     Example:
         >>> model = fcn16(3, encoder="efficientnet_lite0", encoder_weights=None, input_shape=(64, 65, 3))
@@ -81,7 +76,7 @@ def fcn8(
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
-    """Builds FCN-8s: FCN-16s with the scores at stride 8 added as well.
+    """Builds FCN-8s: FCN-16s with the scores at stride 8 added as well; see `fcn32`.
 
     The paper trains in stages: FCN-8s starts from a trained FCN-16s, and FCN-16s from an FCN-32s.
     `kseg.pretrained.load(fcn16(...), "fcn32.safetensors", strict=False)` loads by name and lists the new layers.
@@ -89,10 +84,6 @@ def fcn8(
     Args:
         at_once: Whether to train all skips at once: multiplies the features at stride 16 by 0.01 and at stride 8 by
             0.0001 before they are scored.
-
-    Reference:
-        Shelhamer, Long, Darrell: Fully Convolutional Networks for Semantic Segmentation, 2016,
-        https://arxiv.org/abs/1605.06211
 
     Example:
         >>> model = fcn8(3, encoder="efficientnet_lite0", encoder_weights=None, input_shape=(64, 65, 3))
@@ -130,8 +121,7 @@ def fcn_dilated(
         torchvision.models.segmentation.fcn_resnet50
 
     Example:
-        >>> model = fcn_dilated(3, encoder="resnet18", encoder_weights=None, input_shape=(64, 65, 3))
-        >>> model.output_shape
+        >>> fcn_dilated(3, encoder="resnet18", encoder_weights=None, input_shape=(64, 65, 3)).output_shape
         (None, 64, 65, 3)
     """
     image = keras.Input(input_shape, name="image")

@@ -116,8 +116,9 @@ def _convert(published: torchvision.Published, converted: pathlib.Path) -> None:
     """Downloads a checkpoint and writes it as a file of kseg; the download is removed."""
     file = download.fetch(published.url, sha256=published.sha256)
     try:
-        model = build(published.builder, len(published.classes), encoder_weights=None, **published.arguments)
+        model = build(published.builder, len(torchvision.VOC), encoder_weights=None, **published.arguments)
         pretrained.load(model, torchvision.convert(read(file), published.builder))
-        pretrained.save(model, converted, classes=published.classes, palette=published.palette, source=published.url)
+        classes, palette = torchvision.VOC, torchvision.VOC_PALETTE
+        pretrained.save(model, converted, classes=classes, palette=palette, source=published.url)
     finally:
         file.unlink(missing_ok=True)  # without locks, another process may have removed it

@@ -1,14 +1,12 @@
-"""Measures models: parameters, multiply-adds, output stride, receptive field."""
+"""Measures models: multiply-adds and receptive field."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from kseg.encoders import ENCODERS
 from kseg.layers import Reach
-from kseg.zoo._builder import Builder
 
 
 def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
@@ -41,22 +39,18 @@ def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
 
         return record
 
-    counted = [(layer, kernels) for layer in layers_of(model) if (kernels := list(_kernels(layer)))]
-    for layer, kernels in counted:
-        layer.__dict__["call"] = recorded(kernels, layer.call)
+    counted = []
+    for layer in layers_of(model):
+        own = [value for value in vars(layer).values() if isinstance(value, keras.Variable)]
+        if kernels := [variable for variable in own if variable.name.endswith("kernel")]:
+            counted.append(layer)
+            layer.__dict__["call"] = recorded(kernels, layer.call)
     try:
         _Trace(model)(keras.KerasTensor((1, *size, model.input_shape[-1])))
     finally:
-        for layer, _ in counted:
+        for layer in counted:
             layer.__dict__.pop("call")
     return total
-
-
-def _kernels(layer: Any) -> Iterator[Any]:
-    """The kernels that belong to the layer itself."""
-    for value in vars(layer).values():
-        if isinstance(value, keras.Variable) and value.name.endswith("kernel"):
-            yield value
 
 
 class _Trace(keras.layers.Layer):
@@ -102,11 +96,12 @@ def receptive_field(model: keras.Model) -> float:
         >>> receptive_field(keras.Model(image, keras.layers.Conv2D(8, 3, dilation_rate=2)(x)))
         11
     """
-    pixels = max(reach.pixels for reach in _reach_of_outputs(model, Reach(1, 1)))
+    pixels = max(reach.pixels for reach in reach_of_outputs(model, Reach(1, 1)))
     return pixels if math.isinf(pixels) else math.ceil(pixels)
 
 
-def _reach_of_outputs(model: keras.Model, image: Reach) -> list[Reach]:
+def reach_of_outputs(model: keras.Model, image: Reach) -> list[Reach]:
+    """The reach of each output of a model, given that of its input."""
     if isinstance(model, keras.Sequential):
         for layer in model.layers:
             image = _reach(layer, [image], {})[0]
@@ -130,7 +125,7 @@ def _reach_of_outputs(model: keras.Model, image: Reach) -> list[Reach]:
 def _reach(layer: Any, args: list[Reach], options: dict[str, Reach]) -> list[Reach]:
     """The reach of the outputs of a layer, given those of the tensors that it is called with."""
     if isinstance(layer, keras.Model):
-        return _reach_of_outputs(layer, args[0])
+        return reach_of_outputs(layer, args[0])
     if hasattr(layer, "reach"):
         return [layer.reach(*args, **options)]
     return [_reach_of_keras(layer, [*args, *options.values()])]
@@ -156,52 +151,3 @@ def _reach_of_keras(layer: Any, inputs: list[Reach]) -> Reach:
 
 def _side(value: Any) -> Any:
     return value[0] if isinstance(value, tuple | list) else value
-
-
-class Summary(list):
-    """One dictionary per builder; `str` makes a table of them."""
-
-    def __str__(self) -> str:
-        cells = [["builder", "encoder", "fit", "parameters", "multiply-adds", "output stride", "receptive field"]]
-        for row in self:
-            cost, seen = row["multiply_adds"], row["receptive_field"]
-            cells.append(
-                [
-                    row["builder"],
-                    row["encoder"],
-                    str(len(row["encoders"]) or "-"),
-                    f"{row['parameters'] / 1e6:.2f} M",
-                    "-" if cost is None else f"{cost / 1e9:.2f} G",
-                    str(row["output_stride"]),
-                    "whole image" if math.isinf(seen) else f"{seen} px",
-                ]
-            )
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
-
-
-def rows(builders: Mapping[str, Builder[...]], *, size: tuple[int, int], num_classes: int) -> Summary:
-    """Builds each model with random weights and measures it."""
-    found = Summary()
-    for name, builder in builders.items():
-        options = builder.defaults
-        model = builder(num_classes, **({"encoder_weights": None} if "encoder_weights" in options else {}))
-        encoder = model.get_layer("encoder")
-        deepest = max(reach.step for reach in _reach_of_outputs(encoder, Reach(1, 1)))
-        try:
-            cost = multiply_adds(model, size)
-        except ValueError:  # unpadded convolutions allow some sizes only
-            cost = None
-        found.append(
-            {
-                "builder": name,
-                "encoder": options.get("encoder", "its own"),
-                "encoders": list(ENCODERS) if "encoder" in options else [],
-                "parameters": model.count_params(),
-                "multiply_adds": cost,
-                "output_stride": round(deepest),
-                "receptive_field": receptive_field(model),
-            }
-        )
-        del model, encoder
-    return found

@@ -110,18 +110,7 @@ def convert(
 
 
 def read_folder(folder: str | os.PathLike) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
-    """Reads a hub folder, as `save_pretrained` writes it; `kseg.zoo.load(folder)` calls this function.
-
-    Args:
-        folder: A folder with `config.json` and `model.safetensors`.
-
-    Returns:
-        As `convert`.
-
-    Raises:
-        FileNotFoundError: If one of the files is missing.
-        ValueError: If one of the files is damaged, or the model has no counterpart in kseg.
-    """
+    """As `convert`, from a hub folder that `save_pretrained` wrote; `kseg.zoo.load(folder)` calls this function."""
     path = Path(folder, "config.json")
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is neither a run folder (best.safetensors) nor a hub folder (config.json)")

@@ -1,12 +1,15 @@
 """The table of builders, and what works on all of them."""
 
 import difflib
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from kseg import pretrained
+from kseg.encoders import ENCODERS
+from kseg.layers import Reach
 from kseg.zoo._builder import Builder, with_crf
-from kseg.zoo.measure import Summary, rows
+from kseg.zoo.measure import multiply_adds, reach_of_outputs, receptive_field
 
 BUILDERS: dict[str, Builder[...]] = {}
 """The builders by name; `kseg/zoo/__init__.py` lists them."""
@@ -47,6 +50,20 @@ def build(
     return with_crf(model) if crf and not model.arguments.get("crf") else model
 
 
+class Summary(list):
+    """One dictionary per builder; `str` makes a table of them."""
+
+    def __str__(self) -> str:
+        cells = [["builder", "encoder", "fit", "parameters", "multiply-adds", "output stride", "receptive field"]]
+        for row in self:
+            fit, parameters = str(len(row["encoders"]) or "-"), f"{row['parameters'] / 1e6:.2f} M"
+            cost = "-" if row["multiply_adds"] is None else f"{row['multiply_adds'] / 1e9:.2f} G"
+            seen = "whole image" if math.isinf(row["receptive_field"]) else f"{row['receptive_field']} px"
+            cells.append([row["builder"], row["encoder"], fit, parameters, cost, str(row["output_stride"]), seen])
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
+
+
 def summary(
     size: tuple[int, int] = (360, 480), num_classes: int = 21, builders: Sequence[str] | None = None
 ) -> Summary:
@@ -67,5 +84,24 @@ def summary(
         builder       encoder  fit  parameters  multiply-adds  output stride  receptive field
         segnet_basic  its own  -    1.42 M      59.19 G        16             196 px
     """
-    names = list(BUILDERS) if builders is None else builders
-    return rows({name: BUILDERS[name] for name in names}, size=size, num_classes=num_classes)
+    found = Summary()
+    for name in BUILDERS if builders is None else builders:
+        options = BUILDERS[name].defaults
+        model = BUILDERS[name](num_classes, **({"encoder_weights": None} if "encoder_weights" in options else {}))
+        try:
+            cost = multiply_adds(model, size)
+        except ValueError:  # unpadded convolutions allow some sizes only
+            cost = None
+        row = {
+            "builder": name,
+            "encoder": options.get("encoder", "its own"),
+            "encoders": list(ENCODERS) if "encoder" in options else [],
+            "parameters": model.count_params(),
+            "multiply_adds": cost,
+            "output_stride": round(
+                max(each.step for each in reach_of_outputs(model.get_layer("encoder"), Reach(1, 1)))
+            ),
+            "receptive_field": receptive_field(model),
+        }
+        found.append(row)
+    return found

@@ -1,7 +1,7 @@
 """Checkpoints of torchvision: FCN and DeepLabV3 on ResNets. The rules for each model lie beside its builder."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,31 +16,26 @@ VOC = (
 )  # fmt: skip
 
 
-def _voc_color(label: int) -> tuple[int, int, int]:
-    """VOC's palette: bits 0, 3, 6 of the label are the highest bits of red, 1, 4, 7 of green, and 2, 5 of blue."""
-    red, green, blue = (
-        sum((label >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3)) for channel in range(3)
-    )
-    return red, green, blue
+# Bits 0, 3, 6 of a label are the highest bits of red, 1, 4, 7 of green, and 2, 5 of blue.
+VOC_PALETTE = tuple(
+    tuple(sum((label >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3)) for channel in range(3))
+    for label in range(len(VOC))
+)
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published checkpoint, and the kseg model that it belongs to.
+    """A checkpoint published for the classes of VOC, and the kseg model that it belongs to.
 
     Attributes:
         url: Its address; the eight digits in the name are the first of the SHA-256.
         builder: A key of `kseg.zoo.BUILDERS`.
         arguments: Arguments of the builder.
-        classes: Names of the classes in the order of their ids.
-        palette: (R, G, B) of each class.
     """
 
     url: str
     builder: str
     arguments: Mapping[str, Any]
-    classes: tuple[str, ...] = VOC
-    palette: tuple[tuple[int, int, int], ...] = field(default=tuple(_voc_color(label) for label in range(len(VOC))))
 
     @property
     def sha256(self) -> str:

@@ -33,6 +33,6 @@ def test_kernels_change_their_layout():
 
 
 def test_the_palette_is_that_of_voc():
-    palette = torchvision.PUBLISHED["fcn_resnet50-coco_voc"].palette
+    palette = torchvision.VOC_PALETTE
     assert palette[:4] == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)) and palette[20] == (0, 64, 128)
     assert len(palette) == len(torchvision.VOC) == 21
