@@ -26,6 +26,14 @@ def numpy_initializers():
         yield
 
 
+@pytest.fixture
+def set_dtype_policy():
+    """Sets Keras's dtype policy until the end of the test."""
+    before = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(before)
+
+
 @pytest.fixture(scope="session")
 def torchvision():
     """Imports torchvision. Tests that import timm or segmentation-models-pytorch need this fixture first."""

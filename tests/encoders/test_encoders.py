@@ -86,15 +86,12 @@ def test_integers_and_floats_give_the_same_features(name):
         np.testing.assert_array_equal(whole, real)
 
 
-def test_mixed_precision_normalizes_in_float32():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        features = encoders.extract(keras.Input((32, 32, 3)), "mobilenet_v2", weights=None)
-        encoder = encoders.build("efficientnet_lite0", weights=None)
-        image = keras.Input((32, 32, 3))
-        checked = keras.Model(image, encoders.extract(image, "vgg16", weights=None)[32]).get_layer("encoder")
-    finally:
-        keras.config.set_dtype_policy("float32")
+def test_mixed_precision_normalizes_in_float32(set_dtype_policy):
+    set_dtype_policy("mixed_bfloat16")
+    features = encoders.extract(keras.Input((32, 32, 3)), "mobilenet_v2", weights=None)
+    encoder = encoders.build("efficientnet_lite0", weights=None)
+    image = keras.Input((32, 32, 3))
+    checked = keras.Model(image, encoders.extract(image, "vgg16", weights=None)[32]).get_layer("encoder")
     normalized = keras.Model(checked.input, checked.get_layer("normalization").output)
     pixels = np.full((1, 32, 32, 3), 200.3, "float32")  # bfloat16 would make 200 of it
     np.testing.assert_allclose(normalized.predict(pixels, verbose=0)[0, 0, 0], pixels[0, 0, 0] - CAFFE.mean, rtol=1e-5)
@@ -116,14 +113,7 @@ def test_encoder_weights_are_read_from_a_file(suffix, tmp_path):
     np.testing.assert_allclose(model.predict(pixels, verbose=0)[-1], encoder.predict(pixels, verbose=0)[-1], atol=1e-6)
 
 
-def test_the_error_for_a_file_of_pytorch_names_its_reader(tmp_path):
-    safetensors.numpy.save_file({"conv1.weight": np.ones((64, 3, 7, 7), "float32")}, tmp_path / "timm.safetensors")
-    assert "as PyTorch does (conv1.weight): convert it with kseg.encoders.resnet.convert" in one_line_error(
-        "resnet18", weights=tmp_path / "timm.safetensors"
-    )
-
-
-@pytest.mark.parametrize("name", ["convnext_tiny", "mobilenet_v3_small"])
+@pytest.mark.parametrize("name", ["convnext_tiny", "mobilenet_v3_small", "vgg16"])
 def test_a_saved_encoder_loads_with_the_same_features(name, tmp_path):
     encoder = encoders.build(name, weights=None, output_stride=16)
     encoder.save(tmp_path / "encoder.keras")
@@ -133,19 +123,34 @@ def test_a_saved_encoder_loads_with_the_same_features(name, tmp_path):
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def own(image) -> dict:
+    fine = keras.layers.Conv2D(4, 3, strides=4, padding="same", name="fine")(image)
+    return {8: keras.layers.Conv2D(5, 3, strides=2, padding="same", name="coarse")(fine), 4: fine}
+
+
 def own_model(size: int | None) -> keras.Model:
     image = keras.Input((size, size, 3))
-    fine = keras.layers.Conv2D(4, 3, strides=4, padding="same", name="fine")(image)
-    coarse = keras.layers.Conv2D(5, 3, strides=2, padding="same", name="coarse")(fine)
-    return keras.Model(image, [coarse, fine], name="mine")
+    return keras.Model(image, list(own(image).values()), name="mine")
 
 
-@pytest.mark.parametrize("size", [32, None])
-def test_an_own_model_is_an_encoder(size):
+def backbone() -> keras.Model:
+    """A model with an output of another kind, and with the attribute of KerasHub's backbones."""
+    image = keras.Input((None, None, 3))
+    coarse, fine = own(image).values()
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(coarse), name="backbone")
+    model.pyramid_outputs = {"P2": fine, "P3": coarse}
+    return model
+
+
+@pytest.mark.parametrize(
+    ("encoder", "size"), [(own_model(32), 32), (own_model(None), None), (own, 33), (backbone(), 33)]
+)
+def test_models_backbones_and_functions_are_encoders(encoder, size):
     image = keras.Input((size, size, 3))
-    features = encoders.extract(image, own_model(size))
-    assert {stride: feature.shape[-1] for stride, feature in features.by_stride.items()} == {4: 4, 8: 5}
-    assert keras.Model(image, list(features.by_stride.values())).get_layer("encoder").get_layer("mine")
+    features = encoders.extract(image, encoder, output_stride=8)
+    sides = {32: (8, 4), 33: (9, 5), None: (None, None)}[size]
+    assert shapes(features) == {4: (sides[0], sides[0], 4), 8: (sides[1], sides[1], 5)}
+    assert keras.Model(image, list(features.by_stride.values())).get_layer("encoder")
 
 
 def test_strides_of_an_own_model_are_right_for_small_odd_images():
@@ -174,12 +179,6 @@ def test_a_subclassed_model_is_refused_with_the_line_that_makes_it_an_encoder():
     assert shapes(encoders.extract(keras.Input((32, 48, 3)), names["encoder"])) == {2: (16, 24, 3), 4: (8, 12, 3)}
 
 
-def test_features_that_share_a_stride_are_refused():
-    image = keras.Input((None, None, 3))
-    twice = keras.Model(image, [keras.layers.Conv2D(2, 3, strides=2, padding="same")(image) for _ in range(2)])
-    assert "share a stride: [2, 2]" in one_line_error(twice)
-
-
 @pytest.mark.parametrize("size", [224, None])
 def test_the_error_for_a_model_with_one_output_has_the_line_that_gives_it_several(size, without_memory):
     m = keras.applications.VGG16(include_top=False, weights=None, input_shape=(size, size, 3))
@@ -196,7 +195,7 @@ def test_the_error_for_a_model_with_one_output_has_the_line_that_gives_it_severa
     assert len(taken.skips) == 4 and taken.coarsest is taken[32]
 
 
-def test_the_line_is_given_only_if_it_helps(without_memory):
+def test_the_error_contains_that_line_only_if_it_helps(without_memory):
     pixels = keras.Input((None, None, 3))
     rescaled = keras.layers.Rescaling(1 / 127.5, -1)(pixels)
     m = keras.applications.MobileNetV2(include_top=False, weights=None, input_tensor=rescaled)
@@ -218,19 +217,9 @@ def test_the_line_is_given_only_if_it_helps(without_memory):
 
 
 @pytest.mark.parametrize("encoder", [None, 18, Subclassed])
-def test_what_is_no_encoder_is_refused_by_its_type(encoder):
+def test_the_error_for_an_encoder_of_a_wrong_type_names_it(encoder):
     with pytest.raises(TypeError, match=r"encoder must be a name .* got (None|18|the class Subclassed: pass an)"):
         zoo.unet(2, encoder=encoder)
-
-
-def test_a_backbone_with_pyramid_outputs_is_an_encoder():
-    image = keras.Input((None, None, 3))
-    fine = keras.layers.Conv2D(4, 3, strides=4, padding="same", name="fine")(image)
-    coarse = keras.layers.Conv2D(5, 3, strides=2, padding="same", name="coarse")(fine)
-    backbone = keras.Model(image, keras.layers.GlobalAveragePooling2D()(coarse), name="backbone")
-    backbone.pyramid_outputs = {"P2": fine, "P3": coarse}  # as KerasHub's
-    features = encoders.extract(keras.Input((33, 32, 3)), backbone)
-    assert shapes(features) == {4: (9, 8, 4), 8: (5, 4, 5)}
 
 
 def test_an_image_too_small_for_a_net_that_rounds_down_is_refused(without_memory):
@@ -243,17 +232,6 @@ def test_an_image_too_small_for_a_net_that_rounds_down_is_refused(without_memory
         model.predict_on_batch(np.zeros((1, 7, 9, 3), "uint8"))
 
 
-def test_a_function_is_an_encoder():
-    def coarse_first(image):
-        feature = keras.layers.Conv2D(4, 3, strides=4, padding="same", name="fine")(image)
-        return {8: keras.layers.MaxPooling2D(2, name="pool")(feature), 4: feature}
-
-    image = keras.Input((33, 32, 3))
-    features = encoders.extract(image, coarse_first, output_stride=8)
-    assert shapes(features) == {4: (9, 8, 4), 8: (4, 4, 4)}
-    assert keras.Model(image, list(features.by_stride.values())).get_layer("encoder").get_layer("fine")
-
-
 def one_line_error(*arguments, **options) -> str:
     with pytest.raises(ValueError) as error:
         encoders.extract(keras.Input((32, 32, 3)), *arguments, **options)
@@ -261,18 +239,20 @@ def one_line_error(*arguments, **options) -> str:
     return str(error.value)
 
 
-def test_the_error_for_an_unknown_encoder_names_near_matches():
+def test_invalid_arguments_raise_errors_of_one_line(tmp_path):
     assert "resnet50" in one_line_error("resnet5O")
     assert "efficientnet_lite0" in one_line_error("zzz")
-
-
-def test_invalid_arguments_raise_errors_of_one_line():
-    assert "output_stride" in one_line_error("vgg16", output_stride=4)
-    assert "ends at stride 8" in one_line_error(lambda image: {8: image, 32: image}, output_stride=16).replace(
-        "32", "8"
-    )
-    assert "multi_grid" in one_line_error(own_model(None), multi_grid=(1, 2))
+    assert "output_stride must be 8, 16 or 32, got 4" in one_line_error("vgg16", output_stride=4)
+    assert "your encoder ends at stride 32" in one_line_error(lambda x: {8: x, 32: x}, output_stride=16)
+    assert "multi_grid applies only to encoders by name" in one_line_error(own_model(None), multi_grid=(1, 2))
     for name in ("efficientnet_lite0", "mobilenet_v2", "resnet18"):
         assert "multi_grid has 99 factors" in one_line_error(name, weights=None, multi_grid=(1,) * 99)
     assert "imagnet" in one_line_error("vgg16", weights="imagnet")
     assert "{stride: feature}" in one_line_error(lambda image: [image])
+    image = keras.Input((None, None, 3))
+    twice = keras.Model(image, [keras.layers.Conv2D(2, 3, strides=2, padding="same")(image) for _ in range(2)])
+    assert "share a stride: [2, 2]" in one_line_error(twice)
+    file = tmp_path / "timm.safetensors"
+    safetensors.numpy.save_file({"conv1.weight": np.ones((64, 3, 7, 7), "float32")}, file)
+    reader = "as PyTorch does (conv1.weight): convert it with kseg.encoders.resnet.convert"
+    assert reader in one_line_error("resnet18", weights=file)

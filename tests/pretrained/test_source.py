@@ -129,7 +129,7 @@ def test_a_model_chooses_among_the_weights_of_a_data_set(release, another, file,
         pretrained.load(keras.Model(model.input, model.output), "leaves")
 
 
-def test_among_equals_the_plain_name_is_chosen(release, file, model, monkeypatch):
+def test_of_equal_weights_the_one_with_the_plain_name_is_chosen(release, file, model, monkeypatch):
     put(file, pretrained.places(release)[1])
     for name in ("tiny-small-leaves-seed5", "tiny-small-leaves-seed6"):
         monkeypatch.setitem(pretrained.RELEASES, name, dataclasses.replace(release, name=name))
@@ -155,7 +155,7 @@ def test_a_user_without_a_home_needs_none_in_a_checkout(release, file, model, mo
 
 
 @pytest.mark.parametrize("way", ["name", "data set", "file"])
-def test_weights_of_other_options_are_not_taken_silently(release, file, way):
+def test_weights_trained_with_another_option_raise_a_warning(release, file, way):
     """`activation` changes the output but no tensor."""
     path = put(file, pretrained.places(release)[1])
     weights = {"name": release.name, "data set": "leaves", "file": path}[way]
@@ -226,7 +226,7 @@ def test_options_choose_among_the_weights_of_a_data_set(several):
     assert options_of(layered(weights="layered-wide-leaves-relu")) == (16, "relu", True)
 
 
-def test_a_name_that_is_none_is_answered_with_near_ones(release):
+def test_the_error_for_an_unknown_name_lists_similar_names(release):
     with pytest.raises(ValueError, match=r"no weights are called 'leafs': did you mean leaves"):
         zoo.build("tiny", weights="leafs")
     with pytest.raises(ValueError, match=r"no weights are called 'tiny-smal-leaves': did you mean tiny-small-leaves"):

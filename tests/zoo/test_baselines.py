@@ -13,29 +13,28 @@ def _image(height, width):
     return np.random.default_rng(0).uniform(0, 255, (1, height, width, 3)).astype("float32")
 
 
-def _windows(image, size):
-    """All patches, row by row: `(windows, size, size, 3)`."""
-    views = np.lib.stride_tricks.sliding_window_view(image[0], (size, size), axis=(0, 1))
-    return np.ascontiguousarray(np.moveaxis(views, 2, -1).reshape(-1, size, size, 3))
+def assert_slides(classifier, size, image, padding="valid"):
+    """The dense output equals the outputs of the classifier on all patches."""
+    before = size // 2 if padding == "same" else 0
+    padded = np.pad(image[0], ((before, before), (before, before), (0, 0)))
+    patches = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(0, 1))
+    height, width = patches.shape[:2]
+    patches = np.ascontiguousarray(np.moveaxis(patches, 2, -1).reshape(-1, size, size, 3))
+    expected = classifier.predict(patches, verbose=0).reshape(1, height, width, -1)
+    assert np.ptp(expected) > 0.1
+    found = zoo.convolutionalize(classifier, padding=padding).predict_on_batch(image)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("patch_size", [23, 25, 33])  # 25 leaves an odd feature for pooling to round down
 def test_the_dense_output_is_the_sliding_window(patch_size):
     classifier = zoo.patch_classifier(4, patch_size=patch_size, filters=(6, 8), units=16)
-    image = _image(patch_size + 5, patch_size + 8)
-    expected = classifier.predict(_windows(image, patch_size), verbose=0).reshape(1, 6, 9, 4)
-    dense = zoo.convolutionalize(classifier).predict_on_batch(image)
-    assert np.ptp(expected) > 0.1
-    np.testing.assert_allclose(dense, expected, atol=1e-4)
+    assert_slides(classifier, patch_size, _image(patch_size + 5, patch_size + 8))
 
 
 def test_same_padding_gives_every_pixel_its_patch():
     classifier = zoo.patch_classifier(3, patch_size=17, filters=(6,), units=8)
-    image = _image(12, 9)
-    padded = np.pad(image, ((0, 0), (8, 8), (8, 8), (0, 0)))
-    expected = classifier.predict(_windows(padded, 17), verbose=0).reshape(1, 12, 9, 3)
-    dense = zoo.convolutionalize(classifier, padding="same").predict_on_batch(image)
-    np.testing.assert_allclose(dense, expected, atol=1e-4)
+    assert_slides(classifier, 17, _image(12, 9), padding="same")
 
 
 def test_strided_convolutions_and_average_pooling_have_a_dense_form():
@@ -45,17 +44,12 @@ def test_strided_convolutions_and_average_pooling_have_a_dense_form():
     x = keras.layers.AveragePooling2D(2, name="average")(x)
     x = keras.layers.Conv2D(6, 2, activation="relu", name="after")(x)
     classifier = keras.Model(image, keras.layers.Dense(2, name="logits")(keras.layers.Flatten()(x)), name="strided")
-    pixels = _image(22, 24) / 255
-    expected = classifier.predict(_windows(pixels, 19), verbose=0).reshape(1, 4, 6, 2)
-    np.testing.assert_allclose(zoo.convolutionalize(classifier).predict_on_batch(pixels), expected, atol=1e-4)
+    assert_slides(classifier, 19, _image(22, 24) / 255)
 
 
-def test_a_sequential_is_a_chain_too():
+def test_a_sequential_model_is_converted():
     parts = [keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(2)]
-    classifier = keras.Sequential([keras.Input((7, 7, 3)), *parts])
-    image = _image(9, 10)
-    expected = classifier.predict(_windows(image, 7), verbose=0).reshape(1, 3, 4, 2)
-    np.testing.assert_allclose(zoo.convolutionalize(classifier).predict_on_batch(image), expected, atol=1e-4)
+    assert_slides(keras.Sequential([keras.Input((7, 7, 3)), *parts]), 7, _image(9, 10))
 
 
 def test_a_layer_without_dense_form_is_named():
@@ -71,7 +65,7 @@ def test_patches_that_do_not_fit_are_refused(size, message):
         zoo.patch_classifier(2, patch_size=size)
 
 
-def test_full_resolution_sees_two_pixels_more_a_convolution():
+def test_each_convolution_of_full_resolution_adds_two_pixels_to_the_receptive_field():
     model = zoo.full_resolution(2, filters=(4, 4, 4))
     image = _image(21, 21)
     changed = image.copy()
@@ -80,11 +74,7 @@ def test_full_resolution_sees_two_pixels_more_a_convolution():
     assert (rows.min(), rows.max()) == (7, 13)
 
 
-def test_the_dense_net_gives_float32_under_mixed_precision():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        dense = zoo.convolutionalize(zoo.patch_classifier(3, patch_size=33, filters=(4, 6), units=8))
-    finally:
-        keras.config.set_dtype_policy(before)
+def test_the_dense_net_gives_float32_under_mixed_precision(set_dtype_policy):
+    set_dtype_policy("mixed_float16")
+    dense = zoo.convolutionalize(zoo.patch_classifier(3, patch_size=33, filters=(4, 6), units=8))
     assert dense.predict_on_batch(np.zeros((1, 40, 40, 3), "uint8")).dtype == np.float32

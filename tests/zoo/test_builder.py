@@ -1,6 +1,5 @@
 """What the decorator does for every builder: documentation, weights with their options, described models."""
 
-import dataclasses
 import inspect
 import re
 
@@ -8,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from kseg import encoders, pretrained, zoo
+from kseg import pretrained, zoo
 from tests.zoo.cheap import CHEAP, LITE, encoder_to
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -113,7 +112,7 @@ def test_a_described_model_clones_and_nests():
     assert list(pretrained.weight_keys(outer)) == [f"full_resolution/{key}" for key in pretrained.weight_keys(model)]
 
 
-def test_an_encoder_of_ones_own_is_handed_over_again(tmp_path):
+def test_an_own_encoder_must_be_passed_again_to_load_weights(tmp_path):
     own = encoder_to(32)
     model = zoo.unet(2, filters=(8, 8, 8, 8, 8), **own)
     file = pretrained.save(model, tmp_path / "model.safetensors")
@@ -193,36 +192,3 @@ def test_a_model_that_a_crf_does_not_fit_is_refused_in_one_line(model, message):
     with pytest.raises(ValueError, match=message) as error:
         zoo.with_crf(model)
     assert "\n" not in str(error.value)
-
-
-@pytest.fixture
-def classifier(monkeypatch):
-    """VGG16 without downloads: random convolutions, and a classifier of 8 filters; returns its fc1 and fc2."""
-    image = keras.Input((7, 7, 512))
-    x = keras.layers.Dense(8, name="fc1")(keras.layers.Flatten()(image))
-    network = keras.Model(image, keras.layers.Dense(8, name="fc2")(x))
-    vgg16 = encoders.ENCODERS["vgg16"]
-    small = encoders.Classifier(lambda weights, include_top: network, width=8)
-    build = lambda weights, **options: vgg16.build(weights=None, **options)  # noqa: E731
-    monkeypatch.setitem(encoders.ENCODERS, "vgg16", dataclasses.replace(vgg16, build=build, classifier=small))
-    fc6, fc7 = (network.get_layer(name).get_weights()[0] for name in ("fc1", "fc2"))
-    return fc6.reshape(7, 7, 512, 8), fc7
-
-
-def test_fcn_starts_from_the_whole_classifier_and_its_scores_at_zero(classifier):
-    model = zoo.fcn8(3)
-    found = [model.get_layer(name).get_weights()[0] for name in ("fc6", "fc7")]
-    np.testing.assert_array_equal(found[0], classifier[0])
-    np.testing.assert_array_equal(found[1][0, 0], classifier[1])
-    scores = [model.get_layer("score_32").conv, *(model.get_layer(f"fuse_{stride}").score for stride in (16, 8))]
-    assert all(np.abs(score.get_weights()[0]).max() == 0 for score in scores)
-    assert np.abs(zoo.fcn32(3, encoder_weights=None).get_layer("fc6").get_weights()[0] - classifier[0]).max() > 0
-
-
-@pytest.mark.parametrize(("builder", "options"), [("deeplabv1", {}), ("deeplabv2", {"rates": (1, 2)})])
-def test_deeplab_starts_every_branch_from_the_decimated_classifier(builder, options, classifier):
-    branches = zoo.build(builder, 3, **options).get_layer("scores").branches
-    assert len(branches) == len(options.get("rates", [12]))
-    for fc6, _, fc7, *_ in branches:
-        np.testing.assert_array_equal(fc6.conv.get_weights()[0], classifier[0][::3, ::3, :, ::4])
-        np.testing.assert_array_equal(fc7.conv.get_weights()[0][0, 0], classifier[1][::4, ::4])

@@ -26,6 +26,7 @@ COUNTS = [
     ("deeplabv1", 21, VGG, 20_505_429, "Chen et al. 2015, LargeFOV, published as 20.5 M"),
     ("deeplabv2", 21, VGG, 37_877_652, "Chen et al. 2018, ASPP-L on VGG16"),
     ("deeplabv2", 21, VGG | {"rates": (2, 4, 8, 12)}, 37_877_652, "likewise, ASPP-S"),
+    ("deeplabv2", 21, {"encoder": "resnet101"}, 42_500_160 + 4 * 387_093, "ResNet-101 and four 3x3 convolutions"),
     ("deeplabv3", 21, {"encoder": "resnet50", **TORCHVISION}, 42_004_074, "torchvision's deeplabv3_resnet50"),
     ("deeplabv3", 21, {"encoder": "resnet101", **TORCHVISION}, 60_996_202, "torchvision's deeplabv3_resnet101"),
 ]

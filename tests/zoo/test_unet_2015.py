@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("numpy_initializers")
 SMALL = {"filters": (2, 4, 4, 8, 8)}
 
 
-def test_sizes_are_the_figures():
+def test_sizes_equal_those_in_the_figure_of_the_paper():
     model = zoo.unet_2015(2, input_shape=(572, 572, 1), **SMALL)
     assert model.output_shape == (None, 388, 388, 2)
     before = [model.get_layer("encoder").get_layer(f"conv{level}_2").output.shape[1] for level in (1, 2, 3, 4, 5)]
@@ -18,12 +18,12 @@ def test_sizes_are_the_figures():
     assert [model.get_layer(f"crop{level}").output.shape[1] for level in (1, 2, 3, 4)] == [392, 200, 104, 56]
 
 
-def test_unknown_sizes_give_what_the_figures_give():
+def test_sizes_may_be_unknown_until_the_model_is_called():
     assert zoo.unet_2015(2, **SMALL).predict_on_batch(np.zeros((1, 188, 204, 1), "uint8")).shape == (1, 4, 20, 2)
 
 
 @pytest.mark.parametrize(("side", "near"), [(100, "188 or 204"), (512, "508 or 524"), (573, "572 or 588")])
-def test_sizes_that_do_not_fit_are_answered_with_near_ones(side, near):
+def test_the_error_for_an_invalid_size_names_the_nearest_valid_sizes(side, near):
     with pytest.raises(ValueError, match=f"a side of {side} pixels: use {near}, or padding"):
         zoo.unet_2015(2, input_shape=(572, side, 1))
     with pytest.raises(ValueError, match=f"a side of {side} pixels: use {near}, or padding"):
