@@ -1,11 +1,12 @@
 """A conditional random field as a layer, trained together with the model."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 from keras import ops
+from keras.initializers import Constant
 
 from kseg.layers.decoder import check_activation
 from kseg.layers.geometry import Reach, Shape
@@ -102,8 +103,8 @@ class ConvCRF(ConfiguredLayer):
                     f"{self.name}: scores of size {scores_shape[1:3]} do not fit an image of size {image_shape[1:3]}"
                 )
         widths = [math.log(getattr(self, name)) for name in WIDTHS]
-        self.strengths = self.add_weight((2,), _values(self.smoothness, self.appearance), name="strengths")
-        self.log_widths = self.add_weight((3,), _values(*widths), name="log_widths")
+        self.strengths = self.add_weight((2,), Constant([self.smoothness, self.appearance]), name="strengths")
+        self.log_widths = self.add_weight((3,), Constant(widths), name="log_widths")
         self.compatibility = self.add_weight((max(channels, 2),) * 2, "identity", name="compatibility")
 
     def call(self, scores: Any, image: Any) -> Any:
@@ -114,7 +115,9 @@ class ConvCRF(ConfiguredLayer):
         height, width = ops.shape(scores)[1:3]
         x = unary
         for _ in range(self.iterations):
-            message = ops.matmul(self._spread(kernel, self._means(ops.softmax(x))), self.compatibility)
+            around = self._around(self._means(ops.softmax(x)))
+            received = [k * q for k, q in zip(kernel, around, strict=True)]
+            message = ops.matmul(sum(received[1:], start=received[0]), self.compatibility)
             x = unary + self.enlarge(message)[:, :height, :width]
         x = x[..., 1:] - x[..., :1] if binary else x
         return keras.activations.get(self.activation)(x)
@@ -157,10 +160,6 @@ class ConvCRF(ConfiguredLayer):
             parts.append([scaled * k * n for k, n in zip(kernel, self._around(norm), strict=True)])
         return [first + second for first, second in zip(*parts, strict=True)]
 
-    def _spread(self, kernel: list[Any], q: Any) -> Any:
-        received = [k * values for k, values in zip(kernel, self._around(q), strict=True)]
-        return sum(received[1:], start=received[0])
-
     def _positions(self) -> list[tuple[int, int]]:
         side = range(-self.radius, self.radius + 1)
         return [(row, column) for row in side for column in side]
@@ -183,7 +182,3 @@ class ConvCRF(ConfiguredLayer):
         cells = self.iterations * message + 2 * self.radius + (self.stride == 1)
         seen = (cells * self.stride - 1) * scores.step if self.iterations else 0
         return Reach(max(scores.pixels, image.pixels) + seen, scores.step)
-
-
-def _values(*values: float) -> Callable[..., Any]:
-    return lambda shape, dtype=None: ops.convert_to_tensor(values, dtype=dtype)

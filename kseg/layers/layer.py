@@ -11,9 +11,8 @@ class ConfiguredLayer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         kinds = [kind for kind in type(self).__mro__ if issubclass(kind, ConfiguredLayer) and "__init__" in vars(kind)]
-        arguments = [each for kind in kinds for each in inspect.signature(kind).parameters.values()]
-        names = [each.name for each in arguments if each.kind is not each.VAR_KEYWORD]
-        return {**super().get_config(), **{name: _serialized(getattr(self, name)) for name in names}}
+        names = [name for kind in kinds for name in inspect.signature(kind).parameters if hasattr(self, name)]
+        return {**{name: _serialized(getattr(self, name)) for name in names}, **super().get_config()}
 
 
 def _serialized(option: Any) -> Any:

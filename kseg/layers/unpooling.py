@@ -99,8 +99,7 @@ class MaxPoolingWithArgmax2D(ConfiguredLayer):
 
     Returns:
         Two tensors `(N, H', W', C)`: the maxima, and the int32 argmax, which is the position of the maximum inside its
-        window, row by row, from 0 to pool_size * pool_size - 1. The maximum lies at row
-        `pool_size * i + argmax // pool_size` and column `pool_size * j + argmax % pool_size`.
+        window, row by row, from 0 to pool_size * pool_size - 1.
 
     Raises:
         ValueError: If an argument is invalid, or with "floor" the image is smaller than the window.

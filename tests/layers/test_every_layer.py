@@ -121,6 +121,17 @@ def test_the_config_is_complete(use):
         assert type(layer).from_config(config).get_config() == config
 
 
+def test_a_subclass_stores_its_own_arguments_and_those_of_its_parent():
+    class Wide(layers.UNetBlock):
+        def __init__(self, filters, width=1, **kwargs):
+            super().__init__(filters, **kwargs)
+            self.width = width
+
+    config = Wide(2, width=3, doubling=True, dtype="mixed_float16").get_config()
+    assert config["width"] == 3 and config["doubling"]
+    assert Wide.from_config(config).get_config() == config
+
+
 def test_training_works_on_images_of_unknown_size():
     # All uses at once, for speed. Two sizes in one epoch: TensorFlow then traces the step for sizes it does not know.
     keras.utils.set_random_seed(0)
