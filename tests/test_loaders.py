@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kseg import data, losses, metrics
+from tests.data.folders import Pairs
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 16, 24, 3)).astype("uint8")
 LABELS = np.where(IMAGES[..., 1] > 250, 255, IMAGES[..., 0] // 86).astype("uint8")
@@ -23,22 +24,11 @@ def _torch():
     return torch.utils.data.DataLoader(pairs, batch_size=2)
 
 
-class _Memory(data.Dataset):
-    def __init__(self):
-        super().__init__("memory", ["a", "b", "c"])
-
-    def __len__(self):
-        return len(IMAGES)
-
-    def read(self, index):
-        return IMAGES[index], LABELS[index]
-
-
 LOADERS = {
     "numpy": lambda: (IMAGES, LABELS),
     "tf.data": _tf_data,
     "torch": _torch,
-    "grain": lambda: data.loader(_Memory(), batch_size=2),  # infinite
+    "grain": lambda: data.loader(Pairs(zip(IMAGES, LABELS, strict=True)), batch_size=2),  # infinite
 }
 
 

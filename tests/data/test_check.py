@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from kseg import data
-from tests.data.folders import ids, write, write_pair
+from tests.data.folders import Pairs, ids, write, write_pair
 
 CLASSES = ("sky", "road", "car")
 
@@ -113,13 +113,7 @@ def test_classes_that_never_occur_are_noted(root):
 
 
 def test_any_data_set_can_be_checked():
-    class Wrong(data.Dataset):
-        def __len__(self):
-            return 2
-
-        def read(self, index):
-            return np.zeros((4, 4, 3), np.uint8), np.full((4, 4 + index), 5, np.uint8)
-
-    stray, size = sorted(data.check(Wrong("wrong", CLASSES)).problems, reverse=True)[::-1]
+    pairs = [(np.zeros((4, 4, 3), np.uint8), np.full((4, 4 + index), 5, np.uint8)) for index in range(2)]
+    stray, size = sorted(data.check(Pairs(pairs)).problems, reverse=True)[::-1]
     assert stray == "000001: the label is (4, 5) but the image is (4, 4)"
     assert size.startswith("mask value 5 is none of the 3 classes: 36 pixels in 2 masks")

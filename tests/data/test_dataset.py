@@ -6,24 +6,9 @@ import pytest
 from PIL import Image
 
 from kseg import data
-from tests.data.folders import ids, write, write_pair
+from tests.data.folders import ids, numbered, write, write_pair
 
 CLASSES = ("sky", "road", "car")
-
-
-class Counting(data.Dataset):
-    """Ten images filled with their index, which count how often they are read."""
-
-    def __init__(self, **options):
-        super().__init__("counting", CLASSES, **options)
-        self.reads = [0] * 10
-
-    def __len__(self):
-        return len(self.reads)
-
-    def read(self, index):
-        self.reads[index] += 1
-        return np.full((4, 5, 3), index, np.uint8), np.full((4, 5), index % 3, np.uint8)
 
 
 def folder(tmp_path, *stems, **options):
@@ -34,14 +19,14 @@ def folder(tmp_path, *stems, **options):
 
 @pytest.mark.parametrize("fitting", [10, 4])
 def test_images_are_read_once_while_they_fit(fitting):
-    dataset = Counting(memory_limit=fitting * 80)
+    dataset = numbered(10, memory_limit=fitting * 96)
     for _ in range(3):
         assert [dataset[index][0][0, 0, 0] for index in range(10)] == list(range(10))
     assert dataset.reads == [1] * fitting + [3] * (10 - fitting)
 
 
 def test_the_memory_limit_holds_under_threads():
-    dataset = Counting(memory_limit=4 * 80)
+    dataset = numbered(10, memory_limit=4 * 96)
     with ThreadPoolExecutor(8) as pool:
         values = list(pool.map(lambda index: int(dataset[index][0][0, 0, 0]), list(range(10)) * 50))
     assert values == list(range(10)) * 50
@@ -49,20 +34,20 @@ def test_the_memory_limit_holds_under_threads():
 
 
 def test_writing_into_a_pair_leaves_the_data_set_as_it_was():
-    dataset = Counting()
+    dataset = numbered(10)
     dataset[3][0][:] = 77
     assert dataset[3][0].max() == 3
 
 
 def test_a_data_set_can_be_sent_to_another_process():
-    dataset = Counting()
+    dataset = numbered(10)
     dataset[1]
     copy = pickle.loads(pickle.dumps(dataset))
     assert (copy[1][0] == dataset[1][0]).all()
 
 
 def test_indices_behave_as_in_a_list():
-    dataset = Counting()
+    dataset = numbered(10)
     assert dataset[-1][0][0, 0, 0] == 9
     with pytest.raises(IndexError):
         dataset[10]

@@ -8,21 +8,7 @@ import numpy as np
 import pytest
 
 from kseg import data
-from tests.data.folders import ids, write_pair
-
-
-class Numbered(data.Dataset):
-    """Images filled with their index."""
-
-    def __init__(self, count=7):
-        super().__init__("numbered", ("one", "two", "three"))
-        self.count = count
-
-    def __len__(self):
-        return self.count
-
-    def read(self, index):
-        return np.full((4, 6, 3), index, np.uint8), np.full((4, 6), index % 3, np.uint8)
+from tests.data.folders import ids, numbered, write_pair
 
 
 def noise(image, label, seed):
@@ -39,14 +25,14 @@ def equal(one, other):
 
 
 def test_batches_keep_the_contract():
-    for images, labels in itertools.islice(iter(data.loader(Numbered(), batch_size=3)), 10):
+    for images, labels in itertools.islice(iter(data.loader(numbered(7), batch_size=3)), 10):
         assert (images.shape, images.dtype) == ((3, 4, 6, 3), np.uint8)
         assert (labels.shape, labels.dtype) == ((3, 4, 6), np.uint8)
         assert (images[:, 0, 0, 0] % 3 == labels[:, 0, 0]).all()
 
 
 def test_every_epoch_has_every_image_in_a_new_order_decided_by_the_seed():
-    one, same, other = (indices(data.loader(Numbered(), batch_size=5, seed=seed), 7) for seed in (3, 3, 4))
+    one, same, other = (indices(data.loader(numbered(7), batch_size=5, seed=seed), 7) for seed in (3, 3, 4))
     assert one == same != other
     order = np.reshape(one, (5, 7))
     assert (np.sort(order) == np.arange(7)).all()
@@ -55,9 +41,9 @@ def test_every_epoch_has_every_image_in_a_new_order_decided_by_the_seed():
 
 def test_a_loader_rebuilt_at_a_step_goes_on_as_the_unbroken_one():
     options = {"batch_size": 3, "seed": 5, "augment": noise}
-    unbroken = list(itertools.islice(iter(data.loader(Numbered(), **options)), 12))
+    unbroken = list(itertools.islice(iter(data.loader(numbered(7), **options)), 12))
     for step in (1, 2, 5, 9):
-        rebuilt = itertools.islice(iter(data.loader(Numbered(), start_step=step, **options)), 12 - step)
+        rebuilt = itertools.islice(iter(data.loader(numbered(7), start_step=step, **options)), 12 - step)
         for expected, found in zip(unbroken[step:], rebuilt, strict=True):
             assert equal(expected, found)
 
@@ -75,7 +61,7 @@ def test_the_number_of_threads_changes_nothing():
 
 def test_augmentation_depends_on_seed_epoch_and_index_alone():
     def by_index(**options):
-        batches = data.loader(Numbered(), augment=noise, epochs=3, **options)
+        batches = data.loader(numbered(7), augment=noise, epochs=3, **options)
         return {image.tobytes() for images, _ in batches for image in images}
 
     in_threes = by_index(batch_size=3, seed=1)
@@ -85,13 +71,13 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone():
 
 
 def test_finite_epochs_end_with_a_short_batch_and_keep_the_order_without_shuffling():
-    batches = list(data.loader(Numbered(), batch_size=4, epochs=2, shuffle=False))
+    batches = list(data.loader(numbered(7), batch_size=4, epochs=2, shuffle=False))
     assert [len(images) for images, _ in batches] == [4, 4, 4, 2]
     assert indices(batches, 4) == [*range(7), *range(7)]
 
 
 def test_evaluation_sees_every_image_once_in_order():
-    batches = list(data.evaluation_loader(Numbered(), batch_size=3))
+    batches = list(data.evaluation_loader(numbered(7), batch_size=3))
     assert [image[0, 0, 0] for images, _ in batches for image in images] == list(range(7))
     assert [len(images) for images, _ in batches] == [3, 3, 1]
 
@@ -116,8 +102,8 @@ def test_images_of_different_sizes_ask_for_a_crop(tmp_path):
 
 def test_an_empty_data_set_is_refused():
     for make in (data.loader, data.evaluation_loader):
-        with pytest.raises(ValueError, match="numbered: there are no images"):
-            make(Numbered(0), batch_size=2)
+        with pytest.raises(ValueError, match="pairs: there are no images"):
+            make(numbered(0), batch_size=2)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +111,7 @@ def test_an_empty_data_set_is_refused():
 )
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match="must be"):
-        data.loader(Numbered(), **options)
+        data.loader(numbered(7), **options)
 
 
 def test_an_error_while_reading_reaches_the_caller(tmp_path):
@@ -138,25 +124,25 @@ def test_an_error_while_reading_reaches_the_caller(tmp_path):
 def test_a_missing_grain_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "grain", None)
     with pytest.raises(ImportError, match=r'loading batches needs grain: pip install "kseg\[train\]"'):
-        data.loader(Numbered(), batch_size=1)
+        data.loader(numbered(7), batch_size=1)
 
 
 def test_fit_goes_through_the_stream_batch_by_batch():
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Conv2D(1, 1, kernel_initializer="ones")(image))
     model.compile(keras.optimizers.SGD(0.0), lambda label, output: keras.ops.mean(output) / 3)  # the loss is the index
-    batches = data.loader(Numbered(), batch_size=2, seed=4)
+    batches = data.loader(numbered(7), batch_size=2, seed=4)
     history = model.fit(batches, steps_per_epoch=3, epochs=4, shuffle=False, verbose=0)
     expected = np.reshape(indices(batches, 12), (4, 6)).mean(axis=1)
     np.testing.assert_allclose(history.history["loss"], expected, rtol=1e-5)
-    mean = model.evaluate(data.evaluation_loader(Numbered(8), batch_size=2), steps=4, verbose=0)
+    mean = model.evaluate(data.evaluation_loader(numbered(8), batch_size=2), steps=4, verbose=0)
     np.testing.assert_allclose(mean, 3.5, rtol=1e-5)
 
 
 def test_reading_a_batch_beside_tensorflow_lets_malloc_keep_freed_memory(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", keras)
     ctypes.CDLL(None).mallopt(-1, 128 << 10)  # as TensorFlow's `from_generator` sets M_TRIM_THRESHOLD
-    next(iter(data.loader(Numbered(), batch_size=1)))
+    next(iter(data.loader(numbered(7), batch_size=1)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):
         np.ones(4 << 20)  # 32 MiB, or 8192 pages, which are faulted in once

@@ -6,19 +6,20 @@ import pytest
 
 from kseg import data
 from kseg.inference import Predictor, dense_crf, tune_crf
+from tests.data.folders import Pairs
 
 
-class Halves(data.Dataset):
+@pytest.fixture
+def halves():
     """Images with a dark left and a light right part, and labels of the parts."""
-
-    def __len__(self):
-        return 3
-
-    def read(self, index):
+    pairs = []
+    for index in range(3):
         label = np.zeros((24, 32), "uint8")
         label[:, 10 + 4 * index :] = 1
+        image = np.repeat(label[..., None] * 180, 3, axis=-1)
         label[0] = 255
-        return np.repeat(label[..., None] // 2 * 100 + label[..., None] % 2 * 180, 3, axis=-1).astype("uint8"), label
+        pairs.append((image, label))
+    return Pairs(pairs, ["dark", "light"])
 
 
 @pytest.fixture
@@ -37,8 +38,7 @@ def noisy():
     return Noisy()
 
 
-def test_it_finds_parameters_that_remove_noise(noisy):
-    halves = Halves("halves", ["dark", "light"])
+def test_it_finds_parameters_that_remove_noise(noisy, halves):
     grid = {"appearance": (0, 10), "smoothness": (0, 3), "appearance_rgb": (1, 30)}
     found = tune_crf(noisy, halves, grid=grid)
     assert found["miou_before"] < 0.6 < 0.95 < found["miou"]
@@ -49,16 +49,14 @@ def test_it_finds_parameters_that_remove_noise(noisy):
     assert (refined == label)[1:].mean() > 0.97
 
 
-def test_parameters_are_searched_one_after_the_other(noisy):
+def test_parameters_are_searched_one_after_the_other(noisy, halves):
     asked = []
 
     def refine(image, p, **options):
         asked.append(options)
         return p if options.get("a") != 2 or options.get("b") != 5 else 1 - p
 
-    found = tune_crf(
-        noisy, Halves("halves", ["dark", "light"]), count=1, grid={"a": (1, 2), "b": (5, 6)}, refine=refine
-    )
+    found = tune_crf(noisy, halves, count=1, grid={"a": (1, 2), "b": (5, 6)}, refine=refine)
     assert asked == [{"a": 1}, {"a": 2}, {"a": 1, "b": 5}, {"a": 1, "b": 6}]
     assert found["options"] == {"a": 1, "b": 5}
     assert found["miou"] == found["miou_before"]

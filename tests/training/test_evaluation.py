@@ -2,56 +2,43 @@ import keras
 import numpy as np
 import pytest
 
-from kseg import metrics
-from kseg.data import Dataset
 from kseg.inference import Predictor, labeling, predictions
+from kseg.metrics import confusion_matrix
 from kseg.training import evaluate
+from tests.data.folders import Pairs
+from tests.reference import scores as reference
 
 
-class Drawn(Dataset):
+def drawn(sizes=((8, 8), (8, 8), (6, 10)), classes=("a", "b", "c")):
     """Random images and labels of several sizes, with one void pixel each."""
-
-    def __init__(self, sizes=((8, 8), (8, 8), (6, 10)), classes=("a", "b", "c")):
-        super().__init__("drawn", classes)
-        rng = np.random.default_rng(0)
-        self.pairs = []
-        for size in sizes:
-            label = rng.integers(0, len(classes), size).astype("uint8")
-            image = rng.integers(0, 256, (*size, 3)).astype("uint8")
-            label[0, 0] = 255
-            self.pairs.append((image, label))
-
-    def __len__(self):
-        return len(self.pairs)
-
-    def read(self, index):
-        return self.pairs[index]
+    rng = np.random.default_rng(0)
+    pairs = []
+    for size in sizes:
+        label = rng.integers(0, len(classes), size).astype("uint8")
+        label[0, 0] = 255
+        pairs.append((rng.integers(0, 256, (*size, 3)).astype("uint8"), label))
+    return Pairs(pairs, classes)
 
 
-def channels(count=3, activation=None):
+def channels():
     """A model whose scores are the channels of the image, so that it predicts the brightest channel."""
     image = keras.Input((None, None, 3))
-    layer = keras.layers.Conv2D(count, 1, use_bias=count == 1, activation=activation)
-    model = keras.Model(image, layer(image))
-    kernel = np.eye(3, count, dtype="float32")[None, None] / 100
-    model.set_weights([kernel, np.float32([-1.0])] if count == 1 else [kernel])
+    model = keras.Model(image, keras.layers.Conv2D(3, 1, use_bias=False)(image))
+    model.set_weights([np.eye(3, dtype="float32")[None, None] / 100])
     return model
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_the_confusion_matrix_counts_every_labeled_pixel_once(batch_size):
-    dataset = Drawn()
-    expected = np.zeros((3, 3), int)
-    for image, label in dataset.pairs:
-        for true, predicted in zip(label.ravel(), image.argmax(-1).ravel(), strict=True):
-            if true != 255:
-                expected[true, predicted] += 1
+    dataset = drawn()
+    matrices = [reference.confusion_matrix(label, image.argmax(-1), 3) for image, label in dataset.pairs]
+    expected = np.sum(matrices, axis=0)
     scores = evaluate(channels(), dataset, batch_size=batch_size)
     assert scores["confusion_matrix"] == expected.tolist()
-    iou = np.diag(expected) / (expected.sum(0) + expected.sum(1) - np.diag(expected))
-    np.testing.assert_allclose(list(scores["iou"].values()), iou)
-    np.testing.assert_allclose(scores["miou"], iou.mean())
-    np.testing.assert_allclose(scores["pixel_accuracy"], np.diag(expected).sum() / expected.sum())
+    wanted = reference.scores(expected.tolist())
+    np.testing.assert_allclose(list(scores["iou"].values()), wanted["iou"])
+    for name in ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"):
+        np.testing.assert_allclose(scores[name], wanted[name])
     assert scores["images"] == 3
 
 
@@ -69,7 +56,7 @@ def shapes(monkeypatch):
 
 
 def test_images_of_one_size_share_batches_that_are_bounded_by_pixels(shapes, monkeypatch):
-    model, dataset = channels(), Drawn(sizes=((4, 4), (8, 8), (4, 8), (4, 4), (4, 4), (8, 8), (4, 4), (4, 4)))
+    model, dataset = channels(), drawn(sizes=((4, 4), (8, 8), (4, 8), (4, 4), (4, 4), (8, 8), (4, 4), (4, 4)))
     expected = evaluate(model, dataset)["confusion_matrix"]
     for pixels, wanted in (
         (2**21, [(3, 4, 4), (2, 4, 4), (1, 4, 8), (2, 8, 8)]),
@@ -83,7 +70,7 @@ def test_images_of_one_size_share_batches_that_are_bounded_by_pixels(shapes, mon
 
 
 def test_images_beyond_the_bound_are_cut_into_tiles(shapes, monkeypatch):
-    dataset = Drawn(sizes=((40, 70), (20, 30)))
+    dataset = drawn(sizes=((40, 70), (20, 30)))
     expected = evaluate(channels(), dataset)["confusion_matrix"]
     monkeypatch.setattr(labeling, "PIXELS", 40 * 70 - 1)
     monkeypatch.setattr(labeling, "TILE", 32)
@@ -98,7 +85,7 @@ def test_images_beyond_the_bound_are_cut_into_tiles(shapes, monkeypatch):
 @pytest.mark.parametrize(("pixels", "most"), [(64, 5), (63, 2)])
 def test_images_are_read_a_bounded_number_of_pixels_ahead(pixels, most, monkeypatch):
     monkeypatch.setattr(labeling, "PIXELS", pixels)
-    dataset, read = Drawn(sizes=[(8, 8)] * 20), []
+    dataset, read = drawn(sizes=[(8, 8)] * 20), []
     monkeypatch.setattr(dataset, "read", lambda index: read.append(index) or dataset.pairs[index])
     dataset.memory_limit = 0
     monkeypatch.setattr(dataset, "size", lambda index: (8, 8))
@@ -107,29 +94,35 @@ def test_images_are_read_a_bounded_number_of_pixels_ahead(pixels, most, monkeypa
     assert sorted(each.index for each in found) == list(range(1, 20)) and sorted(read) == list(range(20))
 
 
-@pytest.mark.parametrize("most", [2, 0])
-def test_a_batch_that_does_not_fit_is_labeled_image_by_image(most, shapes, monkeypatch):
-    dataset, run = Drawn(sizes=[(8, 8)] * 5), Predictor._run
-    expected = evaluate(channels(), dataset)["confusion_matrix"]
+@pytest.fixture
+def memory(monkeypatch):
+    """Lets networks run out of memory beyond a number of images per batch."""
+    run, limit = Predictor._run, []
 
     def limited(self, function, images):
-        if len(images) > most:
+        if len(images) > limit[0]:
             raise RuntimeError("RESOURCE_EXHAUSTED: failed to allocate")
         return run(self, function, images)
 
     monkeypatch.setattr(Predictor, "_run", limited)
-    shapes.clear()
-    if most:
-        assert evaluate(channels(), dataset, batch_size=3)["confusion_matrix"] == expected
-        assert [count for count, *_ in shapes] == [1, 1, 1, 2]
-        return
-    with pytest.raises(MemoryError, match=r"ran out on an image of 8x8 pixels of drawn: free memory and .*tile=512"):
+    return limit
+
+
+def test_a_batch_that_does_not_fit_is_labeled_image_by_image(memory, shapes):
+    dataset = drawn(sizes=[(8, 8)] * 5)
+    memory[:] = [5]
+    expected = evaluate(channels(), dataset)["confusion_matrix"]
+    memory[:] = [1]
+    assert evaluate(channels(), dataset)["confusion_matrix"] == expected
+    assert [count for count, *_ in shapes] == [5, 5, 1, 1, 1, 1, 1]
+    memory[:] = [0]
+    with pytest.raises(MemoryError, match=r"ran out on an image of 8x8 pixels of pairs: free memory and .*tile=512"):
         evaluate(channels(), dataset)
 
 
 def test_what_is_no_model_is_refused():
     with pytest.raises(TypeError, match=r"model must be a keras\.Model, a Predictor or a function.*, got 7"):
-        evaluate(7, Drawn(sizes=[(8, 8)]))
+        evaluate(7, drawn(sizes=[(8, 8)]))
 
 
 @pytest.mark.parametrize(
@@ -138,18 +131,18 @@ def test_what_is_no_model_is_refused():
 def test_a_predictor_and_a_function_are_scored_as_they_label(options):
     keras.utils.set_random_seed(0)
     image = keras.Input((None, None, 3))
-    model = keras.Model(image, keras.layers.Conv2D(3, 3, padding="same")(image / 255))
-    dataset, predictor = Drawn(sizes=((40, 33), (12, 20), (12, 20))), Predictor(model, **options)
-    wanted = sum(metrics.confusion_matrix(label, predictor(image), 3) for image, label in dataset.pairs).tolist()
-    assert evaluate(predictor, dataset)["confusion_matrix"] == wanted
-    assert evaluate(lambda image: predictor(image), dataset)["confusion_matrix"] == wanted
-    if not options:
-        assert evaluate(model, dataset)["confusion_matrix"] == wanted
+    for classes in ("ab", "abc"):
+        dataset = drawn(((40, 33), (12, 20), (12, 20)), tuple(classes))
+        model = keras.Model(image, keras.layers.Conv2D(dataset.num_classes, 3, padding="same")(image / 255))
+        predictor = Predictor(model, **options)
+        wanted = sum(confusion_matrix(label, predictor(image), len(classes)) for image, label in dataset.pairs).tolist()
+        for scored in (predictor, predictor.__call__, *[model] * (not options)):
+            assert evaluate(scored, dataset)["confusion_matrix"] == wanted
 
 
 def test_operation_names_of_a_loaded_model_do_not_collide():
     """A file keeps the names of its operations, while each process counts new names from the start."""
-    dataset = Drawn()
+    dataset = drawn()
     expected = evaluate(channels(), dataset)["confusion_matrix"]
     image = keras.Input((None, None, 3))
     x = channels()(image)
@@ -174,16 +167,8 @@ def test_labels_are_chosen_at_the_precision_of_the_scores(policy):
     assert (labels == 1).all()
 
 
-@pytest.mark.parametrize(("activation", "threshold"), [(None, 100), ("sigmoid", 100)])
-def test_a_binary_model_has_a_threshold_of_one_half(activation, threshold):
-    dataset = Drawn(classes=("background", "cell"))
-    scores = evaluate(channels(1, activation), dataset)
-    predicted = sum((image[..., 0] > threshold)[label != 255].sum() for image, label in dataset.pairs)
-    assert np.sum(scores["confusion_matrix"], axis=0)[1] == predicted
-
-
 def test_an_absent_class_has_no_iou():
-    dataset = Drawn(classes=("a", "b", "c"))
+    dataset = drawn(classes=("a", "b", "c"))
     for image, label in dataset.pairs:
         label[label == 2] = 1
         image[..., 2] = 0
@@ -191,16 +176,16 @@ def test_an_absent_class_has_no_iou():
 
 
 def test_a_model_with_other_classes_is_refused():
-    with pytest.raises(ValueError, match="the model has num_classes=3, drawn needs 4"):
-        evaluate(channels(), Drawn(classes=("a", "b", "c", "d")))
+    with pytest.raises(ValueError, match="the model has num_classes=3, pairs needs 4"):
+        evaluate(channels(), drawn(classes=("a", "b", "c", "d")))
     model = channels()
     model.classes = ("x", "y", "z")
-    with pytest.raises(ValueError, match="the model's classes are x, y, z; those of drawn are a, b, c"):
-        evaluate(model, Drawn())
+    with pytest.raises(ValueError, match="the model's classes are x, y, z; those of pairs are a, b, c"):
+        evaluate(model, drawn())
 
 
 def test_an_empty_split_and_a_missing_file_are_named(tmp_path):
-    with pytest.raises(ValueError, match="drawn has no images"):
-        evaluate(channels(), Drawn(sizes=()))
+    with pytest.raises(ValueError, match="pairs has no images"):
+        evaluate(channels(), drawn(sizes=()))
     with pytest.raises(FileNotFoundError, match=r"nowhere\.safetensors"):
-        evaluate(tmp_path / "nowhere.safetensors", Drawn())
+        evaluate(tmp_path / "nowhere.safetensors", drawn())
