@@ -1,7 +1,7 @@
 """Checks every file of a data set before training."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,11 +127,9 @@ class _Survey:
             self.white.append(mask.name)
         if mask.suffix.lower() in (".jpg", ".jpeg"):
             self.lossy.append(mask.name)
-        for value, count in strays.items():
-            self.strays.setdefault(value, Counter())[mask.name] += count
         if shape is not None and shape != label.shape:
             self.problems.append(f"{mask}: the mask is {label.shape} but its image {image.name} is {shape}")
-        self.count(label)
+        self.count(mask.name, label, strays)
 
     def pair(self, index: int) -> None:
         name = self.dataset.identifier(index)
@@ -143,12 +141,13 @@ class _Survey:
         if image.shape[:2] != label.shape:
             self.problems.append(f"{name}: the label is {label.shape} but the image is {image.shape[:2]}")
         values, counts = np.unique(label, return_counts=True)
-        for value, count in zip(values, counts, strict=True):
-            if value != IGNORE and not 0 <= value < len(self.pixels):
-                self.strays.setdefault(str(value), Counter())[name] += int(count)
-        self.count(label)
+        found = dict(zip(values.tolist(), counts.tolist(), strict=True))
+        known = {*range(len(self.pixels)), IGNORE}
+        self.count(name, label, {str(value): count for value, count in found.items() if value not in known})
 
-    def count(self, label: np.ndarray) -> None:
+    def count(self, name: str, label: np.ndarray, strays: Mapping[str, int]) -> None:
+        for value, number in strays.items():
+            self.strays.setdefault(value, Counter())[name] += number
         pixels = np.bincount(label.reshape(-1), minlength=IGNORE + 1)[: len(self.pixels)]
         self.pixels += pixels
         self.occurrences += pixels > 0

@@ -1,6 +1,6 @@
 """Streets: drawn road scenes for tests, first steps and comparisons, without a download."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -80,7 +80,7 @@ def draw(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, n
     """Draws one scene and returns its image and label."""
     scene = Scene(rng, size, SKY)
     ground(scene)
-    houses = buildings(scene)
+    houses = list(buildings(scene))
     things = [*trees(scene), *cars(scene), *poles(scene), *pedestrians(scene)]
     for row in (houses, things):  # all other objects are in front of the houses
         for _, brush in sorted(row, key=lambda item: -item[0]):  # far to near
@@ -116,22 +116,21 @@ def ground(scene: Scene) -> None:
     scene.shadow((sunny, sunny - scene.sun * rng.uniform(0.0, 7.0)), (NEAR, BEYOND / 2))
 
 
-def buildings(scene: Scene) -> list[Brush]:
-    """Returns the rows of houses on both sides, and the houses or trees at the end of the street."""
+def buildings(scene: Scene) -> Iterator[Brush]:
+    """Yields the rows of houses on both sides, and the houses or trees at the end of the street."""
     rng = scene.rng
     height = rng.uniform(4, 14)
     color = scene.tint(WALLS[rng.integers(len(WALLS))]) * 0.5 + 95  # pale with distance
     label = BUILDING if rng.random() < 0.6 else TREE
     if label == TREE:
         color = scene.tint((96, 122, 92), 8)
-    brushes: list[Brush] = [(BEYOND, lambda: scene.box((-70, 70), (0, height), FAR, color, label))]
+    yield BEYOND, lambda: scene.box((-70, 70), (0, height), FAR, color, label)
     for side, x in zip((-1, 1), scene.walls, strict=True):
         z = rng.uniform(2.2, 8)
         while z < FAR:
             depth = rng.uniform(7, 18)
-            brushes.append((z, house(scene, side, x, (z, z + depth), rng.uniform(5, 15))))
+            yield z, house(scene, side, x, (z, z + depth), rng.uniform(5, 15))
             z += depth + (rng.uniform(2.5, 10) if rng.random() < 0.35 else 0)
-    return brushes
 
 
 def house(scene: Scene, side: int, x: float, z: tuple[float, float], height: float) -> Callable[[], None]:
@@ -158,14 +157,13 @@ def house(scene: Scene, side: int, x: float, z: tuple[float, float], height: flo
     return brush
 
 
-def trees(scene: Scene) -> list[Brush]:
-    """Returns trees on the pavements."""
-    rng, brushes = scene.rng, []
+def trees(scene: Scene) -> Iterator[Brush]:
+    """Yields trees on the pavements."""
+    rng = scene.rng
     for _ in range(rng.integers(3, 8)):
         side, z = int(rng.integers(2)), rng.uniform(7, 38)
         x = (scene.road[side] + scene.walls[side]) / 2 + rng.uniform(-0.6, 0.6)
-        brushes.append((z, tree(scene, x, z, rng.uniform(4.5, 8), rng.uniform(1.2, 2.2))))
-    return brushes
+        yield z, tree(scene, x, z, rng.uniform(4.5, 8), rng.uniform(1.2, 2.2))
 
 
 def tree(scene: Scene, x: float, z: float, height: float, radius: float) -> Callable[[], None]:
@@ -186,9 +184,9 @@ def tree(scene: Scene, x: float, z: float, height: float, radius: float) -> Call
     return brush
 
 
-def cars(scene: Scene) -> list[Brush]:
-    """Returns cars in both lanes and parked at both curbs, without overlap."""
-    rng, brushes = scene.rng, []
+def cars(scene: Scene) -> Iterator[Brush]:
+    """Yields cars in both lanes and parked at both curbs, without overlap."""
+    rng = scene.rng
     left, right = scene.road
     lanes = ((3 * left + right) / 4, (left + 3 * right) / 4, left + 1.0, right - 1.0)
     taken: list[tuple[float, float]] = []
@@ -196,8 +194,7 @@ def cars(scene: Scene) -> list[Brush]:
         x, z = lanes[rng.integers(4)] + rng.uniform(-0.2, 0.2), rng.uniform(6.5, 26)
         if all(abs(z - ahead) > 6 or abs(x - beside) > 2.2 for beside, ahead in taken):
             taken.append((x, z))
-            brushes.append((z, car(scene, x, z)))
-    return brushes
+            yield z, car(scene, x, z)
 
 
 def car(scene: Scene, x: float, z: float) -> Callable[[], None]:
@@ -226,15 +223,14 @@ def car(scene: Scene, x: float, z: float) -> Callable[[], None]:
     return brush
 
 
-def poles(scene: Scene) -> list[Brush]:
-    """Returns lamp posts at the curbs."""
-    rng, brushes = scene.rng, []
+def poles(scene: Scene) -> Iterator[Brush]:
+    """Yields lamp posts at the curbs."""
+    rng = scene.rng
     for _ in range(rng.integers(3, 6)):
         side = int(rng.integers(2))
         outward = 1 if side else -1
         x, z = scene.place_in_view((scene.road[side], scene.road[side] + 0.7 * outward), (6, 16))
-        brushes.append((z, pole(scene, x, z, outward, rng.uniform(3.5, 6.5))))
-    return brushes
+        yield z, pole(scene, x, z, outward, rng.uniform(3.5, 6.5))
 
 
 def pole(scene: Scene, x: float, z: float, outward: int, height: float) -> Callable[[], None]:
@@ -253,15 +249,14 @@ def pole(scene: Scene, x: float, z: float, outward: int, height: float) -> Calla
     return brush
 
 
-def pedestrians(scene: Scene) -> list[Brush]:
-    """Returns people, most of them on the pavements."""
-    rng, brushes = scene.rng, []
+def pedestrians(scene: Scene) -> Iterator[Brush]:
+    """Yields people, most of them on the pavements."""
+    rng = scene.rng
     for _ in range(rng.integers(3, 7)):
         side = int(rng.integers(2))
         inner, outer = sorted((scene.road[side], scene.walls[side])) if rng.random() >= 0.2 else scene.road
         x, z = scene.place_in_view((inner + 0.4, outer - 0.4), (7.5, 12.5))
-        brushes.append((z, pedestrian(scene, x, z)))
-    return brushes
+        yield z, pedestrian(scene, x, z)
 
 
 def pedestrian(scene: Scene, x: float, z: float) -> Callable[[], None]:

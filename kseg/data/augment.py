@@ -4,6 +4,7 @@ Scaling and cropping are one step that resizes only the pixels inside the crop; 
 are sampled by nearest neighbor and padded with the ignored class, so augmentation creates no new labels.
 """
 
+import contextlib
 import difflib
 import importlib.metadata
 import os
@@ -166,11 +167,8 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _albumentations() -> Any:
     """Imports albumentations, not its successor, which has the same import name and another license."""
-    try:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         importlib.metadata.distribution("albumentationsx")
-    except importlib.metadata.PackageNotFoundError:
-        pass
-    else:
         raise ImportError(
             "albumentationsx (AGPL) is installed and replaces albumentations (MIT): "
             f"pip uninstall albumentationsx, then {INSTALL}"

@@ -85,19 +85,16 @@ class Dataset:
         pair = self._kept.get(index)
         if pair is None:
             try:
-                pair = self._keep(index, self.read(index))
+                pair = self.read(index)
             except (OSError, ValueError) as error:
                 self.fault = self.fault or error
                 raise
+            size = pair[0].nbytes + pair[1].nbytes
+            with self._lock:
+                if index not in self._kept and self._kept_bytes + size <= self.memory_limit:
+                    self._kept[index] = pair
+                    self._kept_bytes += size
         return pair[0].copy(), pair[1].copy()
-
-    def _keep(self, index: int, pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        size = pair[0].nbytes + pair[1].nbytes
-        with self._lock:
-            if index not in self._kept and self._kept_bytes + size <= self.memory_limit:
-                self._kept[index] = pair
-                self._kept_bytes += size
-        return pair
 
     def _forget(self) -> None:
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}

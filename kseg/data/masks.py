@@ -10,11 +10,7 @@ STRAY, IGNORE = -1, 255
 
 
 class MaskReader:
-    """Reads mask files as label maps, uint8 `(H, W)`, 255 where ignored; `FolderDataset` describes the arguments.
-
-    Single-channel masks and palette PNGs contain one value per pixel. RGB masks are decoded with the palette. An alpha
-    channel is dropped.
-    """
+    """Reads mask files as label maps, uint8 `(H, W)`, 255 where ignored; `FolderDataset` describes the arguments."""
 
     def __init__(
         self,
@@ -95,7 +91,8 @@ class MaskReader:
             table, codes = self.of_value, raw
         else:
             codes = raw.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
-            present = _present_codes(codes)
+            flat = codes.reshape(-1)  # neighboring pixels mostly share a color: dropping repeats shortens the sort
+            present = np.unique(flat[np.append(True, flat[1:] != flat[:-1])[: flat.size]])
             table = self.of_color
         targets = np.array([table.get(int(code), STRAY) for code in present])
         name = _color_name if raw.ndim == 3 else "{}".format
@@ -106,12 +103,6 @@ class MaskReader:
             lookup[present] = targets
             return lookup[raw], strays
         return targets[np.searchsorted(present, codes)], strays
-
-
-def _present_codes(codes: np.ndarray) -> np.ndarray:
-    # Neighboring pixels mostly share a color: dropping repeats first shortens the sort.
-    flat = codes.reshape(-1)
-    return np.unique(flat[np.append(True, flat[1:] != flat[:-1])[: flat.size]])
 
 
 def _table(codes: Sequence[int], ignored: Sequence[int], noun: str) -> dict[int, int]:

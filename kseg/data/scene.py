@@ -101,10 +101,7 @@ class Scene:
         self.on_shade.polygon([self.at(*place) for place in places], fill=self.dark)
 
     def finish(self, roughness: np.ndarray, ground: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Adds light and texture to the image, and void borders to the label map, and returns both.
-
-        `roughness` is the amplitude of each class's texture in gray levels; `ground` are the classes in shadow.
-        """
+        """Returns the image with light and texture, of an amplitude per class, and the label map with void borders."""
         rng, size = self.rng, (self.height, self.width)
         label = np.array(self.label)
         image = np.array(self.image.filter(SOFTEN)).astype(np.float32)

@@ -21,10 +21,7 @@ def batches(
     is_whole: Callable[[np.ndarray], bool],
     batch_size: int,
 ) -> Iterator[list[Labeled]]:
-    """Reads images and groups consecutive ones of the same size, holding no more than one batch.
-
-    An image that is not whole (cut into tiles) or could not be read (ValueError, OSError) is a group of its own.
-    """
+    """Groups consecutive images of one size; an unreadable image, and one cut into tiles, is a group of its own."""
     group: list[Labeled] = []
     shape = None
     for source in sources:
@@ -32,15 +29,14 @@ def batches(
             item = Labeled(source, read(source))
         except (ValueError, OSError) as error:
             item = Labeled(source, error=error)
-        alone = item.image is None or not is_whole(item.image)
-        size = None if item.image is None else item.image.shape
-        if group and (alone or size != shape):
+        size = item.image.shape if item.image is not None and is_whole(item.image) else None
+        if group and (size is None or size != shape):
             yield group
             group = []
         group.append(item)
         shape = size
         del item  # hold no image while the next one is read
-        if alone or len(group) == batch_size:
+        if size is None or len(group) == batch_size:
             yield group
             group = []
     if group:

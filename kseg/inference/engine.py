@@ -45,11 +45,7 @@ def check_model(model: Any) -> None:
 
 
 def network(model: keras.Model, ending: str, *, from_logits: bool) -> Run:
-    """Returns a function that runs a model up to `"probabilities"`, float32 `(N, H, W, num_classes)`, or `"labels"`.
-
-    Choosing the classes inside the network is faster than fetching the scores of all classes. The function is kept as
-    long as the model, since most backends compile it. Class ids are uint8, or int32 for more than 256 classes.
-    """
+    """Returns a function that runs a model up to `"probabilities"` or `"labels"`; kept, as most backends compile it."""
     kept = _NETWORKS.setdefault(model, {})
     if (ending, from_logits) not in kept:
         last = _Ending(ending, from_logits, name=f"{ending}_of_{model.name}", autocast=False)

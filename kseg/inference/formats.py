@@ -12,7 +12,6 @@ from PIL import Image
 from kseg import visualize
 from kseg.inference import coco, polygons
 
-VOID = 255
 LONGEST = 4096
 """Longest side of an overlay: overlays of larger images show every second, third, ... pixel."""
 
@@ -43,12 +42,20 @@ class Format:
 
 
 class Masks(Format):
-    """PNG files that show the palette and hold the class ids: they can be used as masks of a data set."""
+    """PNG files that show the palette and hold the class ids: they can be used as masks of a data set.
+
+    uint16 label maps become 16-bit gray, since palettes end at 256 colors.
+    """
 
     path = "masks/{name}.png"
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        return _saved(palette_picture(label, self.palette), "PNG")
+        picture = Image.fromarray(label)
+        if label.dtype == np.uint8:
+            colors = np.zeros((256, 3), "uint8")  # with fewer, PNG files of 4 bits per pixel would lose 255
+            colors[: len(self.palette)] = self.palette
+            picture.putpalette(colors.tobytes())
+        return _saved(picture, "PNG")
 
 
 class Arrays(Format):
@@ -105,12 +112,21 @@ class Coco(Format):
 
 
 class Overlays(Format):
-    """JPEG files to look at: the label map over its image, and a legend."""
+    """JPEG files to look at: the label map over its image, and a legend of the classes that occur."""
 
     path = "overlays/{name}.jpg"
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        return _saved(Image.fromarray(overlay_picture(image, label, self.classes, self.palette)), "JPEG", quality=90)
+        return _saved(Image.fromarray(self.picture(image, label)), "JPEG", quality=90)
+
+    def picture(self, image: np.ndarray, label: np.ndarray) -> np.ndarray:
+        """Draws a label map over its image `(H, W, 3 or 1)`."""
+        step = -(-max(label.shape) // LONGEST)
+        label = label[::step, ::step]
+        picture = visualize.overlay(image[::step, ::step], label, self.palette)
+        present = [index for index in np.unique(label) if index < len(self.classes)]
+        names, colors = [self.classes[index] for index in present], [self.palette[index] for index in present]
+        return visualize.with_legend(picture, names, colors) if names else picture
 
 
 class Areas(Format):
@@ -122,49 +138,17 @@ class Areas(Format):
         return _row("image", "id", "class", "pixels", "share")
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        return b"".join(_row(source, *row.values()) for row in class_areas(label, self.classes))
+        counts = np.zeros(2**16, "int64")
+        for rows in np.array_split(label, -(-label.size // 2**22)):  # bincount converts its input to int64
+            counts += np.bincount(rows.reshape(-1), minlength=2**16)
+        areas = enumerate(zip(self.classes, counts.tolist(), strict=False))
+        return b"".join(_row(source, index, name, area, round(area / label.size, 6)) for index, (name, area) in areas)
 
 
 FORMATS: dict[str, type[Format]] = {"png": Masks, "npy": Arrays, "geojson": Polygons, "coco": Coco}
 """Formats by the names that `kseg predict --format` takes."""
 ALWAYS: tuple[type[Format], ...] = (Overlays, Areas)
 """Formats that are always written."""
-
-
-def palette_picture(label: np.ndarray, palette: Sequence[Sequence[int]]) -> Image.Image:
-    """Returns a label map as a picture of mode P that shows colors and loads back as labels.
-
-    A uint16 label map becomes 16-bit gray, since palettes end at 256 colors.
-    """
-    picture = Image.fromarray(label)
-    if label.dtype == np.uint8:
-        colors = np.zeros((VOID + 1, 3), "uint8")  # all 256: with fewer, PNG files of 4 bits per pixel would lose 255
-        colors[: len(palette)] = palette
-        picture.putpalette(colors.tobytes())
-    return picture
-
-
-def overlay_picture(
-    image: np.ndarray, label: np.ndarray, classes: Sequence[str], palette: Sequence[Sequence[int]]
-) -> np.ndarray:
-    """Draws a label map over its image `(H, W, 3 or 1)`, with a legend of the classes that occur."""
-    step = -(-max(label.shape) // LONGEST)
-    label = label[::step, ::step]
-    picture = visualize.overlay(image[::step, ::step], label, palette)
-    present = [index for index in np.unique(label) if index < len(classes)]
-    names, colors = [classes[index] for index in present], [palette[index] for index in present]
-    return visualize.with_legend(picture, names, colors) if names else picture
-
-
-def class_areas(label: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Returns one row per class of a label map: `id`, `class`, `pixels`, and `share` of all pixels."""
-    counts = np.zeros(2**16, "int64")
-    for rows in np.array_split(label, -(-label.size // 2**22)):  # bincount converts its input to int64
-        counts += np.bincount(rows.reshape(-1), minlength=2**16)
-    return [
-        {"id": index, "class": name, "pixels": int(counts[index]), "share": round(int(counts[index]) / label.size, 6)}
-        for index, name in enumerate(classes)
-    ]
 
 
 def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:

@@ -26,8 +26,6 @@ AHEAD = 4
 
 Model: TypeAlias = keras.Model | Predictor | Callable[[np.ndarray], np.ndarray]
 """A model, a predictor, or any function from an image `(H, W, C)` to class ids `(H, W)`."""
-Labeler: TypeAlias = Callable[[np.ndarray], Sequence[np.ndarray]]
-"""A function from a batch to its label maps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,33 +92,20 @@ def predictions(
         groups += [part.tolist() for part in np.array_split(same, -(-len(same) // most))]
     with (reporter or Reporter(quiet=True)).task(task, sum(map(len, groups))) as advance:
         for group, images, labels in _read(dataset, groups):
-            yield from _label(dataset, labelers, group, images, labels)
+            try:
+                predicted = [label(images) for label in labelers]
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise MemoryError(
+                    f"memory ran out on {images.shape[1]}x{images.shape[2]} pixels of {dataset.name}: free memory and "
+                    "start again, or, outside training, use Predictor(model, tile=512) or kseg evaluate --tile 512"
+                ) from error
+            yield from map(Prediction, group, labels, zip(*predicted, strict=True))
             advance(len(images))
 
 
-def _label(
-    dataset: Dataset, labelers: list[Labeler], group: list[int], images: np.ndarray, labels: list[np.ndarray]
-) -> Iterator[Prediction]:
-    """Labels a batch, or its images one by one if memory runs out."""
-    try:
-        predicted = [label(images) for label in labelers]
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(images) == 1:
-            raise MemoryError(
-                f"memory ran out on an image of {images.shape[1]}x{images.shape[2]} pixels of {dataset.name}: free "
-                "memory and start again, or, outside training, predict smaller tiles with Predictor(model, tile=512) "
-                "or kseg evaluate --tile 512"
-            ) from error
-    else:
-        yield from map(Prediction, group, labels, zip(*predicted, strict=True))
-        return
-    for index, image, label in zip(group, images, labels, strict=True):  # the error, which holds memory, is gone
-        yield from _label(dataset, labelers, [index], image[None], [label])
-
-
-def _labeler(model: Model, dataset: Dataset) -> Labeler:
+def _labeler(model: Model, dataset: Dataset) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
     """Returns a function that labels a batch; raises a ValueError if the model has other classes than the data set."""
     if not isinstance(model, keras.Model | Predictor):
         if not callable(model):

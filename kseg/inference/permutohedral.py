@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 class PermutohedralLattice:
     """Applies the kernel exp(-|f - g|^2 / 2) between all pairs of points `(N, d)`, in time linear in their number.
 
-    Each point distributes its values over the corners of the lattice simplex that contains it (splat), the corners are
-    blurred along the d + 1 axes of the lattice, and each point interpolates between its corners (slice). Together, the
-    three steps approximate the kernel; the tests show how closely.
+    Each point distributes its values over the corners of its lattice simplex (splat), the corners are blurred along the
+    d + 1 axes of the lattice, and each point interpolates between its corners (slice).
 
     Reference:
         Adams, Baek, Davis: Fast High-Dimensional Filtering Using the Permutohedral Lattice, 2010,

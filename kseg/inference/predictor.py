@@ -1,6 +1,5 @@
 """Predictor: any image in, a label map of its size out."""
 
-import collections.abc
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from PIL import Image
 
 from kseg.inference._dense_crf import dense_crf
 from kseg.inference.batching import Labeled, batches
-from kseg.inference.engine import Run, check_model, network
+from kseg.inference.engine import Run, check_model, is_out_of_memory, network
 from kseg.inference.picture import read_image
 from kseg.inference.sources import list_images
 from kseg.inference.tiling import STEP, blend, check_sizes
@@ -21,12 +20,12 @@ from kseg.progress import Reporter
 
 FLIPS: dict[bool | str, tuple[tuple[int, int], ...]] = {
     False: ((1, 1),),
+    True: ((1, 1), (1, -1)),
     "horizontal": ((1, 1), (1, -1)),
     "vertical": ((1, 1), (-1, 1)),
     "both": ((1, 1), (1, -1), (-1, 1), (-1, -1)),
 }
 """Steps along rows and columns with which an image is predicted, for each value of `flip`."""
-FLIPS[True] = FLIPS["horizontal"]
 
 CRF_BYTES = 2**32
 """Memory for the CRF, estimated as 450 bytes per pixel plus 25 per class; noisy images need 2.5 times as much."""
@@ -106,9 +105,7 @@ class Predictor:
     def __call__(self, source: Any) -> np.ndarray:
         """Labels one image.
 
-        With tiles, an image of 20,000 x 20,000 needs less than 4 GB: 1.2 GB for the image, 0.4 GB for the labels, 0.15
-        GB for the sums of 12 classes (see `blend`), and the memory that the backend needs for a tile. A memory map
-        saves the first.
+        With tiles, an image of 20,000 x 20,000 needs less than 4 GB, of which a memory map saves 1.2 GB.
 
         Args:
             source: Anything that `read_image` reads: a file, a PIL image, an array, a memory map. For models of other
@@ -124,26 +121,33 @@ class Predictor:
         return self.labels(self.read(source)[None])[0]
 
     def labels(self, images: np.ndarray) -> np.ndarray:
-        """Labels a batch of images `(N, H, W, C)`, values 0 to 255; returns uint8 or uint16 `(N, H, W)`."""
-        self._check_crf(images[0])
+        """Labels a batch of images `(N, H, W, C)`, values 0 to 255; returns uint8 or uint16 `(N, H, W)`.
+
+        If memory runs out on a batch, its images are labeled one by one.
+        """
+        try:
+            return self._labels(images)
+        except Exception as error:  # backends have error types of their own
+            if len(images) == 1 or not is_out_of_memory(error):
+                raise
+        return np.concatenate([self._labels(image[None]) for image in images])
+
+    def _labels(self, images: np.ndarray) -> np.ndarray:
         if self._plain and self._is_whole(images[0]):
             return self._run(self._to_labels, images).astype(self.dtype, copy=False)
         found = np.empty(images.shape[:3], self.dtype)
         if self.crf is not None or self._is_whole(images[0]):
-            probabilities = self._predict(images) if self._is_whole(images[0]) else map(self._joined, images)
-            for label, image, p in zip(found, images, probabilities, strict=True):
-                label[:] = self._decide(self._refined(image, p))
-        else:
-            for label, image in zip(found, images, strict=True):
-                for place, p in self._blocks(image):
-                    label[place] = self._decide(p)
+            for label, p in zip(found, self._whole(images), strict=True):
+                label[:] = self._decide(p)
+            return found
+        for label, image in zip(found, images, strict=True):
+            for place, p in self._blocks(image):
+                label[place] = self._decide(p)
         return found
 
     def probabilities(self, source: Any) -> np.ndarray:
         """Returns the probabilities of one image, float32 `(H, W, num_classes)`; the argument is that of a call."""
-        image = self.read(source)
-        self._check_crf(image)
-        return self._refined(image, self._predict(image[None])[0] if self._is_whole(image) else self._joined(image))
+        return next(self._whole(self.read(source)[None]))
 
     def many(
         self, sources: str | os.PathLike | Iterable[Any], *, batch_size: int = 1, progress: bool = False
@@ -168,8 +172,8 @@ class Predictor:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         if isinstance(sources, Image.Image) or (isinstance(sources, np.ndarray) and sources.ndim < 4):
             sources = [sources]
-        listed = list_images(sources) if isinstance(sources, str | os.PathLike) else sources
-        total = len(listed) if isinstance(listed, collections.abc.Sized) else None
+        listed: Any = list_images(sources) if isinstance(sources, str | os.PathLike) else sources
+        total = len(listed) if hasattr(listed, "__len__") else None
         with Reporter(quiet=not progress).task("predicting", total) as advance:
             for group in batches(listed, self.read, self._is_whole, batch_size):
                 found = self._labeled(group)
@@ -189,13 +193,16 @@ class Predictor:
                 raise ValueError(f"{self.model.name} takes arrays (H, W, {self.bands}), values 0 to 255, got {got}")
         return np.asarray(Image.fromarray(image).convert("L"))[..., None] if self.bands == 1 else image
 
-    def _check_crf(self, image: np.ndarray) -> None:
+    def _whole(self, images: np.ndarray) -> Iterator[np.ndarray]:
+        """Yields the probabilities of each image, refined by the CRF."""
         most = CRF_BYTES // (450 + 25 * max(2, self.channels))
-        if self.crf is not None and (count := image.shape[0] * image.shape[1]) > most:
+        if self.crf is not None and (count := images[0, ..., 0].size) > most:
             raise ValueError(
                 f"the CRF takes at most {most:,} pixels of {self.channels} classes, got {count:,}: "
                 "leave it out, or shrink the image"
             )
+        found = self._predict(images) if self._is_whole(images[0]) else map(self._joined, images)
+        yield from map(self._refined, images, found)
 
     def _is_whole(self, image: np.ndarray) -> bool:
         return not self.tile or max(image.shape[:2]) <= self.tile
@@ -207,7 +214,7 @@ class Predictor:
         try:
             labels = self.labels(images[0][None] if len(images) == 1 else np.stack(images))
             return [item._replace(label=label) for item, label in zip(group, labels, strict=True)]
-        except Exception as error:  # backends have error types of their own, e.g. when memory runs out
+        except Exception as error:  # backends have error types of their own
             if len(images) == 1:
                 return [Labeled(group[0].source, error=error)]
             return [each for item in group for each in self._labeled([item])]
@@ -216,7 +223,7 @@ class Predictor:
         """Yields the probabilities of finished parts of an image, and their place in it."""
         assert self.tile
         for row, column, p in blend(self._predict, image, tile=self.tile, overlap=self.overlap, margin=self.margin):
-            yield (slice(row, row + p.shape[0]), slice(column, column + p.shape[1])), p
+            yield np.s_[row : row + p.shape[0], column : column + p.shape[1]], p
 
     def _joined(self, image: np.ndarray) -> np.ndarray:
         whole = np.empty((*image.shape[:2], self.channels), "float32")

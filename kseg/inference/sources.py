@@ -25,15 +25,12 @@ def list_images(place: str | os.PathLike) -> list[pathlib.Path]:
     """
     path = pathlib.Path(place)
     if path.is_dir():
-        found = sorted(
-            file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-        )
+        files = [file for file in path.iterdir() if not file.name.startswith(".")]
+        found = sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
     elif path.is_file():
         found = [path]
     else:
-        found = sorted(
-            file for file in map(pathlib.Path, glob.glob(os.fspath(place), recursive=True)) if file.is_file()
-        )
+        found = sorted(filter(pathlib.Path.is_file, map(pathlib.Path, glob.glob(os.fspath(place), recursive=True))))
     if not found:
         known = ", ".join(IMAGE_SUFFIXES)
         raise FileNotFoundError(f"no images at {place}: name a file, a folder that holds {known}, or a pattern with *")

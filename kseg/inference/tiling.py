@@ -70,10 +70,9 @@ def blend(
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Predicts an image tile by tile, from left to right and from top to bottom.
 
-    Besides one or two tiles, memory holds only the rows that overlap the tiles below: `(overlap + STEP) * W * K`
-    floats, 154 MB for a width of 20,000 pixels, 12 classes and an overlap of 128. An image slightly larger than a tile
-    needs more, because its two tiles overlap almost entirely. `margin` pixels at inner sides of tiles are discarded;
-    if they are at least the radius of the network's receptive field, the result equals that for the whole image.
+    Besides some tiles, memory holds only the rows that overlap the tiles below: `(overlap + STEP) * W * K` floats, and
+    more for an image slightly larger than a tile. `margin` pixels at inner sides of tiles are discarded; if they are at
+    least the radius of the network's receptive field, the result equals that for the whole image.
 
     Yields:
         `(row, column, probabilities)`: position of the upper left pixel, and float32 `(h, w, K)`; each pixel once.

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 from typing import Any
 
 import keras
@@ -19,9 +18,8 @@ CURE = "delete it to train from the start, or name another folder"
 def variables_of(model: keras.Model) -> dict[str, keras.Variable]:
     """Returns every variable that influences how the training of a compiled model continues, by a stable name.
 
-    Weights have the keys of a weight file (`encoder/conv/kernel`), states of random seeds stand under their layer
-    (`dropout/seed_1`), moments and averages of the optimizer under the weight that they belong to
-    (`encoder/conv/kernel/momentum`); the rest are scalars (`optimizer/iteration`, `loss_scale/dynamic_scale`).
+    Examples are `encoder/conv/kernel`, as in weight files, `encoder/conv/kernel/momentum`, `dropout/seed_1`,
+    `optimizer/iteration` and `loss_scale/dynamic_scale`.
     """
     weights = pretrained.weight_keys(model)
     key_of = {id(variable): key for key, variable in weights.items()}
@@ -64,11 +62,7 @@ def save(model: keras.Model, path: str | os.PathLike, progress: dict[str, Any]) 
 
 
 def restore(model: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
-    """Loads the state of a run and returns the `progress` passed to `save`.
-
-    Raises a ValueError, before any variable changes, if the file is damaged or belongs to another model or version.
-    """
-    path = pathlib.Path(path)
+    """Loads the state of a run, which is checked before any variable changes; returns the `progress` of `save`."""
     variables = variables_of(model)
     try:
         with safetensors.safe_open(os.fspath(path), framework="np") as file:

@@ -13,11 +13,7 @@ from kseg.progress import Reporter
 
 
 class Epochs(keras.callbacks.Callback):
-    """Shows the progress of each epoch and calls `begin` before its first step and `end` after its last one.
-
-    `begin` takes the epoch, from 0; `end` also takes Keras's logs and the seconds of training, and returns whether to
-    stop.
-    """
+    """Shows the progress of each epoch, calls `begin` before its first step, and stops training if `end` is true."""
 
     async_safe = True
     """Makes Keras call `on_train_batch_end`, which waits for the step, in a thread, while the next step starts."""
@@ -58,10 +54,7 @@ class Epochs(keras.callbacks.Callback):
 
 
 def tensorboard(wanted: bool | None, folder: pathlib.Path) -> list[keras.callbacks.Callback]:
-    """Returns the TensorBoard callback in a list, or an empty list if it is not wanted.
-
-    `wanted` is `tensorboard` of the recipe; None: if the backend is TensorFlow and TensorBoard is installed.
-    """
+    """Returns the TensorBoard callback in a list, or an empty list; `wanted` is `tensorboard` of the recipe."""
     if wanted is None:
         wanted = keras.backend.backend() == "tensorflow" and importlib.util.find_spec("tensorboard") is not None
     if not wanted:

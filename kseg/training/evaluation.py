@@ -1,14 +1,14 @@
-"""Scores of a model on a whole split, at full size."""
+"""Scores of a model on a whole split, and pictures of its predictions."""
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from kseg import data, metrics, zoo
+from kseg import data, metrics, visualize, zoo
 from kseg.inference import Predictor, predictions
 from kseg.progress import Reporter
 
@@ -62,3 +62,19 @@ def evaluate(
         "images": len(dataset),
         "seconds": round(time.perf_counter() - start, 3),
     }
+
+
+def sample_picture(
+    models: Mapping[str, keras.Model], split: data.Dataset, places: np.ndarray, **options: Any
+) -> np.ndarray:
+    """Draws one row per image: the image, its label, and the prediction of each model, with its title.
+
+    `places` are indices, cut off to integers; options are those of `kseg.visualize.grid`.
+    """
+    predictors = [Predictor(model, tile=1024) for model in models.values()]
+    rows = []
+    for place in np.unique(np.asarray(places, int)):
+        image, label = split[int(place)]
+        predicted = [predictor(image) for predictor in predictors]
+        rows.append([image, *(visualize.colorize(mask, split.palette) for mask in (label, *predicted))])
+    return visualize.grid(rows, titles=["image", "label", *models], **options)

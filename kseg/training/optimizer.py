@@ -42,26 +42,17 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         return self.learning_rate * rise * ops.power(rest, self.power)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "learning_rate": self.learning_rate,
-            "steps": self.steps,
-            "power": self.power,
-            "warmup_steps": self.warmup_steps,
-        }
+        return dict(vars(self))
 
 
 class _Factors:
-    """Learning-rate factors and weight decay, shared by both optimizers.
-
-    The weight decay of Keras is applied outside `update_step` and ignores the factors, so it is not used. `slots` maps
-    the id of each moment or average to the id of its model variable and its name, for checkpoints.
-    """
+    """Learning-rate factors and weight decay, shared by both optimizers; Keras's weight decay ignores the factors."""
 
     def _remember(self, factors: Sequence[float] | None, weight_decay: float, decay_norm: bool) -> None:
         self.factors = None if factors is None else tuple(float(factor) for factor in factors)
         self.decay = float(weight_decay)
         self.decay_norm = decay_norm
-        self.slots: dict[int, tuple[int, str]] = {}
+        self.slots: dict[int, tuple[int, str]] = {}  # moment or average to its model variable and name
 
     def add_variable_from_reference(self, reference_variable, name=None, initializer="zeros"):
         made = super().add_variable_from_reference(reference_variable, name=name, initializer=initializer)  # type: ignore[misc]
@@ -153,18 +144,12 @@ def factors_of(model: keras.Model, part: keras.layers.Layer, factor: float) -> l
 def averaged(model: keras.Model) -> Iterator[None]:
     """Replaces the weights of a model by the averages of its optimizer, if there are any, within the block."""
     variables = model.trainable_variables
-
-    def values() -> list[np.ndarray]:
-        return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
-
-    def assign(arrays: list[np.ndarray]) -> None:
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
-
-    raw = values()
+    raw = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
     model.optimizer.finalize_variable_values(variables)
-    assign(values())  # copies, since JAX assigns the arrays of the optimizer, which the next step deletes
+    for variable in variables:  # a copy, since JAX assigns the arrays of the optimizer, which the next step deletes
+        variable.assign(np.array(ops.convert_to_numpy(variable)))
     try:
         yield
     finally:
-        assign(raw)
+        for variable, value in zip(variables, raw, strict=True):
+            variable.assign(value)

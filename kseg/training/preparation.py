@@ -37,10 +37,7 @@ def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
 
 
 def model(recipe: Recipe, built_with: Mapping[str, Any], *, resumes: bool = False) -> keras.Model:
-    """Builds the model and freezes its encoder if `encoder_factor` is 0.
-
-    If the run `resumes`, a checkpoint replaces all weights, so that those of `start` are not needed.
-    """
+    """Builds the model; if the run `resumes`, a checkpoint replaces all weights, and `start` is not needed."""
     weights = None if recipe.model.encoder_weights == "none" else recipe.model.encoder_weights
     options = dict(built_with)
     if "encoder_weights" in zoo.BUILDERS[recipe.model.builder].defaults:

@@ -194,29 +194,24 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _first_fault(error: pydantic.ValidationError) -> str:
     """Returns the first error in one line. Unknown keys come first: a misspelled key also causes a missing one."""
-    faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
-    fault = faults[0]
-    section: type[pydantic.BaseModel] = Recipe
+    sections: dict[Any, list[str]] = {
+        name: list(getattr(field.annotation, "model_fields", ())) for name, field in Recipe.model_fields.items()
+    }
+    fault = min(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
     place = list(fault["loc"])
-    table = "the top level"
-    if place and place[0] in Recipe.model_fields:
-        annotation = Recipe.model_fields[str(place[0])].annotation
-        if isinstance(annotation, type) and issubclass(annotation, Section):
-            section, table = annotation, f"[{place.pop(0)}]"
+    known, table = list(Recipe.model_fields), "the top level"
+    if place and sections.get(place[0]):
+        known, table = sections[place[0]], f"[{place.pop(0)}]"
     key = str(place[0]) if place else ""
     if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, section.model_fields, n=1)
-        elsewhere = [name for name, field in Recipe.model_fields.items() if _has(field.annotation, key)]
+        near = difflib.get_close_matches(key, known, n=1)
+        elsewhere = [name for name, keys in sections.items() if key in keys]
         if near:
             return f"{table} has no key {key!r}: did you mean {near[0]!r}?"
         if elsewhere:
             return f"{table} has no key {key!r}: it belongs to [{elsewhere[0]}]"
-        return f"{table} has no key {key!r}: there are {', '.join(section.model_fields)}"
+        return f"{table} has no key {key!r}: there are {', '.join(known)}"
     if fault["type"] == "missing":
         return f"{table} is missing {key!r}" if key else f"the section {table} is missing"
     where = f"{table} {key}".strip() + f": {fault['msg'].removeprefix('Value error, ')}"
     return where if fault["type"] == "value_error" else f"{where}, got {fault['input']!r}"
-
-
-def _has(annotation: Any, key: str) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, Section) and key in annotation.model_fields

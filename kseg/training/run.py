@@ -14,11 +14,10 @@ from kseg import pretrained, visualize
 from kseg.progress import Reporter
 from kseg.training import checkpoint, preparation, process, splits
 from kseg.training.epochs import Epochs, tensorboard
-from kseg.training.evaluation import evaluate
+from kseg.training.evaluation import evaluate, sample_picture
 from kseg.training.folder import BEST, CHECKPOINT, RESULT, RunFolder, versions
 from kseg.training.optimizer import averaged
 from kseg.training.recipe import Recipe
-from kseg.training.samples import sample_picture
 
 SAMPLES = 4
 """Images in `predictions.png`."""
@@ -50,8 +49,7 @@ class Run:
         self.best: dict[str, Any] = {"epoch": 0, "scores": {}}
         self.seconds = 0.0
         self.closed = True  # whether the last epoch was validated, if it has to be
-        self.start = self.saved = time.perf_counter()
-        self.until = math.inf
+        self.saved = time.perf_counter()
         self.beginning: float | None = None
 
     def train(self, start: float, until: float) -> dict[str, Any]:
@@ -105,10 +103,7 @@ class Run:
                 self.save(BEST)
 
     def _end_epoch(self, epoch: int, logs: dict[str, Any], seconds: float) -> bool:
-        """Records an epoch, validates it, and returns whether to stop since the next one would not end in time.
-
-        The checkpoint comes first: no epoch is trained twice to be validated. Keras's logs get the validation scores.
-        """
+        """Records an epoch, writes a checkpoint, then validates; returns whether the next one would end too late."""
         start = time.perf_counter()
         if not math.isfinite(logs["loss"]):
             raise ValueError(
@@ -120,7 +115,8 @@ class Run:
         row["seconds"] = round(seconds, 3)
         self.rows.append(row)
         self.seconds += row["seconds"]
-        self.closed = not self._due(epoch + 1)
+        every = self.recipe.selection.every
+        self.closed = epoch + 1 < self.recipe.epochs and (every == 0 or (epoch + 1) % every > 0)
         saves = not self.closed or start - self.saved > CHECKPOINT_SECONDS
         if saves:
             self._checkpoint()
@@ -128,28 +124,26 @@ class Run:
         logs |= self._close_epoch()
         now = time.perf_counter()
         self.beginning = self.beginning or now - self.start
-        lately = [row["seconds"] for row in self.rows[-max(1, self.recipe.selection.every) :]]  # one of them validated
+        lately = [row["seconds"] for row in self.rows[-max(1, every) :]]  # one of them validated
         stops = now + max(now - start + seconds, *lately) > self.until
         if stops and (validated or not saves):
             self._checkpoint()
         return stops
 
-    def _due(self, number: int) -> bool:
-        every = self.recipe.selection.every
-        return number == self.recipe.epochs or (every > 0 and number % every == 0)
-
     def _close_epoch(self) -> dict[str, float]:
-        """Validates the last epoch if it has to be, keeps its weights if they are the best, and writes the log.
-
-        Killed at any point, it can be repeated from the checkpoint. Returns the validation scores for Keras's logs.
-        """
-        start = time.perf_counter()
+        """Validates the last epoch if it has to be; can be repeated from the checkpoint if killed at any point."""
+        start, selection = time.perf_counter(), self.recipe.selection
         row, kept, means = self.rows[-1], False, {}
         if not self.closed:
             with averaged(self.model):
-                scores = self._validate()
+                scores: dict[str, Any] = {}
+                if self.val_split is not None:
+                    size = self.recipe.data.batch_size
+                    scores = evaluate(self.model, self.val_split, batch_size=size, reporter=self.reporter)
+                first = self.best["epoch"] == 0 or not selection.every
+                better = first or scores[selection.metric] > self.best["scores"][selection.metric]
                 # If the file holds this epoch already, the process was killed right after writing it.
-                kept = self._is_better(scores) or self.folder.best_epoch() == row["epoch"]
+                kept = better or self.folder.best_epoch() == row["epoch"]
                 if kept:
                     self.best = {"epoch": row["epoch"], "scores": scores}
                     self.save(BEST)
@@ -170,7 +164,7 @@ class Run:
         if "val_miou" in row:
             shown.append(f"val miou {row['val_miou']:.4f}")
         shown.append(f"{row['seconds']:.1f} s")
-        self.reporter.line("  ".join(shown + ["best"] * (kept and self.recipe.selection.every > 0)))
+        self.reporter.line("  ".join(shown + ["best"] * (kept and selection.every > 0)))
         return means
 
     def _checkpoint(self) -> None:
@@ -181,16 +175,6 @@ class Run:
         self.folder.write_table("log.csv", self.rows)
         self.saved = time.perf_counter()
         self.seconds += self.saved - start
-
-    def _validate(self) -> dict[str, Any]:
-        if self.val_split is None:
-            return {}
-        return evaluate(self.model, self.val_split, batch_size=self.recipe.data.batch_size, reporter=self.reporter)
-
-    def _is_better(self, scores: dict[str, Any]) -> bool:
-        metric = self.recipe.selection.metric
-        first = self.best["epoch"] == 0 or not self.recipe.selection.every
-        return first or scores[metric] > self.best["scores"][metric]
 
     def save(self, name: str) -> str:
         """Writes the weights into the folder, for `kseg.zoo.load`, and returns the path."""

@@ -62,10 +62,7 @@ def check(split: data.Dataset, name: str) -> None:
 
 
 def contents(train: data.Dataset, val: data.Dataset | None) -> dict[str, list[list[Any]]]:
-    """Lists the images of both splits, to detect changes of the data between two starts of a run.
-
-    Each is `[name, bytes of the image file, bytes of the mask file]`, without sizes if the images are not files.
-    """
+    """Lists the images of both splits: the name and, if there are files, the bytes of image and mask."""
 
     def images(split: data.Dataset) -> list[list[Any]]:
         if not isinstance(split, data.FolderDataset):

@@ -7,11 +7,7 @@ import pytest
 
 from kseg import pretrained, zoo
 from tests.training import tiny
-
-
-@pytest.fixture(autouse=True)
-def builder(monkeypatch):
-    monkeypatch.setitem(zoo.BUILDERS, "tiny", tiny.tiny)
+from tests.training.conftest import builder  # noqa: F401, for all tests of this folder
 
 
 @pytest.fixture(scope="module")

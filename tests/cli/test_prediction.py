@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kseg import data, inference, pretrained, visualize, zoo
+from kseg import data, inference, pretrained, training, visualize, zoo
 from tests.cli.command import kseg_command, refused
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers", "loaded_once")
@@ -119,8 +119,13 @@ def test_options_reach_the_predictor(weights, photos, tmp_path, monkeypatch):
     seen.clear()
     options = ("--tta", "--crf", "--tile", 0, "--batch-size", 5)
     kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path, *options)
-    assert seen[0] == {"tile": 0, "crf": True, "flip": True, "scales": (0.75, 1.0, 1.25)}
-    assert seen[1] == {"batch_size": 5, "progress": True}
+    chosen = {"tile": 0, "crf": True, "flip": True, "scales": (0.75, 1.0, 1.25)}
+    assert seen == [chosen, {"batch_size": 5, "progress": True}]
+    monkeypatch.setattr(training, "evaluate", lambda model, dataset, **more: seen.append((model, more["batch_size"])))
+    for given, wanted in ((options, (chosen, 5)), ((), ({"tile": None, "crf": False}, 8))):
+        seen.clear()
+        kseg_command("evaluate", weights, "--data", "streets", *given)
+        assert isinstance(seen[1][0], Recorded) and (seen[0], seen[1][1]) == wanted
 
 
 def test_weights_without_names_get_numbers_and_the_default_palette(save, photos, tmp_path):

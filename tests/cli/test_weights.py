@@ -8,7 +8,7 @@ import pytest
 
 from kseg import pretrained
 from kseg.pretrained import source
-from tests.cli.command import kseg_command
+from tests.cli.command import kseg_command, refused
 
 NAME = "unet-efficientnet_lite0-camvid"
 FILE = pathlib.Path(__file__).parents[2] / "zoo" / NAME / "model.safetensors"
@@ -29,14 +29,12 @@ def elsewhere(tmp_path, monkeypatch):
     return tmp_path / "home" / "weights" / NAME / "model.safetensors"
 
 
-def test_the_list_has_one_line_per_name():
+def test_the_list_has_one_line_per_name_and_marks_missing_files(request):
     head, *lines = weights("list").output.splitlines()
     assert [line.split()[0] for line in lines] == list(pretrained.RELEASES)
     assert lines[0].split()[-1] == "yes" and head.split()[-1] == "here"
     assert "CC-BY-NC-4.0" in lines[0]
-
-
-def test_the_list_marks_missing_files(elsewhere):
+    request.getfixturevalue("elsewhere")
     assert weights("list").output.splitlines()[1].split()[-1] == "no"
 
 
@@ -64,14 +62,12 @@ def test_verify_detects_damage(elsewhere):
 
 @pytest.mark.parametrize("command", ["info", "get", "verify"])
 def test_a_misspelled_name_is_one_line(command):
-    done = weights(command, "unet-efficientnet-camvid", code=1)
-    assert done.stderr.startswith(f"error: no weights are called 'unet-efficientnet-camvid': did you mean {NAME}")
-    assert done.stderr.count("\n") == 1
+    error = refused("weights", command, "unet-efficientnet-camvid")
+    assert error.startswith(f"error: no weights are called 'unet-efficientnet-camvid': did you mean {NAME}")
 
 
 def test_unavailable_weights_are_one_line(elsewhere):
-    done = weights("get", NAME, code=1)
-    assert done.stderr.count("\n") == 1 and str(elsewhere) in done.stderr
+    assert str(elsewhere) in refused("weights", "get", NAME)
 
 
 def test_a_full_disk_is_reported_once(elsewhere, monkeypatch):
@@ -80,4 +76,4 @@ def test_a_full_disk_is_reported_once(elsewhere, monkeypatch):
 
     monkeypatch.setenv("KSEG_WEIGHTS_URL", FILE.parents[1].as_uri())
     monkeypatch.setattr(pathlib.Path, "mkdir", full)
-    assert weights("get", NAME, code=1).stderr.count("the disk is full") == 1
+    assert refused("weights", "get", NAME).count("the disk is full") == 1

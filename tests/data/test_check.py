@@ -51,6 +51,8 @@ def add(name, *rows):
         (lambda root: (root / "t.txt").write_text("a\ngh\n"), {"split": "t"}, r"listed in t\.txt but not in .*gh$"),
         (add("masks/b.png", [0, 1]), {}, r"b\.png: the mask is \(1, 2\) but its image b\.png is \(2, 3\)"),
         (add("masks/a.png", *[[[255, 0, 0]] * 3] * 2), {}, r"a\.png: this is a color mask and there is no palette"),
+        (lambda root: (root / "images/a.png").write_text("no image"), {}, r"images.a\.png: cannot be read as an image"),
+        (lambda root: (root / "masks/c.png").write_text("no mask"), {}, r"masks.c\.png: cannot be read as a mask"),
         (add("images/a.jpg", [0, 0, 0], [0, 0, 0]), {}, r"with the same name as a file of another type: a\.png"),
         (lambda root: [path.unlink() for path in root.rglob("*.png")], {}, "^there are no images in"),
     ],
@@ -67,14 +69,6 @@ def test_stray_ids_are_counted_with_their_files(root):
     assert seven.startswith("mask value 7 is none of the 3 classes: 4 pixels in 2 masks (a.png, c.png)")
     assert nine.startswith("mask value 9 is none of the 3 classes: 1 pixels in 1 masks (a.png)")
     assert report(root, ignore=(7, 9)).ok
-
-
-def test_files_that_cannot_be_read_are_named(root):
-    (root / "images" / "a.png").write_text("no image")
-    (root / "masks" / "c.png").write_text("no mask")
-    first, second = report(root).problems
-    assert "images" in first and "a.png" in first
-    assert "masks" in second and "c.png" in second
 
 
 def test_color_and_palette_masks_are_noted(root):

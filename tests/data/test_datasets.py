@@ -1,12 +1,14 @@
 """Data sets by name: streets always, those on disk if `KSEG_DATA` is set."""
 
 import os
+import time
 
 import numpy as np
 import pytest
 
 from kseg import data
 from kseg.data import _camvid
+from kseg.data.scene import with_void
 from kseg.download import folder_sha256
 
 SIZES = {"streets": (240, 40, 60), "camvid": (367, 101, 233), "nuclei": (447, 75, 142)}
@@ -53,6 +55,7 @@ def test_a_check_finds_no_problem(name):
         ("camvid", "valid", {}, ValueError, "unknown split 'valid'; there are train, val, test"),
         ("streets", "valid", {}, ValueError, "unknown split 'valid'; there are train, val, test"),
         ("streets", "train", {"sise": (64, 64)}, TypeError, "sise"),
+        ("streets", "train", {"size": (16, 64)}, ValueError, "both 32 or more"),
         ("camvid", "train", {"root": "no/such"}, FileNotFoundError, "CamVid: there is no no.such"),
         ("nuclei", "train", {"root": "no/such"}, FileNotFoundError, "nuclei: there is no no.such"),
         ("nuclei", "train", {}, FileNotFoundError, "set KSEG_DATA"),
@@ -63,3 +66,47 @@ def test_what_cannot_be_opened_is_named(name, split, options, error, message, tm
     monkeypatch.setenv("KSEG_HOME", str(tmp_path))
     with pytest.raises(error, match=message):
         data.load(name, split, **options)
+
+
+def test_a_scene_depends_on_split_and_index_alone():
+    first, again = data.streets("train"), data.streets("train", count=5)
+    later = first[4]
+    for index in (0, 4):
+        assert all((one == other).all() for one, other in zip(first[index], again[index], strict=True))
+    assert (later[0] == data.streets("train")[4][0]).all()
+    assert (first[0][0] != data.streets("val")[0][0]).any()
+    assert (first[0][0] != first[1][0]).any()
+
+
+def test_all_classes_are_drawn_and_void_is_thin():
+    dataset = data.streets("val")
+    labels = np.stack([dataset[index][1] for index in range(len(dataset))])
+    share = np.bincount(labels.reshape(-1), minlength=256) / labels.size
+    assert (share[:8] > 0.01).all()
+    assert 0.02 < share[255] < 0.10
+    assert share[8:255].sum() == 0
+
+
+@pytest.mark.parametrize("size", [(32, 32), (65, 97), (240, 320)])
+def test_scenes_have_any_size(size):
+    dataset = data.streets("test", size=size)
+    image, label = dataset[0]
+    assert image.shape == (*size, 3)
+    assert label.shape == size == dataset.size(0)
+
+
+def test_void_takes_from_the_thing_behind():
+    label = np.array([[0, 0, 6, 6, 0, 0]], np.uint8)  # a pole two pixels wide in front of the sky
+    assert with_void(label).tolist() == [[0, 255, 6, 6, 255, 0]]
+    assert with_void(np.array([[0, 0, 0], [1, 1, 1]], np.uint8)).tolist() == [[255] * 3, [1, 1, 1]]
+
+
+def test_drawing_is_fast():
+    dataset = data.streets("train")
+    dataset.read(0)
+    seconds = []
+    for index in range(30):
+        start = time.thread_time()  # other processes do not count
+        dataset.read(index)
+        seconds.append(time.thread_time() - start)
+    assert np.quantile(seconds, 0.25) < 0.010, "about 4 ms on an idle machine"

@@ -70,13 +70,10 @@ def test_black_and_white_masks_without_values_are_explained(tmp_path, mode):
     assert MaskReader(CELLS, ignore=[255]).read(path).tolist() == [[0, 255]]
 
 
-def test_a_value_cannot_stand_for_two_things():
+def test_every_class_has_values_of_its_own():
+    with pytest.raises(ValueError, match="values names 2 mask values for 3 classes"):
+        MaskReader(CLASSES, values=(0, 255))
     with pytest.raises(ValueError, match="mask value 1 has two meanings"):
         MaskReader(CLASSES, ignore=(1,))
     with pytest.raises(ValueError, match=r"palette color \(255, 0, 0\) has two meanings"):
         MaskReader(CLASSES, PALETTE, ignore=[(255, 0, 0)])
-
-
-def test_values_must_name_every_class():
-    with pytest.raises(ValueError, match="values names 2 mask values for 3 classes"):
-        MaskReader(CLASSES, values=(0, 255))

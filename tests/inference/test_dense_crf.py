@@ -21,23 +21,15 @@ def scene(height, width, classes):
 
 
 def theirs(image, p, normalization, options, iterations=10):
-    kind = {
-        "symmetric": pydensecrf.densecrf.NORMALIZE_SYMMETRIC,
-        "before": pydensecrf.densecrf.NORMALIZE_BEFORE,
-        "after": pydensecrf.densecrf.NORMALIZE_AFTER,
-        "none": pydensecrf.densecrf.NO_NORMALIZATION,
-    }[normalization]
+    name = "NO_NORMALIZATION" if normalization == "none" else f"NORMALIZE_{normalization.upper()}"
+    kind = getattr(pydensecrf.densecrf, name)
     height, width, classes = p.shape
     field = pydensecrf.densecrf.DenseCRF2D(width, height, classes)
     field.setUnaryEnergy(np.ascontiguousarray(-np.log(p.reshape(-1, classes).T)))
-    field.addPairwiseGaussian(sxy=options["smoothness_xy"], compat=3, normalization=kind)
-    field.addPairwiseBilateral(
-        sxy=options["appearance_xy"],
-        srgb=options["appearance_rgb"],
-        rgbim=np.ascontiguousarray(image),
-        compat=4,
-        normalization=kind,
-    )
+    shared = {"normalization": kind}
+    field.addPairwiseGaussian(sxy=options["smoothness_xy"], compat=3, **shared)
+    colors = {"srgb": options["appearance_rgb"], "rgbim": np.ascontiguousarray(image)}
+    field.addPairwiseBilateral(sxy=options["appearance_xy"], compat=4, **colors, **shared)
     return np.array(field.inference(iterations)).T.reshape(p.shape)
 
 

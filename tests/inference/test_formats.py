@@ -1,5 +1,6 @@
 """Palette pictures, overlays, areas, polygons and run lengths, converted back to the label map."""
 
+import csv
 import io
 import sys
 
@@ -37,7 +38,7 @@ every_label = pytest.mark.parametrize("label", LABELS.values(), ids=LABELS)
 @pytest.mark.parametrize("classes", [3, 200])
 def test_a_palette_picture_loads_back_as_labels(tmp_path, classes):
     palette = [(index, 0, 255 - index) for index in range(classes)]
-    formats.palette_picture(blobs(), palette).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(formats.Masks((), palette).encode("", None, blobs()))
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.mode == "P"
         np.testing.assert_array_equal(np.asarray(picture), blobs())
@@ -50,28 +51,29 @@ def test_a_palette_picture_loads_back_as_labels(tmp_path, classes):
 
 def test_more_classes_than_a_palette_holds_become_16_bit_gray():
     label = np.array([[0, 299]], "uint16")
-    file = io.BytesIO()
-    formats.palette_picture(label, [(0, 0, 0)] * 300).save(file, "PNG")
+    file = io.BytesIO(formats.Masks((), [(0, 0, 0)] * 300).encode("", None, label))
     np.testing.assert_array_equal(np.asarray(Image.open(file)), label)
 
 
 @pytest.mark.parametrize("size", [(3, 2), (60, 90), (3, 5000), (300, 400)])
 def test_an_overlay_shows_the_image_and_a_legend_of_what_occurs(size):
-    label = np.zeros(size, "uint8")
-    picture = formats.overlay_picture(np.full((*size, 3), 100, "uint8"), label, CLASSES, PALETTE)
+    image, label = np.full((*size, 3), 100, "uint8"), np.zeros(size, "uint8")
+    overlays = formats.Overlays(CLASSES, PALETTE)
+    picture = overlays.picture(image, label)
     assert picture.shape[0] > size[0] // 2
     assert max(picture.shape[:2]) <= formats.LONGEST + 100
     assert (picture == [54, 54, 54]).all(axis=-1).any()  # half of 100, half of 9
     assert not (picture.reshape(-1, 3) == PALETTE[1]).all(axis=-1).any()
-    void = formats.overlay_picture(np.full((*size, 3), 100, "uint8"), label + 255, CLASSES, PALETTE)
-    assert void.max() == 50
+    assert overlays.picture(image, label + 255).max() == 50
 
 
 @every_label
 def test_areas_are_counts_and_shares(label):
-    rows = formats.class_areas(label, CLASSES)
-    assert [row["pixels"] for row in rows] == [(label == index).sum() for index in range(3)]
-    assert sum(row["share"] for row in rows) == pytest.approx((label != 255).mean(), abs=2e-6)
+    rows = formats.Areas(CLASSES, PALETTE).encode("a.png", None, label).decode().splitlines()
+    for index, row in enumerate(csv.reader(rows)):
+        assert row[:4] == ["a.png", str(index), CLASSES[index], str((label == index).sum())]
+        assert float(row[4]) == pytest.approx((label == index).mean(), abs=1e-6)
+    assert len(rows) == 3
 
 
 def inside(ring, height, width):

@@ -43,19 +43,6 @@ def test_scales_return_to_the_size_of_the_image():
     np.testing.assert_allclose(Predictor(model, scales=(0.5, 1, 1.5)).probabilities(even), plain, atol=1e-5)
 
 
-def test_a_broken_file_does_not_stop_the_others(tmp_path):
-    for name in ("b.png", "c.jpg"):
-        Image.fromarray(photo()).save(tmp_path / name)
-    (tmp_path / "a.png").write_text("no image")
-    (tmp_path / "notes.txt").write_text("no image either")
-    found = list(Predictor(pointwise()).many(tmp_path, batch_size=4))
-    assert [each.source.name for each in found] == ["a.png", "b.png", "c.jpg"]
-    assert [each.source.name for each in found if each.error] == ["a.png"]
-    assert [each.source.name for each in found if each.label is not None] == ["b.png", "c.jpg"]
-    with pytest.raises(FileNotFoundError, match="no images at"):
-        list(Predictor(pointwise()).many(tmp_path / "*.bmp"))
-
-
 def test_consecutive_images_of_one_size_share_a_batch_and_keep_their_order():
     small = [photo()[:9] // (1 + index) for index in range(5)]
     large = [photo(), photo() // 2]
@@ -125,14 +112,14 @@ def crf(monkeypatch):
     return given
 
 
-def test_the_crf_refines_the_probabilities_of_the_whole_image(crf):
-    assert (Predictor(pointwise(), crf=True)(photo()) == 2).all()
-    found = list(Predictor(pointwise(), crf={"iterations": 3}).many([photo()] * 2, batch_size=2))
-    assert all((each.label == 2).all() for each in found)
-    assert [options for *_, options in crf] == [{}, {"iterations": 3}, {"iterations": 3}]
-    for image, probabilities, _ in crf:
-        np.testing.assert_array_equal(image, photo())
-        np.testing.assert_allclose(probabilities, Predictor(pointwise()).probabilities(photo()), atol=1e-6)
+def test_the_crf_refines_the_probabilities_of_the_whole_image_also_after_tiling(crf):
+    wide = np.random.default_rng(1).integers(0, 256, (40, 90, 3)).astype("uint8")
+    found = list(Predictor(pointwise(), crf=True).many(photo()))
+    found += Predictor(pointwise(), tile=32, crf={"iterations": 3}).many([wide] * 2, batch_size=2)
+    for each, (image, probabilities, options) in zip(found, crf, strict=True):
+        assert (each.label == 2).all() and options == ({} if len(image) == 12 else {"iterations": 3})
+        np.testing.assert_array_equal(image, each.image)
+        np.testing.assert_allclose(probabilities, Predictor(pointwise()).probabilities(each.image), atol=1e-5)
 
 
 def test_the_crf_gets_two_classes_for_a_model_with_one_channel(crf):
@@ -141,25 +128,17 @@ def test_the_crf_gets_two_classes_for_a_model_with_one_channel(crf):
     np.testing.assert_allclose(crf[0][1].sum(axis=-1), 1, rtol=1e-6)
 
 
-def test_the_crf_gets_the_whole_image_after_tiling(crf):
-    wide = np.random.default_rng(1).integers(0, 256, (40, 90, 3)).astype("uint8")
-    assert (Predictor(pointwise(), tile=32, crf=True)(wide) == 2).all()
-    ((image, probabilities, _),) = crf
-    np.testing.assert_array_equal(image, wide)
-    np.testing.assert_allclose(probabilities, Predictor(pointwise()).probabilities(wide), atol=1e-5)
-
-
-def test_the_crf_refuses_images_that_would_not_fit_into_memory(crf, monkeypatch):
-    predictor = Predictor(pointwise(), crf=True)
-    monkeypatch.setattr("kseg.inference.predictor.CRF_BYTES", 12 * 17 * (450 + 25 * predictor.channels) - 1)
-    told = f"the CRF takes at most 203 pixels of {predictor.channels} classes, got 204: leave it out"
-    with pytest.raises(ValueError, match=told):
-        predictor(photo())
-
-
-def test_many_accepts_a_single_image():
-    assert [found.label.shape for found in Predictor(pointwise()).many(photo())] == [photo().shape[:2]]
-    assert [found.error for found in Predictor(pointwise()).many(Image.fromarray(photo()))] == [None]
+def test_many_accepts_a_folder_a_pattern_and_a_single_image(tmp_path):
+    Image.fromarray(photo()).save(tmp_path / "b.png")
+    (tmp_path / "a.png").write_text("no image")
+    for sources, errors in (
+        (tmp_path, [True, False]),
+        (tmp_path / "b*.png", [False]),
+        (photo(), [False]),
+        (Image.fromarray(photo()), [False]),
+    ):
+        found = list(Predictor(pointwise()).many(sources))
+        assert [each.error is not None for each in found] == [each.label is None for each in found] == errors
 
 
 @pytest.mark.parametrize(

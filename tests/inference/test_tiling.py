@@ -70,13 +70,9 @@ def test_tiles_have_at_most_four_shapes(size):
 
 
 def test_memory_holds_only_the_rows_that_tiles_share(tmp_path):
-    """Memory besides the image: labels, the sums of shared rows, some tiles.
+    """Labels of 1.6 MB; at most 64 + 32 shared rows of 2048 * 12 floats, 9.4 MB; five tiles of 256 * 256 * 12 floats.
 
-    Here, with 12 classes: labels 768 * 2048 = 1.6 MB; at most 64 + 32 shared rows of 2048 * 12 floats = 9.4 MB; a tile
-    of 256 * 256 * 12 floats = 3.1 MB, five of them. Sums of the whole image would be 75 MB.
-
-    20,000 x 20,000: the image 1.2 GB; labels 0.4 GB; 160 rows of 20,000 * 12 floats 0.15 GB; tiles of 1024, 50 MB
-    each, five of them: 2.0 GB, which leaves 2 GB for the backend.
+    Sums of the whole image would need 75 MB. In the same way, an image of 20,000 x 20,000 needs 2.0 GB.
     """
     keras.utils.set_random_seed(0)
     pixels = keras.Input((None, None, 3))

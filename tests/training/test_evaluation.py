@@ -94,29 +94,21 @@ def test_images_are_read_a_bounded_number_of_pixels_ahead(pixels, most, monkeypa
     assert sorted(each.index for each in found) == list(range(1, 20)) and sorted(read) == list(range(20))
 
 
-@pytest.fixture
-def memory(monkeypatch):
-    """Lets networks run out of memory beyond a number of images per batch."""
-    run, limit = Predictor._run, []
+def test_a_batch_that_does_not_fit_is_labeled_image_by_image(shapes, monkeypatch):
+    dataset, run, most = drawn(sizes=[(8, 8)] * 5), Predictor._run, 5
 
     def limited(self, function, images):
-        if len(images) > limit[0]:
+        if len(images) > most:
             raise RuntimeError("RESOURCE_EXHAUSTED: failed to allocate")
         return run(self, function, images)
 
     monkeypatch.setattr(Predictor, "_run", limited)
-    return limit
-
-
-def test_a_batch_that_does_not_fit_is_labeled_image_by_image(memory, shapes):
-    dataset = drawn(sizes=[(8, 8)] * 5)
-    memory[:] = [5]
     expected = evaluate(channels(), dataset)["confusion_matrix"]
-    memory[:] = [1]
+    most = 1
     assert evaluate(channels(), dataset)["confusion_matrix"] == expected
-    assert [count for count, *_ in shapes] == [5, 5, 1, 1, 1, 1, 1]
-    memory[:] = [0]
-    with pytest.raises(MemoryError, match=r"ran out on an image of 8x8 pixels of pairs: free memory and .*tile=512"):
+    assert [count for count, *_ in shapes] == [5, 1, 1, 1, 1, 1]
+    most = 0
+    with pytest.raises(MemoryError, match=r"ran out on 8x8 pixels of pairs: free memory and start again, .*tile=512"):
         evaluate(channels(), dataset)
 
 

@@ -5,27 +5,11 @@ import pytest
 from kseg.training import Recipe, dataset, preparation
 from tests.training import tiny
 
-OWN_DATA = """
-epochs = 3
-[data]
-folder = "cells"
-classes = ["background", "cell", "wall"]
-palette = [[0, 0, 0], [255, 0, 0], [0, 255, 0]]
-ignore = [7, [255, 255, 255]]
-[model]
-builder = "unet"
-"""
-
-
-def test_own_data_are_described_in_five_lines(tmp_path):
-    path = tmp_path / "own.toml"
-    path.write_text(OWN_DATA)
-    data = Recipe.from_toml(path).data
-    assert (data.folder, data.classes, data.ignore) == ("cells", ("background", "cell", "wall"), (7, (255, 255, 255)))
-
 
 def test_json_gives_the_same_recipe_back():
-    recipe = Recipe.from_dict(tiny.content(loss={"class_weights": [1, 2.5]}))
+    own = {"folder": "cells", "classes": ["a", "b"], "palette": [[0, 0, 0], [9, 0, 0]], "ignore": [7, [255, 255, 255]]}
+    recipe = Recipe.from_dict(tiny.content(loss={"class_weights": [1, 2.5]}) | {"data": own})
+    assert recipe.data.ignore == (7, (255, 255, 255))
     again = Recipe.from_dict(json.loads(recipe.to_json()))
     assert again == recipe
     assert again.hash() == recipe.hash()
@@ -99,13 +83,8 @@ def test_a_model_that_leaves_the_image_without_padding_is_refused():
 
 
 def test_a_model_with_several_outputs_is_refused():
-    recipe = Recipe.from_dict(
-        {
-            "epochs": 1,
-            "data": {"name": "streets"},
-            "model": {"builder": "fcn_dilated", "encoder_weights": "none", "options": {"auxiliary": True}},
-        }
-    )
+    model = {"builder": "fcn_dilated", "encoder_weights": "none", "options": {"auxiliary": True}}
+    recipe = Recipe.from_dict({"epochs": 1, "data": {"name": "streets"}, "model": model})
     built_with = {"num_classes": 2, "encoder": "efficientnet_lite0", "auxiliary": True}
     with pytest.raises(ValueError, match="recipes train one output, but fcn_dilated gives logits, auxiliary"):
         preparation.model(recipe, built_with)

@@ -1,6 +1,10 @@
-"""Runs that are killed, in processes of their own: determinism cannot be undone within one."""
+"""Runs that are killed, in processes of their own: determinism cannot be undone within one.
+
+`python -m tests.training.test_resume RECIPE.json FOLDER[@POINT:N] ...` is such a process; see `POINTS`.
+"""
 
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -9,7 +13,8 @@ import sys
 import pytest
 import safetensors.numpy
 
-from kseg.training import Recipe, train
+from kseg import zoo
+from kseg.training import Recipe, run, train
 from tests.training import tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -19,7 +24,7 @@ CONTENT = tiny.content(deterministic=True, optimizer={"ema": 0.8, "warmup_steps"
 def work(folder, *tasks):
     recipe = folder / "recipe.json"
     recipe.write_text(json.dumps(CONTENT))
-    command = [sys.executable, "-m", "tests.training.worker", str(recipe), *tasks]
+    command = [sys.executable, "-m", __name__, str(recipe), *tasks]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode
@@ -54,10 +59,8 @@ def test_a_killed_run_reaches_the_weights_of_an_unbroken_one_bit_for_bit(runs, f
 
 def test_a_killed_run_writes_the_log_of_an_unbroken_one(runs):
     unbroken, killed = runs
-    expected, got = (
-        [line.rsplit(",", 2)[0] for line in (run / "log.csv").read_text().splitlines()]  # speed and seconds come last
-        for run in (unbroken, killed)
-    )
+    rows = [(folder / "log.csv").read_text().splitlines() for folder in (unbroken, killed)]
+    expected, got = ([row.rsplit(",", 2)[0] for row in each] for each in rows)  # speed and seconds come last
     assert expected == got
     assert (unbroken / "confusion.csv").read_text() == (killed / "confusion.csv").read_text()
     assert {path.name for path in unbroken.iterdir()} == {path.name for path in killed.iterdir()}
@@ -82,3 +85,33 @@ def test_a_finished_run_is_returned_as_it_is(runs):
     result = train(Recipe.from_dict(CONTENT), runs[1])
     assert result == json.loads((runs[1] / "result.json").read_text())
     assert {path.name: path.stat().st_mtime_ns for path in runs[1].iterdir()} == before
+
+
+POINTS = {"checkpoint": (run.checkpoint, "save"), "validation": (run, "evaluate"), "best": (run.pretrained, "save")}
+
+
+def arm(point: str) -> None:
+    """Kills the process in place of its Nth checkpoint or validation, or right after the Nth best weights."""
+    kind, left = point.split(":")[0], int(point.split(":")[1])
+    owner, name = POINTS[kind]
+    original = getattr(owner, name)
+
+    def call(*arguments, **options):
+        nonlocal left
+        left -= 1
+        result = original(*arguments, **options) if left or kind == "best" else None
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, call)
+
+
+if __name__ == "__main__":
+    zoo.BUILDERS["tiny"] = tiny.tiny
+    recipe = Recipe.from_dict(json.loads(pathlib.Path(sys.argv[1]).read_text()))
+    for task in sys.argv[2:]:
+        folder, _, point = task.partition("@")
+        if point:
+            arm(point)
+        train(recipe, folder, progress=False)

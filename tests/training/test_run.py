@@ -1,7 +1,6 @@
 import csv
 import importlib.util
 import json
-import warnings
 
 import keras
 import numpy as np
@@ -25,11 +24,6 @@ def log(folder):
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-@pytest.fixture(autouse=True)
-def builder(monkeypatch):
-    monkeypatch.setitem(zoo.BUILDERS, "tiny", tiny.tiny)
-
-
 def recipe(**sections):
     return Recipe.from_dict(tiny.content(**sections))
 
@@ -38,10 +32,8 @@ def recipe(**sections):
 def finished(tmp_path_factory):
     """A finished run with class weights and averaged weights: its folder and result."""
     folder = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(zoo.BUILDERS, "tiny", tiny.tiny)
-        loss = {"class_weights": "median", "class_weights_power": 0.5}
-        result = train(recipe(loss=loss, optimizer={"ema": 0.5}), folder, progress=False)
+    loss = {"class_weights": "median", "class_weights_power": 0.5}
+    result = train(recipe(loss=loss, optimizer={"ema": 0.5}), folder, progress=False)
     return folder, result
 
 
@@ -93,26 +85,16 @@ def test_a_factor_of_zero_freezes_weights_and_statistics_of_the_encoder(tmp_path
     assert np.abs(old - new).max() > 0
 
 
-def test_a_finer_net_starts_from_the_coarser_ones_file(tmp_path):
-    def staged(builder, **model):
-        return recipe(epochs=1, model={"builder": builder, "encoder": "efficientnet_lite0", **model})
-
-    arguments = {"num_classes": 8, "encoder": "efficientnet_lite0"}
-    coarse = zoo.fcn32(**arguments, encoder_weights=None)
-    pretrained.save(coarse, tmp_path / "fcn32.safetensors")
-    for builder, fresh in (("fcn32", None), ("fcn16", "missing")):
-        read = staged(builder, start=str(tmp_path / "fcn32.safetensors"))
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            finer = preparation.model(read, arguments)
-        told = " ".join(str(warning.message) for warning in caught if "fcn32.safetensors" in str(warning.message))
-        assert (fresh in told) if fresh else not told
-        theirs = pretrained.weight_keys(finer)
-        for key, variable in pretrained.weight_keys(coarse).items():
-            if key in theirs:
-                np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(one) for one in (variable, theirs[key])))
+def test_training_starts_from_a_weight_file(tmp_path):
+    """Tensors that do not fit: see `test_a_net_of_another_class_count_starts_from_released_weights`."""
+    coarse = tiny.tiny(8)
+    file = pretrained.save(coarse, tmp_path / "coarse.safetensors")
+    arguments = preparation.arguments(recipe(), data.load("streets", "val"))
+    started = preparation.model(recipe(model={"start": str(file)}), arguments)
+    for ours, theirs in zip(coarse.get_weights(), started.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(FileNotFoundError, match="no weight file at nowhere"):
-        preparation.model(staged("fcn16", start="nowhere.safetensors"), arguments)
+        preparation.model(recipe(model={"start": "nowhere.safetensors"}), arguments)
 
 
 def test_no_selection_keeps_the_last_epoch(tmp_path):
@@ -172,16 +154,6 @@ def test_faults_of_own_data_are_named(tmp_path, mask, crop, message):
     content = tiny.content(selection={"every": 0}) | {"data": section}
     with pytest.raises(ValueError, match=message):
         train(Recipe.from_dict(content), tmp_path / "run", progress=False)
-
-
-def test_own_data_train_from_a_folder(tmp_path):
-    data_section = tiny.folder(tmp_path / "own", 3, classes=2) | {"augment": "microscope"}
-    for split, names in {"train": ["000", "001"], "val": ["002"]}.items():
-        (tmp_path / "own" / f"{split}.txt").write_text("\n".join(names))
-    content = tiny.content(epochs=1) | {"data": data_section}
-    result = train(Recipe.from_dict(content), tmp_path / "run", progress=False)
-    assert list(result["scores"]["iou"]) == ["a", "b"]
-    assert zoo.load(tmp_path / "run" / "best.safetensors").output_shape[-1] == 1
 
 
 @pytest.mark.parametrize(
