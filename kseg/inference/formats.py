@@ -42,10 +42,7 @@ class Format:
 
 
 class Masks(Format):
-    """PNG files that show the palette and hold the class ids: they can be used as masks of a data set.
-
-    uint16 label maps become 16-bit gray, since palettes end at 256 colors.
-    """
+    """PNG files that show the palette and hold the class ids, as masks of a data set do; 16-bit gray for uint16."""
 
     path = "masks/{name}.png"
 

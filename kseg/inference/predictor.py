@@ -121,10 +121,7 @@ class Predictor:
         return self.labels(self.read(source)[None])[0]
 
     def labels(self, images: np.ndarray) -> np.ndarray:
-        """Labels a batch of images `(N, H, W, C)`, values 0 to 255; returns uint8 or uint16 `(N, H, W)`.
-
-        If memory runs out on a batch, its images are labeled one by one.
-        """
+        """Labels a batch `(N, H, W, C)`, one by one if memory runs out; returns uint8 or uint16 `(N, H, W)`."""
         try:
             return self._labels(images)
         except Exception as error:  # backends have error types of their own

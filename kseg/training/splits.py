@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -94,16 +94,14 @@ def batches(recipe: Recipe, train: data.Dataset, start_step: int) -> Iterable:
     return data.loader(train, batch_size=section.batch_size, augment=augment, seed=recipe.seed, start_step=start_step)
 
 
-def refuse_unknown(place: str, options: Iterable[str], owner: str, known: Iterable[str]) -> None:
+def refuse_unknown(place: str, options: Iterable[str], owner: str, known: Collection[str]) -> None:
     """Raises a ValueError for the first option that is not among the known ones of a builder or data set."""
-    known = list(known)
     for name in options:
         if name not in known:
             raise ValueError(f"{place}: {owner} has no option {name!r}{near(name, known)}")
 
 
-def near(name: str, known: Iterable[str]) -> str:
+def near(name: str, known: Collection[str]) -> str:
     """Returns the end of an error message: the known names most similar to a misspelled one."""
-    known = list(known)
     similar = difflib.get_close_matches(name, known, n=2, cutoff=0.5) or known
     return f": did you mean {' or '.join(similar)}?"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-import safetensors.numpy
+from safetensors.numpy import load_file
 
 from kseg import zoo
 from kseg.training import Recipe, run, train
@@ -45,14 +45,10 @@ def runs(tmp_path_factory):
     return unbroken, killed
 
 
-def tensors(path):
-    return safetensors.numpy.load_file(path)
-
-
 @pytest.mark.parametrize("file", ["best.safetensors", "checkpoint.safetensors"])
 def test_a_killed_run_reaches_the_weights_of_an_unbroken_one_bit_for_bit(runs, file):
     unbroken, killed = runs
-    expected, got = tensors(unbroken / file), tensors(killed / file)
+    expected, got = load_file(unbroken / file), load_file(killed / file)
     assert expected.keys() == got.keys()
     assert [name for name in expected if expected[name].tobytes() != got[name].tobytes()] == []
 
@@ -67,7 +63,7 @@ def test_a_killed_run_writes_the_log_of_an_unbroken_one(runs):
 
 
 def test_a_checkpoint_names_its_tensors_by_weight(runs):
-    state, best = tensors(runs[0] / "checkpoint.safetensors"), tensors(runs[0] / "best.safetensors")
+    state, best = load_file(runs[0] / "checkpoint.safetensors"), load_file(runs[0] / "best.safetensors")
     assert state.keys() >= best.keys()
     slots = ("momentum", "velocity", "average")
     trained = {name.removesuffix("/average") for name in state if name.endswith("/average")}

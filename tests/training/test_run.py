@@ -14,14 +14,9 @@ from tests.data import folders
 from tests.training import tiny
 
 
-def table(path):
-    with path.open(newline="") as file:
-        return list(csv.reader(file))
-
-
 def log(folder):
-    columns, *rows = table(folder / "log.csv")
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    with (folder / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def recipe(**sections):
@@ -69,9 +64,9 @@ def test_the_best_weights_rebuild_the_model_and_its_scores(finished):
     assert (notes["epoch"], notes["scores"]) == (result["epoch"], result["scores"])
     again = evaluate(model, split, batch_size=3)
     assert again["confusion_matrix"] == result["scores"]["confusion_matrix"]
-    rows = table(folder / "confusion.csv")
-    assert rows[0][1:] == list(split.classes)
-    assert [[int(cell) for cell in row[1:]] for row in rows[1:]] == again["confusion_matrix"]
+    head, *rows = csv.reader((folder / "confusion.csv").read_text().splitlines())
+    assert head[1:] == list(split.classes)
+    assert [[int(cell) for cell in row[1:]] for row in rows] == again["confusion_matrix"]
 
 
 def test_a_factor_of_zero_freezes_weights_and_statistics_of_the_encoder(tmp_path):
