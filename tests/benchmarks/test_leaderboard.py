@@ -38,7 +38,8 @@ def test_concurrent_writers_lose_no_row(tmp_path):
     assert sorted(leaderboard.read(board)["name"]) == sorted(names)
 
 
-def _rows(*changes):
+def board_of(*changes):
+    """A leaderboard with one row for each dictionary of values, which replace the default ones."""
     row = {"name": "x", "recipe": "1", "encoder": "e", "miou": 0.51, "pixel_accuracy": 0.8, "parameters": 1.5e6}
     row |= {"epochs": 3, "seconds": 60, "inference_ms": 12.2, "size": "2x3", "device": "CPU", "backend": "jax"}
     row |= dict.fromkeys(("peer", "pretraining", "crop", "multiply_adds", "miou_test_time"))
@@ -47,7 +48,7 @@ def _rows(*changes):
 
 
 def test_the_best_comes_first_in_a_table():
-    rows = _rows({}, {"name": "y", "miou": 0.625, "multiply_adds": 3.21e9, "crop": "2x2", "miou_test_time": 0.64})
+    rows = board_of({}, {"name": "y", "miou": 0.625, "multiply_adds": 3.21e9, "crop": "2x2", "miou_test_time": 0.64})
     lines = tables.markdown(tables.shown(rows)).splitlines()
     assert lines[2].startswith("| y | e |  | 62.5 | 64.0 | 80.0 | 1.50 M | 3.2 G | 3, 2x2 | 1.0 min | 12 ms |")
     assert lines[3].startswith("| x | e |  | 51.0 |  | 80.0 | 1.50 M |  | 3 |")
@@ -55,7 +56,7 @@ def test_the_best_comes_first_in_a_table():
 
 def test_models_pretrained_on_more_than_imagenet_are_listed_below_the_ranking():
     more = {"name": "y", "miou": 0.9, "pretraining": "ImageNet+BSDS500"}
-    shown = tables.shown(_rows(more, {"pretraining": "none"}, {"name": "z", "pretraining": "ImageNet", "miou": 0.6}))
+    shown = tables.shown(board_of(more, {"pretraining": "none"}, {"name": "z", "pretraining": "ImageNet", "miou": 0.6}))
     assert shown["name"].tolist() == ["z", "x", "y"]
     assert shown["pretraining"].tolist() == ["ImageNet", "none", "ImageNet+BSDS500"]
 
@@ -77,11 +78,11 @@ def test_a_row_names_the_pretraining(model, expected):
 
 def test_seeds_of_a_recipe_are_one_line_with_mean_and_spread():
     one, two = {"family": "1", "recipe": "1", "miou": 0.5}, {"family": "1", "recipe": "2", "miou": 0.54}
-    assert tables.shown(_rows(one, two, {"name": "y"}))["mIoU"].tolist() == ["52.0 (±2.0, 2 seeds)", "51.0"]
+    assert tables.shown(board_of(one, two, {"name": "y"}))["mIoU"].tolist() == ["52.0 (±2.0, 2 seeds)", "51.0"]
 
 
 def test_two_classes_are_shown_with_dice_and_the_iou_of_the_foreground():
-    shown = tables.shown(_rows({"dice": 0.8, "iou_background": 0.9, "iou_nucleus": 0.667}))
+    shown = tables.shown(board_of({"dice": 0.8, "iou_background": 0.9, "iou_nucleus": 0.667}))
     assert (shown["Dice"][0], shown["IoU nucleus"][0]) == ("80.0", "66.7")
 
 

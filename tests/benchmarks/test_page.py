@@ -4,12 +4,12 @@ import itertools
 import re
 import shutil
 
-import pandas as pd
 import pytest
 from playwright.sync_api import sync_playwright
 
 from benchmarks import leaderboard
 from benchmarks.page import document
+from tests.benchmarks.test_leaderboard import board_of
 
 BROWSERS = (
     "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome",
@@ -19,15 +19,12 @@ MODELS = {"unet": (0.605, 8.1e9), "fcn<8>": (0.52, 1.2e9), "segnet": (0.5, 61e9)
 
 
 def _board():
-    shared = {"encoder": "efficientnet_lite0", "encoder_weights": "imagenet", "pixel_accuracy": 0.88, "epochs": 20}
-    shared |= {"parameters": 5_245_659, "seconds": 1700.2, "inference_ms": 115.2, "size": "360x480", "seed": 0}
-    shared |= {"device": "CPU x86_64, 2 cores", "backend": "tensorflow", "budget": "cpu", "iou_sky": 0.9}
-    shared |= {"peer": None, "pretraining": "ImageNet"}
-    rows = [
-        shared | {"name": name, "family": name, "miou": miou, "multiply_adds": cost, "iou_car": 1 - miou}
+    shared = {"pretraining": "ImageNet", "budget": "cpu", "iou_sky": 0.9}
+    models = [
+        shared | {"name": name, "miou": miou, "multiply_adds": cost, "iou_car": 1 - miou}
         for name, (miou, cost) in MODELS.items()
     ]
-    return pd.DataFrame(rows)
+    return board_of(*models)
 
 
 @pytest.fixture(scope="module")
