@@ -6,7 +6,6 @@ on plain containers, and refuses all others. Names in a pickle are looked up in 
 
 import math
 import pickletools
-from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -132,19 +131,19 @@ def tensors(content: object, size: int) -> dict[str, Tensor]:
     Containers with more entries than `size`, the bytes of the file, contain themselves or each other and are refused.
     """
     found: dict[str, Tensor] = {}
-    for visited, (name, value) in enumerate(_entries(content, "")):
-        if visited > size:
+    left = iter(range(size))
+
+    def visit(value: Any, name: str) -> None:
+        if next(left, None) is None:
             raise Refused("its containers contain each other over and over")
         if isinstance(value, Tensor):
             found[name] = value
+        if isinstance(value, dict | list | tuple):
+            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                visit(item, f"{name}.{key}" if name else str(key))
+
+    visit(content, "")
     wanted = sum(math.prod(tensor.shape) * tensor.storage.dtype.itemsize for tensor in found.values())
     if wanted > EXPANSION * sum(storage.size for storage in {tensor.storage for tensor in found.values()}):
         raise Refused(f"its tensors take {wanted} bytes, far more than their storages")
     return found
-
-
-def _entries(value: Any, name: str) -> Iterator[tuple[str, object]]:
-    yield name, value
-    if isinstance(value, dict | list | tuple):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _entries(item, f"{name}.{key}" if name else str(key))
