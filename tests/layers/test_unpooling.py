@@ -47,14 +47,14 @@ def test_values_positions_and_gradients_equal_pytorch(pool, padding, size, ties)
     layer, unpooling = MaxPoolingWithArgmax2D(pool, padding), MaxUnpooling2D(pool)
 
     def round_trip(x, weight):
-        return unpooling(*layer(x), like=x) * weight
+        return keras.ops.multiply(unpooling(*layer(x), like=x), weight)
 
     for result in (layer(x), at_unknown_size(layer, x)):
         for got, wanted in zip(result, truth, strict=True):
             np.testing.assert_array_equal(keras.ops.convert_to_numpy(got), wanted)
     for got in (round_trip(x, np.ones_like(x)), at_unknown_size(round_trip, x, np.ones_like(x))):
-        np.testing.assert_array_equal(keras.ops.convert_to_numpy(got), restored.detach())
-    np.testing.assert_allclose(gradient(round_trip, x, weight), leaf.grad, atol=1e-6)
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(got), restored.detach().numpy())
+    np.testing.assert_allclose(gradient(round_trip, x, weight), leaf.grad.numpy(), atol=1e-6)
 
 
 def test_a_window_of_minus_infinity_has_its_maximum_inside_the_image():
