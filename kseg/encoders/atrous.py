@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kseg.layers import Reach
+from kseg.layers import FAST, Reach
 
 SPATIAL = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
@@ -67,8 +67,9 @@ def dilate(
     if isinstance(layer, keras.Sequential):
         return keras.Sequential([dilate(inner, stride, output_stride) for inner in layer.layers], **changes)
     config = {**layer.get_config(), **changes}
+    kind = FAST.get(type(layer), type(layer))
     if not isinstance(layer, SPATIAL + POOLING):
-        return layer.__class__.from_config(config)
+        return kind.from_config(config)
     steps = layer.strides[0]
     rate = max(1, stride // output_stride)
     too_far = steps > 1 and stride * steps > output_stride
@@ -82,7 +83,7 @@ def dilate(
             raise ValueError(f"pooling layer {layer.name!r} of size {layer.pool_size} cannot be dilated")
         mode = "max" if isinstance(layer, keras.layers.MaxPooling2D) else "average"
         return AtrousPooling2D(mode, rate, name=config["name"], dtype=layer.dtype_policy)
-    return layer.__class__.from_config(config)
+    return kind.from_config(config)
 
 
 def check_multi_grid(multi_grid: Sequence[int], count: int) -> None:

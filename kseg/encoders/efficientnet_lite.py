@@ -10,6 +10,7 @@ from kseg import checkpoints, pretrained
 from kseg.encoders import packages
 from kseg.encoders.atrous import check_multi_grid
 from kseg.encoders.channels import LITE, adapt_kernel
+from kseg.layers import BatchNormalization, Conv2D, DepthwiseConv2D
 
 # Repeats, kernel size, strides, expansion and filters of each stage, before scaling.
 STAGES = (
@@ -99,7 +100,7 @@ def _inverted_residual(
     entry = x
     if expansion > 1:
         x = _convolution(x, f"{name}_expand", expansion * x.shape[-1])
-    x = keras.layers.DepthwiseConv2D(
+    x = DepthwiseConv2D(
         kernel_size, strides, "same", dilation_rate=rate, use_bias=False, name=f"{name}_depthwise_conv"
     )(x)
     x = _normalized(x, f"{name}_depthwise")
@@ -112,12 +113,12 @@ def _inverted_residual(
 def _convolution(
     x: keras.KerasTensor, name: str, filters: int, *, kernel_size: int = 1, strides: int = 1, activation: bool = True
 ) -> keras.KerasTensor:
-    x = keras.layers.Conv2D(filters, kernel_size, strides, "same", use_bias=False, name=f"{name}_conv")(x)
+    x = Conv2D(filters, kernel_size, strides, "same", use_bias=False, name=f"{name}_conv")(x)
     return _normalized(x, name, activation)
 
 
 def _normalized(x: keras.KerasTensor, name: str, activation: bool = True) -> keras.KerasTensor:
-    x = keras.layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_norm")(x)
+    x = BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_norm")(x)
     return keras.layers.ReLU(max_value=6, name=f"{name}_relu")(x) if activation else x
 
 

@@ -144,7 +144,7 @@ def _convolution(
     """A convolution and its normalization."""
     if strides > 1 and kernel_size > 1:  # "same" would pad even sizes on the far side only
         x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
-    x = keras.layers.Conv2D(
+    x = convolution.Conv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -154,6 +154,6 @@ def _convolution(
         kernel_initializer="he_normal",
         name=name,
     )(x)
-    return keras.layers.BatchNormalization(
+    return convolution.BatchNormalization(
         momentum=convolution.NORM_MOMENTUM, epsilon=convolution.NORM_EPSILON, name=name.replace("conv", "norm")
     )(x)

@@ -3,7 +3,7 @@
 Every layer has a method `reach`, from which `kseg.zoo.receptive_field` computes what a model sees.
 """
 
-from kseg.layers.convolution import ConvNormAct
+from kseg.layers.convolution import FAST, BatchNormalization, Conv2D, ConvNormAct, DepthwiseConv2D
 from kseg.layers.crf import ConvCRF
 from kseg.layers.cropping import CropLike, SmallestSize, UnpaddedSize
 from kseg.layers.decoder import SegmentationHead, UNetBlock
@@ -16,12 +16,16 @@ from kseg.layers.unpooling import BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D,
 
 __all__ = [
     "ASPP",
+    "FAST",
     "AtrousScoreSum",
+    "BatchNormalization",
     "BedOfNailsUnpooling2D",
     "BilinearKernel",
+    "Conv2D",
     "ConvCRF",
     "ConvNormAct",
     "CropLike",
+    "DepthwiseConv2D",
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "NearestUnpooling2D",

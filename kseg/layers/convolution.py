@@ -1,8 +1,10 @@
-"""Convolution, batch normalization and activation in one layer."""
+"""Convolution and batch normalization with the fast operations of the backend, and both with an activation."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
@@ -11,6 +13,145 @@ from kseg.layers.layer import ConfiguredLayer
 # These are PyTorch's defaults (there the momentum is called 0.1), with which most published models were trained.
 NORM_MOMENTUM = 0.9
 NORM_EPSILON = 1e-5
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class Conv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D`, faster on PyTorch, with the same arguments, weights and results.
+
+    There, Keras copies each activation to change the order of its axes; PyTorch's convolution also takes a view.
+
+    Example:
+        >>> import numpy as np
+        >>> tuple(Conv2D(8, 3, padding="same")(np.zeros((1, 5, 7, 3), "float32")).shape)
+        (1, 5, 7, 8)
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        if keras.backend.backend() != "torch" or self.data_format != "channels_last":
+            return super().convolution_op(inputs, kernel)
+        return _torch_convolution(inputs, kernel, self.strides, self.padding, self.dilation_rate)
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """`keras.layers.DepthwiseConv2D`, faster on PyTorch (see `Conv2D`).
+
+    Example:
+        >>> import numpy as np
+        >>> tuple(DepthwiseConv2D(3, strides=2, padding="same")(np.zeros((1, 5, 7, 3), "float32")).shape)
+        (1, 3, 4, 3)
+    """
+
+    def call(self, inputs: Any) -> Any:
+        if keras.backend.backend() != "torch" or self.data_format != "channels_last":
+            return super().call(inputs)
+        kernel = ops.reshape(self.kernel, (*self.kernel_size, 1, -1))
+        x = _torch_convolution(inputs, kernel, self.strides, self.padding, self.dilation_rate)
+        x = ops.add(x, self.bias) if self.use_bias else x
+        return x if self.activation is None else self.activation(x)
+
+
+def _torch_convolution(x: Any, kernel: Any, strides: Sequence[int], padding: str, dilation_rate: Sequence[int]) -> Any:
+    """Convolves `x`, `(N, H, W, C)`, with `kernel`, `(height, width, C // groups, filters)`."""
+    from torch.nn import functional
+
+    x = ops.convert_to_tensor(x).permute(0, 3, 1, 2)
+    kernel = ops.convert_to_tensor(kernel).permute(3, 2, 0, 1)
+    around = [0, 0]
+    if padding == "same":
+        sides = zip(x.shape[2:], kernel.shape[2:], strides, dilation_rate, strict=True)
+        around = [
+            max(0, (-(-side // step) - 1) * step + (taps - 1) * rate + 1 - side) for side, taps, step, rate in sides
+        ]
+        if any(total % 2 for total in around):  # one more pixel at the far side
+            down, along = around
+            x = functional.pad(x, (along // 2, along - along // 2, down // 2, down - down // 2))
+            around = [0, 0]
+    x = functional.conv2d(
+        x,
+        kernel,
+        stride=tuple(strides),
+        padding=[total // 2 for total in around],
+        dilation=tuple(dilation_rate),
+        groups=x.shape[1] // kernel.shape[1],
+    )
+    return x.permute(0, 2, 3, 1)
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` in one operation, with the same arguments, weights and results.
+
+    Keras computes the moments and the normalization one by one. On TensorFlow (in training) and on PyTorch this layer
+    calls the fused operation of the backend for images `(N, H, W, C)`; everything else is left to Keras.
+
+    Example:
+        >>> import numpy as np
+        >>> tuple(BatchNormalization()(np.zeros((1, 5, 7, 3), "float32")).shape)
+        (1, 5, 7, 3)
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        fused = {"tensorflow": self._tensorflow, "torch": self._torch}.get(keras.backend.backend())
+        plain = mask is None and not self.renorm and not self.synchronized
+        image = len(inputs.shape) == 4 and self.axis in (-1, 3)
+        precise = keras.backend.standardize_dtype(inputs.dtype) == "float64"
+        training = bool(training and self.trainable)
+        if fused is None or not plain or not image or precise or self.moving_mean.dtype != "float32":
+            return super().call(inputs, training=training)
+        return fused(ops.convert_to_tensor(inputs), training)
+
+    def _tensorflow(self, x: Any, training: bool) -> Any:
+        if not training:  # oneDNN's fused inference is slower than Keras's formula
+            return super().call(x, training=False)
+        from tensorflow import raw_ops
+
+        scale, offset = self._affine()
+        channels = x.shape[-1]
+        x, mean, variance, *_ = raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=scale,
+            offset=offset,
+            mean=ops.zeros(0),
+            variance=ops.zeros(0),
+            epsilon=self.epsilon,
+        )
+        count = ops.cast(ops.size(x) // channels, "float32")
+        # The operation returns the unbiased variance. Keras averages the biased one, which is 0 for a single value.
+        self._update(mean, ops.where(count > 1, variance * ((count - 1) / count), 0.0))
+        return x
+
+    def _torch(self, x: Any, training: bool) -> Any:
+        import torch
+
+        x = x.permute(0, 3, 1, 2)
+        scale, offset = self._affine()
+        if training:
+            x, mean, inverse = torch.native_batch_norm(x, scale, offset, None, None, True, 0.0, self.epsilon)
+            self._update(mean, (inverse**-2 - self.epsilon).clamp(min=0))
+        else:
+            mean, variance = map(ops.convert_to_tensor, (self.moving_mean, self.moving_variance))
+            x = torch.nn.functional.batch_norm(x, mean, variance, scale, offset, eps=self.epsilon)
+        return x.permute(0, 2, 3, 1)
+
+    def _affine(self) -> tuple[Any, Any]:
+        channels = self.moving_mean.shape
+        scale = self.gamma if self.scale else ops.ones(channels)
+        offset = self.beta if self.center else ops.zeros(channels)
+        return ops.convert_to_tensor(scale), ops.convert_to_tensor(offset)
+
+    def _update(self, mean: Any, variance: Any) -> None:
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+
+
+FAST: dict[Any, Any] = {
+    keras.layers.Conv2D: Conv2D,
+    keras.layers.DepthwiseConv2D: DepthwiseConv2D,
+    keras.layers.BatchNormalization: BatchNormalization,
+}
+"""The fast class for each class of Keras; their configurations and weights are the same."""
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -63,7 +204,7 @@ class ConvNormAct(ConfiguredLayer):
         self.use_bias = use_bias
         spatial: dict[str, Any] = {"strides": strides, "dilation_rate": dilation_rate, "padding": padding}
         if separable:
-            self.depthwise = keras.layers.DepthwiseConv2D(
+            self.depthwise = DepthwiseConv2D(
                 kernel_size,
                 **spatial,
                 use_bias=False,
@@ -72,7 +213,7 @@ class ConvNormAct(ConfiguredLayer):
                 dtype=self.dtype_policy,
                 name="depthwise",
             )
-        self.conv = keras.layers.Conv2D(
+        self.conv = Conv2D(
             filters,
             1 if separable else kernel_size,
             **({} if separable else spatial),
@@ -83,7 +224,7 @@ class ConvNormAct(ConfiguredLayer):
             name="conv",
         )
         if normalization:
-            self.norm = keras.layers.BatchNormalization(
+            self.norm = BatchNormalization(
                 axis=-1, momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON, dtype=self.dtype_policy, name="norm"
             )
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kseg.layers.convolution import ConvNormAct
+from kseg.layers.convolution import Conv2D, ConvNormAct
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
 from kseg.layers.resize import Resize
@@ -152,7 +152,7 @@ class SegmentationHead(ConfiguredLayer):
         self.activation = activation
         self.aligned_factor = aligned_factor
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.conv = keras.layers.Conv2D(
+        self.conv = Conv2D(
             num_classes,
             kernel_size,
             padding="same",

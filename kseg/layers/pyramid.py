@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kseg.layers.convolution import ConvNormAct
+from kseg.layers.convolution import Conv2D, ConvNormAct
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
 
@@ -145,7 +145,7 @@ class AtrousScoreSum(ConfiguredLayer):
             drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name=f"{name}_dropout_{index}")
             layers += [conv, drop]
             size = {"kernel_size": 1, "dilation_rate": 1}
-        score = keras.layers.Conv2D(
+        score = Conv2D(
             self.num_classes,
             **size,
             padding="same",

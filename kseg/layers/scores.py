@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kseg.layers.convolution import Conv2D
 from kseg.layers.decoder import check_activation
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
@@ -52,7 +53,7 @@ class ScoreFusion(ConfiguredLayer):
         self.num_classes = num_classes
         self.learnable = learnable
         self.scale = scale
-        self.score = keras.layers.Conv2D(
+        self.score = Conv2D(
             num_classes,
             1,
             kernel_initializer="zeros",

@@ -9,6 +9,7 @@ import keras
 from kseg import encoders
 from kseg.checkpoints import Rules
 from kseg.layers import (
+    Conv2D,
     ConvNormAct,
     CropLike,
     Resize,
@@ -139,7 +140,7 @@ def unet_2015(
             )(x)
         else:
             x = Resize(factor=2, name=f"enlarge{level}")(x)
-            x = keras.layers.Conv2D(width, 2, padding="same", kernel_initializer="he_normal", name=f"up{level}")(x)
+            x = Conv2D(width, 2, padding="same", kernel_initializer="he_normal", name=f"up{level}")(x)
         if padding == "valid":
             skip = CropLike(name=f"crop{level}")(skip, like=x)  # 64 to 56, 136 to 104, 280 to 200, 568 to 392
         else:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from kseg import encoders
-from kseg.layers import ConvNormAct, SegmentationHead
+from kseg.layers import Conv2D, ConvNormAct, SegmentationHead
 from kseg.zoo._builder import builder
 
 
@@ -54,9 +54,7 @@ def patch_classifier(
         if x.shape[1] < 6:
             raise ValueError(f"patch_size={patch_size} is too small for {len(filters)} levels: nothing is left")
         for index in (1, 2):
-            x = keras.layers.Conv2D(
-                width, 3, activation="relu", kernel_initializer="he_normal", name=f"conv{level}_{index}"
-            )(x)
+            x = Conv2D(width, 3, activation="relu", kernel_initializer="he_normal", name=f"conv{level}_{index}")(x)
         x = keras.layers.MaxPooling2D(2, name=f"pool{level}")(x)
     x = keras.layers.Flatten(name="flatten")(x)
     x = keras.layers.Dense(units, activation="relu", kernel_initializer="he_normal", name="hidden")(x)
@@ -133,16 +131,12 @@ def _dense_form(layer: keras.layers.Layer, rate: int, flat: tuple[int, ...]) -> 
             )
     elif isinstance(layer, keras.layers.Conv2D) and not isinstance(layer, keras.layers.DepthwiseConv2D):
         if layer.padding == "valid" and len(set(layer.strides)) == len(set(layer.dilation_rate)) == 1:
-            return keras.layers.Conv2D.from_config(
-                config | {"strides": 1, "dilation_rate": layer.dilation_rate[0] * rate}
-            )
+            return Conv2D.from_config(config | {"strides": 1, "dilation_rate": layer.dilation_rate[0] * rate})
     elif isinstance(layer, keras.layers.Dense):
         if flat:
             names = ("name", "dtype", "activation", "use_bias")
             kept = {name: config[name] for name in names}
-            return keras.layers.Conv2D.from_config(
-                kept | {"filters": layer.units, "kernel_size": flat[:2], "dilation_rate": rate}
-            )
+            return Conv2D.from_config(kept | {"filters": layer.units, "kernel_size": flat[:2], "dilation_rate": rate})
     elif isinstance(
         layer,
         keras.layers.Rescaling

@@ -7,7 +7,7 @@ import keras
 
 from kseg import encoders
 from kseg.checkpoints import Rules
-from kseg.layers import ConvNormAct, ScoreFusion, ScoreUpsampling, SegmentationHead
+from kseg.layers import Conv2D, ConvNormAct, ScoreFusion, ScoreUpsampling, SegmentationHead
 from kseg.zoo._builder import builder
 
 AT_ONCE = {16: 0.01, 8: 0.0001}
@@ -176,7 +176,7 @@ def _full_classifier(
     weights = classifier.weights() if pretrained else (None, None)
     sizes = (classifier.kernel_size, 1)
     for name, kernel_size, values in zip(("fc6", "fc7"), sizes, weights, strict=True):
-        convolution = keras.layers.Conv2D(classifier.width, kernel_size, padding="same", activation="relu", name=name)
+        convolution = Conv2D(classifier.width, kernel_size, padding="same", activation="relu", name=name)
         x = keras.layers.Dropout(dropout, name=f"{name}_dropout")(convolution(x))
         if values is not None:
             convolution.set_weights(values)
