@@ -1,6 +1,5 @@
 """Convolution and batch normalization with the fast operations of the backend, and both with an activation."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -17,9 +16,10 @@ NORM_EPSILON = 1e-5
 
 @keras.saving.register_keras_serializable(package="kseg")
 class Conv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D`, faster on PyTorch, with the same arguments, weights and results.
+    """`keras.layers.Conv2D` with the same arguments, weights and results, faster on PyTorch and TensorFlow.
 
-    There, Keras copies each activation to change the order of its axes; PyTorch's convolution also takes a view.
+    On PyTorch, Keras copies each activation to change the order of its axes, but the convolution also takes a view. On
+    TensorFlow, Keras adds the bias by an operation that the graph optimizer does not fuse with the convolution.
 
     Example:
         >>> import numpy as np
@@ -27,15 +27,18 @@ class Conv2D(keras.layers.Conv2D):
         (1, 5, 7, 8)
     """
 
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        if keras.backend.backend() != "torch" or self.data_format != "channels_last":
-            return super().convolution_op(inputs, kernel)
-        return _torch_convolution(inputs, kernel, self.strides, self.padding, self.dilation_rate)
+    def call(self, inputs: Any) -> Any:
+        if self.data_format == "channels_last":
+            if keras.backend.backend() == "torch":
+                return _torch_convolution(self, inputs, self.kernel)
+            if keras.backend.backend() == "tensorflow" and self.use_bias:
+                return _tensorflow_bias(self, self.convolution_op(inputs, self.kernel))
+        return super().call(inputs)
 
 
 @keras.saving.register_keras_serializable(package="kseg")
 class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """`keras.layers.DepthwiseConv2D`, faster on PyTorch (see `Conv2D`).
+    """`keras.layers.DepthwiseConv2D` with the same arguments, weights and results, but faster (see `Conv2D`).
 
     Example:
         >>> import numpy as np
@@ -44,26 +47,34 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     """
 
     def call(self, inputs: Any) -> Any:
-        if keras.backend.backend() != "torch" or self.data_format != "channels_last":
-            return super().call(inputs)
-        kernel = ops.reshape(self.kernel, (*self.kernel_size, 1, -1))
-        x = _torch_convolution(inputs, kernel, self.strides, self.padding, self.dilation_rate)
-        x = ops.add(x, self.bias) if self.use_bias else x
-        return x if self.activation is None else self.activation(x)
+        if self.data_format == "channels_last":
+            if keras.backend.backend() == "torch":
+                return _torch_convolution(self, inputs, ops.reshape(self.kernel, (*self.kernel_size, 1, -1)))
+            if keras.backend.backend() == "tensorflow" and self.use_bias:
+                x = ops.depthwise_conv(
+                    inputs, self.kernel, self.strides, self.padding, self.data_format, self.dilation_rate
+                )
+                return _tensorflow_bias(self, x)
+        return super().call(inputs)
 
 
-def _torch_convolution(x: Any, kernel: Any, strides: Sequence[int], padding: str, dilation_rate: Sequence[int]) -> Any:
+def _tensorflow_bias(layer: Any, x: Any) -> Any:
+    import tensorflow
+
+    x = tensorflow.nn.bias_add(x, ops.convert_to_tensor(layer.bias))
+    return x if layer.activation is None else layer.activation(x)
+
+
+def _torch_convolution(layer: Any, x: Any, kernel: Any) -> Any:
     """Convolves `x`, `(N, H, W, C)`, with `kernel`, `(height, width, C // groups, filters)`."""
     from torch.nn import functional
 
     x = ops.convert_to_tensor(x).permute(0, 3, 1, 2)
     kernel = ops.convert_to_tensor(kernel).permute(3, 2, 0, 1)
     around = [0, 0]
-    if padding == "same":
-        sides = zip(x.shape[2:], kernel.shape[2:], strides, dilation_rate, strict=True)
-        around = [
-            max(0, (-(-side // step) - 1) * step + (taps - 1) * rate + 1 - side) for side, taps, step, rate in sides
-        ]
+    if layer.padding == "same":
+        sides = zip(x.shape[2:], layer.strides, layer.kernel_size, layer.dilation_rate, strict=True)
+        around = [max(0, (taps - 1) * rate - (side - 1) % step) for side, step, taps, rate in sides]
         if any(total % 2 for total in around):  # one more pixel at the far side
             down, along = around
             x = functional.pad(x, (along // 2, along - along // 2, down // 2, down - down // 2))
@@ -71,12 +82,13 @@ def _torch_convolution(x: Any, kernel: Any, strides: Sequence[int], padding: str
     x = functional.conv2d(
         x,
         kernel,
-        stride=tuple(strides),
+        ops.convert_to_tensor(layer.bias) if layer.use_bias else None,
+        stride=layer.strides,
         padding=[total // 2 for total in around],
-        dilation=tuple(dilation_rate),
+        dilation=layer.dilation_rate,
         groups=x.shape[1] // kernel.shape[1],
-    )
-    return x.permute(0, 2, 3, 1)
+    ).permute(0, 2, 3, 1)
+    return x if layer.activation is None else layer.activation(x)
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -227,6 +239,13 @@ class ConvNormAct(ConfiguredLayer):
             self.norm = BatchNormalization(
                 axis=-1, momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON, dtype=self.dtype_policy, name="norm"
             )
+
+    def drop_normalization(self) -> None:
+        """Replaces the normalization by a bias, before the layer is built."""
+        config = self.conv.get_config()
+        del self.conv, self.norm
+        self.normalization, self.use_bias = False, True
+        self.conv = Conv2D.from_config({**config, "use_bias": True})
 
     def build(self, x_shape: Shape) -> None:
         if self.separable:

@@ -1,7 +1,9 @@
 """Resizing by a factor, to a size or to the size of another tensor, at known and unknown sizes, on every backend."""
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from fractions import Fraction
 from typing import Any
 
@@ -12,6 +14,24 @@ from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
 
 INTERPOLATIONS = ("bilinear", "nearest")
+
+_SINGLE = ContextVar("_SINGLE", default=False)
+
+
+@contextlib.contextmanager
+def single_operation() -> Iterator[None]:
+    """Lets `Resize` use one operation of TensorFlow in graphs that are traced in the block, for inference and export.
+
+    Exporters and inference engines recognize this operation. It is not the default because XLA compiles it wrongly, or
+    without its gradient, and because its positions are computed in float32: nearest interpolation may copy the neighbor
+    of a pixel at the middle of a side if the target is not a multiple of the source. On other backends there is no
+    difference.
+    """
+    token = _SINGLE.set(True)
+    try:
+        yield
+    finally:
+        _SINGLE.reset(token)
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -78,6 +98,8 @@ class Resize(ConfiguredLayer):
         known = all(isinstance(n, int) for n in (*source, *target))
         if known and tuple(source) == tuple(target):
             return image
+        if _SINGLE.get() and keras.backend.backend() == "tensorflow":
+            return _by_tensorflow(image, target, self.interpolation, self.align_corners)
         if self.interpolation == "nearest":
             # The backends compute positions in float32, which are wrong for some sizes that do not divide.
             multiple = known and not any(n % m for n, m in zip(target, source, strict=True))
@@ -138,6 +160,16 @@ def _scaled(size: Any, factor: float) -> Any:
         return None
     scaled = size * ratio.numerator // ratio.denominator
     return max(scaled, 1) if isinstance(scaled, int) else ops.maximum(scaled, 1)
+
+
+def _by_tensorflow(image: Any, target: Any, interpolation: str, align_corners: bool) -> Any:
+    from tensorflow import raw_ops
+
+    options = {"size": ops.stack(target), "align_corners": align_corners, "half_pixel_centers": not align_corners}
+    if interpolation == "nearest":
+        return raw_ops.ResizeNearestNeighbor(images=image, **options)
+    values = raw_ops.ResizeBilinear(images=ops.cast(image, "float32"), **options)
+    return ops.cast(ops.round(values) if keras.backend.is_int_dtype(image.dtype) else values, image.dtype)
 
 
 def repeated(image: Any, factors: Sequence[int]) -> Any:
