@@ -8,8 +8,9 @@ from kseg.layers.crf import ConvCRF
 from kseg.layers.cropping import CropLike, SmallestSize, UnpaddedSize
 from kseg.layers.decoder import SegmentationHead, UNetBlock
 from kseg.layers.geometry import Reach
+from kseg.layers.graph import FoldedModel, calls
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
-from kseg.layers.resize import Resize
+from kseg.layers.resize import Resize, single_operation
 from kseg.layers.scores import ScoreFusion, ScoreUpsampling
 from kseg.layers.transpose import BilinearKernel, TransposeUpsampling2D
 from kseg.layers.unpooling import BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D, MaxUnpooling2D, NearestUnpooling2D
@@ -26,6 +27,7 @@ __all__ = [
     "ConvNormAct",
     "CropLike",
     "DepthwiseConv2D",
+    "FoldedModel",
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "NearestUnpooling2D",
@@ -38,4 +40,6 @@ __all__ = [
     "TransposeUpsampling2D",
     "UNetBlock",
     "UnpaddedSize",
+    "calls",
+    "single_operation",
 ]

@@ -35,6 +35,9 @@ class Conv2D(keras.layers.Conv2D):
                 return _tensorflow_bias(self, self.convolution_op(inputs, self.kernel))
         return super().call(inputs)
 
+    def reach(self, x: Reach) -> Reach:
+        return x.window(self.kernel_size[0], rate=self.dilation_rate[0], stride=self.strides[0])
+
 
 @keras.saving.register_keras_serializable(package="kseg")
 class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
@@ -56,6 +59,9 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
                 )
                 return _tensorflow_bias(self, x)
         return super().call(inputs)
+
+    def reach(self, x: Reach) -> Reach:
+        return x.window(self.kernel_size[0], rate=self.dilation_rate[0], stride=self.strides[0])
 
 
 def _tensorflow_bias(layer: Any, x: Any) -> Any:
@@ -113,6 +119,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if fused is None or not plain or not image or precise or self.moving_mean.dtype != "float32":
             return super().call(inputs, training=training)
         return fused(ops.convert_to_tensor(inputs), training)
+
+    def reach(self, x: Reach) -> Reach:
+        return x
 
     def _tensorflow(self, x: Any, training: bool) -> Any:
         if not training:  # oneDNN's fused inference is slower than Keras's formula

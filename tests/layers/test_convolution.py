@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from kseg.layers import ConvNormAct
+from kseg.layers import FAST, ConvNormAct
+from tests.layers.tracing import compiled, gradient
 from tests.reference.convolution import batch_norm, conv2d
 
 
@@ -64,3 +65,89 @@ def test_the_moving_statistics_converge_within_50_steps():
 
 def test_valid_padding_reduces_the_size():
     assert ConvNormAct(2, padding="valid").compute_output_shape((None, 9, None, 3)) == (None, 7, None, 2)
+
+
+def twins(kind, shape, **options):
+    """A layer of Keras and the fast one, with equal random weights."""
+    pair = kind(**options, name="layer"), FAST[kind](**options, name="layer")
+    for layer in pair:
+        layer.build(shape)
+        layer.set_weights([np.random.default_rng(8).uniform(0.5, 1.5, w.shape) for w in layer.weights])
+    return pair
+
+
+def same(a, b, tolerance):
+    a, b = (np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(x, "float32"))) for x in (a, b))
+    np.testing.assert_allclose(b, a, atol=tolerance * max(1, np.abs(a).max()))
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "size", "options"),
+    [
+        (3, (7, 10), {"strides": 2}),
+        (3, (6, 9), {"dilation_rate": 2}),
+        (3, (7, 10), {"strides": 2, "padding": "valid"}),
+        (2, (8, 7), {"strides": 2}),
+        ((3, 5), (6, 9), {}),
+        (1, (5, 6), {"strides": 2}),
+    ],
+)
+@pytest.mark.parametrize("kind", [keras.layers.Conv2D, keras.layers.DepthwiseConv2D])
+def test_a_fast_convolution_equals_that_of_keras(kind, kernel_size, size, options):
+    own = {"filters": 4, "use_bias": kernel_size != 2} if kind is keras.layers.Conv2D else {"depth_multiplier": 2}
+    own |= {"groups": 2} if "filters" in own and keras.backend.backend() == "torch" else {}  # on TensorFlow by XLA
+    shape = (2, *size, 4)
+    options = {"padding": "same", "activation": "relu", **own, **options}
+    first, second = twins(kind, shape, kernel_size=kernel_size, **options)
+    x = np.random.default_rng(9).normal(size=shape).astype("float32")
+    for got in (lambda layer: layer(x), lambda layer: gradient(lambda image: layer(image) ** 2, x)):
+        same(got(first), got(second), 1e-6)
+    assert second.get_config() == first.get_config()
+    assert [w.path.split("/")[-1] for w in second.weights] == [w.path.split("/")[-1] for w in first.weights]
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((4, 9, 12, 3), {}),
+        ((2, 5, 7, 3), {"center": False, "dtype": "mixed_bfloat16"}),
+        ((2, 5, 7, 3), {"scale": False, "dtype": "mixed_float16"}),
+        ((2, 1, 1, 3), {}),
+        ((1, 1, 1, 3), {}),  # a single value: its variance is 0
+        ((2, 5, 7, 3), {"trainable": False}),
+        ((2, 5, 3), {}),  # not an image
+        ((2, 3, 7, 5), {"axis": 1}),
+        ((2, 5, 7, 3), {"renorm": True}),
+    ],
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_fast_batch_normalization_equals_that_of_keras(shape, options, training):
+    first, second = twins(keras.layers.BatchNormalization, shape, **options)
+    x = np.random.default_rng(9).normal(2, 3, shape).astype("float32")
+    half = "dtype" in options
+
+    def slope(layer):
+        return gradient(lambda image: layer(image, training=training) ** 2, x)
+
+    for layer in (first, second):
+        layer.outcome = (
+            layer(x, training=training),
+            gradient(lambda image, of=layer: of(image, training=training) ** 2, x),
+        )
+    for a, b in zip(first.outcome, second.outcome, strict=True):
+        same(a, b, 1e-2 if half else 1e-5)
+    for a, b in zip(first.weights, second.weights, strict=True):
+        same(a, b, 1e-5)
+    assert second.get_config() == first.get_config()
+
+
+def test_fast_batch_normalization_is_right_under_xla():
+    first, second = twins(keras.layers.BatchNormalization, (2, 5, 7, 3))
+    x = np.random.default_rng(9).normal(2, 3, (2, 5, 7, 3)).astype("float32")
+    if keras.backend.backend() == "jax":  # which forbids side effects
+        run = [compiled(lambda image, of=layer: of(image, training=False)) for layer in (first, second)]
+    else:
+        run = [compiled(lambda image, of=layer: of(image, training=True)) for layer in (first, second)]
+    same(run[0](x), run[1](x), 1e-5)
+    for a, b in zip(first.weights, second.weights, strict=True):
+        same(a, b, 1e-5)

@@ -31,8 +31,11 @@ USES = {
     "transposed from noise": lambda x, **o: layers.TransposeUpsampling2D(
         2, 3, kernel_size=3, kernel_initializer="he_normal", **o
     )(x),
+    "bare convolution": lambda x, **o: layers.Conv2D(4, 3, padding="same", dilation_rate=2, **o)(x),
+    "depthwise convolution": lambda x, **o: layers.DepthwiseConv2D(3, strides=2, padding="same", **o)(x),
+    "batch normalization": lambda x, **o: layers.BatchNormalization(**o)(x),
     "convolution": lambda x, **o: layers.ConvNormAct(2, strides=2, activation="silu", **o)(x),
-    "bare convolution": lambda x, **o: layers.ConvNormAct(
+    "convolution with a bias": lambda x, **o: layers.ConvNormAct(
         2, normalization=False, dilation_rate=2, activation=None, **o
     )(x),
     "aspp": lambda x, **o: layers.ASPP(2, rates=(1, 2), dropout=0.2, seed=1, **o)(x),
@@ -72,7 +75,8 @@ def own_layers(model):
     return [layer for layer in model.layers if type(layer).__module__.startswith("kseg.")]
 
 
-EXPORTED = {n for n in layers.__all__ if issubclass(getattr(layers, n), keras.Layer)}
+CLASSES = {n: value for n, value in vars(layers).items() if n in layers.__all__ and inspect.isclass(value)}
+EXPORTED = {n for n, value in CLASSES.items() if issubclass(value, keras.Layer)}
 
 
 def test_the_list_of_uses_is_complete():
