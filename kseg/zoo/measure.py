@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kseg.layers import Reach
+from kseg.layers import Reach, calls
 
 
 def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
@@ -107,18 +107,13 @@ def reach_of_outputs(model: keras.Model, image: Reach) -> list[Reach]:
             image = _reach(layer, [image], {})[0]
         return [image]
     known = {id(model.inputs[0]): image}
-    # Keras has no public attribute for the calls of a layer: `get_config` serializes the layers and counts calls of
-    # submodels from 1 in some places. Calls that belong to other models never become ready.
-    waiting = [(operation, node) for operation in model.operations for node in operation._inbound_nodes]
-    while ready := [(o, n) for o, n in waiting if n.input_tensors and all(id(t) in known for t in n.input_tensors)]:
-        for operation, node in ready:
-            args = [known[id(t)] for t in keras.tree.flatten(node.arguments.args) if id(t) in known]
-            options = {key: known[id(t)] for key, t in node.arguments.kwargs.items() if id(t) in known}
-            outputs = _reach(operation, args, options)
-            if len(outputs) == 1:
-                outputs = outputs * len(node.output_tensors)
-            known |= {id(tensor): reach for tensor, reach in zip(node.output_tensors, outputs, strict=True)}
-            waiting.remove((operation, node))
+    for operation, node in calls(model):
+        args = [known[id(t)] for t in keras.tree.flatten(node.arguments.args) if id(t) in known]
+        options = {key: known[id(t)] for key, t in node.arguments.kwargs.items() if id(t) in known}
+        outputs = _reach(operation, args, options)
+        if len(outputs) == 1:
+            outputs = outputs * len(node.output_tensors)
+        known |= {id(tensor): reach for tensor, reach in zip(node.output_tensors, outputs, strict=True)}
     return [known[id(tensor)] for tensor in keras.tree.flatten(model.outputs)]
 
 

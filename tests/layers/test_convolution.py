@@ -127,15 +127,11 @@ def test_fast_batch_normalization_equals_that_of_keras(shape, options, training)
     half = "dtype" in options
 
     def slope(layer):
-        return gradient(lambda image: layer(image, training=training) ** 2, x)
+        pure = keras.backend.backend() == "jax"  # its gradients allow no update of the moving averages
+        return gradient(lambda image: layer(image, training=training and not pure) ** 2, x)
 
-    for layer in (first, second):
-        layer.outcome = (
-            layer(x, training=training),
-            gradient(lambda image, of=layer: of(image, training=training) ** 2, x),
-        )
-    for a, b in zip(first.outcome, second.outcome, strict=True):
-        same(a, b, 1e-2 if half else 1e-5)
+    for got in (lambda layer: layer(x, training=training), slope):
+        same(got(first), got(second), 1e-2 if half else 1e-5)
     for a, b in zip(first.weights, second.weights, strict=True):
         same(a, b, 1e-5)
     assert second.get_config() == first.get_config()
