@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from tests.data import folders
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 ARROWS = {
@@ -113,14 +115,33 @@ def test_triton_is_imported_without_tensorflow(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("arguments", ["--help", "--version", "train --help", "weights list", "datasets check RECIPE"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--help",
+        "--version",
+        "train --help",
+        "weights list",
+        "datasets list",
+        "datasets check {}/streets.toml",
+        "datasets check {} --classes a,b",
+    ],
+)
 def test_a_command_that_computes_nothing_imports_no_backend(arguments, tmp_path):
-    recipe = tmp_path / "streets.toml"
-    recipe.write_text('epochs = 1\nmodel.builder = "unet"\ndata = {name = "streets", options = {count = 40}}')
-    command = [sys.executable, "-X", "importtime", "-m", "kseg.cli", *arguments.split()]
-    command = [str(recipe) if word == "RECIPE" else word for word in command]
-    modules = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    assert "kseg.cli" in modules and not re.search(r"\| +(keras|tensorflow|jax|torch)\n", modules)
+    folders.write_pair(tmp_path, "one", folders.ids([0, 1]))
+    (tmp_path / "streets.toml").write_text(
+        'epochs = 1\nmodel.builder = "unet"\ndata = {name = "streets", options = {count = 40}}'
+    )
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-m",
+        "kseg.cli",
+        *[word.format(tmp_path) for word in arguments.split()],
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "kseg.cli" in run.stderr and not re.search(r"\| +(keras|tensorflow|jax|torch)\n", run.stderr)
 
 
 def test_the_error_about_a_missing_backend_gives_the_command_that_installs_it():

@@ -1,12 +1,13 @@
 import csv
 import json
+import re
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from kseg import data, inference, pretrained, training, visualize, zoo
+from kseg import data, inference, metrics, pretrained, training, visualize, zoo
 from tests.cli.command import kseg_command, refused
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers", "loaded_once")
@@ -124,8 +125,20 @@ def test_options_reach_the_predictor(weights, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "evaluate", lambda model, dataset, **more: seen.append((model, more["batch_size"])))
     for given, wanted in ((options, (chosen, 5)), ((), ({"tile": None, "crf": False}, 8))):
         seen.clear()
-        kseg_command("evaluate", weights, "--data", "streets", *given)
+        done = kseg_command("evaluate", weights, "--data", "streets", *given)
+        assert done.exit_code == 0, done.output
         assert isinstance(seen[1][0], Recorded) and (seen[0], seen[1][1]) == wanted
+
+
+def test_evaluate_scores_the_labels_of_a_predictor_with_the_same_options(save, monkeypatch):
+    streets = data.load("streets", "val", count=2, size=(70, 90))
+    monkeypatch.setattr(data, "load", lambda *_, **__: streets)
+    weights = save(8, streets.classes)
+    done = kseg_command("evaluate", weights, "--data", "streets", "--tta", "--crf", "--tile", 0)
+    assert done.exit_code == 0, done.output
+    predictor = inference.Predictor(zoo.load(weights), flip=True, scales=(0.75, 1, 1.25), crf=True, tile=0)
+    matrix = sum(metrics.confusion_matrix(label, predictor(image), 8) for image, label in streets)
+    assert re.search(r"miou +│ +(\S+)", done.stdout)[1] == f"{metrics.scores(matrix)['miou']:.4f}"
 
 
 def test_weights_without_names_get_numbers_and_the_default_palette(save, photos, tmp_path):

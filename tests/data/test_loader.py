@@ -102,6 +102,15 @@ def test_options_that_make_no_sense_are_refused(options):
         data.loader(numbered(7), **options)
 
 
+def test_an_error_while_reading_reaches_the_caller(monkeypatch):
+    def broken(self, index):
+        raise ValueError("a.png: mask values 9")
+
+    monkeypatch.setattr(Pairs, "read", broken)
+    with pytest.raises(ValueError, match=r"a\.png: mask values 9"):
+        next(iter(data.loader(numbered(1), batch_size=1)))
+
+
 def test_a_missing_grain_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "grain", None)
     with pytest.raises(ImportError, match=r'loading batches needs grain: pip install "kseg\[train\]"'):

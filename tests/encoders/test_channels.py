@@ -23,3 +23,14 @@ def test_repeated_channels_give_the_same_features(channels, repeats):
         features("efficientnet_lite0", image), features("efficientnet_lite0", repeated), strict=True
     ):
         np.testing.assert_allclose(once, often, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_imagenet_kernels_are_repeated_cyclically_and_keep_their_scale(channels):
+    def first_kernel(channels):
+        inputs = keras.Input((None, None, channels))
+        encoder = keras.Model(inputs, encoders.extract(inputs, "efficientnet_lite0").by_stride[2])
+        return keras.ops.convert_to_numpy(encoder.trainable_weights[0])
+
+    expected = np.concatenate([first_kernel(3)] * 2, axis=2)[:, :, :channels] * 3 / channels
+    np.testing.assert_allclose(first_kernel(channels), expected, rtol=1e-6)
