@@ -44,12 +44,12 @@ def test_the_table_rebuilds_the_model(release):
     assert model.output_shape[-1] == (1 if len(release.classes) == 2 else len(release.classes))
 
 
-def test_its_name_begins_with_builder_encoder_dataset(release):
+def test_the_name_begins_with_builder_encoder_dataset(release):
     parts = [release.builder, release.arguments.get("encoder"), release.dataset]
     assert f"{release.name}-".startswith("-".join(part for part in parts if part) + "-")
 
 
-def test_the_file_is_the_one_in_the_table_and_describes_itself_so(release):
+def test_the_file_and_its_header_match_the_table(release):
     file = ZOO / release.name / release.file
     assert file.is_file() == (release.bytes <= SMALL)
     if release.bytes <= SMALL:
@@ -59,7 +59,7 @@ def test_the_file_is_the_one_in_the_table_and_describes_itself_so(release):
         assert (tuple(description["classes"]), description["recipe"]) == (release.classes, release.recipe)
 
 
-def test_its_scores_are_those_measured(release, metrics):
+def test_the_scores_in_the_table_equal_the_measured_scores(release, metrics):
     assert metrics["scores"]["miou"] == pytest.approx(release.miou, abs=1e-6)
     assert metrics["scores"]["pixel_accuracy"] == pytest.approx(release.pixel_accuracy, abs=1e-6)
     for key in ("name", "dataset", "bytes", "sha256", "parameters", "recipe"):
@@ -75,13 +75,13 @@ def test_storage_costs_next_to_nothing(metrics):
     assert metrics["cost"] <= LOSS == 0.0005
 
 
-def test_its_recipe_is_whole(release):
+def test_the_recipe_matches_the_table(release):
     recipe = training.Recipe.from_toml(ZOO / release.name / "recipe.toml")
     assert recipe.hash() == release.recipe
     assert (recipe.model.builder, recipe.data.name) == (release.builder, release.dataset)
 
 
-def test_its_card_and_picture_are_there(release, metrics):
+def test_the_card_is_current_and_has_its_picture(release, metrics):
     folder = ZOO / release.name
     recipe = training.Recipe.from_toml(folder / "recipe.toml").model_dump(mode="json")
     assert (folder / "card.md").read_text() == model_card(release, metrics, recipe, "predictions.png")
@@ -89,8 +89,8 @@ def test_its_card_and_picture_are_there(release, metrics):
 
 
 @pytest.mark.parametrize("release", KEPT, indirect=True)
-def test_scores_before_storage_that_a_leaderboard_gave_are_the_leaderboard_s(release, metrics):
-    """A later run of the same recipe may have replaced its row: its validation score tells."""
+def test_scores_before_storage_equal_those_in_the_leaderboard(release, metrics):
+    """A later run of the same recipe may have replaced the row; the validation score identifies the run."""
     description = pretrained.describe(ZOO / release.name / release.file)
     for board in leaderboard.LEADERBOARDS.glob("*.csv"):
         rows = leaderboard.read(board)
@@ -111,7 +111,7 @@ def test_all_files_together_are_small():
 
 
 @pytest.mark.parametrize("release", KEPT, indirect=True)
-def test_its_builder_needs_no_more_than_its_name(release):
+def test_a_builder_loads_the_weights_by_name(release):
     """The name of the data set is enough if the builder has no other weights on it."""
     alone = [one for one in RELEASES.values() if (one.builder, one.dataset) == (release.builder, release.dataset)]
     stored = safetensors.numpy.load_file(ZOO / release.name / release.file)
@@ -126,7 +126,7 @@ def test_its_builder_needs_no_more_than_its_name(release):
 if MEASURED:  # where no images are at hand there is no such test
 
     @pytest.mark.parametrize("release", MEASURED, indirect=True)
-    def test_its_stated_scores_are_measured_again(release, metrics):
+    def test_evaluation_reproduces_the_published_scores(release, metrics):
         """On the whole test split for one, on the subset that `metrics.json` states for the others."""
         test, stated = data.load(release.dataset, "test"), metrics["scores"]
         if release.name != WHOLE:

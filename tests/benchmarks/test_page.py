@@ -105,7 +105,7 @@ def test_the_plot_has_a_named_point_for_each_row_with_data(opened):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_in_light_and_in_dark(opened, scheme):
+def test_the_page_fits_a_phone_in_light_and_dark_mode(opened, scheme):
     page = opened(360, 740, scheme)
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert [kind for kind in ("wide", "narrow") if page.locator(f"svg.{kind}").is_visible()] == ["narrow"]

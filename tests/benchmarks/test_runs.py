@@ -106,7 +106,7 @@ def test_a_run_keeps_its_weights_in_half_precision_too(worked):
     assert described[0] == described[1]
 
 
-def test_what_is_in_the_leaderboard_is_not_trained_again(worked):
+def test_a_recipe_in_the_leaderboard_is_not_trained_again(worked):
     folder, chosen, board, _ = worked
     runs.work(chosen, folder / "elsewhere", board)
     assert not (folder / "elsewhere").exists()

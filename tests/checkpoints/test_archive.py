@@ -51,7 +51,7 @@ def test_an_archive_with_a_fault_is_refused(changes, message, tmp_path):
     assert message in refusal(pack(tmp_path / "weights.pth", files))
 
 
-def test_what_is_compressed_is_refused(tmp_path):
+def test_a_compressed_archive_is_refused(tmp_path):
     files = {**members(), "data/9": bytes(10**6)}
     path = pack(tmp_path / "weights.pth", files, compression=zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 10**5

@@ -61,7 +61,9 @@ def test_a_check_finds_no_problem(name):
         ("nuclei", "train", {}, FileNotFoundError, "set KSEG_DATA"),
     ],
 )
-def test_what_cannot_be_opened_is_named(name, split, options, error, message, tmp_path, monkeypatch):
+def test_the_error_names_the_argument_or_folder_that_is_wrong(
+    name, split, options, error, message, tmp_path, monkeypatch
+):
     monkeypatch.setenv("KSEG_DATA", str(tmp_path))
     monkeypatch.setenv("KSEG_HOME", str(tmp_path))
     with pytest.raises(error, match=message):

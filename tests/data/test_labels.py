@@ -59,7 +59,7 @@ def test_classes_are_merged_and_renumbered():
         (lambda: labels.from_rgb(np.zeros((1, 2, 3), "uint8"), [(0, 0, 0)] * 300), "300 classes do not fit 8 bits"),
     ],
 )
-def test_what_is_unknown_is_named_and_counted(function, message):
+def test_invalid_labels_and_colors_are_refused(function, message):
     with pytest.raises(ValueError, match=message):
         function()
 

@@ -34,7 +34,7 @@ def theirs(image, p, normalization, options, iterations=10):
 
 
 @pytest.mark.parametrize("normalization", ["symmetric", "before", "after", "none"])
-def test_it_agrees_with_the_authors_code(normalization):
+def test_dense_crf_agrees_with_the_authors_code(normalization):
     image, p = scene(96, 128, 8)
     ours = dense_crf(image, p, normalization=normalization, **OPTIONS)
     reference = theirs(image, p, normalization, OPTIONS)

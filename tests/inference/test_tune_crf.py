@@ -38,7 +38,7 @@ def noisy():
     return Noisy()
 
 
-def test_it_finds_parameters_that_remove_noise(noisy, halves):
+def test_tune_crf_finds_parameters_that_remove_noise(noisy, halves):
     grid = {"appearance": (0, 10), "smoothness": (0, 3), "appearance_rgb": (1, 30)}
     found = tune_crf(noisy, halves, grid=grid)
     assert found["miou_before"] < 0.6 < 0.95 < found["miou"]

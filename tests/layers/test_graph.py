@@ -54,7 +54,7 @@ def test_a_folded_model_computes_the_same(model):
         np.testing.assert_equal(model.get_weights(), before)
 
 
-def test_only_what_follows_a_convolution_and_nothing_else_is_folded(model):
+def test_only_normalization_after_a_convolution_is_folded(model):
     left = [weight for weight in FoldedModel(model).net.weights if "moving_mean" in weight.path]
     assert len(left) == 3  # after an activation, after a convolution that is used twice, called twice
 

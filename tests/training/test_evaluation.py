@@ -116,7 +116,7 @@ def test_a_batch_that_does_not_fit_is_labeled_image_by_image(shapes, monkeypatch
         evaluate(channels(), dataset)
 
 
-def test_what_is_no_model_is_refused():
+def test_only_a_model_a_predictor_or_a_function_can_be_evaluated():
     with pytest.raises(TypeError, match=r"model must be a keras\.Model, a Predictor or a function.*, got 7"):
         evaluate(7, drawn(sizes=[(8, 8)]))
 

@@ -67,7 +67,7 @@ def test_each_of_many_runs_has_its_color_and_a_line_of_the_legend():
     assert many.shape[0] > few.shape[0]
 
 
-def test_what_cannot_be_drawn_is_named(tmp_path):
+def test_missing_and_invalid_logs_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"log\.csv does not exist: name a run folder"):
         curves({"unet": tmp_path})
     with pytest.raises(ValueError, match="no numbers in loss or val_miou of 'unet': no epoch is over"):

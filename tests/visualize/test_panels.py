@@ -74,7 +74,7 @@ def test_the_scale_grows_lighter():
     assert (np.diff(brightness[0]) > 0).all()
 
 
-def test_what_does_not_fit_is_refused():
+def test_inputs_that_do_not_match_are_refused():
     image, mask = np.zeros((4, 4, 3)), np.zeros((4, 4), int)
     with pytest.raises(ValueError, match="only: no class 'bus' among road, sky, car, tree"):
         class_panels(image, mask, default_palette(4), NAMES, only=["bus"])
