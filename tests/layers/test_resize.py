@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from kseg.layers import Resize
+from kseg.layers import Resize, single_operation
 from tests.layers.tracing import at_unknown_size, compiled, gradient
 from tests.reference import resize as reference
 
@@ -27,6 +27,17 @@ def test_resizing_equals_the_reference_at_known_and_unknown_size(interpolation, 
     truth = expected(x, interpolation, *target, align_corners)
     np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x)), truth, atol=1e-5)
     np.testing.assert_allclose(at_unknown_size(layer, x), truth, atol=1e-5)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize(("interpolation", "target"), [("bilinear", (9, 4)), ("nearest", (10, 21))])
+def test_a_single_operation_gives_the_same_values(interpolation, target, align_corners):
+    x = image() / 100
+    layer = Resize(target, interpolation=interpolation, align_corners=align_corners)
+    outside = keras.ops.convert_to_numpy(layer(x))
+    with single_operation():
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x)), outside, atol=1e-5)
+        np.testing.assert_allclose(at_unknown_size(layer, x), outside, atol=1e-5)
 
 
 @pytest.mark.parametrize(("source", "target"), [(14, 23), (24, 37), (30, 53), (32, 61)])
