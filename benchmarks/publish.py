@@ -12,7 +12,11 @@ BESIDE = ("recipe.toml", "metrics.json", PICTURE)
 def write_served(
     to: pathlib.Path, *, releases: Mapping[str, pretrained.Release] = pretrained.RELEASES, zoo: pathlib.Path = ZOO
 ) -> list[pathlib.Path]:
-    """Writes released weights and their cards as `KSEG_WEIGHTS_URL` expects them, unless a file of them is missing."""
+    """Writes released weights and their cards as `KSEG_WEIGHTS_URL` expects them.
+
+    Raises:
+        FileNotFoundError: If weights are not on this machine; then nothing is written.
+    """
     content: dict[str, bytes] = {}
     for name, release in releases.items():
         folder = zoo / name

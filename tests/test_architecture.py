@@ -1,6 +1,7 @@
 """Rules of the architecture that the source files show."""
 
 import ast
+import importlib
 import os
 import pathlib
 import re
@@ -68,6 +69,17 @@ def test_names_that_a_package_exports_are_imported_from_the_package():
                     alias.name for found in ast.walk(face) if isinstance(found, ast.ImportFrom) for alias in found.names
                 }
                 assert not offered & {alias.name for alias in node.names}, path
+
+
+def test_no_room_imports_a_module_of_another_one():
+    for path in [*ROOT.glob("kseg/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            room = (getattr(node, "module", None) or "").split(".")
+            if isinstance(node, ast.ImportFrom) and len(room) == 2 and room[0] == "kseg" and room[1] not in path.parts:
+                face = getattr(importlib.import_module(f"kseg.{room[1]}"), "__all__", ())
+                folder = ROOT / "kseg" / room[1]
+                modules = {alias.name for alias in node.names if (folder / f"{alias.name}.py").exists()}
+                assert modules <= set(face), path
 
 
 def test_the_allowed_imports_of_every_part_are_listed():

@@ -1,7 +1,7 @@
 """Pickles of tensors, read by an interpreter that calls only functions of this file.
 
 A pickle is a program for a stack machine. `unpickle` executes the few instructions that a dictionary of tensors needs,
-on plain containers, and refuses all others. Names in a pickle are looked up in the table `KNOWN` alone.
+on plain containers, and refuses all others. Names in a pickle are looked up only in the table `KNOWN`.
 """
 
 import math
@@ -121,7 +121,7 @@ def unpickle(file: BinaryIO) -> Any:
                     raise Refused("a reference is to a part of a storage")
                 stack.append(Storage(dtype, str(key), length, length * dtype.itemsize))
             case name, _ if name != "PROTO":
-                raise Refused(f"it uses the pickle instruction {name} as no dictionary of tensors does")
+                raise Refused(f"it uses the pickle instruction {name}, which a dictionary of tensors does not need")
     raise EOFError("the pickle does not end")
 
 

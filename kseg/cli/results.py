@@ -8,7 +8,7 @@ from typing import IO
 
 import numpy as np
 
-from kseg.inference import formats
+from kseg.inference import ALWAYS_WRITTEN, FORMATS
 from kseg.pretrained import atomic_write
 
 IN_MEMORY = 2**24
@@ -18,7 +18,7 @@ IN_MEMORY = 2**24
 class Results:
     """A folder of results, to be used in a `with` block; every file in it appears whole or not at all.
 
-    `chosen` are keys of `formats.FORMATS`; those in `formats.ALWAYS` are written besides.
+    `chosen` are keys of `FORMATS`; those in `ALWAYS_WRITTEN` are written besides.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Results:
         palette: Sequence[Sequence[int]],
     ):
         self.folder, self.done = folder, 0
-        kinds = [*(formats.FORMATS[name] for name in chosen), *formats.ALWAYS]
+        kinds = [*(FORMATS[name] for name in chosen), *ALWAYS_WRITTEN]
         self.formats = [kind(classes, palette) for kind in kinds]
         self.collected: dict[str, IO[bytes]] = {
             each.path: tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115

@@ -58,7 +58,8 @@ def loader(
         >>> images.shape, labels.shape
         ((4, 128, 160, 3), (4, 128, 160))
     """
-    grain = _grain(dataset)
+    _check_not_empty(dataset)
+    grain = _import_grain()
     for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("start_step", start_step, 0)):
         if value < least:
             raise ValueError(f"{name} must be {least} or more, got {value}")
@@ -103,7 +104,8 @@ def evaluation_loader(dataset: Dataset, *, batch_size: int, num_threads: int | N
         >>> [len(images) for images, _ in data.evaluation_loader(data.streets("val", count=5), batch_size=2)]
         [2, 2, 1]
     """
-    grain = _grain(dataset)
+    _check_not_empty(dataset)
+    grain = _import_grain()
     if batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     groups: list[list[int]] = []
@@ -140,9 +142,12 @@ def _reading(grain: Any, num_threads: int | None) -> Any:
     return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(1, 2 * threads))
 
 
-def _grain(dataset: Dataset) -> Any:
+def _check_not_empty(dataset: Dataset) -> None:
     if len(dataset) == 0:
         raise ValueError(f"{dataset.name}: there are no images in this split")
+
+
+def _import_grain() -> Any:
     try:
         import grain
     except ImportError as error:

@@ -26,8 +26,8 @@ class FolderDataset(Dataset):
         root: The folder that contains the two others.
         split: `"train"`, `"val"`, ...; `None` takes all images.
         classes: Class names in the order of their ids.
-        palette: One color per class, with which RGB masks are decoded. Single-channel masks, palette PNGs included,
-            contain ids.
+        palette: One color per class, with which RGB masks are decoded; alpha is dropped. Single-channel masks, palette
+            PNGs included, contain ids.
         ignore: Mask values (or RGB colors) to ignore, besides 255.
         values: The mask value of each class if not 0, 1, 2, ...: `(0, 255)` for black-and-white masks.
         images: Folder of the images, relative to `root`.

@@ -12,7 +12,7 @@ import numpy as np
 from kseg import checkpoints, download, pretrained
 from kseg.encoders.atrous import check_multi_grid
 from kseg.encoders.channels import IMAGENET, adapt_kernel
-from kseg.layers import convolution
+from kseg.layers import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization, Conv2D
 
 # Blocks of the four stages, and whether they are bottlenecks: 1x1, 3x3, 1x1 with four times the channels.
 VARIANTS = {
@@ -144,7 +144,7 @@ def _convolution(
     """A convolution and its normalization."""
     if strides > 1 and kernel_size > 1:  # "same" would pad even sizes on the far side only
         x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
-    x = convolution.Conv2D(
+    x = Conv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -154,6 +154,4 @@ def _convolution(
         kernel_initializer="he_normal",
         name=name,
     )(x)
-    return convolution.BatchNormalization(
-        momentum=convolution.NORM_MOMENTUM, epsilon=convolution.NORM_EPSILON, name=name.replace("conv", "norm")
-    )(x)
+    return BatchNormalization(momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON, name=name.replace("conv", "norm"))(x)

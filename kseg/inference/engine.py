@@ -45,7 +45,11 @@ def check_model(model: Any) -> None:
 
 
 def network(model: keras.Model, ending: str, *, from_logits: bool) -> Run:
-    """Returns a function that runs a model up to `"probabilities"` or `"labels"`; kept, as most backends compile it."""
+    """Returns a function that runs a model up to `"probabilities"`, float32 `(N, H, W, num_classes)`, or `"labels"`.
+
+    Class ids are uint8, or int32 for more than 256 classes. The function is kept as long as the model, because most
+    backends compile it.
+    """
     kept = _NETWORKS.setdefault(model, {})
     if (ending, from_logits) not in kept:
         last = _Ending(ending, from_logits, name=f"{ending}_of_{model.name}", autocast=False)

@@ -138,13 +138,13 @@ class Areas(Format):
         counts = np.zeros(2**16, "int64")
         for rows in np.array_split(label, -(-label.size // 2**22)):  # bincount converts its input to int64
             counts += np.bincount(rows.reshape(-1), minlength=2**16)
-        areas = enumerate(zip(self.classes, counts.tolist(), strict=False))
+        areas = enumerate(zip(self.classes, counts[: len(self.classes)].tolist(), strict=True))
         return b"".join(_row(source, index, name, area, round(area / label.size, 6)) for index, (name, area) in areas)
 
 
 FORMATS: dict[str, type[Format]] = {"png": Masks, "npy": Arrays, "geojson": Polygons, "coco": Coco}
 """Formats by the names that `kseg predict --format` takes."""
-ALWAYS: tuple[type[Format], ...] = (Overlays, Areas)
+ALWAYS_WRITTEN: tuple[type[Format], ...] = (Overlays, Areas)
 """Formats that are always written."""
 
 

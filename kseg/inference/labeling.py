@@ -97,9 +97,10 @@ def predictions(
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
+                _, height, width, _ = images.shape
                 raise MemoryError(
-                    f"memory ran out on {images.shape[1]}x{images.shape[2]} pixels of {dataset.name}: free memory and "
-                    "start again, or, outside training, use Predictor(model, tile=512) or kseg evaluate --tile 512"
+                    f"memory ran out on an image of {height}x{width} pixels of {dataset.name}: free memory and start "
+                    "again, or, outside training, use Predictor(model, tile=512) or kseg evaluate --tile 512"
                 ) from error
             yield from map(Prediction, group, labels, zip(*predicted, strict=True))
             advance(len(images))

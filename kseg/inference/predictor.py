@@ -209,7 +209,7 @@ class Predictor:
         if not images:
             return list(group)
         try:
-            labels = self.labels(images[0][None] if len(images) == 1 else np.stack(images))
+            labels = self._labels(images[0][None] if len(images) == 1 else np.stack(images))
             return [item._replace(label=label) for item, label in zip(group, labels, strict=True)]
         except Exception as error:  # backends have error types of their own
             if len(images) == 1:

@@ -70,7 +70,7 @@ def blend(
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Predicts an image tile by tile, from left to right and from top to bottom.
 
-    Besides some tiles, memory holds only the rows that overlap the tiles below: `(overlap + STEP) * W * K` floats, and
+    Besides a few tiles, memory holds only the rows that overlap the tiles below: `(overlap + STEP) * W * K` floats, and
     more for an image slightly larger than a tile. `margin` pixels at inner sides of tiles are discarded; if they are at
     least the radius of the network's receptive field, the result equals that for the whole image.
 

@@ -3,7 +3,15 @@
 Every layer has a method `reach`, from which `kseg.zoo.receptive_field` computes what a model sees.
 """
 
-from kseg.layers.convolution import FAST, BatchNormalization, Conv2D, ConvNormAct, DepthwiseConv2D
+from kseg.layers.convolution import (
+    FAST,
+    NORM_EPSILON,
+    NORM_MOMENTUM,
+    BatchNormalization,
+    Conv2D,
+    ConvNormAct,
+    DepthwiseConv2D,
+)
 from kseg.layers.crf import ConvCRF
 from kseg.layers.cropping import CropLike, SmallestSize, UnpaddedSize
 from kseg.layers.decoder import SegmentationHead, UNetBlock
@@ -18,6 +26,8 @@ from kseg.layers.unpooling import BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D,
 __all__ = [
     "ASPP",
     "FAST",
+    "NORM_EPSILON",
+    "NORM_MOMENTUM",
     "AtrousScoreSum",
     "BatchNormalization",
     "BedOfNailsUnpooling2D",

@@ -117,7 +117,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         precise = keras.backend.standardize_dtype(inputs.dtype) == "float64"
         training = bool(training and self.trainable)
         if fused is None or not plain or not image or precise or self.moving_mean.dtype != "float32":
-            return super().call(inputs, training=training)
+            return super().call(inputs, training=training, mask=mask)
         return fused(ops.convert_to_tensor(inputs), training)
 
     def reach(self, x: Reach) -> Reach:

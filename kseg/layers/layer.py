@@ -11,7 +11,8 @@ class ConfiguredLayer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         kinds = [kind for kind in type(self).__mro__ if issubclass(kind, ConfiguredLayer) and "__init__" in vars(kind)]
-        names = [name for kind in kinds for name in inspect.signature(kind).parameters if hasattr(self, name)]
+        arguments = [each for kind in kinds for each in inspect.signature(kind).parameters.values()]
+        names = [each.name for each in arguments if each.kind is not each.VAR_KEYWORD]
         return {**{name: _serialized(getattr(self, name)) for name in names}, **super().get_config()}
 
 

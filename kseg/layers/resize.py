@@ -22,10 +22,9 @@ _SINGLE = ContextVar("_SINGLE", default=False)
 def single_operation() -> Iterator[None]:
     """Lets `Resize` use one operation of TensorFlow in graphs that are traced in the block, for inference and export.
 
-    Exporters and inference engines recognize this operation. It is not the default because XLA compiles it wrongly, or
-    without its gradient, and because its positions are computed in float32: nearest interpolation may copy the neighbor
-    of a pixel at the middle of a side if the target is not a multiple of the source. On other backends there is no
-    difference.
+    Exporters and inference engines recognize this operation. It is not the default because XLA gives wrong values or no
+    gradient, and because rounding of its float32 positions may select a neighboring pixel if the size of the output is
+    not a multiple of that of the input. On other backends there is no difference.
     """
     token = _SINGLE.set(True)
     try:

@@ -90,7 +90,7 @@ def read_sample_weight(sample_weight: Any, like: Any) -> Any:
 
 
 def mean(loss: Any, weight: Any, counted: Any, normalizer: str) -> Any:
-    """The sum of the weighted losses divided by that of the weights or of the pixels; 0 if no pixel counts."""
+    """The sum of the weighted losses by the sum of the weights, or by the number of pixels; 0 if no pixel counts."""
     if normalizer not in ("weights", "pixels"):
         raise ValueError(f"normalizer must be 'weights' or 'pixels', got {normalizer!r}")
     total = ops.sum(weight if normalizer == "weights" else counted)

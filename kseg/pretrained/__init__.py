@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kseg.pretrained.choice import another_builder, described, differences, meant
     from kseg.pretrained.file import HEADER, atomic_write, describe, save, weight_keys
     from kseg.pretrained.loading import load
     from kseg.pretrained.model import SegmentationModel, description_of
@@ -15,20 +16,24 @@ __all__ = [
     "RELEASES",
     "Release",
     "SegmentationModel",
+    "another_builder",
     "atomic_write",
     "describe",
+    "described",
     "description_of",
+    "differences",
     "fetch",
     "find",
     "load",
     "locate",
+    "meant",
     "places",
     "release_of",
     "save",
     "weight_keys",
 ]
 
-_MODULES = ("release", "file", "source", "model", "loading")  # first those that import no backend
+_MODULES = ("release", "file", "source", "model", "choice", "loading")  # first those that import no backend
 
 
 def __dir__() -> list[str]:

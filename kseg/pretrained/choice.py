@@ -44,7 +44,11 @@ def meant(
 
 
 def described(weights: str | os.PathLike | None) -> dict[str, Any]:
-    """Returns the description of weights, with empty values if they have none; downloads nothing for a name."""
+    """Returns the description of weights, with empty values for None and `.weights.h5`; downloads nothing for a name.
+
+    Raises:
+        ValueError: If another file has no description.
+    """
     if weights is None or os.fspath(weights).endswith(".weights.h5"):
         return {"builder": "", "arguments": {}, "classes": (), "palette": ()}
     if weights in RELEASES:

@@ -3,11 +3,6 @@
 import importlib
 from typing import TYPE_CHECKING
 
-__all__ = [
-    "SGD", "AdamW", "PolynomialDecay", "Recipe", "batches", "class_weights", "dataset", "evaluate", "process_peak",
-    "rehearse", "sample_picture", "schedule", "steps_per_epoch", "train", "versions",
-]  # fmt: skip
-
 if TYPE_CHECKING:
     from kseg.training._train import rehearse, train
     from kseg.training.evaluation import evaluate, sample_picture
@@ -17,23 +12,22 @@ if TYPE_CHECKING:
     from kseg.training.process import process_peak
     from kseg.training.recipe import Recipe
     from kseg.training.splits import batches, dataset, steps_per_epoch
-else:  # imported on first use: `kseg datasets check` needs a recipe and its data, but no backend
-    _NAMES = {
-        "_train": ("rehearse", "train"),
-        "evaluation": ("evaluate", "sample_picture"),
-        "folder": ("versions",),
-        "optimizer": ("SGD", "AdamW", "PolynomialDecay"),
-        "preparation": ("class_weights", "schedule"),
-        "process": ("process_peak",),
-        "recipe": ("Recipe",),
-        "splits": ("batches", "dataset", "steps_per_epoch"),
-    }
 
-    def __getattr__(name: str) -> object:
-        for module, names in _NAMES.items():
-            if name in names:
-                return getattr(importlib.import_module(f"kseg.training.{module}"), name)
-        raise AttributeError(f"module 'kseg.training' has no attribute {name!r}")
+__all__ = [
+    "SGD", "AdamW", "PolynomialDecay", "Recipe", "batches", "class_weights", "dataset", "evaluate", "process_peak",
+    "rehearse", "sample_picture", "schedule", "steps_per_epoch", "train", "versions",
+]  # fmt: skip
 
-    def __dir__() -> list[str]:
-        return __all__
+_MODULES = ("recipe", "splits", "folder", "preparation", "optimizer", "process", "evaluation", "_train")
+"""First those that import no backend, which `kseg datasets check` needs."""
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def __getattr__(name: str) -> object:
+    for module in _MODULES if name in __all__ else ():
+        if hasattr(found := importlib.import_module(f"kseg.training.{module}"), name):
+            return getattr(found, name)
+    raise AttributeError(f"module 'kseg.training' has no attribute {name!r}")

@@ -13,7 +13,11 @@ from kseg.progress import Reporter
 
 
 class Epochs(keras.callbacks.Callback):
-    """Shows the progress of each epoch, calls `begin` before its first step, and stops training if `end` is true."""
+    """Shows the progress of each epoch and calls two functions.
+
+    `begin` is called before the first step with the index of the epoch, `end` after the last one with the index, the
+    logs of Keras and the seconds; training stops if `end` returns True.
+    """
 
     async_safe = True
     """Makes Keras call `on_train_batch_end`, which waits for the step, in a thread, while the next step starts."""

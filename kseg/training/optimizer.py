@@ -52,7 +52,7 @@ class _Factors:
         self.factors = None if factors is None else tuple(float(factor) for factor in factors)
         self.decay = float(weight_decay)
         self.decay_norm = decay_norm
-        self.slots: dict[int, tuple[int, str]] = {}  # moment or average to its model variable and name
+        self.slots: dict[int, tuple[int, str]] = {}  # id of a moment or average: id of its model variable, and its name
 
     def add_variable_from_reference(self, reference_variable, name=None, initializer="zeros"):
         made = super().add_variable_from_reference(reference_variable, name=name, initializer=initializer)  # type: ignore[misc]

@@ -103,7 +103,11 @@ class Run:
                 self.save(BEST)
 
     def _end_epoch(self, epoch: int, logs: dict[str, Any], seconds: float) -> bool:
-        """Records an epoch, writes a checkpoint, then validates; returns whether the next one would end too late."""
+        """Records an epoch and, after a checkpoint, validates if it is time to.
+
+        Returns:
+            Whether the next epoch would end too late.
+        """
         start = time.perf_counter()
         if not math.isfinite(logs["loss"]):
             raise ValueError(
@@ -131,7 +135,11 @@ class Run:
         return stops
 
     def _close_epoch(self) -> dict[str, float]:
-        """Validates the last epoch if it has to be; can be repeated from the checkpoint if killed at any point."""
+        """Validates the last epoch if it is time to; can be repeated from the checkpoint if killed at any point.
+
+        Returns:
+            The scores, for Keras's logs.
+        """
         start, selection = time.perf_counter(), self.recipe.selection
         row, kept, means = self.rows[-1], False, {}
         if not self.closed:

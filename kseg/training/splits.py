@@ -62,7 +62,7 @@ def check(split: data.Dataset, name: str) -> None:
 
 
 def contents(train: data.Dataset, val: data.Dataset | None) -> dict[str, list[list[Any]]]:
-    """Lists the images of both splits: the name and, if there are files, the bytes of image and mask."""
+    """Lists the images of both splits: the name and, if there are files, the sizes in bytes of image and mask."""
 
     def images(split: data.Dataset) -> list[list[Any]]:
         if not isinstance(split, data.FolderDataset):

@@ -14,7 +14,6 @@ import keras
 
 from kseg import pretrained
 from kseg.layers import ConvCRF, CropLike, UnpaddedSize
-from kseg.pretrained import choice
 
 Options = ParamSpec("Options")
 
@@ -98,9 +97,9 @@ def builder(net: Callable[Concatenate[int, Options], keras.Model]) -> Builder[Op
             near = difflib.get_close_matches(unknown, defaults, n=1)
             hint = f": did you mean {near[0]!r}?" if near else f": it has {', '.join(defaults)}"
             raise TypeError(f"{name}() has no option {unknown!r}{hint}")
-        weights = choice.meant(given.pop("weights", None), name, given=given, defaults=defaults)
-        description = choice.described(weights)
-        if other := choice.another_builder(weights, description["builder"], name):
+        weights = pretrained.meant(given.pop("weights", None), name, given=given, defaults=defaults)
+        description = pretrained.described(weights)
+        if other := pretrained.another_builder(weights, description["builder"], name):
             raise ValueError(other)
         trained = {key: value for key, value in description["arguments"].items() if key != "crf"}
         num_classes = _class_count(num_classes, trained.pop("num_classes", None), weights)
@@ -122,7 +121,7 @@ def builder(net: Callable[Concatenate[int, Options], keras.Model]) -> Builder[Op
         if description["arguments"].get("crf"):
             model = with_crf(model)
         pretrained.load(model, weights)
-        if trained and (conflicts := choice.differences(arguments, {**defaults, **trained}, without=NOT_COMPARED)):
+        if trained and (conflicts := pretrained.differences(arguments, {**defaults, **trained}, without=NOT_COMPARED)):
             advice = "pass these options, or rebuild the trained model with kseg.zoo.load"
             warnings.warn(f"{weights} was trained with {', '.join(conflicts)}: {advice}", stacklevel=2)
         return model

@@ -112,7 +112,7 @@ def test_a_batch_that_does_not_fit_is_labeled_image_by_image(shapes, monkeypatch
     assert evaluate(channels(), dataset)["confusion_matrix"] == expected
     assert [count for count, *_ in shapes] == [5, 1, 1, 1, 1, 1]
     most = 0
-    with pytest.raises(MemoryError, match=r"ran out on 8x8 pixels of pairs: free memory and start again, .*tile=512"):
+    with pytest.raises(MemoryError, match=r"an image of 8x8 pixels of pairs: free memory and start again, .*tile=512"):
         evaluate(channels(), dataset)
 
 
