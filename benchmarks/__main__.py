@@ -1,10 +1,13 @@
 """Run a command of `benchmarks.commands`; errors that the user can correct are printed in one line."""
 
-import os
+import pathlib
+import runpy
 import sys
 
+PROCESS = pathlib.Path(__file__).parents[1] / "kseg/cli/_process.py"
+
 if __name__ == "__main__":
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on some CPUs
+    runpy.run_path(str(PROCESS))["prepare"](training=True)  # by its path: `import kseg` would import the backend
     try:
         from benchmarks.commands import app
 

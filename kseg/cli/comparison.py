@@ -1,16 +1,17 @@
 """`kseg compare`."""
 
 import io
+import math
 import pathlib
 from typing import Annotated, Any
 
-import numpy as np
 import rich.console
 import rich.table
 import typer
 
 from kseg.cli._application import DataRoot, application, plain_errors
 from kseg.cli._datasets import BatchSize, DataPlace, Ignore, Split, open_dataset
+from kseg.cli._process import prepare
 
 
 @application.command()
@@ -32,6 +33,7 @@ def compare(
 ) -> None:
     """Compare two models: their scores, who is right where they differ, and the images that differ most."""
     with plain_errors(context.obj):
+        prepare(training=False)
         from PIL import Image
 
         from kseg import inference, metrics, zoo
@@ -69,6 +71,6 @@ def _table(classes: tuple[str, ...], a: dict[str, Any], b: dict[str, Any]) -> ri
     rows = [(name, a[name], b[name]) for name in ("miou", "pixel_accuracy")]
     rows += [(f"IoU {name}", x, y) for name, x, y in zip(classes, a["iou"], b["iou"], strict=True)]
     for name, x, y in rows:
-        cells = ["absent" if np.isnan(value) else f"{value:.4f}" for value in (x, y)]
-        table.add_row(name, *cells, "" if np.isnan(x - y) else f"{y - x:+.4f}", end_section=name == "pixel_accuracy")
+        cells = ["absent" if math.isnan(value) else f"{value:.4f}" for value in (x, y)]
+        table.add_row(name, *cells, "" if math.isnan(x - y) else f"{y - x:+.4f}", end_section=name == "pixel_accuracy")
     return table

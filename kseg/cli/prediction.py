@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kseg.cli._application import application, plain_errors
+from kseg.cli._process import prepare
 
 Tta = Annotated[
     bool,
@@ -59,6 +60,7 @@ def predict(
 ) -> None:
     """Label images: palette masks, overlays and a table of class areas; exit code 1 if an image could not be read."""
     with plain_errors(context.obj):
+        prepare(training=False)
         from kseg import inference, visualize, zoo
         from kseg.cli.results import Results
 

@@ -1,6 +1,5 @@
 """`kseg train` and `kseg evaluate`."""
 
-import os
 import pathlib
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from kseg.cli._application import DataRoot, application, plain_errors
 from kseg.cli._datasets import BatchSize, DataPlace, Ignore, Split, open_dataset
+from kseg.cli._process import prepare
 from kseg.cli.prediction import Crf, Tta, options
 
 
@@ -27,7 +27,7 @@ def train(
 ) -> None:
     """Train a model; the same command resumes a run that was stopped."""
     with plain_errors(context.obj, interrupted="interrupted; the same `kseg train` resumes after the last epoch"):
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on some CPUs
+        prepare(training=True)
         from kseg import training
 
         folder = run_folder or pathlib.Path("runs", recipe.stem)
@@ -61,6 +61,7 @@ def evaluate(
 ) -> None:
     """Score a model on every image of a split, at full size."""
     with plain_errors(context.obj):
+        prepare(training=False)
         from kseg import inference, training, zoo
         from kseg.progress import Reporter
 
