@@ -95,7 +95,9 @@ def same(a, b, tolerance):
 @pytest.mark.parametrize("kind", [keras.layers.Conv2D, keras.layers.DepthwiseConv2D])
 def test_a_fast_convolution_equals_that_of_keras(kind, kernel_size, size, options):
     own = {"filters": 4, "use_bias": kernel_size != 2} if kind is keras.layers.Conv2D else {"depth_multiplier": 2}
-    own |= {"groups": 2} if "filters" in own and keras.backend.backend() == "torch" else {}  # on TensorFlow by XLA
+    own |= (
+        {"groups": 2} if "filters" in own and keras.backend.backend() == "torch" else {}
+    )  # TensorFlow supports groups on a CPU only under XLA
     shape = (2, *size, 4)
     options = {"padding": "same", "activation": "relu", **own, **options}
     first, second = twins(kind, shape, kernel_size=kernel_size, **options)
@@ -118,19 +120,23 @@ def test_a_fast_convolution_equals_that_of_keras(kind, kernel_size, size, option
         ((2, 5, 3), {}),  # not an image
         ((2, 3, 7, 5), {"axis": 1}),
         ((2, 5, 7, 3), {"renorm": True}),
+        ((2, 5, 7, 3), {"masked": True}),
     ],
 )
 @pytest.mark.parametrize("training", [True, False])
 def test_fast_batch_normalization_equals_that_of_keras(shape, options, training):
+    options = {**options}
+    masked = options.pop("masked", False)
     first, second = twins(keras.layers.BatchNormalization, shape, **options)
     x = np.random.default_rng(9).normal(2, 3, shape).astype("float32")
+    mask = x[..., 0] > 1 if masked else None
     half = "dtype" in options
 
     def slope(layer):
         pure = keras.backend.backend() == "jax"  # its gradients allow no update of the moving averages
-        return gradient(lambda image: layer(image, training=training and not pure) ** 2, x)
+        return gradient(lambda image: layer(image, training=training and not pure, mask=mask) ** 2, x)
 
-    for got in (lambda layer: layer(x, training=training), slope):
+    for got in (lambda layer: layer(x, training=training, mask=mask), slope):
         same(got(first), got(second), 1e-2 if half else 1e-5)
     for a, b in zip(first.weights, second.weights, strict=True):
         same(a, b, 1e-5)
