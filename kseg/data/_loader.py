@@ -11,7 +11,7 @@ import numpy as np
 from kseg.data.augment import INSTALL, Augmentation
 from kseg.data.dataset import Dataset
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # parameters of glibc's mallopt
 ENDLESS = 2**31  # epochs; with Grain's infinite repeat the number of batches overflows at batch size 1
 
 
@@ -129,11 +129,12 @@ def _keep_freed_memory() -> None:
 
     Every training step would return its activations to the system and fault them in again: a third of the time on CPU.
     """
-    if "tensorflow" in sys.modules and sys.platform == "linux":
+    if "tensorflow" in sys.modules and sys.platform == "linux" and "MALLOC_TRIM_THRESHOLD_" not in os.environ:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
             mallopt(M_TRIM_THRESHOLD, 1 << 30)
-            mallopt(M_MMAP_THRESHOLD, 1 << 30)
+            if not mallopt(M_MMAP_THRESHOLD, 1 << 30):  # older versions of glibc refuse more than 32 MiB
+                mallopt(M_MMAP_MAX, 0)
 
 
 def _reading(grain: Any, num_threads: int | None) -> Any:

@@ -131,9 +131,17 @@ def test_fit_goes_through_the_stream_batch_by_batch():
 
 def test_reading_a_batch_beside_tensorflow_lets_malloc_keep_freed_memory(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", keras)
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
     ctypes.CDLL(None).mallopt(-1, 128 << 10)  # as TensorFlow's `from_generator` sets M_TRIM_THRESHOLD
     next(iter(data.loader(numbered(7), batch_size=1)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):
         np.ones(4 << 20)  # 32 MiB, or 8192 pages, which are faulted in once
     assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2 * 8192
+
+
+def test_a_users_setting_of_malloc_is_kept(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", keras)
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    monkeypatch.setattr(ctypes, "CDLL", None)
+    next(iter(data.loader(Numbered(), batch_size=1)))
