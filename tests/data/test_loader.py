@@ -144,4 +144,4 @@ def test_a_users_setting_of_malloc_is_kept(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", keras)
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
     monkeypatch.setattr(ctypes, "CDLL", None)
-    next(iter(data.loader(Numbered(), batch_size=1)))
+    next(iter(data.loader(numbered(7), batch_size=1)))
