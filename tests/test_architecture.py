@@ -26,7 +26,8 @@ ARROWS = {
     "encoders": {"layers", "checkpoints", "download", "pretrained"},
     "zoo": {"encoders", "layers", "checkpoints", "download", "pretrained"},
     "data": {"download", "visualize"},
-    "inference": {"data", "metrics", "progress", "visualize"},
+    "inference": {"data", "layers", "metrics", "progress", "visualize"},
+    "export": {"inference", "metrics", "pretrained"},
     "training": {"data", "zoo", "losses", "metrics", "pretrained", "progress", "visualize", "inference"},
 }
 

@@ -10,7 +10,7 @@ import typer
 from kseg.cli._application import DataRoot, application, plain_errors
 from kseg.cli._datasets import BatchSize, DataPlace, Ignore, Split, open_dataset
 from kseg.cli._process import prepare
-from kseg.cli.prediction import Crf, Tta, options
+from kseg.cli.prediction import Crf, Engine, Tta, options
 
 
 @application.command()
@@ -58,6 +58,7 @@ def evaluate(
             "and may change labels near seams; 0: never. By default 1024 for images above 2 megapixels.",
         ),
     ] = None,
+    engine: Engine = "keras",
 ) -> None:
     """Score a model on every image of a split, at full size."""
     with plain_errors(context.obj):
@@ -67,7 +68,7 @@ def evaluate(
 
         model = zoo.load(weights)
         dataset = open_dataset(data, split, model, ignore=ignore, data_root=data_root)
-        predictor = inference.Predictor(model, **options(tta, crf, tile))
+        predictor = inference.Predictor(model, **options(tta, crf, tile, engine))
         _show(training.evaluate(predictor, dataset, batch_size=batch_size, reporter=Reporter()))
 
 

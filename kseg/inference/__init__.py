@@ -4,6 +4,7 @@ from kseg.inference._dense_crf import dense_crf
 from kseg.inference._tune_crf import tune_crf
 from kseg.inference.batching import Labeled
 from kseg.inference.comparison import OUTCOMES, Comparison, compare
+from kseg.inference.engine import ENGINES
 from kseg.inference.formats import ALWAYS_WRITTEN, FORMATS
 from kseg.inference.labeling import PIXELS, Prediction, predictions
 from kseg.inference.picture import read_image
@@ -11,6 +12,6 @@ from kseg.inference.predictor import FLIPS, Predictor
 from kseg.inference.sources import list_images, output_names
 
 __all__ = [
-    "ALWAYS_WRITTEN", "FLIPS", "FORMATS", "OUTCOMES", "PIXELS", "Comparison", "Labeled", "Prediction", "Predictor",
-    "compare", "dense_crf", "list_images", "output_names", "predictions", "read_image", "tune_crf",
+    "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "OUTCOMES", "PIXELS", "Comparison", "Labeled", "Prediction",
+    "Predictor", "compare", "dense_crf", "list_images", "output_names", "predictions", "read_image", "tune_crf",
 ]  # fmt: skip

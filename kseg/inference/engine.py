@@ -1,17 +1,22 @@
-"""Running a network on arrays, to probabilities or to class ids."""
+"""The choice of an engine, which runs a network on arrays, to probabilities or to class ids."""
 
-import functools
-import weakref
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from kseg.metrics import classes_of
+from kseg.inference.conversion import check_packages, is_any_size
+from kseg.inference.network import Network
+from kseg.inference.runtimes import AutoRun, KerasRun, ONNXRun, OpenVINORun, Run
 
-Run = Callable[[np.ndarray], np.ndarray]
+ENGINES: Mapping[str, type[Run]] = MappingProxyType(
+    {"keras": KerasRun, "openvino": OpenVINORun, "onnxruntime": ONNXRun, "auto": AutoRun}
+)
+"""What runs a network: Keras on its backend, another runtime on the CPU, or the one that is faster for many images."""
 
 
 def check_model(model: Any) -> None:
@@ -44,54 +49,51 @@ def check_model(model: Any) -> None:
         )
 
 
-def network(model: keras.Model, ending: str, *, from_logits: bool) -> Run:
-    """Returns a function that runs a model up to `"probabilities"`, float32 `(N, H, W, num_classes)`, or `"labels"`.
+def choose(engine: str) -> type[Run]:
+    """Returns the class that runs networks on an engine.
 
-    Class ids are uint8, or int32 for more than 256 classes. The function is kept as long as the model, because most
-    backends compile it.
+    Raises:
+        ModuleNotFoundError: If the engine needs a package that is not installed.
+        ValueError: If there is no such engine, or it takes no models of this backend.
     """
-    kept = _NETWORKS.setdefault(model, {})
-    if (ending, from_logits) not in kept:
-        last = _Ending(ending, from_logits, name=f"{ending}_of_{model.name}", autocast=False)
-        kept[ending, from_logits] = _run(keras.Model(model.inputs[0], last(model.outputs[0])))
-    return kept[ending, from_logits]
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+    if engine == "auto":
+        # With PyTorch as the backend, each image size would be converted, which takes as long as dozens of images.
+        fast = keras.backend.backend() == "tensorflow" and importlib.util.find_spec("openvino") is not None
+        return AutoRun if fast and "cpu" in str(ops.zeros(1).device).lower() else KerasRun
+    if engine != "keras":
+        check_packages(engine)
+    return ENGINES[engine]
 
 
-_NETWORKS: weakref.WeakKeyDictionary[keras.Model, dict[tuple[str, bool], Run]] = weakref.WeakKeyDictionary()
+def networks(
+    model: keras.Model, *, from_logits: bool, engine: str = "keras", calibration: Sequence[np.ndarray] = ()
+) -> tuple[Run, Run]:
+    """Returns functions that run a model up to probabilities, float32 `(N, H, W, num_classes)`, and up to labels.
 
+    Choosing the classes inside the network is faster than fetching the scores of all classes. The functions are kept as
+    long as the model, and compiled in their first call. Their weights are those that the model has now. With images for
+    calibration, `(H, W, C)`, they compute in int8 and are not kept.
 
-def _run(net: keras.Model) -> Run:
-    if keras.backend.backend() != "tensorflow":
-        return net.predict_on_batch
-    import tensorflow
+    Raises:
+        ValueError: If there are images for calibration and the engine is not OpenVINO, at any image size.
+    """
+    run, network = choose(engine), Network.of(model)
+    if calibration and (run not in (OpenVINORun, AutoRun) or not is_any_size()):
+        raise ValueError('precision="int8" needs engine="openvino" and TensorFlow as the backend')
 
-    # Keras traces its graph anew for many image sizes and warns of it; this graph is traced once, for all sizes.
-    spec = tensorflow.TensorSpec(net.inputs[0].shape, net.inputs[0].dtype)
-    function = tensorflow.function(functools.partial(net, training=False), input_signature=[spec], autograph=False)
-    return lambda images: function(images.astype(spec.dtype.as_numpy_dtype)).numpy()
+    def made(ending: str) -> Any:
+        net = network.net(ending, from_logits=from_logits)
+        if calibration:
+            return OpenVINORun(net, calibration)
+        return network.keep((run, ending, from_logits), lambda: run(net), frozen=run is not KerasRun)
 
-
-class _Ending(keras.layers.Layer):
-    """The last step, as a layer: the names of bare operations may collide with those of a loaded model."""
-
-    def __init__(self, ending: str, from_logits: bool, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.ending, self.from_logits = ending, from_logits
-
-    def call(self, scores: Any) -> Any:
-        channels = scores.shape[-1]
-        if self.ending == "labels":
-            labels = classes_of(scores, from_logits=self.from_logits)
-            return ops.cast(labels, "uint8" if channels <= 256 else "int32")
-        scores = ops.cast(scores, "float32")
-        if not self.from_logits:
-            return scores
-        return ops.sigmoid(scores) if channels == 1 else ops.softmax(scores)
+    return made("probabilities"), made("labels")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether an error of any backend means that memory ran out."""
     text = f"{type(error).__name__} {error}".lower().replace("_", "")
-    return isinstance(error, MemoryError) or any(
-        phrase in text for phrase in ("out of memory", "resourceexhausted", "allocate memory")
-    )
+    phrases = ("out of memory", "resourceexhausted", "allocate memory", "bad alloc", "badalloc")
+    return isinstance(error, MemoryError) or any(phrase in text for phrase in phrases)

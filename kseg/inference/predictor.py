@@ -9,10 +9,13 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
+from kseg.data import Dataset
 from kseg.inference._dense_crf import dense_crf
 from kseg.inference.batching import Labeled, batches
-from kseg.inference.engine import Run, check_model, is_out_of_memory, network
+from kseg.inference.calibration import calibration_images
+from kseg.inference.engine import check_model, is_out_of_memory, networks
 from kseg.inference.picture import read_image
+from kseg.inference.runtimes import Run
 from kseg.inference.sources import list_images
 from kseg.inference.tiling import STEP, blend, check_sizes
 from kseg.metrics import gives_logits
@@ -51,8 +54,20 @@ class Predictor:
         crf: True, or options of `kseg.inference.dense_crf`, to refine the probabilities by the colors of the image.
             The CRF needs the whole image, at most `CRF_BYTES` of memory; tiles are joined first.
         from_logits: Whether the model returns logits; None finds out with `kseg.metrics.gives_logits`.
+        engine: What runs the network. `"keras"` uses the backend; `"openvino"` and `"onnxruntime"` convert the network
+            in the first call, which takes a few seconds, and run on the CPU; `"auto"` is OpenVINO if it is installed
+            and Keras runs on TensorFlow on a CPU, otherwise Keras. Labels differ at fewer than 1 of 1,000 pixels.
+        precision: `"float32"`, or `"int8"` for convolutions of 8-bit integers on OpenVINO, which are faster on
+            processors with VNNI and change more labels; compare `kseg.training.evaluate` of both.
+        calibration: For int8, the images that set the ranges of the integers: a data set, e.g. the training split, of
+            which 64 images spread evenly are used, or any images as in a call.
+
+    The network that runs is a copy of the model, without batch normalization after convolutions. It is kept as long as
+    the model and shared by its predictors, so that another predictor compiles nothing. The weights are copied when a
+    predictor is constructed: after further training, construct another one.
 
     Raises:
+        ModuleNotFoundError: If the engine needs a package that is not installed.
         TypeError: If the model is not a Keras model.
         ValueError: If the model does not map one image to one score per class and pixel, or an option is invalid.
 
@@ -75,6 +90,9 @@ class Predictor:
         threshold: float = 0.5,
         crf: bool | Mapping[str, Any] = False,
         from_logits: bool | None = None,
+        engine: str = "keras",
+        precision: str = "float32",
+        calibration: Dataset | Iterable[Any] | None = None,
     ):
         check_model(model)
         if not scales or min(scales) <= 0:
@@ -97,8 +115,13 @@ class Predictor:
             raise ValueError(f"crf needs gray or RGB images, {model.name} takes {self.bands} channels: leave it out")
         self.crf = None if crf is False else {} if crf is True else dict(crf)
         from_logits = gives_logits(model) if from_logits is None else from_logits
-        self._to_probabilities, self._to_labels = (
-            network(model, ending, from_logits=from_logits) for ending in ("probabilities", "labels")
+        if precision not in ("float32", "int8"):
+            raise ValueError(f'precision must be "float32" or "int8", got {precision!r}')
+        if (precision == "int8") != (calibration is not None):
+            raise ValueError('precision="int8" and calibration=, e.g. the training split, need each other')
+        images = [] if calibration is None else calibration_images(calibration, self.read, self.size)
+        self._to_probabilities, self._to_labels = networks(
+            model, from_logits=from_logits, engine=engine, calibration=images
         )
         self._plain = self.crf is None and self.scales == (1,) and len(FLIPS[flip]) == 1 and threshold == 0.5
 

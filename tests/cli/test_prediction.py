@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from kseg import data, inference, metrics, pretrained, training, visualize, zoo
+from kseg.cli import prediction
 from tests.cli.command import kseg_command, refused
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers", "loaded_once")
@@ -116,18 +117,25 @@ def test_options_reach_the_predictor(weights, photos, tmp_path, monkeypatch):
 
     monkeypatch.setattr(inference, "Predictor", Recorded)
     kseg_command("predict", photos / "a", "--weights", weights, "-o", tmp_path)
-    assert seen == [{"tile": 1024, "crf": False}, {"batch_size": 1, "progress": False}]
+    assert seen == [{"tile": 1024, "crf": False, "engine": "keras"}, {"batch_size": 1, "progress": False}]
     seen.clear()
-    options = ("--tta", "--crf", "--tile", 0, "--batch-size", 5)
+    options = ("--tta", "--crf", "--tile", 0, "--batch-size", 5, "--engine", "onnxruntime")
     kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path, *options)
-    chosen = {"tile": 0, "crf": True, "flip": True, "scales": (0.75, 1.0, 1.25)}
+    chosen = {"tile": 0, "crf": True, "engine": "onnxruntime", "flip": True, "scales": (0.75, 1.0, 1.25)}
     assert seen == [chosen, {"batch_size": 5, "progress": True}]
     monkeypatch.setattr(training, "evaluate", lambda model, dataset, **more: seen.append((model, more["batch_size"])))
-    for given, wanted in ((options, (chosen, 5)), ((), ({"tile": None, "crf": False}, 8))):
+    for given, wanted in ((options, (chosen, 5)), ((), ({"tile": None, "crf": False, "engine": "keras"}, 8))):
         seen.clear()
         done = kseg_command("evaluate", weights, "--data", "streets", *given)
         assert done.exit_code == 0, done.output
         assert isinstance(seen[1][0], Recorded) and (seen[0], seen[1][1]) == wanted
+    seen.clear()
+    monkeypatch.setattr(prediction, "MANY", 2)  # images from which `auto` is left to the predictor
+    kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path)
+    assert seen[0]["engine"] == "auto"
+    monkeypatch.undo()
+    text = refused("predict", photos / "b", "--weights", weights, "-o", tmp_path, "--engine", "tensorrt")
+    assert text == "error: engine must be one of keras, openvino, onnxruntime, auto, got 'tensorrt'\n"
 
 
 def test_evaluate_scores_the_labels_of_a_predictor_with_the_same_options(save, monkeypatch):

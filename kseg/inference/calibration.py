@@ -1,0 +1,40 @@
+"""Images that set the ranges of a network's activations in int8."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kseg.data import Dataset
+
+COUNT = 64
+"""Number of images of a data set that are used."""
+SIDE = 1024
+"""Largest height and width in pixels; of larger images, a corner is used."""
+
+
+def calibration_images(
+    sources: Dataset | Iterable[Any], read: Callable[[Any], np.ndarray], size: Sequence[int | None]
+) -> list[np.ndarray]:
+    """Returns images `(H, W, C)` for calibration.
+
+    Args:
+        sources: A data set, of which `COUNT` images spread evenly are used, or anything that `read` takes.
+        read: A function that returns an image `(H, W, C)`.
+        size: Height and width of the images that the network takes; None for any.
+
+    Raises:
+        ValueError: If there are no images.
+    """
+    if isinstance(sources, Dataset):
+        chosen = range(0, len(sources), max(1, len(sources) // COUNT))
+        sources = [sources[index][0] for index in chosen[:COUNT]]
+    images = [read(source)[: size[0] or SIDE, : size[1] or SIDE] for source in sources]
+    if not images:
+        raise ValueError("there are no images for calibration")
+
+    def padded(image: np.ndarray) -> np.ndarray:
+        missing = [(0, (side or given) - given) for side, given in zip(size, image.shape[:2], strict=True)]
+        return np.pad(image, [*missing, (0, 0)], mode="edge")
+
+    return [padded(image) for image in images]

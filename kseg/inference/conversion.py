@@ -1,0 +1,161 @@
+"""Graphs of networks for the runtimes OpenVINO and ONNX Runtime, at any image size or at a fixed one."""
+
+import contextlib
+import functools
+import importlib.util
+import io
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kseg.layers import single_operation
+
+ANY = (None, None, None)
+"""Batch size, height and width that are not known."""
+
+OPSET = 18
+"""Version of ONNX's operators."""
+
+PACKAGES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "tf2onnx")}
+"""Packages that each engine needs, all in the extra `export`."""
+
+
+def check_packages(engine: str) -> None:
+    """Raises an error with the cure if an engine's packages are missing, or the backend's models cannot be converted.
+
+    Raises:
+        ModuleNotFoundError: If a package is missing.
+        ValueError: If the engine takes no models of this backend.
+    """
+    missing = [name for name in PACKAGES[engine] if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModuleNotFoundError(f"{engine} needs {', '.join(missing)}, not installed: pip install 'kseg[export]'")
+    takes = {"openvino": ("tensorflow", "torch"), "onnxruntime": ("tensorflow",)}[engine]
+    if (backend := keras.backend.backend()) not in takes:
+        raise ValueError(
+            f"{engine} takes no models of the backend {backend}: set KERAS_BACKEND=tensorflow (weights are the same on "
+            "all backends), or use the engine keras"
+        )
+
+
+def is_any_size() -> bool:
+    """Returns whether graphs for unknown image sizes can be made; PyTorch's exporter needs the size."""
+    return keras.backend.backend() == "tensorflow"
+
+
+def openvino_graph(net: keras.Model, size: Sequence[int | None] = ANY) -> Any:
+    """Converts a network to an `openvino.Model`, with the weights of this moment.
+
+    Args:
+        net: A model with one input, `(N, H, W, C)`, and one output.
+        size: N, H and W; None takes what the network takes. With PyTorch as the backend, all must be known.
+
+    Returns:
+        The graph, from "image" to "output".
+
+    Raises:
+        ModuleNotFoundError: If OpenVINO is not installed.
+        ValueError: If the backend's models cannot be converted, or a size is missing.
+    """
+    check_packages("openvino")
+    import openvino
+
+    shape = _shape(net, size)
+    if None in shape and not is_any_size():
+        raise ValueError(f"with PyTorch as the backend, a graph needs the size of the image, got {tuple(size)}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the converters' own, about other packages
+        if keras.backend.backend() == "tensorflow":
+            function = tensorflow_function(net, shape).get_concrete_function()
+            graph = openvino.convert_model(function)
+            wanted = function.outputs[0].name
+            for result in [each for each in graph.get_results() if wanted not in each.output(0).get_names()]:
+                graph.remove_result(result)  # OpenVINO takes every unused tensor for an output
+        else:
+            import torch
+
+            example = ops.zeros(shape, dtype=net.inputs[0].dtype)
+            graph = openvino.convert_model(torch.export.export(_module(net), (example,), strict=False))
+            graph.reshape(shape)
+    graph.inputs[0].get_tensor().set_names({"image"})
+    graph.outputs[0].get_tensor().set_names({"output"})
+    return graph
+
+
+def int8_graph(graph: Any, images: Sequence[np.ndarray]) -> Any:
+    """Quantizes an `openvino.Model` to 8-bit integers; the ranges of activations are those for images `(H, W, C)`."""
+    if importlib.util.find_spec("nncf") is None:
+        raise ModuleNotFoundError("int8 needs nncf, which is not installed: pip install 'kseg[export]'")
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    batches = nncf.Dataset([image[None].astype("float32") for image in images])
+    labels = nncf.IgnoredScope(types=["Maximum", "Greater", "Select"], validate=False)  # the choice among the scores
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # its progress bars
+        warnings.simplefilter("ignore")
+        return nncf.quantize(
+            graph, batches, subset_size=len(images), preset=nncf.QuantizationPreset.MIXED, ignored_scope=labels
+        )
+
+
+def onnx_graph(net: keras.Model, size: Sequence[int | None] = ANY) -> Any:
+    """Converts a network to an `onnx.ModelProto`; see `openvino_graph`."""
+    check_packages("onnxruntime")
+    import tf2onnx
+
+    shape = _shape(net, size)
+    # From sizes that are known, tf2onnx computes factors in float32, and ONNX rounds the new sizes down.
+    function = tensorflow_function(net, (*ANY, shape[-1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the converter's own, about other packages
+        graph, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
+    for dimension, known in zip(graph.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
+        if known is not None:
+            dimension.dim_value = known
+    end = graph.graph.output[0]
+    for node in graph.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["output" if name == end.name else name for name in names]
+        modes = {attribute.name: attribute for attribute in node.attribute}
+        mode = modes.get("coordinate_transformation_mode")
+        if mode is not None and mode.s == b"tf_half_pixel_for_nn":  # deprecated; the same positions in two steps
+            mode.s, modes["nearest_mode"].s = b"half_pixel", b"round_prefer_ceil"
+    end.name = "output"
+    return graph
+
+
+def tensorflow_function(net: keras.Model, shape: Sequence[int | None] | None = None) -> Any:
+    """Returns a TensorFlow function for inference, traced once; None takes the shape of the network's input."""
+    import tensorflow
+
+    # Keras traces its graph anew for many image sizes and warns of it; this graph is traced once, for all sizes.
+    spec = tensorflow.TensorSpec(shape or net.inputs[0].shape, net.inputs[0].dtype, name="image")
+    function = tensorflow.function(functools.partial(net, training=False), input_signature=[spec], autograph=False)
+    with single_operation():
+        function.get_concrete_function()
+    return function
+
+
+def _shape(net: keras.Model, size: Sequence[int | None]) -> tuple[int | None, ...]:
+    *own, channels = net.inputs[0].shape
+    return (*(given if given is not None else taken for given, taken in zip(size, own, strict=True)), channels)
+
+
+def _module(net: keras.Model) -> Any:
+    """Returns the network as a module of PyTorch, whose call takes one tensor; Keras's takes structures."""
+    import torch
+
+    class Module(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, image: Any) -> Any:
+            return self.net(image, training=False)
+
+    return Module().eval()

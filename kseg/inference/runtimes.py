@@ -1,0 +1,144 @@
+"""The runtimes of networks; each converts or compiles a network in its first call."""
+
+import functools
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kseg.inference.conversion import ANY, int8_graph, is_any_size, onnx_graph, openvino_graph, tensorflow_function
+
+
+class Run:
+    """A function from images `(N, H, W, C)` to the output of a network with one input and one output."""
+
+    def __init__(self, net: keras.Model):
+        self.net = net
+        self.dtype: str = net.inputs[0].dtype
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+
+class KerasRun(Run):
+    """Runs a network on the backend. New weights of the network take effect."""
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return self._function(images)
+
+    @functools.cached_property
+    def _function(self) -> Any:
+        if keras.backend.backend() == "tensorflow":
+            function = tensorflow_function(self.net)
+            return lambda images: function(images.astype(self.dtype, copy=False)).numpy()
+        if keras.backend.backend() == "torch":
+            import torch
+
+            return torch.inference_mode()(lambda images: ops.convert_to_numpy(self.net(images, training=False)))
+        return self.net.predict_on_batch
+
+
+class OpenVINORun(Run):
+    """Runs a network on OpenVINO, in float32 or, calibrated on images `(H, W, C)`, in int8.
+
+    The graph is for all image sizes. After `REPEATS` calls in a row with one shape, a graph for this shape is compiled,
+    which takes as long as 1 or 2 images and is 4 to 8 % faster.
+    """
+
+    REPEATS = 8
+
+    def __init__(self, net: keras.Model, calibration: Sequence[np.ndarray] = ()):
+        super().__init__(net)
+        self.calibration = calibration
+        self._shape: tuple[int, ...] = ()
+        self._times = 0
+        self._fixed: Any = None
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        if images.shape != self._shape:
+            self._shape, self._times, self._fixed = images.shape, 0, None
+        self._times += 1
+        if self._fixed is None and not is_any_size():
+            self._fixed = openvino_compiled(openvino_graph(self.net, images.shape[:3]))
+        elif self._fixed is None and self._times > self.REPEATS:
+            graph = self.graph.clone()
+            graph.reshape(images.shape)
+            self._fixed = openvino_compiled(graph)
+        run = self._any_size if self._fixed is None else self._fixed
+        return run(images.astype(self.dtype, copy=False), share_inputs=True)[0]
+
+    @functools.cached_property
+    def graph(self) -> Any:
+        """The `openvino.Model` for any image size."""
+        graph = openvino_graph(self.net)
+        return int8_graph(graph, self.calibration) if self.calibration else graph
+
+    @functools.cached_property
+    def _any_size(self) -> Any:
+        return openvino_compiled(self.graph)
+
+
+def openvino_compiled(graph: Any) -> Any:
+    """Compiles an `openvino.Model` for the CPU."""
+    # On CPUs with bfloat16, OpenVINO computes in it unless told otherwise; logits are then off by 1 %.
+    options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": _threads()}
+    return _openvino_core().compile_model(graph, "CPU", options)
+
+
+@functools.cache
+def _openvino_core() -> Any:
+    import openvino
+
+    return openvino.Core()
+
+
+def _threads() -> int:
+    """Returns the number of threads from the variable that PyTorch reads too; 0 for all cores."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() else 0
+
+
+class ONNXRun(Run):
+    """Runs a network on ONNX Runtime, at any image size or, for a writer, at the one given."""
+
+    def __init__(self, net: keras.Model, size: Sequence[int | None] = ANY):
+        super().__init__(net)
+        self.size = size
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return self._session.run(None, {"image": images.astype(self.dtype, copy=False)})[0]
+
+    @functools.cached_property
+    def file(self) -> bytes:
+        """The content of the ONNX file."""
+        return onnx_graph(self.net, self.size).SerializeToString()
+
+    @functools.cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = _threads()
+        return onnxruntime.InferenceSession(self.file, options, providers=["CPUExecutionProvider"])
+
+
+class AutoRun(Run):
+    """Runs a network on OpenVINO, or on the backend if OpenVINO cannot convert it."""
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return self._run(images)
+
+    @functools.cached_property
+    def _run(self) -> Run:
+        run = OpenVINORun(self.net)
+        try:
+            run.graph  # noqa: B018
+        except Exception as error:  # of types of its own
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            warnings.warn(f"{self.net.name} runs on Keras, OpenVINO cannot convert it: {reason}", stacklevel=2)
+            return KerasRun(self.net)
+        return run

@@ -1,0 +1,155 @@
+"""The engines against the plain model, whose logits are compared by argmax."""
+
+import gc
+import importlib.util
+import weakref
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import zoo
+from kseg.inference import Predictor, conversion, engine, runtimes
+from tests.zoo.cheap import CHEAP, encoder_to
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+UNET = {**CHEAP["unet"], **encoder_to(32)}
+
+
+def random_statistics(model, seed=0):
+    """Gives batch normalization moments, scales and offsets other than 0 and 1."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        if len(weight.shape) == 1:
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    return model
+
+
+def photo(*size, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype("uint8")
+
+
+def same(model, predictor, image):
+    """Fraction of pixels with the label of the plain model."""
+    logits = model.predict_on_batch(image[None])[0]
+    return (predictor(image) == (logits.argmax(-1) if logits.shape[-1] > 1 else logits[..., 0] > 0)).mean()
+
+
+# JAX takes long to compile, and folding does not depend on the backend.
+@pytest.mark.parametrize("builder", CHEAP if keras.backend.backend() != "jax" else ("unet", "deeplabv3plus"))
+def test_every_builder_gives_the_labels_of_the_plain_model_on_every_engine(builder):
+    model = random_statistics(zoo.build(builder, 4, **CHEAP[builder]))
+    names = ("keras", "openvino", "onnxruntime") if TENSORFLOW else ("keras",)
+    for name in names[:2] if builder == "segnet" else names:  # tf2onnx takes 15 s for VGG16
+        predictor = Predictor(model, engine=name)
+        for size in ((64, 64), (41, 50)) if TENSORFLOW else ((41, 50),):
+            assert same(model, predictor, photo(*size)) >= 0.999, (name, size)
+
+
+@pytest.mark.parametrize("name", ["keras", "openvino"] if TENSORFLOW else ["keras"])
+def test_a_new_predictor_has_the_new_weights_and_compiles_nothing(name, monkeypatch):
+    made = []
+    for step in ("tensorflow_function", "openvino_graph"):
+        function = getattr(runtimes, step)
+        monkeypatch.setattr(runtimes, step, lambda *a, f=function, step=step, **k: made.append(step) or f(*a, **k))
+    model = random_statistics(zoo.unet(3, **UNET))
+    first = Predictor(model, engine=name)
+    assert same(model, first, photo(32, 40)) >= 0.999
+    random_statistics(model, seed=1)
+    assert same(model, first, photo(32, 40)) < 0.99
+    assert same(model, Predictor(model, engine=name), photo(32, 40)) >= 0.999
+    assert same(model, Predictor(model, engine=name), photo(40, 32)) >= 0.999
+    assert made == {"keras": ["tensorflow_function"] * TENSORFLOW, "openvino": ["openvino_graph"] * 2}[name]
+
+
+def test_probabilities_and_binary_labels():
+    model = random_statistics(zoo.unet(1, **UNET))
+    expected = 1 / (1 + np.exp(-model.predict_on_batch(photo(32, 40)[None])[0]))
+    for name in ("keras", "openvino", "onnxruntime") if TENSORFLOW else ("keras",):
+        predictor = Predictor(model, engine=name)
+        assert same(model, predictor, photo(32, 40)) >= 0.999
+        np.testing.assert_allclose(predictor.probabilities(photo(32, 40)), expected, atol=1e-5)
+
+
+def test_foreign_models_and_compiled_ones_run():
+    image = keras.Input((None, None, 3))
+    inner = keras.Sequential([keras.layers.Conv2D(4, 3, padding="same"), keras.layers.BatchNormalization()])
+    x = keras.ops.relu(inner(image / 255))
+    shared = keras.layers.Conv2D(4, 1)
+    x = keras.layers.BatchNormalization()(shared(shared(x)))
+    functional = keras.Model(image, keras.layers.Conv2D(3, 1)(x))
+    sequential = keras.Sequential([keras.Input((None, None, 3)), functional, keras.layers.BatchNormalization()])
+    nested = keras.Model(image, keras.layers.BatchNormalization()(sequential(image)))
+    for model in (functional, sequential, nested):
+        model.compile("adam", "mse")
+        random_statistics(model)
+        assert same(model, Predictor(model), photo(12, 17)) == 1
+
+
+def test_a_model_and_its_network_are_freed():
+    model = zoo.unet(2, **UNET)
+    Predictor(model)(photo(32, 32))
+    reference = weakref.ref(model)
+    del model
+    gc.collect()
+    assert reference() is None
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="graphs of any size need TensorFlow")
+def test_a_size_that_recurs_gets_a_graph_of_its_own():
+    model = random_statistics(zoo.unet(3, **UNET))
+    predictor = Predictor(model, engine="openvino")
+    run = predictor._to_labels
+    for count in range(run.REPEATS + 2):
+        assert (run._fixed is not None) == (count > run.REPEATS)
+        assert same(model, predictor, photo(33, 40, seed=count)) >= 0.999
+    assert same(model, predictor, photo(34, 40)) >= 0.999
+    assert run._fixed is None
+
+
+def test_engines_that_cannot_run_are_refused_with_the_cure(monkeypatch):
+    model = zoo.unet(2, **UNET)
+    with pytest.raises(ValueError, match="engine must be one of keras, openvino, onnxruntime, auto, got 'tensorrt'"):
+        Predictor(model, engine="tensorrt")
+    assert engine.choose("auto") is (runtimes.AutoRun if TENSORFLOW else runtimes.KerasRun)
+    if not TENSORFLOW:
+        with pytest.raises(ValueError, match="set KERAS_BACKEND=tensorflow"):
+            Predictor(model, engine="onnxruntime")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("openvino", "onnx") else find(name))
+    assert engine.choose("auto") is runtimes.KerasRun
+    for name, package in (("openvino", "openvino"), ("onnxruntime", "onnx")):
+        with pytest.raises(ModuleNotFoundError, match=rf"{name} needs {package}, .*pip install 'kseg\[export\]'"):
+            Predictor(model, engine=name)
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="graphs of any size need TensorFlow")
+def test_int8_labels_are_close_to_those_of_float32():
+    model = random_statistics(zoo.unet(3, **UNET))
+    predictor = Predictor(
+        model, engine="openvino", precision="int8", calibration=[photo(40, 48, seed=n) for n in range(4)]
+    )
+    assert same(model, predictor, photo(41, 50)) >= 0.9
+    types = {each.get_type_name() for each in predictor._to_labels.graph.get_ops()}
+    assert "FakeQuantize" in types
+    for options, error in (
+        ({"precision": "int8"}, "need each other"),
+        ({"calibration": [photo(8, 8)]}, "need each other"),
+        ({"precision": "int8", "calibration": []}, "no images for calibration"),
+        ({"precision": "int8", "calibration": [photo(8, 8)]}, 'needs engine="openvino"'),
+        ({"precision": "fp4"}, 'must be "float32" or "int8"'),
+    ):
+        with pytest.raises(ValueError, match=error):
+            Predictor(model, **options)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="conversion from PyTorch")
+def test_openvino_takes_models_of_pytorch():
+    model = random_statistics(zoo.unet(3, **UNET))
+    predictor = Predictor(model, engine="openvino")
+    for size in ((41, 50), (32, 40)):
+        assert same(model, predictor, photo(*size)) >= 0.999
+    with pytest.raises(ValueError, match="needs the size of the image"):
+        conversion.openvino_graph(model)
