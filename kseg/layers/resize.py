@@ -15,7 +15,8 @@ from kseg.layers.layer import ConfiguredLayer
 
 INTERPOLATIONS = ("bilinear", "nearest")
 
-_SINGLE = ContextVar("_SINGLE", default=False)
+SINGLE = ContextVar("SINGLE", default=False)
+"""Whether the graph that is traced is for inference or export; see `single_operation`."""
 
 
 @contextlib.contextmanager
@@ -26,11 +27,11 @@ def single_operation() -> Iterator[None]:
     gradient, and because rounding of its float32 positions may select a neighboring pixel if the size of the output is
     not a multiple of that of the input. On other backends there is no difference.
     """
-    token = _SINGLE.set(True)
+    token = SINGLE.set(True)
     try:
         yield
     finally:
-        _SINGLE.reset(token)
+        SINGLE.reset(token)
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -97,7 +98,7 @@ class Resize(ConfiguredLayer):
         known = all(isinstance(n, int) for n in (*source, *target))
         if known and tuple(source) == tuple(target):
             return image
-        if _SINGLE.get() and keras.backend.backend() == "tensorflow":
+        if SINGLE.get() and keras.backend.backend() == "tensorflow":
             return _by_tensorflow(image, target, self.interpolation, self.align_corners)
         if self.interpolation == "nearest":
             # The backends compute positions in float32, which are wrong for some sizes that do not divide.
