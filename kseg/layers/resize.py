@@ -15,8 +15,7 @@ from kseg.layers.layer import ConfiguredLayer
 
 INTERPOLATIONS = ("bilinear", "nearest")
 
-SINGLE = ContextVar("SINGLE", default=False)
-"""Whether the graph that is traced is for inference or export; see `single_operation`."""
+_SINGLE = ContextVar("_SINGLE", default=False)
 
 
 @contextlib.contextmanager
@@ -27,11 +26,16 @@ def single_operation() -> Iterator[None]:
     gradient, and because rounding of its float32 positions may select a neighboring pixel if the size of the output is
     not a multiple of that of the input. On other backends there is no difference.
     """
-    token = SINGLE.set(True)
+    token = _SINGLE.set(True)
     try:
         yield
     finally:
-        SINGLE.reset(token)
+        _SINGLE.reset(token)
+
+
+def is_single_operation() -> bool:
+    """Returns whether this is a block of `single_operation`, in which graphs for inference and export are traced."""
+    return _SINGLE.get()
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -98,7 +102,7 @@ class Resize(ConfiguredLayer):
         known = all(isinstance(n, int) for n in (*source, *target))
         if known and tuple(source) == tuple(target):
             return image
-        if SINGLE.get() and keras.backend.backend() == "tensorflow":
+        if is_single_operation() and keras.backend.backend() == "tensorflow":
             return _by_tensorflow(image, target, self.interpolation, self.align_corners)
         if self.interpolation == "nearest":
             # The backends compute positions in float32, which are wrong for some sizes that do not divide.

@@ -8,7 +8,7 @@ from keras import ops
 
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
-from kseg.layers.resize import SINGLE, repeated
+from kseg.layers.resize import is_single_operation, repeated
 
 
 def _positive(layer: keras.layers.Layer, name: str, value: int) -> int:
@@ -132,8 +132,8 @@ class MaxPoolingWithArgmax2D(ConfiguredLayer):
             # The padding is the lowest value and never the first position of a window, so it is never chosen.
             dtype = keras.backend.standardize_dtype(x.dtype)
             lowest = -np.inf if keras.backend.is_float_dtype(dtype) else np.iinfo(dtype).min
-            if SINGLE.get() and dtype == "float32":
-                lowest = -3e38  # a converter to ONNX writes a choice as a sum of products with 0 and 1
+            if is_single_operation() and lowest == -np.inf:  # ONNX files choose by multiplication with 0 and 1
+                lowest = -65504.0 if dtype == "float16" else -3e38
             x = ops.pad(x, ((0, 0), (0, pool - 1), (0, pool - 1), (0, 0)), constant_values=lowest)
         x = ops.reshape(x[:, : rows * pool, : columns * pool], (-1, rows, pool, columns, pool, channels))
         best = x[:, :, 0, :, 0]
