@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from benchmarks.process import ChildError, apart
+from benchmarks.process import ChildError, Worker, apart
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -48,3 +48,11 @@ def test_the_child_ends_with_its_parent(number):
     parent.send_signal(number)
     parent.communicate(timeout=30)
     assert parent.returncode != 0
+
+
+def test_a_worker_has_its_own_environment_and_outlives_errors():
+    with Worker(KSEG_TEST="1") as worker:
+        assert worker(os.getenv, "KSEG_TEST") == "1" and "KSEG_TEST" not in os.environ
+        with pytest.raises(ChildError, match="invalid literal"):
+            worker(int, "x")
+        assert worker(os.getpid) == worker(os.getpid) != os.getpid()
