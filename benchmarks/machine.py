@@ -66,3 +66,15 @@ def median_seconds(*ways: Callable[[], object], repeats: int) -> list[float]:
             way()
             seconds.append(time.perf_counter() - start)
     return [statistics.median(seconds[1:]) for seconds in times]
+
+
+def processor_model() -> str:
+    """Returns the model of the processor and its widest vector instructions, as `"AMD EPYC, AVX-512"`."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = fields.get("flags", "").split()
+    widest = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "no AVX2"
+    return f"{fields.get('model name', platform.machine())}, {widest}"

@@ -1,0 +1,345 @@
+"""Time kseg beside other libraries, in turn in one run: inference, training, whole programs, memory."""
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.metadata
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+import pandas as pd
+import typer
+from PIL import Image
+
+from benchmarks import machine
+from benchmarks.process import ChildError, Worker
+from kseg import data, inference, losses, metrics, pretrained, training, zoo
+from kseg.cli import _process as process
+from kseg.progress import Reporter
+from kseg.training.process import PeakMemory, process_peak
+
+KEY = ["processor", "threads", "part", "net", "size", "batch", "way"]
+CLASSES = 11
+NETS: dict[str, dict[str, Any]] = {
+    "unet": {"encoder": "efficientnet_lite0"},
+    "deeplabv3plus": {
+        "encoder": "resnet50", "separable": True, "extra_conv": True, "decoder_convs": 1, "rates": (12, 24, 36),
+        "align_corners": True, "dropout": 0.5,
+    },
+    "deeplabv3": {"encoder": "resnet50", "output_stride": 8, "extra_conv": True, "dropout": 0.5},
+}  # fmt: skip
+"""Arguments with which the builders of kseg make the nets of segmentation-models-pytorch and torchvision."""
+STEPS = ("inference", "growth", "training")
+PROGRAMS = ("predict", "import", "build", "help")
+"""Parts that run a program: its start counts, and its memory is that of the whole process."""
+PACKAGES = (
+    "kseg", "keras", "tensorflow", "jax", "torch", "openvino", "onnxruntime", "segmentation-models-pytorch",
+    "torchvision", "keras-hub", "torchmetrics", "albumentations", "numpy",
+)  # fmt: skip
+SHARED = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+"""Environment variables with which processes share a GPU."""
+ROOT = pathlib.Path(__file__).parents[2]
+
+Job = tuple[Callable[[], Any], int | None]
+"""What is timed, and its multiply-adds: those of a training step are three times those of the prediction."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What all ways do: `part` is a key of `JOBS`, `batch` the images of one call, `images` those in `folder`."""
+
+    part: str
+    net: str = "unet"
+    size: tuple[int, int] = (384, 480)
+    batch: int = 1
+    images: int = 0
+    folder: str = ""
+
+    def pixels(self) -> np.ndarray:
+        """Returns a batch of noise, uint8 `(batch, H, W, 3)`."""
+        return np.random.default_rng(0).integers(0, 256, (self.batch, *self.size, 3)).astype("uint8")
+
+    def labels(self) -> np.ndarray:
+        """Returns random labels, uint8 `(batch, H, W)`."""
+        return np.random.default_rng(1).integers(0, CLASSES, (self.batch, *self.size)).astype("uint8")
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """A library and how it is used: `style` is kseg's engine, or the memory layout, compiler or runtime of others.
+
+    `module` has the table `JOBS`, from parts to functions `(way, case) -> Job`.
+    """
+
+    name: str
+    backend: str = "torch"
+    style: str = ""
+    parts: tuple[str, ...] = ("inference", "training")
+    nets: tuple[str, ...] = ("unet", "deeplabv3plus")
+    module: str = "benchmarks.peers.speed"
+
+
+def _kseg(title: str, backend: str, style: str = "", parts: tuple[str, ...] = ("inference", "growth")) -> Way:
+    return Way(f"kseg {title}".strip(), backend, style, parts, tuple(NETS), __name__)
+
+
+ALL = (*STEPS, "epoch", "predict", "import", "build")
+PRODUCT = Way("matrix product", parts=STEPS, nets=tuple(NETS))
+"""The most multiply-adds per second that the machine was seen to do."""
+WAYS = (
+    _kseg("TensorFlow", "tensorflow", "keras", ALL),
+    _kseg("JAX", "jax", "keras", ALL),
+    _kseg("PyTorch", "torch", "keras", ALL),
+    _kseg("OpenVINO", "tensorflow", "openvino"),
+    _kseg("OpenVINO int8", "tensorflow", "openvino int8", ("inference",)),
+    _kseg("ONNX Runtime", "tensorflow", "onnxruntime", ("inference",)),
+    _kseg("", "torch", parts=("help", "scores")),
+    Way("SMP eager", style="eager", parts=("inference", "training", "epoch")),
+    Way("SMP channels_last", style="channels_last", parts=ALL),
+    Way("SMP compiled", style="compiled"),
+    Way("SMP OpenVINO", style="openvino", parts=("inference", "growth")),
+    Way("torchvision channels_last", style="channels_last", nets=("deeplabv3",)),
+    Way("torchvision compiled", style="compiled", nets=("deeplabv3",)),
+    Way("torchvision OpenVINO", style="openvino", parts=("inference",), nets=("deeplabv3",)),
+    Way("keras-hub", "tensorflow", nets=("deeplabv3plus",), module="benchmarks.peers.keras_hub"),
+    Way("keras", "tensorflow", parts=("import",)),
+    Way("torchmetrics", parts=("scores",)),
+    PRODUCT,
+)
+
+
+def program(*arguments: str | os.PathLike[str]) -> Job:
+    """Returns a job that runs Python with these arguments."""
+    return lambda: subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL), None
+
+
+def _model(case: Case) -> keras.Model:
+    model = getattr(zoo, case.net)(CLASSES, encoder_weights=None, **NETS[case.net])
+    model.compile(training.AdamW(1e-3), losses.CrossEntropy())
+    return model
+
+
+def _inference(way: Way, case: Case) -> Job:
+    model, pixels = _model(case), case.pixels()
+    engine, _, precision = way.style.partition(" ")
+    options: Any = {} if engine == "keras" else {"engine": engine}
+    if precision:
+        options |= {"precision": precision, "calibration": data.streets("train", count=32, size=case.size)}
+    predictor = inference.Predictor(model, **options)
+    return lambda: predictor.labels(pixels), case.batch * zoo.multiply_adds(model, case.size)
+
+
+def _training(way: Way, case: Case) -> Job:
+    model, pixels, labels = _model(case), case.pixels(), case.labels()
+    cost = 3 * case.batch * zoo.multiply_adds(model, case.size)
+    return lambda: model.train_on_batch(pixels, labels), cost
+
+
+def _epoch(way: Way, case: Case) -> Job:
+    model = _model(case)
+    dataset = data.FolderDataset(case.folder, classes=[str(index) for index in range(CLASSES)])
+    augment = data.augment.pipeline("street", crop=case.size)
+
+    def run() -> None:
+        batches = data.loader(dataset, batch_size=case.batch, augment=augment)
+        model.fit(batches, steps_per_epoch=case.images // case.batch, shuffle=False, verbose=0)
+
+    return run, None
+
+
+def _predict(way: Way, case: Case) -> Job:
+    folder = pathlib.Path(case.folder)
+    weights = pretrained.save(_model(case), folder / "weights.safetensors")
+    return program("-m", "kseg.cli", "predict", folder / "images", "--weights", weights, "-o", folder / way.name)
+
+
+def _scores(way: Way, case: Case) -> Job:
+    labels, predicted = case.labels(), np.roll(case.labels(), 1, axis=0)
+    return lambda: metrics.scores(metrics.confusion_matrix(labels, predicted, CLASSES)), None
+
+
+JOBS: dict[str, Callable[[Way, Case], Job]] = {
+    "inference": _inference,
+    "growth": _inference,
+    "training": _training,
+    "epoch": _epoch,
+    "predict": _predict,
+    "import": lambda way, case: program("-c", "import kseg"),
+    "build": lambda way, case: program("-c", f"import kseg; kseg.zoo.unet({CLASSES}, encoder_weights=None)"),
+    "help": lambda way, case: program("-m", "kseg.cli", "--help"),
+    "scores": _scores,
+}
+
+
+_run: Callable[[], Any]
+"""What this process times; `prepare` sets it."""
+
+
+def prepare(way: Way, case: Case) -> dict[str, Any]:
+    """Builds the job of a way in this process and runs it, since the first runs compile; returns what is known of it.
+
+    On a GPU, networks compute in bfloat16. Memory is the increase of the peak of this process, without processes of a
+    data loader, or of the GPU; that of a program is its whole peak.
+    """
+    global _run
+    jobs, device, precision = importlib.import_module(way.module).JOBS, machine.device(), "float32"
+    if not device.startswith("CPU"):
+        keras.config.set_dtype_policy(precision := "mixed_bfloat16")
+    memory = PeakMemory()
+    before = 0 if case.part in PROGRAMS or memory.gpu is not None else process_peak()
+    _run, cost = jobs[case.part](way, case)
+    for _ in range(2 if case.part in STEPS else 1):
+        _run()
+    peak = _programs_peak() if case.part in PROGRAMS else memory.bytes()
+    used = None if peak is None or before is None else round((peak - before) / 2**20)
+    return {"multiply_adds": cost, "memory_mb": used, "precision": precision, "device": device}
+
+
+def _programs_peak() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+
+
+def _cpu_seconds() -> float:
+    return time.process_time() + sum(os.times()[2:4])  # of this process, and of those that it has waited for
+
+
+def once(seconds: float) -> tuple[float, float]:
+    """Runs the job at least once and for a number of seconds; returns seconds and CPU seconds of one run."""
+    count, start, core = 0, time.perf_counter(), _cpu_seconds()
+    while not count or time.perf_counter() - start < seconds:
+        _run()
+        count += 1
+    return (time.perf_counter() - start) / count, (_cpu_seconds() - core) / count
+
+
+def compare(case: Case, ways: list[Way], rounds: int, seconds: float) -> list[dict[str, Any]]:
+    """Measures one case: a process for each way, which run in turn. A way that does not work is left out, with a line.
+
+    Args:
+        case: What to do.
+        ways: The ways to do it.
+        rounds: How often each way is timed.
+        seconds: How long each way runs in each round, at least.
+
+    Returns:
+        One row per way: medians of `seconds` and `cpu_seconds` of one run; `ratio`, the median over the rounds of the
+        ratio to the fastest peer; `gmacs`, 1e9 multiply-adds per second, and `peak_gmacs`, those of `PRODUCT`.
+    """
+    say, title = Reporter().line, f"{case.part}, {case.net}, {case.batch} of {'x'.join(map(str, case.size))}"
+    facts: dict[Way, dict[str, Any]] = {}
+    os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
+    process.prepare(training=case.part in ("training", "epoch"))
+    with contextlib.ExitStack() as stack:
+        workers = {way: stack.enter_context(Worker(KERAS_BACKEND=way.backend, **SHARED)) for way in ways}
+        for way, worker in workers.items():
+            try:
+                facts[way] = worker(prepare, way, case)
+            except ChildError as error:
+                say(f"{title}: {way.name} is left out: {str(error).splitlines()[0]}")
+        times = [[workers[way](once, seconds) for way in facts] for _ in range(rounds)]
+    if not facts:
+        return []
+    table = np.array(times)  # (rounds, ways, 2)
+    wall, core = (dict(zip(facts, table[..., place].T, strict=True)) for place in (0, 1))
+    gmacs = {way: (facts[way].pop("multiply_adds") or np.nan) / 1e9 / np.median(wall[way]) for way in facts}
+    peak = gmacs.pop(PRODUCT, np.nan)
+    peers = [way for way in gmacs if way.module != __name__]
+    fastest = wall[min(peers, key=lambda way: np.median(wall[way]))] if peers else np.nan
+    rows = []
+    for way, speed in gmacs.items():
+        row = {"part": case.part, "net": case.net, "size": title.split()[-1], "batch": case.images or case.batch}
+        row |= {"way": way.name, "seconds": float(f"{np.median(wall[way]):.4g}")}
+        row |= {"cpu_seconds": float(f"{np.median(core[way]):.4g}"), "ratio": round(np.median(wall[way] / fastest), 3)}
+        row |= {"gmacs": round(speed, 1), "peak_gmacs": round(peak, 1), "rounds": rounds}
+        rows.append(row | facts[way])
+        say(f"{title}: {way.name} {row['seconds']} s, ratio {row['ratio']}")
+    return rows
+
+
+def _draw(folder: str, size: tuple[int, int], count: int) -> None:
+    streets = data.streets("train", count=count, size=size)
+    for place, name in enumerate(("images", "masks")):
+        pathlib.Path(folder, name).mkdir()
+        for index in range(count):
+            Image.fromarray(streets[index][place]).save(pathlib.Path(folder, name, f"{index:04}.png"))
+
+
+def measure(
+    *,
+    only: Annotated[list[str] | None, typer.Option(help=f"Only this part: {', '.join(JOBS)}; may be repeated.")] = None,
+    way: Annotated[list[str] | None, typer.Option(help="Only ways with this in their name; may be repeated.")] = None,
+    net: Annotated[list[str] | None, typer.Option(help=f"Only this net: {', '.join(NETS)}; may be repeated.")] = None,
+    size: Annotated[tuple[int, int], typer.Option(help="Height and width of images to label.")] = (384, 480),
+    crop: Annotated[tuple[int, int], typer.Option(help="Height and width of images to train on.")] = (256, 320),
+    batch: Annotated[int, typer.Option(min=1, help="Images of a training step and of the larger prediction.")] = 8,
+    largest: Annotated[int, typer.Option(min=256, help="Largest side of the part growth, which doubles 256.")] = 2048,
+    images: Annotated[int, typer.Option(min=1, help="Images of an epoch and of the folder to label.")] = 96,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each way is timed.")] = 7,
+    seconds: Annotated[float, typer.Option(help="How long each way runs in a round, at least.")] = 0.5,
+) -> pd.DataFrame:
+    """Time kseg on each backend and engine beside other libraries: the same net, size, batch and cores, in turn.
+
+    All ways use all cores that this process may use: on Linux, `taskset -c 0,1` limits them.
+    """
+    if unknown := ({*(only or [])} - JOBS.keys()) | ({*(net or [])} - NETS.keys()):
+        raise ValueError(f"unknown: {', '.join(unknown)}; --only takes {', '.join(JOBS)}, --net {', '.join(NETS)}")
+    sides = [256 << doublings for doublings in range((largest // 256).bit_length())]
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        files: Any = {"images": max(images, batch), "folder": folder}
+        cases = [
+            *(Case("inference", name, size, count) for name in NETS for count in dict.fromkeys((1, batch))),
+            *(Case("training", name, crop, batch) for name in NETS),
+            Case("epoch", "unet", crop, batch, **files),
+            Case("predict", "unet", size, **files),
+            *(Case(part) for part in ("import", "build", "help")),
+            *(Case("growth", "unet", (side, side)) for side in sides),
+            Case("scores", size=size, batch=batch),
+        ]
+        cases = [case for case in cases if case.part in (only or JOBS) and case.net in (net or NETS)]
+        if any(case.folder for case in cases):
+            _draw(folder, size, files["images"])
+        for case in cases:
+            able = [each for each in WAYS if case.part in each.parts and case.net in each.nets]
+            wanted = [each for each in able if each == PRODUCT or any(text in each.name for text in way or [""])]
+            rows += compare(case, wanted, rounds, seconds)
+    if not rows:
+        raise ValueError("nothing was measured: none of these ways does these parts with these nets here")
+    found = [distribution for distribution in PACKAGES if list(importlib.metadata.distributions(name=distribution))]
+    versions = " ".join(f"{package}={importlib.metadata.version(package)}" for package in found)
+    threads = len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
+    return pd.DataFrame(rows).assign(processor=machine.processor_model(), threads=threads, versions=versions)
+
+
+def shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """Formats the rows of `measure` for README.md: one line per case, its fastest peer, and kseg's ratios to it."""
+    lines = []
+    for (processor, threads, part, net, size, batch), case in rows.groupby(KEY[:-1], sort=False):
+        ours = case["way"].str.startswith("kseg")
+        what = part if part in PROGRAMS[1:] else f"{part}, {batch} of {size}"
+        peers = [f"{row['way']}: {_cost(row)}" for row in case[~ours].sort_values("seconds").to_dict("records")]
+        lines.append({"what": what, "net": net, "fastest peer": "".join(peers[:1])})
+        for row in case[ours].to_dict("records"):
+            lines[-1][row["way"]] = _cost(row) if pd.isna(row["ratio"]) else f"{row['ratio']:.2f} ({_cost(row)})"
+        first = case.iloc[0]
+        lines[-1] |= {"device": f"{processor}, {threads} threads; {first['device']}", "versions": first["versions"]}
+    table = pd.DataFrame(lines).fillna("")
+    return table[[*table.columns.drop(["device", "versions"]), "device", "versions"]]
+
+
+def _cost(row: Any) -> str:
+    memory = "" if pd.isna(row["memory_mb"]) else f", {row['memory_mb']:.0f} MB"
+    return f"{row['seconds']:.3g} s{memory}"

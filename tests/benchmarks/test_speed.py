@@ -1,0 +1,107 @@
+"""The measurement of speed, on tiny images; all ways run in this process, on its backend."""
+
+import contextlib
+import runpy
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from benchmarks.experiments import speed
+from benchmarks.process import ChildError
+from kseg import zoo
+
+BACKEND = {"tensorflow": "kseg TensorFlow", "jax": "kseg JAX", "torch": "kseg PyTorch"}[keras.backend.backend()]
+
+
+class Here(contextlib.nullcontext):
+    """A worker without a process: it keeps its job."""
+
+    order = []
+
+    def __init__(self, **environment):
+        super().__init__(self)
+
+    def __call__(self, function, *arguments):
+        speed._run = getattr(self, "job", None)
+        Here.order.append(self)
+        try:
+            return function(*arguments)
+        except Exception as error:
+            raise ChildError(f"{type(error).__name__}: {error}") from error
+        finally:
+            self.job = speed._run
+
+
+def run_here(*arguments):
+    """Runs a program in this process."""
+
+    def run():
+        before, sys.argv = sys.argv, ["program", *map(str, arguments[2:])]
+        try:
+            runpy.run_module(arguments[1], run_name="__main__")
+        except SystemExit as done:
+            assert not done.code
+        finally:
+            sys.argv = before
+
+    return run, None
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    monkeypatch.setattr(speed, "Worker", Here)
+    monkeypatch.setattr(speed, "program", run_here)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the export of a peer
+def test_kseg_and_peers_are_timed_in_turn():
+    way = [BACKEND, "channels_last", "SMP OpenVINO"]
+    options = {"size": (32, 48), "crop": (32, 64), "batch": 1, "images": 2, "rounds": 1, "seconds": 0.0}
+    rows = speed.measure(only=["inference", "training", "epoch", "predict", "scores"], net=["unet"], way=way, **options)
+    assert set(rows["way"]) == {BACKEND, "SMP channels_last", "SMP OpenVINO"}
+    assert (rows[["seconds", "cpu_seconds", "ratio", "rounds"]] > 0).all(axis=None)
+    counted = rows["part"].isin(["inference", "training"])
+    assert (rows["gmacs"] > 0).eq(counted).all() and (rows["peak_gmacs"] > 0).eq(counted).all()
+    assert rows[rows["way"].str.startswith("SMP")].groupby(["part", "batch"])["ratio"].min().eq(1).all()
+    table = speed.shown(rows)
+    what = ["inference, 1 of 32x48", "training, 1 of 32x64", "epoch, 2 of 32x64", "predict, 2 of 32x48"]
+    assert table["what"].tolist() == what
+    assert table[BACKEND].str.match(r"\d+\.\d\d \([\d.e-]+ s(, \d+ MB)?\)$").all()
+
+
+def test_rounds_alternate_between_the_ways():
+    Here.order.clear()
+    speed.measure(only=["scores"], size=(32, 48), rounds=2, seconds=0.0)
+    assert [Here.order.index(worker) for worker in Here.order] == [0, 1] * 3  # prepared, then timed twice
+
+
+def test_a_way_that_does_not_work_is_left_out(capsys, monkeypatch):
+    monkeypatch.setitem(speed.JOBS, "scores", lambda way, case: 1 / 0)
+    rows = speed.measure(only=["scores"], size=(32, 48), rounds=1, seconds=0.0)
+    assert rows["way"].tolist() == ["torchmetrics"]
+    assert "kseg is left out: ZeroDivisionError: division by zero" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="nothing was measured"):
+        speed.measure(only=["scores"], way=["kseg"])
+    with pytest.raises(ValueError, match="unknown: speed; --only takes inference, "):
+        speed.measure(only=["speed"])
+    assert speed.shown(rows)["fastest peer"][0].startswith("torchmetrics: ")
+
+
+@pytest.mark.filterwarnings("ignore:aspp. rates")
+def test_peers_do_what_kseg_does():
+    """Nets differ only in 16 channels of the U-Net's finest skip; scores are equal."""
+    from benchmarks.peers import smp
+    from benchmarks.peers import speed as peers
+
+    nets = {"unet": "SMP eager", "deeplabv3plus": "SMP eager", "deeplabv3": "torchvision compiled"}
+    for net, name in nets.items():
+        case = speed.Case("training", net, (64, 64))
+        ours, theirs = speed._model(case), peers.Logits(next(way for way in speed.WAYS if way.name == name), case)
+        less = 16 * 9 * 32 if net == "unet" else 0
+        assert smp.multiply_adds(theirs, (64, 64)) == zoo.multiply_adds(ours, (64, 64)) - 32 * 32 * less
+        assert smp.parameters(theirs) == ours.count_params() - less
+    case = speed.Case("scores", size=(16, 24), batch=3)
+    ours, theirs = (jobs["scores"](speed.WAYS[0], case)[0]() for jobs in (speed.JOBS, peers.JOBS))
+    np.testing.assert_allclose(theirs, ours["iou"], atol=1e-6)
