@@ -130,10 +130,10 @@ def _model(case: Case) -> keras.Model:
 def _inference(way: Way, case: Case) -> Job:
     model, pixels = _model(case), case.pixels()
     engine, _, precision = way.style.partition(" ")
-    options: Any = {} if engine == "keras" else {"engine": engine}
+    int8: Any = {}
     if precision:
-        options |= {"precision": precision, "calibration": data.streets("train", count=32, size=case.size)}
-    predictor = inference.Predictor(model, **options)
+        int8 = {"precision": precision, "calibration": data.streets("train", count=32, size=case.size)}
+    predictor = inference.Predictor(model, engine=engine, **int8)
     return lambda: predictor.labels(pixels), case.batch * zoo.multiply_adds(model, case.size)
 
 
