@@ -22,9 +22,9 @@ from PIL import Image
 from benchmarks import machine
 from benchmarks.process import ChildError, Worker
 from kseg import data, inference, losses, metrics, pretrained, training, zoo
-from kseg.cli import _process as process
+from kseg.cli._process import prepare as prepare_process
 from kseg.progress import Reporter
-from kseg.training.process import PeakMemory, process_peak
+from kseg.training import PeakMemory, process_peak
 
 KEY = ["processor", "threads", "part", "net", "size", "batch", "way"]
 CLASSES = 11
@@ -241,7 +241,7 @@ def compare(case: Case, ways: list[Way], rounds: int, seconds: float) -> list[di
     say, title = Reporter().line, f"{case.part}, {case.net}, {case.batch} of {'x'.join(map(str, case.size))}"
     facts: dict[Way, dict[str, Any]] = {}
     os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
-    process.prepare(training=case.part in ("training", "epoch"))
+    prepare_process(training=case.part in ("training", "epoch"))
     with contextlib.ExitStack() as stack:
         workers = {way: stack.enter_context(Worker(KERAS_BACKEND=way.backend, **SHARED)) for way in ways}
         for way, worker in workers.items():

@@ -165,6 +165,7 @@ def _build(way: Way, case: Case) -> Job:
 
 
 def _scores(way: Way, case: Case) -> Job:
+    torchvision.load()  # torchmetrics imports it
     import torchmetrics
 
     labels = torch.from_numpy(case.labels()).long()

@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from kseg.training.folder import versions
     from kseg.training.optimizer import SGD, AdamW, PolynomialDecay
     from kseg.training.preparation import class_weights, schedule
-    from kseg.training.process import process_peak
+    from kseg.training.process import PeakMemory, process_peak
     from kseg.training.recipe import Recipe
     from kseg.training.splits import batches, dataset, steps_per_epoch
 
 __all__ = [
-    "SGD", "AdamW", "PolynomialDecay", "Recipe", "batches", "class_weights", "dataset", "evaluate", "process_peak",
-    "rehearse", "sample_picture", "schedule", "steps_per_epoch", "train", "versions",
+    "SGD", "AdamW", "PeakMemory", "PolynomialDecay", "Recipe", "batches", "class_weights", "dataset", "evaluate",
+    "process_peak", "rehearse", "sample_picture", "schedule", "steps_per_epoch", "train", "versions",
 ]  # fmt: skip
 
 _MODULES = ("recipe", "splits", "folder", "preparation", "optimizer", "process", "evaluation", "_train")

@@ -50,7 +50,7 @@ def run_here(*arguments):
 
 
 @pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
+def in_this_process(monkeypatch, torchvision):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")  # `compare` changes it
     monkeypatch.setattr(speed, "Worker", Here)
     monkeypatch.setattr(speed, "program", run_here)
