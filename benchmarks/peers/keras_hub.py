@@ -3,7 +3,7 @@
 import keras
 import keras_hub
 
-from benchmarks.experiments.speed import CLASSES, Case, Job, Way
+from benchmarks.experiments._ways import CLASSES, Case, Job, Way
 from kseg import zoo
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, pad
 
-from benchmarks.experiments import speed
-from benchmarks.experiments.speed import CLASSES, Case, Job, Way
+from benchmarks.experiments import _ways as ways
+from benchmarks.experiments._ways import CLASSES, Case, Job, Way
 from benchmarks.peers import smp, torchvision
 from benchmarks.peers.training import device
 from kseg import data
@@ -57,7 +57,7 @@ def _half() -> Any:
 
 
 def _inference(way: Way, case: Case) -> Job:
-    if way == speed.PRODUCT:
+    if way == ways.PRODUCT:
         return _product()
     net, pixels = Labels(way, case).eval(), case.pixels()
     cost = case.batch * smp.multiply_adds(net, case.size)
@@ -95,7 +95,7 @@ def _steps(way: Way, case: Case) -> tuple[Logits, Callable[[torch.Tensor, torch.
 
 
 def _training(way: Way, case: Case) -> Job:
-    if way == speed.PRODUCT:
+    if way == ways.PRODUCT:
         return _product()
     net, step = _steps(way, case)
     images, labels = torch.from_numpy(case.pixels()), torch.from_numpy(case.labels())
@@ -152,16 +152,16 @@ def _predict(way: Way, case: Case) -> Job:
     folder = pathlib.Path(case.folder)
     torch.save(Logits(way, case).net.state_dict(), folder / "weights.pt")
     paths = folder / "images", folder / "weights.pt", folder / way.name
-    return speed.program("-m", "benchmarks.peers.predict", str(CLASSES), *paths)
+    return ways.program("-m", "benchmarks.peers.predict", str(CLASSES), *paths)
 
 
 def _import(way: Way, case: Case) -> Job:
-    return speed.program("-c", "import keras" if way.name == "keras" else "import segmentation_models_pytorch")
+    return ways.program("-c", "import keras" if way.name == "keras" else "import segmentation_models_pytorch")
 
 
 def _build(way: Way, case: Case) -> Job:
     arguments = f"'tu-tf_efficientnet_lite0', encoder_weights=None, classes={CLASSES}"
-    return speed.program("-c", f"import segmentation_models_pytorch as smp; smp.Unet({arguments})")
+    return ways.program("-c", f"import segmentation_models_pytorch as smp; smp.Unet({arguments})")
 
 
 def _scores(way: Way, case: Case) -> Job:

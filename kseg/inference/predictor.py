@@ -54,17 +54,15 @@ class Predictor:
         crf: True, or options of `kseg.inference.dense_crf`, to refine the probabilities by the colors of the image.
             The CRF needs the whole image, at most `CRF_BYTES` of memory; tiles are joined first.
         from_logits: Whether the model returns logits; None finds out with `kseg.metrics.gives_logits`.
-        engine: What runs the network. `"keras"` uses the backend; `"openvino"` and `"onnxruntime"` convert the network
-            in the first call, which takes a few seconds, and run on the CPU; `"auto"` is OpenVINO if it is installed
-            and Keras runs on TensorFlow on a CPU, otherwise Keras. Labels differ at fewer than 1 of 1,000 pixels.
-        precision: `"float32"`, or `"int8"` for convolutions of 8-bit integers on OpenVINO, which are faster on
-            processors with VNNI and change more labels; compare `kseg.training.evaluate` of both.
-        calibration: For int8, the images that set the ranges of the integers: a data set, e.g. the training split, of
-            which 64 images spread evenly are used, or any images as in a call.
+        engine: What runs the network. `"keras"` uses the backend. `"openvino"` and `"onnxruntime"` run on the CPU; they
+            convert the network in the first call, which takes a few seconds. `"auto"` is OpenVINO if it is installed
+            and Keras runs on TensorFlow on a CPU, otherwise Keras.
+        precision: `"float32"`, or `"int8"` for 8-bit integers on OpenVINO, which is faster and changes more labels;
+            compare the scores of both with `kseg.training.evaluate`.
+        calibration: For int8, images that set the ranges of the integers: a data set, e.g. the training split, of
+            which 64 are used, or any images as in a call.
 
-    The network that runs is a copy of the model, without batch normalization after convolutions. It is kept as long as
-    the model and shared by its predictors, so that another predictor compiles nothing. The weights are copied when a
-    predictor is constructed: after further training, construct another one.
+    The weights are copied when a predictor is constructed: after further training, construct another one.
 
     Raises:
         ModuleNotFoundError: If the engine needs a package that is not installed.

@@ -99,11 +99,11 @@ def _gpu() -> Any:
     return jax.devices()[0] if jax.devices()[0].platform == "gpu" else None
 
 
-def process_peak() -> int | None:
-    """Returns the peak memory use of this process in bytes, or None on Windows, which does not report it."""
+def process_peak(*, children: bool = False) -> int | None:
+    """Returns the peak memory use of this process, or of the largest finished child, in bytes; None on Windows."""
     try:
         import resource
     except ImportError:  # Windows
         return None
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF).ru_maxrss * unit

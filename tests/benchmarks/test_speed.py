@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from benchmarks.experiments import _ways as ways
 from benchmarks.experiments import speed
 from benchmarks.process import ChildError
 from kseg import zoo
@@ -53,7 +54,7 @@ def run_here(*arguments):
 def in_this_process(monkeypatch, torchvision):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")  # `compare` changes it
     monkeypatch.setattr(speed, "Worker", Here)
-    monkeypatch.setattr(speed, "program", run_here)
+    monkeypatch.setattr(ways, "program", run_here)
 
 
 @pytest.mark.filterwarnings("ignore")  # of the export of a peer
@@ -79,7 +80,7 @@ def test_rounds_alternate_between_the_ways():
 
 
 def test_a_way_that_does_not_work_is_left_out(capsys, monkeypatch):
-    monkeypatch.setitem(speed.JOBS, "scores", lambda way, case: 1 / 0)
+    monkeypatch.setitem(ways.JOBS, "scores", lambda way, case: 1 / 0)
     rows = speed.measure(only=["scores"], size=(32, 48), rounds=1, seconds=0.0)
     assert rows["way"].tolist() == ["torchmetrics"]
     assert "kseg is left out: ZeroDivisionError: division by zero" in capsys.readouterr().out
@@ -98,11 +99,11 @@ def test_peers_do_what_kseg_does():
 
     nets = {"unet": "SMP eager", "deeplabv3plus": "SMP eager", "deeplabv3": "torchvision compiled"}
     for net, name in nets.items():
-        case = speed.Case("training", net, (64, 64))
-        ours, theirs = speed._model(case), peers.Logits(next(way for way in speed.WAYS if way.name == name), case)
+        case = ways.Case("training", net, (64, 64))
+        ours, theirs = ways.model_of(case), peers.Logits(next(way for way in ways.WAYS if way.name == name), case)
         less = 16 * 9 * 32 if net == "unet" else 0
         assert smp.multiply_adds(theirs, (64, 64)) == zoo.multiply_adds(ours, (64, 64)) - 32 * 32 * less
         assert smp.parameters(theirs) == ours.count_params() - less
-    case = speed.Case("scores", size=(16, 24), batch=3)
-    ours, theirs = (jobs["scores"](speed.WAYS[0], case)[0]() for jobs in (speed.JOBS, peers.JOBS))
+    case = ways.Case("scores", size=(16, 24), batch=3)
+    ours, theirs = (jobs["scores"](ways.WAYS[0], case)[0]() for jobs in (ways.JOBS, peers.JOBS))
     np.testing.assert_allclose(theirs, ours["iou"], atol=1e-6)
