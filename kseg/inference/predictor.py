@@ -1,16 +1,17 @@
 """Predictor: any image in, a label map of its size out."""
 
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 from PIL import Image
 
 from kseg.data import Dataset
 from kseg.inference._dense_crf import dense_crf
+from kseg.inference.averaging import FLIPS, mean_probabilities
 from kseg.inference.batching import Labeled, batches
 from kseg.inference.calibration import calibration_images
 from kseg.inference.engine import check_model, is_out_of_memory, networks
@@ -20,15 +21,6 @@ from kseg.inference.sources import list_images
 from kseg.inference.tiling import STEP, blend, check_sizes
 from kseg.metrics import gives_logits
 from kseg.progress import Reporter
-
-FLIPS: dict[bool | str, tuple[tuple[int, int], ...]] = {
-    False: ((1, 1),),
-    True: ((1, 1), (1, -1)),
-    "horizontal": ((1, 1), (1, -1)),
-    "vertical": ((1, 1), (-1, 1)),
-    "both": ((1, 1), (1, -1), (-1, 1), (-1, -1)),
-}
-"""Steps along rows and columns with which an image is predicted, for each value of `flip`."""
 
 CRF_BYTES = 2**32
 """Memory for the CRF, estimated as 450 bytes per pixel plus 25 per class; noisy images need 2.5 times as much."""
@@ -250,17 +242,7 @@ class Predictor:
         return whole
 
     def _predict(self, images: np.ndarray) -> np.ndarray:
-        """Returns the mean of the probabilities over scales and flips, `(N, H, W, num_classes)`."""
-        size = images.shape[1:3]
-        total: Any = None
-        share = np.float32(1 / (len(self.scales) * len(FLIPS[self.flip])))
-        for scale in self.scales:
-            scaled = _resized(images, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
-            for down, along in FLIPS[self.flip]:
-                p = self._run(self._to_probabilities, scaled[:, ::down, ::along])
-                p = _resized(p, size)[:, ::down, ::along] * share
-                total = p if total is None else np.add(total, p, out=total)
-        return total
+        return mean_probabilities(functools.partial(self._run, self._to_probabilities), images, self.scales, self.flip)
 
     def _run(self, run: Run, images: np.ndarray) -> np.ndarray:
         """Runs the network on images that are padded to the sizes that it takes or was compiled for."""
@@ -295,10 +277,3 @@ class Predictor:
         if self.channels == 1:
             return (probabilities[..., 0] > self.threshold).astype(self.dtype)
         return probabilities.argmax(axis=-1).astype(self.dtype)
-
-
-def _resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if images.shape[1:3] == size:
-        return images
-    images = ops.cast(images, "float32")
-    return ops.convert_to_numpy(ops.image.resize(images, size, interpolation="bilinear", data_format="channels_last"))
