@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kseg.layers import FAST, Reach
+from kseg.layers import FAST_LAYERS, Reach
 
 SPATIAL = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
@@ -67,7 +67,7 @@ def dilate(
     if isinstance(layer, keras.Sequential):
         return keras.Sequential([dilate(inner, stride, output_stride) for inner in layer.layers], **changes)
     config = {**layer.get_config(), **changes}
-    kind = FAST.get(type(layer), type(layer))
+    kind = FAST_LAYERS.get(type(layer), type(layer))
     if not isinstance(layer, SPATIAL + POOLING):
         return kind.from_config(config)
     steps = layer.strides[0]

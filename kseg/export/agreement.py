@@ -22,7 +22,7 @@ def with_suffix(path: str | os.PathLike, suffix: str) -> pathlib.Path:
     """Returns the path; raises a ValueError if its suffix is another one."""
     path = pathlib.Path(path)
     if path.suffix != suffix:
-        raise ValueError(f"the name of the file must end in {suffix}, got {path}: {path.with_suffix(suffix)}")
+        raise ValueError(f"the name of the file must end in {suffix}, got {path}: use {path.with_suffix(suffix)}")
     return path
 
 

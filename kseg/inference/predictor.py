@@ -108,7 +108,7 @@ class Predictor:
         if precision not in ("float32", "int8"):
             raise ValueError(f'precision must be "float32" or "int8", got {precision!r}')
         if (precision == "int8") != (calibration is not None):
-            raise ValueError('precision="int8" and calibration=, e.g. the training split, need each other')
+            raise ValueError('give precision="int8" and calibration=, e.g. the training split, together')
         images = [] if calibration is None else calibration_images(calibration, self.read, self.size)
         self._to_probabilities, self._to_labels = networks(
             model, from_logits=from_logits, engine=engine, calibration=images

@@ -46,7 +46,7 @@ class OpenVINORun(Run):
     """Runs a network on OpenVINO, in float32 or, calibrated on images `(H, W, C)`, in int8.
 
     The graph is for all image sizes. After `REPEATS` calls in a row with one shape, a graph for this shape is compiled,
-    which takes as long as 1 or 2 images and is 4 to 8 % faster.
+    which takes as long as one or two images and makes the next ones a few percent faster.
     """
 
     REPEATS = 8

@@ -4,7 +4,7 @@ Every layer has a method `reach`, from which `kseg.zoo.receptive_field` computes
 """
 
 from kseg.layers.convolution import (
-    FAST,
+    FAST_LAYERS,
     NORM_EPSILON,
     NORM_MOMENTUM,
     BatchNormalization,
@@ -16,7 +16,7 @@ from kseg.layers.crf import ConvCRF
 from kseg.layers.cropping import CropLike, SmallestSize, UnpaddedSize
 from kseg.layers.decoder import SegmentationHead, UNetBlock
 from kseg.layers.geometry import Reach
-from kseg.layers.graph import FoldedModel, calls
+from kseg.layers.graph import FoldedModel, layer_calls
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
 from kseg.layers.resize import Resize, single_operation
 from kseg.layers.scores import ScoreFusion, ScoreUpsampling
@@ -25,7 +25,7 @@ from kseg.layers.unpooling import BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D,
 
 __all__ = [
     "ASPP",
-    "FAST",
+    "FAST_LAYERS",
     "NORM_EPSILON",
     "NORM_MOMENTUM",
     "AtrousScoreSum",
@@ -50,6 +50,6 @@ __all__ = [
     "TransposeUpsampling2D",
     "UNetBlock",
     "UnpaddedSize",
-    "calls",
+    "layer_calls",
     "single_operation",
 ]

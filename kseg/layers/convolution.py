@@ -167,7 +167,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             moving.assign(moving * self.momentum + batch * (1 - self.momentum))
 
 
-FAST: dict[Any, Any] = {
+FAST_LAYERS: dict[Any, Any] = {
     keras.layers.Conv2D: Conv2D,
     keras.layers.DepthwiseConv2D: DepthwiseConv2D,
     keras.layers.BatchNormalization: BatchNormalization,

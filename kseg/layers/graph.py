@@ -8,12 +8,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from kseg.layers.convolution import FAST, ConvNormAct
+from kseg.layers.convolution import FAST_LAYERS, ConvNormAct
 
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 
-def calls(model: keras.Model) -> Iterator[tuple[Any, Any]]:
+def layer_calls(model: keras.Model) -> Iterator[tuple[Any, Any]]:
     """Yields each layer or operation of a functional model with a node, which describes one call of it, in order.
 
     Keras has no public attribute for the calls of a layer: `get_config` serializes the layers and counts calls of
@@ -63,7 +63,7 @@ class FoldedModel:
             config = layer.get_config()
             if id(layer) in self.norms:
                 config["use_bias"] = True
-            new = FAST.get(type(layer), type(layer)).from_config(config)
+            new = FAST_LAYERS.get(type(layer), type(layer)).from_config(config)
             blocks = list(zip(_blocks(layer), _blocks(new), strict=True))
             for _, block in blocks:
                 block.drop_normalization()
@@ -88,24 +88,31 @@ class FoldedModel:
                 _copy_weights(old, new, blocks)
 
 
-def _pairs(model: Any) -> Iterator[tuple[Any, Any]]:
+def _pairs(model: keras.Model) -> Iterator[tuple[Any, Any]]:
     """Yields each convolution whose only consumer is batch normalization, with that layer; submodels included."""
-    nodes = list(calls(model)) if isinstance(model, keras.Model) and not isinstance(model, keras.Sequential) else []
-    uses = Counter(id(tensor) for _, node in nodes for tensor in node.input_tensors)
-    uses.update(id(tensor) for tensor in model.outputs)
-    times = Counter(id(layer) for layer, _ in nodes)
-    makers = {id(node.output_tensors[0]): layer for layer, node in nodes if isinstance(layer, CONVOLUTIONS)}
-    for layer, node in nodes:
-        if isinstance(layer, keras.Model):
-            yield from _pairs(layer)
-        if not isinstance(layer, keras.layers.BatchNormalization) or layer.axis not in (-1, 3) or layer.renorm:
-            continue
-        tensor = id(node.input_tensors[0])
-        conv = makers.get(tensor)
-        if conv is None or uses[tensor] > 1 or times[id(layer)] > 1 or times[id(conv)] > 1:
-            continue
-        if conv.activation in (None, keras.activations.linear) and conv.data_format == "channels_last":
-            yield conv, layer
+    graphs = [(part, list(layer_calls(part))) for part in _functional_parts(model)]
+    times = Counter(id(layer) for _, nodes in graphs for layer, _ in nodes)
+    for part, nodes in graphs:
+        uses = Counter(id(tensor) for _, node in nodes for tensor in node.input_tensors)
+        uses.update(id(tensor) for tensor in part.outputs)
+        makers = {id(node.output_tensors[0]): layer for layer, node in nodes if isinstance(layer, CONVOLUTIONS)}
+        for layer, node in nodes:
+            if not isinstance(layer, keras.layers.BatchNormalization) or layer.axis not in (-1, 3) or layer.renorm:
+                continue
+            tensor = id(node.input_tensors[0])
+            conv = makers.get(tensor)
+            if conv is None or uses[tensor] > 1 or times[id(layer)] > 1 or times[id(conv)] > 1:
+                continue
+            if conv.activation in (None, keras.activations.linear) and conv.data_format == "channels_last":
+                yield conv, layer
+
+
+def _functional_parts(model: keras.Model) -> list[keras.Model]:
+    """Lists a model and its submodels at every depth, once each, without those of class Sequential."""
+    found = [model]
+    for part in found:  # grows in the loop
+        found += [x for x in part.layers if isinstance(x, keras.Model) and not any(x is other for other in found)]
+    return [part for part in found if not isinstance(part, keras.Sequential)]
 
 
 def _blocks(layer: Any) -> list[ConvNormAct]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kseg.layers import Reach, calls
+from kseg.layers import Reach, layer_calls
 
 
 def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
@@ -107,7 +107,7 @@ def reach_of_outputs(model: keras.Model, image: Reach) -> list[Reach]:
             image = _reach(layer, [image], {})[0]
         return [image]
     known = {id(model.inputs[0]): image}
-    for operation, node in calls(model):
+    for operation, node in layer_calls(model):
         args = [known[id(t)] for t in keras.tree.flatten(node.arguments.args) if id(t) in known]
         options = {key: known[id(t)] for key, t in node.arguments.kwargs.items() if id(t) in known}
         outputs = _reach(operation, args, options)

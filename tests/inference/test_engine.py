@@ -145,8 +145,8 @@ def test_int8_labels_are_close_to_those_of_float32():
         with pytest.raises(ValueError, match=r"(?i)tensorflow"):
             Predictor(model, **options)
     for options, error in (
-        ({"precision": "int8"}, "need each other"),
-        ({"calibration": [photo(8, 8)]}, "need each other"),
+        ({"precision": "int8"}, "together"),
+        ({"calibration": [photo(8, 8)]}, "together"),
         ({"precision": "int8", "calibration": []}, "no images for calibration"),
         ({"precision": "int8", "calibration": [photo(8, 8)]}, 'needs engine="openvino"'),
         ({"precision": "fp4"}, 'must be "float32" or "int8"'),

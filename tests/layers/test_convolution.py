@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from kseg.layers import FAST, ConvNormAct
+from kseg.layers import FAST_LAYERS, ConvNormAct
 from tests.layers.tracing import compiled, gradient
 from tests.reference.convolution import batch_norm, conv2d
 
@@ -69,7 +69,7 @@ def test_valid_padding_reduces_the_size():
 
 def twins(kind, shape, **options):
     """A layer of Keras and the fast one, with equal random weights."""
-    pair = kind(**options, name="layer"), FAST[kind](**options, name="layer")
+    pair = kind(**options, name="layer"), FAST_LAYERS[kind](**options, name="layer")
     for layer in pair:
         layer.build(shape)
         layer.set_weights([np.random.default_rng(8).uniform(0.5, 1.5, w.shape) for w in layer.weights])

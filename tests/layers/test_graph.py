@@ -63,3 +63,14 @@ def test_a_model_without_batch_normalization_is_not_copied():
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Conv2D(2, 1)(image))
     assert FoldedModel(model).net is model
+
+
+def test_a_convolution_that_a_submodel_shares_is_not_folded():
+    convolution, image = keras.layers.Conv2D(3, 1), keras.Input((None, None, 3))
+    part = keras.Input((None, None, 3))
+    submodel = keras.Model(part, normed(convolution(part)))
+    model = keras.Model(image, submodel(convolution(image)))
+    randomize(model, 3)
+    x = np.random.default_rng(2).normal(size=(1, 4, 5, 3)).astype("float32")
+    y = keras.ops.convert_to_numpy(model(x))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(FoldedModel(model).net(x)), y, atol=1e-5 * np.abs(y).max())
