@@ -107,7 +107,8 @@ def program(*arguments: str | os.PathLike[str]) -> Job:
 
 
 def model_of(case: Case) -> keras.Model:
-    model = getattr(zoo, case.net)(CLASSES, encoder_weights=None, **NETS[case.net])
+    size = (*case.size, 3) if case.part in STEPS else (None, None, 3)
+    model = getattr(zoo, case.net)(CLASSES, encoder_weights=None, input_shape=size, **NETS[case.net])
     model.compile(training.AdamW(1e-3), losses.CrossEntropy())
     return model
 

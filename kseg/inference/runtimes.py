@@ -1,6 +1,7 @@
 """The runtimes of networks; each converts or compiles a network in its first call."""
 
 import functools
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -45,28 +46,29 @@ class KerasRun(Run):
 class OpenVINORun(Run):
     """Runs a network on OpenVINO, in float32 or, calibrated on images `(H, W, C)`, in int8.
 
-    The graph is for all image sizes. After `REPEATS` calls in a row with one shape, a graph for this shape is compiled,
-    which takes as long as one or two images and makes the next ones a few percent faster.
+    The graph is for all image sizes. After `PIXELS` pixels in images of one shape, a graph for this shape is made, since
+    layers choose faster operations at known sizes (`kseg.layers.Conv2D.doubled`). Making it takes about two seconds.
     """
 
-    REPEATS = 8
+    PIXELS = 2**23
 
     def __init__(self, net: keras.Model, calibration: Sequence[np.ndarray] = ()):
         super().__init__(net)
         self.calibration = calibration
         self._shape: tuple[int, ...] = ()
-        self._times = 0
+        self._seen = 0
         self._fixed: Any = None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         if images.shape != self._shape:
-            self._shape, self._times, self._fixed = images.shape, 0, None
-        self._times += 1
-        if self._fixed is None and not is_any_size():
-            self._fixed = openvino_compiled(openvino_graph(self.net, images.shape[:3]))
-        elif self._fixed is None and self._times > self.REPEATS:
-            graph = self.graph.clone()
-            graph.reshape(images.shape)
+            self._shape, self._seen, self._fixed = images.shape, 0, None
+        self._seen += math.prod(images.shape[:3])
+        if self._fixed is None and (self._seen > self.PIXELS or not is_any_size()):
+            if self.calibration:  # a second calibration would take minutes
+                graph = self.graph.clone()
+                graph.reshape(images.shape)
+            else:
+                graph = openvino_graph(self.net, images.shape[:3])
             self._fixed = openvino_compiled(graph)
         run = self._any_size if self._fixed is None else self._fixed
         return run(images.astype(self.dtype, copy=False), share_inputs=True)[0]

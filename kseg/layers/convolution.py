@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kseg.layers.doubled import doubled_convolution
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
 
@@ -28,12 +29,32 @@ class Conv2D(keras.layers.Conv2D):
     """
 
     def call(self, inputs: Any) -> Any:
-        if self.data_format == "channels_last":
-            if keras.backend.backend() == "torch":
-                return _torch_convolution(self, inputs, self.kernel)
-            if keras.backend.backend() == "tensorflow" and self.use_bias:
-                return _tensorflow_bias(self, self.convolution_op(inputs, self.kernel))
-        return super().call(inputs)
+        return self._convolve(inputs, self.kernel)
+
+    def doubled(self, x: Any, skip: Any = None) -> Any:
+        """Enlarges `x` to twice its size by copying pixels, appends `skip`, and convolves; see `doubled_convolution`.
+
+        Raises:
+            ValueError: If the layer is not a plain 3x3 convolution with padding "same", without activation.
+        """
+        plain = (self.kernel_size, self.strides, self.dilation_rate, self.padding) == ((3, 3), (1, 1), (1, 1), "same")
+        if not plain or self.activation not in (None, keras.activations.linear) or self.groups > 1:
+            raise ValueError(f'{self.name}: doubled needs a 3x3 convolution with padding "same" and no activation')
+        channels = x.shape[-1]
+        y = doubled_convolution(x, self.kernel[:, :, :channels])
+        if skip is not None:
+            return y + self._convolve(skip, self.kernel[:, :, channels:])
+        return y + self.bias if self.use_bias else y
+
+    def _convolve(self, inputs: Any, kernel: Any) -> Any:
+        if self.data_format == "channels_last" and keras.backend.backend() == "torch":
+            return _torch_convolution(self, inputs, kernel)
+        x = self.convolution_op(inputs, kernel)
+        if self.data_format == "channels_last" and keras.backend.backend() == "tensorflow" and self.use_bias:
+            return _tensorflow_bias(self, x)
+        if self.use_bias:
+            x = x + ops.reshape(self.bias, (-1,) if self.data_format == "channels_last" else (1, -1, 1, 1))
+        return x if self.activation is None else self.activation(x)
 
     def reach(self, x: Reach) -> Reach:
         return x.window(self.kernel_size[0], rate=self.dilation_rate[0], stride=self.strides[0])
@@ -265,7 +286,10 @@ class ConvNormAct(ConfiguredLayer):
             self.norm.build(self.conv.compute_output_shape(x_shape))
 
     def call(self, x: Any, training: bool | None = None) -> Any:
-        x = self.conv(self.depthwise(x) if self.separable else x)
+        return self.finish(self.conv(self.depthwise(x) if self.separable else x), training)
+
+    def finish(self, x: Any, training: bool | None = None) -> Any:
+        """Applies what follows the convolution: normalization and activation."""
         if self.normalization:
             x = self.norm(x, training=training)
         return self.activation(x)

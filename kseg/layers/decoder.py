@@ -1,5 +1,6 @@
 """The decoder block of U-Net, and the head that computes the scores."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -70,18 +71,18 @@ class UNetBlock(ConfiguredLayer):
         self.convs[1].build((None, None, None, self.filters))
 
     def call(self, x: Any, skip: Any = None, like: Any = None, training: bool | None = None) -> Any:
-        if skip is not None and not self.doubling:
-            x = self.match(x, like=skip)
+        target = like if skip is None else skip
+        size = None if target is None else ops.shape(target)[1:3]
+        first, second = self.convs
+        if size is None or _is_twice(size, ops.shape(x)[1:3]):
+            x = first.finish(first.conv.doubled(x, skip), training)
         else:
-            x = self.enlarge(x)
-            if (target := like if skip is None else skip) is not None:
-                height, width = ops.shape(target)[1:3]
-                x = x[:, :height, :width]
-        if skip is not None:
-            x = ops.concatenate([x, skip], axis=-1)
-        for conv in self.convs:
-            x = conv(x, training=training)
-        return x
+            if skip is not None and not self.doubling:
+                x = self.match(x, like=skip)
+            else:
+                x = self.enlarge(x)[:, : size[0], : size[1]]
+            x = first(x if skip is None else ops.concatenate([x, skip], axis=-1), training=training)
+        return second(x, training=training)
 
     def compute_output_shape(
         self, x_shape: Shape, skip_shape: Shape | None = None, like_shape: Shape | None = None
@@ -93,6 +94,11 @@ class UNetBlock(ConfiguredLayer):
         fine = skip or like
         pixels = max(x.pixels, fine.pixels) if fine else x.pixels
         return Reach(pixels, fine.step if fine else x.step / 2).window(3).window(3)
+
+
+def _is_twice(large: Sequence[Any], small: Sequence[Any]) -> bool:
+    """Returns whether both sizes are known and one is twice the other."""
+    return all(isinstance(a, int) and isinstance(b, int) and a == 2 * b for a, b in zip(large, small, strict=True))
 
 
 def check_activation(layer: keras.layers.Layer, activation: str | None, num_classes: int) -> None:

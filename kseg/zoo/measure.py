@@ -12,7 +12,8 @@ from kseg.layers import Reach, layer_calls
 def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
     """Counts the multiplications of a model's convolutions and dense layers for one image; nothing is computed.
 
-    Normalization, activations and resizing are not counted, as is usual.
+    Normalization, activations and resizing are not counted, as is usual. Convolutions after a resizing count in full,
+    although `kseg.layers.Conv2D.doubled` computes them with fewer multiplications.
 
     Args:
         model: A model with one image as input.
@@ -28,12 +29,12 @@ def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
     """
     total = 0
 
-    def recorded(kernels: list[Any], call: Callable[..., Any]) -> Callable[..., Any]:
+    def recorded(kernels: list[Any], call: Callable[..., Any], enlarged: bool) -> Callable[..., Any]:
         def record(x: Any, *args: Any, **kwargs: Any) -> Any:
             nonlocal total
             y = call(x, *args, **kwargs)
             # Once per output pixel; a transposed convolution, whose input is the smaller map, once per input pixel.
-            pixels = min(math.prod(each.shape[1:-1]) for each in (x, y))
+            pixels = min(math.prod(each.shape[1:-1]) for each in ((y,) if enlarged else (x, y)))
             total += pixels * sum(math.prod(kernel.shape) for kernel in kernels)
             return y
 
@@ -43,13 +44,15 @@ def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
     for layer in layers_of(model):
         own = [value for value in vars(layer).values() if isinstance(value, keras.Variable)]
         if kernels := [variable for variable in own if variable.name.endswith("kernel")]:
-            counted.append(layer)
-            layer.__dict__["call"] = recorded(kernels, layer.call)
+            for name in ("call", "doubled"):
+                if hasattr(layer, name):
+                    counted.append((layer, name))
+                    layer.__dict__[name] = recorded(kernels, getattr(layer, name), enlarged=name == "doubled")
     try:
         _Trace(model)(keras.KerasTensor((1, *size, model.input_shape[-1])))
     finally:
-        for layer in counted:
-            layer.__dict__.pop("call")
+        for layer, name in counted:
+            layer.__dict__.pop(name)
     return total
 
 

@@ -13,7 +13,7 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
-@pytest.mark.parametrize("skip_size", [None, (5, 7), (7, 9)])
+@pytest.mark.parametrize("skip_size", [None, (6, 8), (5, 7), (7, 9)])
 def test_a_unet_block_equals_the_reference(skip_size):
     x = normal(1, 3, 4, 3)
     skip = None if skip_size is None else normal(1, *skip_size, 2, seed=1)
