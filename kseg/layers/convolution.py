@@ -29,7 +29,7 @@ class Conv2D(keras.layers.Conv2D):
     """
 
     def call(self, inputs: Any) -> Any:
-        return self._convolve(inputs, self.kernel)
+        return self._convolve(inputs, self.kernel) if self.data_format == "channels_last" else super().call(inputs)
 
     def doubled(self, x: Any, skip: Any = None) -> Any:
         """Enlarges `x` to twice its size by copying pixels, appends `skip`, and convolves; see `doubled_convolution`.
@@ -47,14 +47,10 @@ class Conv2D(keras.layers.Conv2D):
         return y + self.bias if self.use_bias else y
 
     def _convolve(self, inputs: Any, kernel: Any) -> Any:
-        if self.data_format == "channels_last" and keras.backend.backend() == "torch":
-            return _torch_convolution(self, inputs, kernel)
-        x = self.convolution_op(inputs, kernel)
-        if self.data_format == "channels_last" and keras.backend.backend() == "tensorflow" and self.use_bias:
-            return _tensorflow_bias(self, x)
-        if self.use_bias:
-            x = x + ops.reshape(self.bias, (-1,) if self.data_format == "channels_last" else (1, -1, 1, 1))
-        return x if self.activation is None else self.activation(x)
+        kernel, rates = _met_taps(self, inputs.shape, kernel)
+        if keras.backend.backend() == "torch":
+            return _torch_convolution(self, inputs, kernel, rates)
+        return _finished(self, ops.conv(inputs, kernel, self.strides, self.padding, self.data_format, rates))
 
     def reach(self, x: Reach) -> Reach:
         return x.window(self.kernel_size[0], rate=self.dilation_rate[0], stride=self.strides[0])
@@ -71,28 +67,44 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     """
 
     def call(self, inputs: Any) -> Any:
-        if self.data_format == "channels_last":
-            if keras.backend.backend() == "torch":
-                return _torch_convolution(self, inputs, ops.reshape(self.kernel, (*self.kernel_size, 1, -1)))
-            if keras.backend.backend() == "tensorflow" and self.use_bias:
-                x = ops.depthwise_conv(
-                    inputs, self.kernel, self.strides, self.padding, self.data_format, self.dilation_rate
-                )
-                return _tensorflow_bias(self, x)
-        return super().call(inputs)
+        if self.data_format != "channels_last":
+            return super().call(inputs)
+        kernel, rates = _met_taps(self, inputs.shape, self.kernel)
+        if keras.backend.backend() == "torch":
+            return _torch_convolution(self, inputs, ops.reshape(kernel, (*kernel.shape[:2], 1, -1)), rates)
+        x = ops.depthwise_conv(inputs, kernel, self.strides, self.padding, self.data_format, rates)
+        return _finished(self, x)
 
     def reach(self, x: Reach) -> Reach:
         return x.window(self.kernel_size[0], rate=self.dilation_rate[0], stride=self.strides[0])
 
 
-def _tensorflow_bias(layer: Any, x: Any) -> Any:
-    import tensorflow
+def _met_taps(layer: Any, shape: Shape, kernel: Any) -> tuple[Any, tuple[int, int]]:
+    """Returns the kernel without taps that meet only the padding of small features, and the dilation rates.
 
-    x = tensorflow.nn.bias_add(x, ops.convert_to_tensor(layer.bias))
+    At a rate of 24, only the center of a 3x3 kernel meets features of 16x20. DeepLab's rates are as large in training.
+    """
+    rates = list(layer.dilation_rate)
+    for axis, (size, taps, rate) in enumerate(zip(shape[1:3], kernel.shape[:2], layer.dilation_rate, strict=True)):
+        half, plain = taps // 2, layer.padding == "same" and layer.strides[axis] == 1 and taps % 2
+        if plain and size is not None and (met := (size - 1) // rate) < half:
+            kept = slice(half - met, half + met + 1)
+            kernel = kernel[kept] if axis == 0 else kernel[:, kept]
+            rates[axis] = rate if met else 1
+    return kernel, (rates[0], rates[1])
+
+
+def _finished(layer: Any, x: Any) -> Any:
+    if layer.use_bias and keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        x = tensorflow.nn.bias_add(x, ops.convert_to_tensor(layer.bias))
+    elif layer.use_bias:
+        x = x + ops.convert_to_tensor(layer.bias)
     return x if layer.activation is None else layer.activation(x)
 
 
-def _torch_convolution(layer: Any, x: Any, kernel: Any) -> Any:
+def _torch_convolution(layer: Any, x: Any, kernel: Any, rates: tuple[int, int]) -> Any:
     """Convolves `x`, `(N, H, W, C)`, with `kernel`, `(height, width, C // groups, filters)`."""
     from torch.nn import functional
 
@@ -100,7 +112,7 @@ def _torch_convolution(layer: Any, x: Any, kernel: Any) -> Any:
     kernel = ops.convert_to_tensor(kernel).permute(3, 2, 0, 1)
     around = [0, 0]
     if layer.padding == "same":
-        sides = zip(x.shape[2:], layer.strides, layer.kernel_size, layer.dilation_rate, strict=True)
+        sides = zip(x.shape[2:], layer.strides, kernel.shape[2:], rates, strict=True)
         around = [max(0, (taps - 1) * rate - (side - 1) % step) for side, step, taps, rate in sides]
         if any(total % 2 for total in around):  # one more pixel at the far side
             down, along = around
@@ -112,7 +124,7 @@ def _torch_convolution(layer: Any, x: Any, kernel: Any) -> Any:
         ops.convert_to_tensor(layer.bias) if layer.use_bias else None,
         stride=layer.strides,
         padding=[total // 2 for total in around],
-        dilation=layer.dilation_rate,
+        dilation=rates,
         groups=x.shape[1] // kernel.shape[1],
     ).permute(0, 2, 3, 1)
     return x if layer.activation is None else layer.activation(x)

@@ -86,6 +86,8 @@ def same(a, b, tolerance):
     [
         (3, (7, 10), {"strides": 2}),
         (3, (6, 9), {"dilation_rate": 2}),
+        ((5, 3), (4, 7), {"dilation_rate": 3}),  # the outer rows of the kernel meet only padding
+        (3, (5, 6), {"dilation_rate": 6}),  # all but its center
         (3, (7, 10), {"strides": 2, "padding": "valid"}),
         (2, (8, 7), {"strides": 2}),
         ((3, 5), (6, 9), {}),
