@@ -4,12 +4,16 @@ import pathlib
 import sys
 
 import numpy as np
-import segmentation_models_pytorch
 import torch
 from PIL import Image
 
-classes, images, weights, out = int(sys.argv[1]), *map(pathlib.Path, sys.argv[2:])
-net = segmentation_models_pytorch.Unet("tu-tf_efficientnet_lite0", encoder_weights=None, classes=classes)
+from benchmarks.peers import torchvision
+
+torchvision.load()
+import segmentation_models_pytorch  # noqa: E402
+
+encoder, classes, images, weights, out = sys.argv[1], int(sys.argv[2]), *map(pathlib.Path, sys.argv[3:])
+net = segmentation_models_pytorch.Unet(encoder, encoder_weights=None, classes=classes)
 net.load_state_dict(torch.load(weights, weights_only=True))
 net = net.eval().to(memory_format=torch.channels_last)
 palette = np.random.default_rng(0).integers(0, 256, (256, 3)).astype("uint8")

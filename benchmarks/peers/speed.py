@@ -14,6 +14,9 @@ from benchmarks.peers import smp, torchvision
 from benchmarks.peers.training import device
 from kseg import data
 
+ENCODER = "timm-tf_efficientnet_lite0"
+"""The encoder whose features have the channels of kseg's; that of `benchmarks.peers.smp` has a narrower finest one."""
+IMPORT = "from benchmarks.peers import torchvision; torchvision.load(); import segmentation_models_pytorch"
 MATRIX = 2048
 
 
@@ -30,7 +33,7 @@ class Logits(torch.nn.Module):
 
             unet = case.net == "unet"
             build = getattr(segmentation_models_pytorch, "Unet" if unet else "DeepLabV3Plus")
-            encoder = "tu-tf_efficientnet_lite0" if unet else "resnet50"
+            encoder = ENCODER if unet else "resnet50"
             net = build(encoder, encoder_weights=None, classes=CLASSES)
         self.layout = torch.contiguous_format if way.style == "eager" else torch.channels_last
         self.net = net.to(device(), memory_format=self.layout)
@@ -152,16 +155,16 @@ def _predict(way: Way, case: Case) -> Job:
     folder = pathlib.Path(case.folder)
     torch.save(Logits(way, case).net.state_dict(), folder / "weights.pt")
     paths = folder / "images", folder / "weights.pt", folder / way.name
-    return ways.program("-m", "benchmarks.peers.predict", str(CLASSES), *paths)
+    return ways.program("-m", "benchmarks.peers.predict", ENCODER, str(CLASSES), *paths)
 
 
 def _import(way: Way, case: Case) -> Job:
-    return ways.program("-c", "import keras" if way.name == "keras" else "import segmentation_models_pytorch")
+    return ways.program("-c", "import keras" if way.name == "keras" else IMPORT)
 
 
 def _build(way: Way, case: Case) -> Job:
-    arguments = f"'tu-tf_efficientnet_lite0', encoder_weights=None, classes={CLASSES}"
-    return ways.program("-c", f"import segmentation_models_pytorch as smp; smp.Unet({arguments})")
+    unet = f"segmentation_models_pytorch.Unet('{ENCODER}', encoder_weights=None, classes={CLASSES})"
+    return ways.program("-c", f"{IMPORT}; {unet}")
 
 
 def _scores(way: Way, case: Case) -> Job:

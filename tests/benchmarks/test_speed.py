@@ -7,11 +7,14 @@ import sys
 import keras
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.experiments import _ways as ways
 from benchmarks.experiments import speed
+from benchmarks.peers import smp
+from benchmarks.peers import speed as peers
 from benchmarks.process import ChildError
-from kseg import zoo
+from kseg import losses, training, zoo
 
 BACKEND = {"tensorflow": "kseg TensorFlow", "jax": "kseg JAX", "torch": "kseg PyTorch"}[keras.backend.backend()]
 
@@ -50,6 +53,13 @@ def run_here(*arguments):
     return run, None
 
 
+def small_model(case):
+    """A model of few layers, which compiles fast."""
+    model = zoo.full_resolution(ways.CLASSES, filters=(32, 32))
+    model.compile(training.AdamW(1e-3), losses.CrossEntropy())
+    return model
+
+
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch, torchvision):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")  # `compare` changes it
@@ -58,7 +68,10 @@ def in_this_process(monkeypatch, torchvision):
 
 
 @pytest.mark.filterwarnings("ignore")  # of the export of a peer
-def test_kseg_and_peers_are_timed_in_turn():
+def test_kseg_and_peers_are_timed_in_turn(monkeypatch):
+    monkeypatch.setattr(ways, "model_of", small_model)
+    monkeypatch.setattr(peers, "ENCODER", "resnet18")
+    monkeypatch.setattr(peers, "MATRIX", 256)
     way = [BACKEND, "channels_last", "SMP OpenVINO"]
     options = {"size": (32, 48), "crop": (32, 64), "batch": 1, "images": 2, "rounds": 1, "seconds": 0.0}
     rows = speed.measure(only=["inference", "training", "epoch", "predict", "scores"], net=["unet"], way=way, **options)
@@ -91,19 +104,22 @@ def test_a_way_that_does_not_work_is_left_out(capsys, monkeypatch):
     assert speed.shown(rows)["fastest peer"][0].startswith("torchmetrics: ")
 
 
-@pytest.mark.filterwarnings("ignore:aspp. rates")
-def test_peers_do_what_kseg_does():
-    """Nets differ only in 16 channels of the U-Net's finest skip; scores are equal."""
-    from benchmarks.peers import smp
-    from benchmarks.peers import speed as peers
-
+@pytest.mark.filterwarnings("ignore:aspp. rates", "ignore:.timm-. encoders are deprecated")
+def test_nets_of_peers_are_those_of_kseg(monkeypatch, without_memory):
+    """Only SMP's encoder has layers that it does not run: those between the features and ImageNet's classes."""
+    monkeypatch.setattr(peers, "device", lambda: torch.device("meta"))
     nets = {"unet": "SMP eager", "deeplabv3plus": "SMP eager", "deeplabv3": "torchvision compiled"}
     for net, name in nets.items():
         case = ways.Case("training", net, (64, 64))
-        ours, theirs = ways.model_of(case), peers.Logits(next(way for way in ways.WAYS if way.name == name), case)
-        less = 16 * 9 * 32 if net == "unet" else 0
-        assert smp.multiply_adds(theirs, (64, 64)) == zoo.multiply_adds(ours, (64, 64)) - 32 * 32 * less
-        assert smp.parameters(theirs) == ours.count_params() - less
+        ours = getattr(zoo, net)(ways.CLASSES, encoder_weights=None, **ways.NETS[net])
+        with torch.device("meta"):
+            theirs = peers.Logits(next(way for way in ways.WAYS if way.name == name), case)
+        assert smp.multiply_adds(theirs, (64, 64)) == zoo.multiply_adds(ours, (64, 64))
+        unused = 320 * 1280 + 4 * 1280 if net == "unet" else 0
+        assert smp.parameters(theirs) == ours.count_params() + unused
+
+
+def test_scores_of_peers_are_those_of_kseg():
     case = ways.Case("scores", size=(16, 24), batch=3)
     ours, theirs = (jobs["scores"](ways.WAYS[0], case)[0]() for jobs in (ways.JOBS, peers.JOBS))
     np.testing.assert_allclose(theirs, ours["iou"], atol=1e-6)
