@@ -109,7 +109,7 @@ def peer(
 
 @app.command()
 def table() -> None:
-    """Write the tables of leaderboards and experiments into README.md, the page, and the last quickstart's picture."""
+    """Write the tables into README.md, the page, the charts of experiments, and the last quickstart's picture."""
     boards = leaderboard.all_boards()
     readme = ROOT / "README.md"
     text = readme.read_text("utf-8")
@@ -117,6 +117,8 @@ def table() -> None:
         text = tables.replaced(text, title, content)
     pretrained.atomic_write(readme, text.encode())
     pretrained.atomic_write(leaderboard.LEADERBOARDS / "index.html", page.document(boards).encode())
+    for path, chart in experiments.charts().items():
+        pretrained.atomic_write(path, chart.encode())
     picture = ROOT / "runs/quickstart/predictions.png"
     if picture.is_file():
         pretrained.atomic_write(ROOT / "benchmarks/quickstart.png", picture.read_bytes())

@@ -1,7 +1,8 @@
-"""mIoU against multiply-adds, drawn by matplotlib as SVG for the page of leaderboards."""
+"""Charts by matplotlib as SVG: mIoU against multiply-adds for the page of leaderboards, and others as files."""
 
 import io
 import re
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib
@@ -66,12 +67,23 @@ def scatter(rows: pd.DataFrame, title: str, kind: str, size: tuple[float, float]
                 gid=f"name-{place}",
                 arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.5, "shrinkB": 4, "relpos": (0, 0.5)},
             )
-        content = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(content, format="svg", transparent=True, metadata=nothing)
-    svg = content.getvalue()
-    svg = svg[svg.index("<svg") :]
+        svg = _svg(figure, transparent=True)
     for pattern, replacement in (COMPACT | VARIABLES).items():
         svg = re.sub(pattern, replacement, svg)
     svg = re.sub(r'((?<= id=")|(?<=[("]#))(?=[a-z])', f"{title}-{kind}-", svg)
     return svg.replace("<svg", f'<svg class="{kind}" role="img" aria-label="mIoU against multiply-adds"', 1)
+
+
+def drawn(title: str, size: tuple[float, float], paint: Callable[[Figure], None], label: str) -> str:
+    """Draws an SVG file on white; equal contents give equal bytes. `label` is the text for screen readers."""
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": title}):  # type: ignore[arg-type]
+        figure = Figure(size, layout="constrained")
+        paint(figure)
+        return _svg(figure).replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def _svg(figure: Figure, **options: Any) -> str:
+    content = io.StringIO()
+    figure.savefig(content, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")), **options)
+    svg = content.getvalue()
+    return svg[svg.index("<svg") :]

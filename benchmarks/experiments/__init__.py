@@ -1,8 +1,9 @@
 """Stand-alone measurements, one file each. The file's name is its command, its CSV and the marker of its table.
 
 A file defines `measure`, whose keyword arguments are the command's options and which returns the rows, and `shown`,
-which turns the rows into columns of text for README.md. With `KEY`, the name of a column, a new measurement replaces
-only the rows that have the same value in that column.
+which turns the rows into columns of text for README.md. It may define `charts`, which draws them: SVG by title, for the
+file `NAME_TITLE.svg`. With `KEY`, the name of a column, a new measurement replaces only the rows that have the same
+value in that column.
 """
 
 import functools
@@ -59,6 +60,16 @@ def tables() -> dict[str, pd.DataFrame]:
     """Returns the table of every experiment that has been measured, by its name, as columns of text."""
     paths = {name: FOLDER / f"{name}.csv" for name in NAMES}
     return {name: _module(name).shown(read(path)) for name, path in paths.items() if path.is_file()}
+
+
+def charts() -> dict[pathlib.Path, str]:
+    """Returns the charts of every experiment that has been measured and draws some: SVG by file."""
+    return {
+        FOLDER / f"{name}_{title}.svg": chart
+        for name in NAMES
+        if hasattr(_module(name), "charts") and (path := FOLDER / f"{name}.csv").is_file()
+        for title, chart in _module(name).charts(read(path)).items()
+    }
 
 
 def memory_raised(before: int | None) -> int | None:

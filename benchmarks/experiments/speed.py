@@ -17,6 +17,7 @@ import typer
 from PIL import Image
 
 from benchmarks import machine
+from benchmarks.experiments import _charts
 from benchmarks.experiments._ways import JOBS, NETS, PRODUCT, PROGRAMS, STEPS, WAYS, Case, Way
 from benchmarks.process import ChildError, Worker
 from kseg import data
@@ -130,7 +131,7 @@ def measure(
     size: Annotated[tuple[int, int], typer.Option(help="Height and width of images to label.")] = (384, 480),
     crop: Annotated[tuple[int, int], typer.Option(help="Height and width of images to train on.")] = (256, 320),
     batch: Annotated[int, typer.Option(min=1, help="Images of a training step and of the larger prediction.")] = 8,
-    largest: Annotated[int, typer.Option(min=256, help="Largest side of the part growth, which doubles 256.")] = 2048,
+    largest: Annotated[int, typer.Option(min=256, help="Largest side of the part growth, from 256.")] = 2048,
     images: Annotated[int, typer.Option(min=1, help="Images of an epoch and of the folder to label.")] = 96,
     rounds: Annotated[int, typer.Option(min=1, help="How often each way is timed.")] = 7,
     seconds: Annotated[float, typer.Option(help="How long each way runs in a round, at least.")] = 0.5,
@@ -152,6 +153,7 @@ def measure(
             Case("predict", "unet", size, **files),
             *(Case(part) for part in ("import", "build", "help")),
             *(Case("growth", "unet", (side, side)) for side in sides),
+            *(Case("growth", "unet", (256, 256), count) for count in (2, 4, 8)),
             Case("scores", size=size, batch=batch),
         ]
         cases = [case for case in cases if case.part in (only or JOBS) and case.net in (net or NETS)]
@@ -183,6 +185,12 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
         lines[-1] |= {"device": f"{processor}, {threads} threads; {first['device']}", "versions": first["versions"]}
     table = pd.DataFrame(lines).fillna("")
     return table[[*table.columns.drop(["device", "versions"]), "device", "versions"]]
+
+
+def charts(rows: pd.DataFrame) -> dict[str, str]:
+    """Draws the rows of `measure` as SVG, by title."""
+    grown = {"growth": _charts.growth(rows)} if (rows["part"] == "growth").any() else {}
+    return {"ratios": _charts.ratios(rows)} | grown
 
 
 def _cost(row: Any) -> str:

@@ -6,11 +6,12 @@ import sys
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from benchmarks.experiments import _charts, speed
 from benchmarks.experiments import _ways as ways
-from benchmarks.experiments import speed
 from benchmarks.peers import smp
 from benchmarks.peers import speed as peers
 from benchmarks.process import ChildError
@@ -123,3 +124,32 @@ def test_scores_of_peers_are_those_of_kseg():
     case = ways.Case("scores", size=(16, 24), batch=3)
     ours, theirs = (jobs["scores"](ways.WAYS[0], case)[0]() for jobs in (ways.JOBS, peers.JOBS))
     np.testing.assert_allclose(theirs, ours["iou"], atol=1e-6)
+
+
+def test_charts_are_drawn_alike_each_time():
+    """Every case and way is named, with its ratio and time."""
+    shared = {"net": "unet", "processor": "P", "threads": 2, "precision": "float32"}
+    cases = [("training", "64x96", 8, 2.0), ("growth", "256x256", 1, 0.5), ("growth", "512x512", 1, 2.0)]
+    cases += [("growth", "256x256", 2, 1.0)]
+    rows = [
+        {"part": part, "size": size, "batch": batch, "way": way, "seconds": ratio * seconds, "ratio": ratio} | shared
+        for part, size, batch, seconds in cases
+        for way, ratio in (("kseg JAX", 0.75), ("SMP eager", 1.0), ("SMP compiled", 5.25))
+    ]
+    first, second = (speed.charts(pd.DataFrame(rows)) for _ in range(2))
+    assert first == second and first.keys() == {"ratios", "growth"}
+    for text in ("kseg JAX", "SMP eager", "training, 8 of 64x96, unet", "0.75  1.5 s", "5.2 (cut off)  10.5 s"):
+        assert f">{text}<" in first["ratios"]
+    assert first["growth"].count(">kseg JAX<") == 2
+    assert speed.charts(pd.DataFrame(rows[:3])).keys() == {"ratios"}
+
+
+def test_growth_is_per_megapixel(monkeypatch):
+    rows = pd.DataFrame(
+        {"part": "growth", "size": ["1000x1000", "2000x2000", "1000x1000"], "batch": [1, 1, 8], "way": "kseg JAX",
+         "seconds": [0.5, 2.0, 4.0], "processor": "P", "threads": 2, "precision": "float32"}
+    )  # fmt: skip
+    drawn = []
+    monkeypatch.setattr(_charts, "_lines_by_way", lambda axes, rows, *rest: drawn.append(rows["cost"].tolist()))
+    _charts.growth(rows)
+    assert drawn == [[0.5, 0.5], [0.5, 0.5]]
