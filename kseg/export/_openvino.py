@@ -21,24 +21,15 @@ def write_openvino(
 ) -> pathlib.Path:
     """Writes a model as OpenVINO's pair of files, `*.xml` and `*.bin`, after checking them in OpenVINO.
 
-    Batch normalization is folded into the convolutions; weights are float32. With PyTorch as the backend, the graph has
-    one image per batch, and `size` is needed. JAX is not supported.
+    Arguments, result and errors are those of `write_onnx`, with three differences: the weights are stored in a second
+    file; PyTorch may also be the backend, but then the graph has one image per batch, and `size` is needed; and what is
+    written is checked in OpenVINO.
 
     Args:
-        model: A model from images `(N, H, W, C)` to logits or probabilities.
+        model: A model from images to scores.
         path: The file of the graph, `*.xml`; the weights are stored beside it in `*.bin`.
-        output: `"scores"`, what the model returns, as float32 `(N, H, W, num_classes)`; `"probabilities"`, the same
-            after softmax or sigmoid; or `"labels"`, class ids `(N, H, W)`.
+        output: `"scores"`, `"probabilities"` or `"labels"`.
         size: Height and width of the images; None for any size.
-
-    Returns:
-        The path.
-
-    Raises:
-        ModuleNotFoundError: If OpenVINO is not installed.
-        RuntimeError: If OpenVINO gives other results than Keras; nothing is written then.
-        ValueError: If the path, the model or the output is invalid, or the backend's models cannot be converted.
-        OSError: If the files cannot be written.
     """
     path = with_suffix(path, ".xml")
     batch = None if keras.backend.backend() == "tensorflow" else 1
