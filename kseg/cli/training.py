@@ -10,7 +10,7 @@ import typer
 from kseg.cli._application import DataRoot, application, plain_errors
 from kseg.cli._datasets import BatchSize, DataPlace, Ignore, Split, open_dataset
 from kseg.cli._process import prepare
-from kseg.cli.prediction import Crf, Engine, Tta, options
+from kseg.cli.prediction import Crf, Engine, Int8, Tta, options
 
 
 @application.command()
@@ -59,6 +59,7 @@ def evaluate(
         ),
     ] = None,
     engine: Engine = "keras",
+    int8: Int8 = None,
 ) -> None:
     """Score a model on every image of a split, at full size."""
     with plain_errors(context.obj):
@@ -68,7 +69,7 @@ def evaluate(
 
         model = zoo.load(weights)
         dataset = open_dataset(data, split, model, ignore=ignore, data_root=data_root)
-        predictor = inference.Predictor(model, **options(tta, crf, tile, engine))
+        predictor = inference.Predictor(model, **options(tta, crf, tile, engine, int8))
         _show(training.evaluate(predictor, dataset, batch_size=batch_size, reporter=Reporter()))
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from benchmarks import experiments
 from benchmarks.commands import app
-from benchmarks.experiments import cost, crf, crf_cost, loader, scores
+from benchmarks.experiments import cost, crf, crf_cost, int8, loader, scores
 from benchmarks.process import apart
 from kseg import data, pretrained, training
 
@@ -118,3 +118,23 @@ def test_scoring_is_timed(monkeypatch):
     found = scores.measure(size=(32, 48), batch_size=1).iloc[0]
     rounding = 0.06 / found["predict_ms"] + 1e-4  # times are rounded to 0.1 ms, the share to 4 digits
     assert found["share"] == pytest.approx(found["scores_ms"] / found["predict_ms"], abs=rounding)
+
+
+def test_what_int8_loses_is_scored(monkeypatch):
+    """A prediction that is right everywhere is compared with one that is class 0 everywhere."""
+    streets, made = data.streets("val", count=2, size=(32, 40)), []
+
+    def predictor(model, **options):
+        made.append(options)
+        labels = {image.tobytes(): label for image, label in (streets[0], streets[1])}
+        return lambda image: labels[image.tobytes()] * (not options)
+
+    monkeypatch.setattr(int8, "Predictor", predictor)
+    table = int8.compare("model", streets, "training images")
+    pixels = np.bincount(np.concatenate([streets[index][1].ravel() for index in range(2)]), minlength=256)[:255]
+    share = pixels[0] / pixels.sum()
+    miou = share / np.count_nonzero(pixels)
+    np.testing.assert_allclose(table[["miou", "pixel_accuracy"]], [[1, 1], [miou, share]], atol=1e-5)
+    np.testing.assert_allclose(table["lost_points"], [0, 100 * (1 - miou)], atol=1e-3)
+    assert made == [{}, {"engine": "openvino", "precision": "int8", "calibration": "training images"}]
+    assert int8.shown(table.assign(weights_sha256="a"))["points lost"].tolist() == ["0.00", f"{100 * (1 - miou):.2f}"]

@@ -133,7 +133,14 @@ def test_options_reach_the_predictor(weights, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(prediction, "MANY", 2)  # images from which `auto` is left to the predictor
     kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path)
     assert seen[0]["engine"] == "auto"
+    seen.clear()
+    monkeypatch.setattr(prediction, "CALIBRATION", 1)
+    kseg_command("predict", photos / "a", "--weights", weights, "-o", tmp_path, "--int8", photos / "b")
+    int8 = {"engine": "openvino", "precision": "int8", "calibration": inference.list_images(photos / "b")[:1]}
+    assert seen[0] == {"tile": 1024, "crf": False} | int8
     monkeypatch.undo()
+    text = refused("evaluate", weights, "--data", "streets", "--int8", photos / "b")
+    assert text == "error: --int8 needs --engine openvino, got keras\n"
     text = refused("predict", photos / "b", "--weights", weights, "-o", tmp_path, "--engine", "tensorrt")
     assert text == "error: engine must be one of keras, openvino, onnxruntime, auto, got 'tensorrt'\n"
 
