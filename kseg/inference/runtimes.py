@@ -46,8 +46,8 @@ class KerasRun(Run):
 class OpenVINORun(Run):
     """Runs a network on OpenVINO, in float32 or, calibrated on images `(H, W, C)`, in int8.
 
-    The graph is for all image sizes. After `PIXELS` pixels in images of one shape, a graph for this shape is made, which
-    takes two seconds: layers use faster operations at known sizes (`kseg.layers.Conv2D`).
+    The graph is for all image sizes. After `PIXELS` pixels in images of one shape, a graph for this shape is made,
+    which takes two seconds: layers use faster operations at known sizes (`kseg.layers.Conv2D`).
     """
 
     PIXELS = 2**23
