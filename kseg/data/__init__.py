@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from kseg.data import augment, labels
+from kseg.data import annotations, augment, labels
 from kseg.data._camvid import camvid
 from kseg.data._check import Report, check
 from kseg.data._loader import evaluation_loader, loader
@@ -17,7 +17,7 @@ from kseg.data.folder import IMAGE_SUFFIXES, FolderDataset
 DATASETS: dict[str, Callable[..., Dataset]] = {"camvid": camvid, "nuclei": nuclei, "streets": streets}
 
 __all__ = [
-    "DATASETS", "IMAGE_SUFFIXES", "Dataset", "FolderDataset", "Report", "augment", "camvid", "check",
+    "DATASETS", "IMAGE_SUFFIXES", "Dataset", "FolderDataset", "Report", "annotations", "augment", "camvid", "check",
     "evaluation_loader", "labels", "load", "loader", "nuclei", "streets",
 ]  # fmt: skip
 
