@@ -13,12 +13,13 @@ from kseg.data._nuclei import nuclei
 from kseg.data._streets import streets
 from kseg.data.dataset import Dataset
 from kseg.data.folder import IMAGE_SUFFIXES, FolderDataset
+from kseg.data.text import read_text
 
 DATASETS: dict[str, Callable[..., Dataset]] = {"camvid": camvid, "nuclei": nuclei, "streets": streets}
 
 __all__ = [
     "DATASETS", "IMAGE_SUFFIXES", "Dataset", "FolderDataset", "Report", "annotations", "augment", "camvid", "check",
-    "evaluation_loader", "labels", "load", "loader", "nuclei", "streets",
+    "evaluation_loader", "labels", "load", "loader", "nuclei", "read_text", "streets",
 ]  # fmt: skip
 
 

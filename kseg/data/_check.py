@@ -1,14 +1,18 @@
 """Checks every file of a data set before training."""
 
+import contextlib
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from kseg.data.dataset import Dataset
-from kseg.data.folder import FolderDataset, open_image
+from kseg.data.folder import FolderDataset
+from kseg.data.layout import counted, some
 from kseg.data.masks import IGNORE
 
 
@@ -19,7 +23,7 @@ class Report:
     Args:
         name: Name of the data set and its split.
         images: Number of images.
-        problems: What must be fixed before training, one line per problem.
+        problems: What must be fixed before training, one line per kind of problem.
         notes: Further information, one line per note.
         pixels: Number of labeled pixels of each class.
         occurrences: Number of images in which each class occurs.
@@ -60,7 +64,8 @@ def check(dataset: Dataset) -> Report:
 
     Returns:
         A report of images without a mask, masks without an image, different sizes, mask values that are no class (with
-        pixel counts and file names), unreadable files, color masks without a palette, and empty folders.
+        pixel counts and file names), unreadable files, color masks without a palette, empty folders, and files that
+        are not read. A kind of problem is one line with the number of files and the first names.
 
     Example:
         >>> from kseg import data
@@ -88,6 +93,8 @@ class _Survey:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.problems: list[str] = []
+        self.notes: list[str] = []
+        self.faults: dict[str, list[tuple[str, str]]] = {}  # kind of fault to file and reason
         self.pixels = np.zeros(len(dataset.classes), np.int64)
         self.occurrences = np.zeros(len(dataset.classes), np.int64)
         self.strays: dict[str, Counter[str]] = {}  # mask value to the number of pixels in each file
@@ -97,76 +104,98 @@ class _Survey:
         self.void_is_stated = isinstance(dataset, FolderDataset) and dataset.reader.void_is_255
 
     def partners(self, dataset: FolderDataset) -> None:
-        missing = [image.name for image in dataset.images if dataset.mask_of[image] is None]
-        for names, text in (
-            (missing, f"without a mask of the same name in {dataset.mask_folder}"),
-            (dataset.missing, f"listed in {dataset.split}.txt but not in {dataset.image_folder}"),
-            ([path.name for path in dataset.masks_without_image], f"in {dataset.mask_folder} without an image"),
-            ([path.name for path in dataset.duplicates], "with the same name as a file of another type"),
+        alone = [image.name for image in dataset.images if dataset.mask_of[image] is None]
+        unmatched = [path.name for path in dataset.masks_without_image]
+        twice = [path.name for path in dataset.duplicates]
+        for names, one, many, rest, cure in (
+            (alone, "image has", "images have", f"no mask of the same name in {dataset.mask_folder}", dataset.cure),
+            (
+                dataset.missing,
+                "name is",
+                "names are",
+                f"listed in {dataset.list} but not in {dataset.image_folder}",
+                "",
+            ),
+            (unmatched, "mask has", "masks have", f"no image, in {dataset.mask_folder}", ""),
+            (twice, "file has", "files have", "the same name as one of another type", ""),
         ):
             if names:
-                self.problems.append(f"{len(names)} {text}: {_some(names)}")
+                subject = one if len(names) == 1 else many
+                self.problems.append(f"{len(names)} {subject} {rest} ({some(names)}){cure}")
+        self.notes += dataset.unread
+
+    def fault(self, file: Path | str, error: Exception | str) -> None:
+        """Records what is wrong with a file; what differs only in its numbers or the file's name is of one kind."""
+        reason = str(error) if isinstance(error, str | ValueError | OSError) else f"{type(error).__name__}: {error}"
+        reason = reason.removeprefix(f"{file}: ")
+        kind = re.sub(r"\d+(\.\d+)?", "0", reason.replace(str(file), ""))
+        self.faults.setdefault(kind, []).append((str(file), reason))
 
     def files(self, dataset: FolderDataset, image: Path, mask: Path | None) -> None:
         shape = label = None
         try:
             shape = dataset.read_image(image).shape[:2]
-        except (ValueError, OSError) as error:
-            self.problems.append(str(error))
+        except Exception as error:  # decoders raise errors of many types
+            self.fault(image, error)
         if mask is None:
             return
         try:
             raw = dataset.reader.raw(mask)
-            with open_image(mask) as opened:
-                self.kinds[opened.mode] += 1
             label, strays = dataset.reader.translate(raw)
-        except (ValueError, OSError) as error:
-            self.problems.append(str(error))
+        except Exception as error:
+            self.fault(mask, error)
             return
+        with contextlib.suppress(Exception), Image.open(mask) as opened:
+            self.kinds[opened.mode] += 1
         if dataset.reader.looks_black_and_white(raw):
             self.white.append(mask.name)
         if mask.suffix.lower() in (".jpg", ".jpeg"):
             self.lossy.append(mask.name)
         if shape is not None and shape != label.shape:
-            self.problems.append(f"{mask}: the mask is {label.shape} but its image {image.name} is {shape}")
+            self.fault(mask, f"the mask is {_size(label.shape)} but its image is {_size(shape)}")
         self.count(mask.name, label, strays)
 
     def pair(self, index: int) -> None:
         name = self.dataset.identifier(index)
         try:
-            image, label = self.dataset.read(index)
-        except (ValueError, OSError) as error:
-            self.problems.append(str(error))
+            image, label = map(np.asarray, self.dataset.read(index))
+        except Exception as error:
+            self.fault(name, error)
             return
         if image.shape[:2] != label.shape:
-            self.problems.append(f"{name}: the label is {label.shape} but the image is {image.shape[:2]}")
+            self.fault(name, f"the label is {label.shape} but the image is {image.shape[:2]}")
+        if label.dtype.kind not in "biu":
+            self.fault(name, f"the label is {label.dtype}: labels are integers, best uint8")
         values, counts = np.unique(label, return_counts=True)
-        found = dict(zip(values.tolist(), counts.tolist(), strict=True))
         known = {*range(len(self.pixels)), IGNORE}
-        self.count(name, label, {str(value): count for value, count in found.items() if value not in known})
+        found = zip(values.tolist(), counts.tolist(), strict=True)
+        self.count(name, label, {str(value): count for value, count in found if value not in known})
 
     def count(self, name: str, label: np.ndarray, strays: Mapping[str, int]) -> None:
         for value, number in strays.items():
             self.strays.setdefault(value, Counter())[name] += number
-        pixels = np.bincount(label.reshape(-1), minlength=IGNORE + 1)[: len(self.pixels)]
+        classes = len(self.pixels)
+        inside = label[(label >= 0) & (label < classes) & (label % 1 == 0)]
+        pixels = np.bincount(inside.astype(np.int64), minlength=classes)
         self.pixels += pixels
         self.occurrences += pixels > 0
 
     def report(self) -> Report:
-        classes = self.dataset.classes
-        for value, files in self.strays.items():
-            self.problems.append(
-                f"mask value {value} is none of the {len(classes)} classes: {files.total()} pixels in "
-                f"{len(files)} masks ({_some(list(files))}); correct the masks, add it to classes, or to ignore"
-            )
+        classes, problems = self.dataset.classes, self.problems
+        for found in self.faults.values():
+            (file, reason), *others = found
+            names = some([Path(name).name for name, _ in found])
+            problems.append(f"{reason} ({len(found)} files: {names})" if others else f"{file}: {reason}")
+        if self.strays:
+            problems.append(self._stray_values())
         if self.strays and self.lossy:
-            self.problems.append(f"masks saved as JPEG cannot keep class ids, save them as PNG: {_some(self.lossy)}")
+            problems.append(f"masks saved as JPEG cannot keep class ids, save them as PNG: {some(self.lossy)}")
         if self.white and (not self.void_is_stated or self.pixels[1] == 0):
-            self.problems.append(
-                f"{len(self.white)} masks contain only 0 and 255, and 255 means ignore: {_some(self.white)}; "
-                "for black-and-white masks set values = [0, 255], for void set ignore = [255]"
+            problems.append(
+                f"{len(self.white)} masks contain only 0 and 255, and 255 means ignore: {some(self.white)}; "
+                "for black-and-white masks set values=[0, 255], for void set ignore=[255]"
             )
-        notes = []
+        notes = self.notes
         if palettes := self.kinds["P"]:
             notes.append(f"{palettes} masks are palette PNGs: their indices are the class ids, colors are ignored")
         if colors := self.kinds["RGB"] + self.kinds["RGBA"]:
@@ -175,17 +204,32 @@ class _Survey:
         if absent and len(self.dataset):
             notes.append(f"classes that never occur: {', '.join(absent)}")
         split = getattr(self.dataset, "split", None)
+        worded = getattr(self.dataset, "worded", str)
         return Report(
             name=f"{self.dataset.name} ({split})" if split else self.dataset.name,
             images=len(self.dataset),
-            problems=tuple(self.problems),
-            notes=tuple(notes),
+            problems=tuple(map(worded, problems)),
+            notes=tuple(map(worded, notes)),
             pixels=tuple(self.pixels.tolist()),
             occurrences=tuple(self.occurrences.tolist()),
             classes=classes,
         )
 
+    def _stray_values(self) -> str:
+        most = 5
+        shown = [
+            f"{value} ({counted(files.total(), 'pixel')} in {counted(len(files), 'mask')})"
+            for value, files in list(self.strays.items())[:most]
+        ]
+        more = f" and {len(self.strays) - most} more" if len(self.strays) > most else ""
+        files = list(dict.fromkeys(file for files in self.strays.values() for file in files))
+        ignored = ", ".join(value.replace("(", "[").replace(")", "]") for value in self.strays)
+        cure = f"give ignore=[{ignored}]" if len(self.strays) <= most else "see whether they need values= or palette="
+        return (
+            f"mask values {', '.join(shown)}{more} are none of the {len(self.dataset.classes)} classes: {some(files)}; "
+            f"correct the masks, add a class, or {cure}"
+        )
 
-def _some(names: Sequence[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]}x{shape[1]}"

@@ -1,56 +1,69 @@
-"""A data set from two folders, one with images and one with masks."""
+"""A data set from images and masks on the disk."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from kseg.data import layout, lists
 from kseg.data.dataset import MEMORY_LIMIT, Dataset
 from kseg.data.masks import MaskReader
+from kseg.data.wording import reword
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".gif", ".ppm", ".pgm", ".pbm", ".jp2", ".npy")
 ORIENTATION = ExifTags.Base.Orientation  # values 5 to 8 swap width and height
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 class FolderDataset(Dataset):
-    """Images in one folder and masks with the same stem in another.
+    """Images and masks that are paired by their names.
 
-    Three layouts are supported: `images/*.jpg` with `masks/*.png`; the same with a list `train.txt` of stems or
-    paths, one per line; `images/train/*.jpg` with `masks/train/*.png`. For other layouts, use `{split}` in the folder
-    names, for example `images="{split}/img"`. Files are opened when a pair is read; `kseg.data.check` reads them all.
+    By default, `images/x.jpg` belongs to `masks/x.png`; `mask_suffix="_mask"` pairs it with `masks/x_mask.png`. The
+    images of a split are those in its list, `train.txt`, `ImageSets/Segmentation/train.txt` or another place in
+    `splits`; those in its folder, `images/train`; or a share of all images. `valid` and `validation` mean `val`. Files
+    are opened when a pair is read; `kseg.data.check` reads them all.
 
     Args:
-        root: The folder that contains the two others.
+        root: The folder that contains the data.
         split: `"train"`, `"val"`, ...; `None` takes all images.
         classes: Class names in the order of their ids.
-        palette: One color per class, with which RGB masks are decoded; alpha is dropped. Single-channel masks, palette
-            PNGs included, contain ids.
+        palette: One color per class, with which RGB masks are decoded; alpha is dropped.
         ignore: Mask values (or RGB colors) to ignore, besides 255.
         values: The mask value of each class if not 0, 1, 2, ...: `(0, 255)` for black-and-white masks.
-        images: Folder of the images, relative to `root`.
-        masks: Folder of the masks, relative to `root`.
+        images: Folder of the images, relative to `root`, or a pattern for their paths, such as
+            `"{split}/{stem}.jpg"`. `{split}` is the name of the split and `{stem}` what an image and its mask share,
+            folders included; `*` stands for any letters and `**` for folders at any depth. A folder that has only
+            subfolders is read with them.
+        masks: Folder or pattern of the masks: `"{split}/{stem}_mask.png"`.
+        image_suffix: What follows the stem in the names of images, such as `"_leftImg8bit"`.
+        mask_suffix: What follows the stem in the names of masks, such as `"_mask"`.
+        splits: The shares of train, val and test, `"80/10/10"` (or of train and val, `"80/20"`); the folder of the
+            lists; a pattern such as `"lists/{split}.txt"`; or the list of each split.
+        split_seed: Chooses which images fall into which share.
         channels: 3 reads images as RGB, 1 as grayscale.
         name: Name of the data set; by default the folder's name.
         memory_limit: Bytes of decoded pairs to keep in memory.
+        interface: Where messages are read: `"python"`, `"recipe"` or `"command"`. They name options accordingly.
 
     Raises:
         FileNotFoundError: If a folder or the split's list is missing.
-        ValueError: If an option is invalid. Reading a pair raises it for an image without a mask, a file that cannot
-            be read, or a mask value that is no class.
+        ValueError: If an option is invalid, or a list names no image. Reading a pair raises it for an image without a
+            mask, a file that cannot be read, or a mask value that is no class.
 
     Example:
         >>> import tempfile, numpy as np
         >>> from PIL import Image
         >>> root = Path(tempfile.mkdtemp())
-        >>> for folder, array in {"images": np.zeros((4, 6, 3)), "masks": np.ones((4, 6))}.items():
-        ...     (root / folder).mkdir()
-        ...     Image.fromarray(array.astype("uint8")).save(root / folder / "first.png")
-        >>> dataset = FolderDataset(root, classes=["background", "cell"])
-        >>> len(dataset), dataset.identifier(0), dataset[0][0].shape, dataset.num_classes
-        (1, 'first', (4, 6, 3), 1)
+        >>> for file, array in {"images/1.png": np.zeros((4, 6, 3)), "masks/1_mask.png": np.full((4, 6), 255)}.items():
+        ...     (root / file).parent.mkdir()
+        ...     Image.fromarray(array.astype("uint8")).save(root / file)
+        >>> dataset = FolderDataset(root, classes=["background", "cell"], mask_suffix="_mask", values=(0, 255))
+        >>> len(dataset), dataset.identifier(0), dataset[0][0].shape, int(dataset[0][1].max()), dataset.num_classes
+        (1, '1', (4, 6, 3), 1, 1)
     """
 
     def __init__(
@@ -64,54 +77,132 @@ class FolderDataset(Dataset):
         values: Sequence[int] | None = None,
         images: str = "images",
         masks: str = "masks",
+        image_suffix: str = "",
+        mask_suffix: str = "",
+        splits: str | Mapping[str, str] | None = None,
+        split_seed: int = 0,
         channels: int = 3,
         name: str | None = None,
         memory_limit: int = MEMORY_LIMIT,
+        interface: str = "python",
     ) -> None:
-        self.root, self.split = Path(root).expanduser(), split
+        self.root, self.split, self.interface = Path(root).expanduser(), split, interface
         super().__init__(name or self.root.resolve().name, classes, palette, memory_limit=memory_limit)
         if channels not in (1, 3):
             raise ValueError(f"{self.name}: channels must be 3 (RGB) or 1 (grayscale), got {channels}")
-        self.channels = channels
-        self.reader = MaskReader(self.classes, None if palette is None else self.palette, ignore=ignore, values=values)
-        self.image_folder, self.mask_folder = self._folder(images, "images"), self._folder(masks, "masks")
-        image_files, self.duplicates = _by_stem(self.image_folder)
-        mask_files, duplicates = _by_stem(self.mask_folder)
-        self.duplicates = self.duplicates + duplicates
-        listed = self._listed(image_files, per_split="{split}" in images or self.image_folder.name == split)
-        self.images = [image_files[stem] for stem in listed if stem in image_files]
-        self.mask_of = {image: mask_files.get(image.stem) for image in self.images}
-        self.missing = [stem for stem in listed if stem not in image_files]
-        self.masks_without_image = [mask for stem, mask in mask_files.items() if stem not in image_files]
-
-    def _folder(self, pattern: str, option: str) -> Path:
-        folder = self.root / pattern.format(split=self.split)
-        if self.split is not None and "{split}" not in pattern and (folder / self.split).is_dir():
-            folder /= self.split
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{self.name}: there is no folder {folder}; if it has another name, pass {option}=")
-        return folder
-
-    def _listed(self, image_files: dict[str, Path], *, per_split: bool) -> list[str]:
-        """Returns the stems of the split, in the order of its list, or sorted without one."""
-        file = self.root / f"{self.split}.txt"
-        if self.split is None or (per_split and not file.is_file()):
-            return sorted(image_files)
-        if not file.is_file():
-            folders = {path.name for path in self.image_folder.iterdir() if path.is_dir()}
-            known = sorted({path.stem for path in self.root.glob("*.txt")} | folders)
-            raise FileNotFoundError(
-                f"{self.name}: split {self.split!r} has neither a list {file} nor a folder "
-                f"{self.image_folder / self.split}; splits found: {', '.join(known) or 'none'}"
+        self.channels, self.splits = channels, splits
+        self.list: Path | None = None
+        self.missing: list[str] = []
+        self.unread: list[str] = []
+        with self._worded():
+            self.reader = MaskReader(
+                self.classes, None if palette is None else self.palette, ignore=ignore, values=values
             )
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-        return [_stem(line, image_files) for line in lines if line]
+            found = self._find("images", images, image_suffix, IMAGE_SUFFIXES)
+            labels = self._find("masks", masks, mask_suffix, MASK_SUFFIXES)
+            layout.separate(found, labels)
+            self.image_folder, self.mask_folder = found.folder, labels.folder
+            keys = self._of_split(found, split_seed)
+        self.keys = keys
+        self.images = [found.by_key[key] for key in keys]
+        self.mask_of = {found.by_key[key]: labels.by_key.get(key) for key in keys}
+        self.masks_without_image = [mask for key, mask in labels.by_key.items() if key not in found.by_key]
+        self.duplicates = found.duplicates + labels.duplicates
+        self.unread += layout.unread(found, labels)
+        alone = [key for key in keys if key not in labels.by_key]
+        left = [key for key in labels.by_key if key not in found.by_key]
+        self.cure = layout.cure(alone, left, (images, masks))
+
+    def _find(self, option: str, place: str, suffix: str, kinds: Collection[str]) -> layout.Files:
+        """Finds the images or the masks, in the folder of the split if there is one."""
+        pattern, names = layout.pattern_of(place, suffix, option), layout.aliases(self.split)
+        shared = lists.are_shares(self.splits)
+        if "{split}" in pattern and shared:
+            raise ValueError(f'{option}="{place}" has a {{split}}, and splits="{self.splits}" divides all images')
+        tried = [pattern]
+        if "{split}" in pattern:
+            tried = [pattern.replace("{split}", name) for name in names] or tried
+        elif layout.is_folder(place) and not shared:
+            tried = [f"/{name}/".join(pattern.rsplit("/", 1)) for name in names] + tried
+        empty = None
+        for each in tried:
+            with contextlib.suppress(FileNotFoundError):
+                files = layout.find(self.root, each, kinds)
+                files.of_split = each != pattern
+                if files.by_key or "{split}" not in pattern:
+                    return files
+                empty = empty or files
+        if empty is not None:
+            return empty
+        folder = layout.folder_of(self.root, tried[0] if "{split}" in pattern else pattern)
+        here = sorted(path.name for path in self.root.glob("*/") if not path.name.startswith("."))
+        raise FileNotFoundError(
+            f"{self.name}: there is no folder {folder}; if it has another name, give {option}="
+            + (f" ({self.root} has {layout.some(here, 6)})" if here else "")
+        )
+
+    def _of_split(self, found: layout.Files, seed: int) -> list[str]:
+        """Returns the keys of the split, in the order of its list, or sorted without one."""
+        if self.split is None:
+            return sorted(found.by_key)
+        if isinstance(self.splits, str) and lists.are_shares(self.splits):
+            parts = lists.shares(self.splits)
+            split = next((name for name in layout.ALIASES if self.split in layout.ALIASES[name]), self.split)
+            if split not in parts:
+                raise FileNotFoundError(f'{self.name}: splits="{self.splits}" has no share for {self.split!r}')
+            return lists.divide(found.by_key, parts, split, seed)
+        self.list = lists.list_file(self.root, self.split, self.splits)
+        if self.list is None and self.splits is None and found.of_split:
+            return sorted(found.by_key)
+        if self.list is None:
+            raise FileNotFoundError(self._no_split())
+        return self._listed(self.list, found)
+
+    def _no_split(self) -> str:
+        places = self.splits if self.splits is not None else self.root / f"{self.split}.txt"
+        folders = {path.name for path in self.image_folder.iterdir() if path.is_dir()}
+        known = sorted(lists.known_splits(self.root) | folders)
+        return (
+            f"{self.name}: split {self.split!r} has neither a list {places} nor a folder "
+            f"{self.image_folder / str(self.split)}; splits found: {', '.join(known) or 'none'}; "
+            'to divide all images, give splits="80/10/10"'
+        )
+
+    def _listed(self, file: Path, found: layout.Files) -> list[str]:
+        names = lists.Names(found.by_key, self.root)
+        entries = [(entry, names.find(entry)) for entry in lists.read_list(file)]
+        entries = [(entry, key) for entry, key in entries if key is not None or not entry.startswith("#")]
+        keys = [key for _, key in entries if key is not None]
+        self.missing = [entry for entry, key in entries if key is None]
+        if entries and not keys:
+            there = layout.some(sorted(found.by_key)) or "no images"
+            raise ValueError(
+                f"{file}: none of its {len(entries)} names, such as {entries[0][0]!r}, is an image in {found.folder}, "
+                f"which has {there}"
+            )
+        if len(unique := list(dict.fromkeys(keys))) < len(keys):
+            self.unread.append(f"{len(keys) - len(unique)} names are repeated in {file}: each image is read once")
+        return unique
+
+    @contextlib.contextmanager
+    def _worded(self) -> Iterator[None]:
+        """Names options in errors as the user's interface does."""
+        try:
+            yield
+        except (ValueError, FileNotFoundError) as error:
+            if (text := self.worded(str(error))) == str(error):
+                raise
+            raise (FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError)(text) from None
+
+    def worded(self, text: str) -> str:
+        """Returns a message with the names of options at the user's interface."""
+        return reword(text, self.interface)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def identifier(self, index: int) -> str:
-        return self.images[index].stem
+        return self.keys[index]
 
     def size(self, index: int) -> tuple[int, int]:
         with open_image(self.images[index]) as image:
@@ -119,21 +210,20 @@ class FolderDataset(Dataset):
             return (image.width, image.height) if turned else (image.height, image.width)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if self.missing:
-            raise ValueError(
-                f"{self.name}: {self.split}.txt lists {len(self.missing)} images that are not in {self.image_folder}, "
-                f"such as {self.missing[0]!r}"
-            )
-        path = self.images[index]
-        mask = self.mask_of[path]
-        if mask is None:
-            raise ValueError(
-                f"{path}: no mask of this name in {self.mask_folder}; kseg.data.check lists all such images"
-            )
-        image, label = self.read_image(path), self.reader.read(mask)
-        if image.shape[:2] != label.shape:
-            raise ValueError(f"{mask}: the mask is {_size(label)} but its image {path.name} is {_size(image)}")
-        return image, label
+        with self._worded():
+            if self.missing:
+                raise ValueError(
+                    f"{self.name}: {self.list} lists {len(self.missing)} images that are not in {self.image_folder}, "
+                    f"such as {self.missing[0]!r}"
+                )
+            path = self.images[index]
+            mask = self.mask_of[path]
+            if mask is None:
+                raise ValueError(f"{path}: no mask of this name in {self.mask_folder}{self.cure}")
+            image, label = self.read_image(path), self.reader.read(mask)
+            if image.shape[:2] != label.shape:
+                raise ValueError(f"{mask}: the mask is {_size(label)} but its image {path.name} is {_size(image)}")
+            return image, label
 
     def read_image(self, path: Path) -> np.ndarray:
         """Reads one image as uint8 `(H, W, channels)`."""
@@ -158,26 +248,6 @@ def open_image(path: Path) -> Image.Image:
         raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as an image ({type(error).__name__})") from error
-
-
-def _by_stem(folder: Path) -> tuple[dict[str, Path], list[Path]]:
-    files: dict[str, Path] = {}
-    duplicates = []
-    for path in sorted(folder.iterdir()):
-        is_image = path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-        if is_image and files.setdefault(path.stem, path) is not path:
-            duplicates.append(path)
-    return files, duplicates
-
-
-def _stem(line: str, known: dict[str, Path]) -> str:
-    """Returns the stem of the image that a line of a list names by stem or path; a second column is ignored."""
-    for entry in (line, line.split()[0]):
-        name = Path(entry).name
-        for stem in (name, Path(name).stem):
-            if stem in known:
-                return stem
-    return Path(line.split()[0]).stem
 
 
 def _size(array: np.ndarray) -> str:

@@ -46,14 +46,22 @@ def add(name, *rows):
 @pytest.mark.parametrize(
     ("damage", "options", "message"),
     [
-        (remove("masks/b.png", "masks/c.png"), {}, r"^2 without a mask of the same name.*b\.png, c\.png$"),
-        (remove("images/b.png"), {}, r"without an image: b\.png$"),
-        (lambda root: (root / "t.txt").write_text("a\ngh\n"), {"split": "t"}, r"listed in t\.txt but not in .*gh$"),
-        (add("masks/b.png", [0, 1]), {}, r"b\.png: the mask is \(1, 2\) but its image b\.png is \(2, 3\)"),
+        (
+            remove("masks/b.png", "masks/c.png"),
+            {},
+            r"^2 images have no mask of the same name in .* \(b\.png, c\.png\)$",
+        ),
+        (remove("images/b.png"), {}, r"^1 mask has no image, in .* \(b\.png\)$"),
+        (
+            lambda root: (root / "t.txt").write_text("a\ngh\n"),
+            {"split": "t"},
+            r"^1 name is listed in .*t\.txt but not in .* \(gh\)$",
+        ),
+        (add("masks/b.png", [0, 1]), {}, r"b\.png: the mask is 1x2 but its image is 2x3"),
         (add("masks/a.png", *[[[255, 0, 0]] * 3] * 2), {}, r"a\.png: this is a color mask and there is no palette"),
         (lambda root: (root / "images/a.png").write_text("no image"), {}, r"images.a\.png: cannot be read as an image"),
         (lambda root: (root / "masks/c.png").write_text("no mask"), {}, r"masks.c\.png: cannot be read as a mask"),
-        (add("images/a.jpg", [0, 0, 0], [0, 0, 0]), {}, r"with the same name as a file of another type: a\.png"),
+        (add("images/a.jpg", [0, 0, 0], [0, 0, 0]), {}, r"^1 file has the same name as one of another type \(a\.png\)"),
         (lambda root: [path.unlink() for path in root.rglob("*.png")], {}, "^there are no images in"),
     ],
 )
@@ -65,9 +73,10 @@ def test_one_fault_is_one_problem(root, damage, options, message):
 def test_stray_ids_are_counted_with_their_files(root):
     write(root / "masks" / "a.png", ids([7, 7, 7], [0, 0, 9]))
     write(root / "masks" / "c.png", ids([7, 0, 0], [0, 0, 0]))
-    seven, nine = report(root).problems
-    assert seven.startswith("mask value 7 is none of the 3 classes: 4 pixels in 2 masks (a.png, c.png)")
-    assert nine.startswith("mask value 9 is none of the 3 classes: 1 pixels in 1 masks (a.png)")
+    assert only_problem(root) == (
+        "mask values 7 (4 pixels in 2 masks), 9 (1 pixel in 1 mask) are none of the 3 classes: a.png, c.png; "
+        "correct the masks, add a class, or give ignore=[7, 9]"
+    )
     assert report(root, ignore=(7, 9)).ok
 
 
@@ -86,7 +95,7 @@ def test_color_and_palette_masks_are_noted(root):
 def test_black_and_white_masks_are_explained(root):
     for stem in ("a", "b", "c"):
         write(root / "masks" / f"{stem}.png", ids([0, 255, 255], [0, 0, 0]))
-    assert "for black-and-white masks set values = [0, 255]" in only_problem(root, classes=("background", "cell"))
+    assert "for black-and-white masks set values=[0, 255]" in only_problem(root, classes=("background", "cell"))
     assert not report(root, classes=("background", "cell"), ignore=255).ok  # there would be only one class
     assert report(root, classes=("background", "cell"), values=(0, 255)).ok
     write(root / "masks" / "a.png", ids([0, 1, 255], [0, 0, 0]))
@@ -106,8 +115,64 @@ def test_classes_that_never_occur_are_noted(root):
     assert found.notes == ("classes that never occur: tram",)
 
 
+def test_a_kind_of_fault_is_one_line_for_all_files(root):
+    """Also faults whose texts contain the name of the file and its numbers."""
+    for index in range(9):
+        write_pair(root, f"n{index}", ids([0] * (index + 1)))
+        write(root / "masks" / f"n{index}.png", ids([0] * (index + 2)))
+        for kind in ("images", "masks"):
+            (root / kind / f"broken{index}.png").write_text(f"no {kind}")
+    size, image, mask = sorted(report(root).problems, key=lambda line: line[0] != "t")
+    assert size == "the mask is 1x2 but its image is 1x1 (9 files: n0.png, n1.png, n2.png and 6 more)"
+    assert re.match(r"cannot be read as an image .*\(9 files: broken0\.png, broken1\.png", image)
+    assert re.match(r"cannot be read as a mask .*\(9 files: broken0\.png, broken1\.png", mask)
+
+
+def test_many_stray_values_are_one_line(root):
+    write(root / "masks" / "a.png", ids([10, 20, 30], [40, 50, 60]))
+    problem = only_problem(root)
+    assert "50 (1 pixel in 1 mask) and 1 more are none of the 3 classes: a.png" in problem
+    assert problem.endswith("or see whether they need values= or palette=")
+
+
+@pytest.mark.parametrize(
+    ("interface", "cure"),
+    [("python", "ignore=[7, 9]"), ("recipe", "ignore = [7, 9] in [data]"), ("command", "--ignore 7,9")],
+)
+def test_the_cure_is_named_as_the_user_gives_it(root, interface, cure):
+    write(root / "masks" / "a.png", ids([7, 9, 0], [0, 0, 0]))
+    assert only_problem(root, interface=interface).endswith(f"or give {cure}")
+    with pytest.raises(FileNotFoundError) as caught:
+        report(root, masks="labels", interface=interface)
+    option = {"python": "masks= ", "recipe": "masks in [data] ", "command": "--masks "}[interface]
+    assert f"give {option}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("label", "problem"),
+    [
+        (np.array([[0, 300]], "int32"), "mask values 300 (1 pixel in 1 mask) are none of the 2 classes"),
+        (np.array([[0, -1]], "int32"), "mask values -1 (1 pixel in 1 mask) are none of the 2 classes"),
+        (np.array([[-1, -1]], "int8"), "mask values -1 (2 pixels in 1 mask) are none of the 2 classes"),
+        (np.array([[0, 0.5]], "float32"), "mask values 0.5 (1 pixel in 1 mask) are none of the 2 classes"),
+        (np.zeros((1, 2, 1), "uint8"), "000000: the label is (1, 2, 1) but the image is (1, 2)"),
+    ],
+)
+def test_labels_of_any_type_are_reported(label, problem):
+    found = data.check(Pairs([(np.zeros((1, 2, 3), np.uint8), label)], ("a", "b"))).problems
+    assert any(line.startswith(problem) for line in found), found
+
+
+def test_an_error_of_a_data_set_of_ones_own_is_a_problem():
+    class Broken(Pairs):
+        def read(self, index):
+            return {}["no such key"]
+
+    assert data.check(Broken([None])).problems == ("000000: KeyError: 'no such key'",)
+
+
 def test_any_data_set_can_be_checked():
     pairs = [(np.zeros((4, 4, 3), np.uint8), np.full((4, 4 + index), 5, np.uint8)) for index in range(2)]
     stray, size = sorted(data.check(Pairs(pairs)).problems, reverse=True)[::-1]
     assert stray == "000001: the label is (4, 5) but the image is (4, 4)"
-    assert size.startswith("mask value 5 is none of the 3 classes: 36 pixels in 2 masks")
+    assert size.startswith("mask values 5 (36 pixels in 2 masks) are none of the 3 classes")

@@ -103,7 +103,7 @@ def test_an_unknown_split_names_those_there_are(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*images; if it has another name, pass images="):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*images; if it has another name, give images="):
         data.FolderDataset(tmp_path, classes=CLASSES)
 
 

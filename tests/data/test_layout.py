@@ -1,0 +1,273 @@
+"""Which files are read, paired and divided into splits."""
+
+import unicodedata
+
+import pytest
+
+from kseg import data
+from tests.data.folders import ids, write
+
+CLASSES = ("background", "cell")
+
+
+def put(root, *files):
+    """Writes images and masks; the name of a mask contains "mask", "label" or "manual"."""
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        if file.lower().endswith((".png", ".jpg", ".tif", ".gif", ".ppm", ".pgm", ".bmp", ".jp2")):
+            write(root / file, ids([0, 1], [1, 0]))
+        else:
+            (root / file).write_text("no picture")
+
+
+def names(root, split=None, **options):
+    """The pairs of a split: the names of image and mask, relative to the folder."""
+    dataset = data.FolderDataset(root, split, classes=CLASSES, **options)
+    masks = [dataset.mask_of[image] for image in dataset.images]
+    return [
+        tuple(None if file is None else file.relative_to(root).as_posix() for file in pair)
+        for pair in zip(dataset.images, masks, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "options"),
+    [
+        pytest.param(["images/a.jpg", "masks/a_mask.png"], {"mask_suffix": "_mask"}, id="suffix"),
+        pytest.param(["images/a.jpg", "masks/a_mask.gif"], {"mask_suffix": "_mask.gif"}, id="Carvana"),
+        pytest.param(
+            ["images/21_training.tif", "1st_manual/21_manual1.gif"],
+            {"masks": "1st_manual", "image_suffix": "_training", "mask_suffix": "_manual1"},
+            id="DRIVE",
+        ),
+        pytest.param(["a.png", "a_mask.png"], {"images": ".", "masks": ".", "mask_suffix": "_mask"}, id="side by side"),
+        pytest.param(["a.jpg", "a.png"], {"images": "{stem}.jpg", "masks": "{stem}.png"}, id="told by their endings"),
+        pytest.param(["a.JPG", "a.Png"], {"images": "{stem}.jpg", "masks": "{stem}.png"}, id="endings in capitals"),
+        pytest.param(
+            ["7/image.png", "7/label.png"],
+            {"images": "{stem}/image.png", "masks": "{stem}/label.png"},
+            id="a folder each",
+        ),
+        pytest.param(
+            ["anna/photos/1.jpg", "anna/masks/1.png"],
+            {"images": "{person}/photos/{stem}.jpg", "masks": "{person}/masks/{stem}.png"},
+            id="a folder inside the path",
+        ),
+        pytest.param(["images/x/a.jpg", "masks/x/a.png"], {}, id="subfolders"),
+        pytest.param(["images/a.jpg", "masks/y/z/a_v2.png"], {"masks": "masks/**/{stem}_v?.png"}, id="wildcards"),
+        pytest.param(["images/a.jpg", "masks\\a.png".replace("\\", "/")], {"masks": ".\\masks"}, id="backslashes"),
+        pytest.param(["images/a.b.jpg", "masks/a.b.png"], {}, id="dots"),
+    ],
+)
+def test_images_are_paired_with_masks(tmp_path, files, options):
+    put(tmp_path, *files)
+    assert names(tmp_path, **options) == [tuple(files)]
+    assert data.check(data.FolderDataset(tmp_path, classes=CLASSES, **options)).ok
+
+
+def test_cityscapes_is_read_as_it_is_laid_out(tmp_path):
+    for split, city in (("train", "aachen"), ("train", "bochum"), ("val", "lindau")):
+        put(tmp_path, f"leftImg8bit/{split}/{city}/{city}_1_leftImg8bit.png")
+        put(tmp_path, *(f"gtFine/{split}/{city}/{city}_1_gtFine_{kind}.png" for kind in ("color", "labelIds")))
+    suffixes = {"image_suffix": "_leftImg8bit", "mask_suffix": "_gtFine_labelIds"}
+    pattern = {
+        "images": "leftImg8bit/{split}/*/{stem}_leftImg8bit.png",
+        "masks": "gtFine/{split}/*/{stem}_gtFine_labelIds.png",
+    }
+    for options in ({"images": "leftImg8bit", "masks": "gtFine", **suffixes}, pattern):
+        assert [image for image, _ in names(tmp_path, "train", **options)] == [
+            f"leftImg8bit/train/{city}/{city}_1_leftImg8bit.png" for city in ("aachen", "bochum")
+        ]
+        assert names(tmp_path, "val", **options)[0][1] == "gtFine/val/lindau/lindau_1_gtFine_labelIds.png"
+    found = data.check(data.FolderDataset(tmp_path, "train", classes=CLASSES, **pattern))
+    assert any(note.startswith("2 files not named *_gtFine_labelIds.png in ") for note in found.notes)
+
+
+@pytest.mark.parametrize("folder", ["valid", "validation", "val"])
+@pytest.mark.parametrize("options", [{"images": "{split}", "masks": "{split}", "mask_suffix": "_mask"}, None])
+def test_valid_means_val(tmp_path, folder, options):
+    """Roboflow's layout: images and masks side by side, in one folder for each split."""
+    if options:
+        put(tmp_path, "train/a.jpg", "train/a_mask.png", f"{folder}/b.jpg", f"{folder}/b_mask.png")
+    else:
+        options = {}
+        put(tmp_path, "images/train/a.jpg", "masks/train/a.png", f"images/{folder}/b.jpg", f"masks/{folder}/b.png")
+    assert [image.split("/")[-1] for image, _ in names(tmp_path, "val", **options)] == ["b.jpg"]
+
+
+@pytest.mark.parametrize("ending", ["gif", "ppm", "pgm", "jp2", "bmp", "tif", "png"])
+def test_masks_of_many_formats_are_read(tmp_path, ending):
+    put(tmp_path, "images/a.png", f"masks/a.{ending}")
+    assert data.FolderDataset(tmp_path, classes=CLASSES)[0][1].tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_composed_and_decomposed_letters_are_equal(tmp_path, forms):
+    image, mask = (unicodedata.normalize(form, "Größe-é") for form in forms)
+    put(tmp_path, f"images/{image}.png", f"masks/{mask}_Maß.png")
+    (tmp_path / "train.txt").write_text(mask)
+    assert len(names(tmp_path, "train", mask_suffix="_Maß")) == 1
+    (tmp_path / "images").rename(tmp_path / unicodedata.normalize(forms[0], "Büro"))
+    assert len(names(tmp_path, images=unicodedata.normalize(forms[1], "Büro"), mask_suffix="_Maß")) == 1
+
+
+LISTED = {
+    "bytes of Windows": b"a.png\r\nb.png\r\n",
+    "mark": "a.png\nb.png\n".encode("utf-8-sig"),
+    "UTF-16": "a.png\r\nb.png\r\n".encode("utf-16"),
+    "UTF-16 without mark": "a.png\r\nb.png\r\n".encode("utf-16-le"),
+    "other end first": b"\xfe\xff" + "a.png\nb.png".encode("utf-16-be"),
+    "backslashes": b"images\\a.png\nC:\\data\\images\\b.png\n",
+    "comments": b"# mine\na.png  # blurred\n\n#b\nb.png\n",
+    "old line ends": b"a.png\rb.png",
+    "quotes and columns": b'"a.png"\nimages/b.png,masks/b.png\n',
+    "VOC": b"a  1\nb -1\n",
+}
+
+
+@pytest.mark.parametrize("content", LISTED.values(), ids=LISTED)
+def test_lists_of_any_editor_are_read(tmp_path, content):
+    put(tmp_path, *(f"{kind}/{stem}.png" for kind in ("images", "masks") for stem in "abc"))
+    (tmp_path / "train.txt").write_bytes(content)
+    assert [image for image, _ in names(tmp_path, "train")] == ["images/a.png", "images/b.png"]
+
+
+def test_a_list_of_another_encoding_is_named(tmp_path):
+    put(tmp_path, "images/a.png", "masks/a.png")
+    (tmp_path / "train.txt").write_bytes("a.png\nGröße.png".encode("cp1252"))
+    with pytest.raises(ValueError, match=r"train\.txt is not a text in UTF-8 or UTF-16 \(line 2\): save it as UTF-8"):
+        names(tmp_path, "train")
+
+
+def test_a_list_that_names_no_image_is_named(tmp_path):
+    put(tmp_path, "images/a.png", "masks/a.png")
+    (tmp_path / "train.txt").write_text("x.png\ny.png")
+    with pytest.raises(
+        ValueError, match=r"train\.txt: none of its 2 names, such as 'x\.png', is an image in .* has a$"
+    ):
+        names(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("file", "splits"),
+    [
+        ("ImageSets/Segmentation/val.txt", None),
+        ("splits/valid.txt", None),
+        ("lists/of/val.txt", "lists/of"),
+        ("lists/val_aug.list", "lists/{split}_aug.list"),
+        ("my.txt", {"train": "other.txt", "val": "my.txt"}),
+    ],
+)
+def test_lists_are_found_wherever_they_lie(tmp_path, file, splits):
+    put(tmp_path, *(f"{kind}/{stem}.png" for kind in ("images", "masks") for stem in "abc"))
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text("b\nc\n")
+    assert [image for image, _ in names(tmp_path, "val", splits=splits)] == ["images/b.png", "images/c.png"]
+    with pytest.raises(FileNotFoundError, match=r"'test' has neither a list|no list .* of split 'test'"):
+        names(tmp_path, "test", splits=splits)
+
+
+def test_shares_divide_all_images_once_and_keep_them_when_others_are_added(tmp_path):
+    stems = [f"{index:03}" for index in range(100)]
+    put(tmp_path, *(f"{kind}/{stem}.png" for kind in ("images", "masks") for stem in stems))
+
+    def divided(**options):
+        return {split: {image for image, _ in names(tmp_path, split, **options)} for split in ("train", "val", "test")}
+
+    parts = divided(splits="80/10/10")
+    assert {split: len(files) for split, files in parts.items()} == {"train": 80, "val": 10, "test": 10}
+    assert set.union(*parts.values()) == {image for image, _ in names(tmp_path)}
+    assert parts == divided(splits="0.8/0.1/0.1") == divided(splits="80 % / 10 % / 10 %")
+    assert parts != divided(splits="80/10/10", split_seed=1)
+    put(tmp_path, *(f"{kind}/new{index}.png" for kind in ("images", "masks") for index in range(5)))
+    later = divided(splits="80/10/10")
+    assert sum(len(parts[split] & later[split]) for split in parts) >= 90
+    with pytest.raises(FileNotFoundError, match="splits=\"80/20\" has no share for 'test'"):
+        names(tmp_path, "test", splits="80/20")
+    for wrong in ("80/10/20", "100", "80/-10/30", "80/10/5/5"):
+        with pytest.raises(ValueError, match=r'such as splits="80/10/10"'):
+            names(tmp_path, "train", splits=wrong)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 7])
+def test_every_share_has_an_image(tmp_path, count):
+    put(tmp_path, *(f"{kind}/{index}.png" for kind in ("images", "masks") for index in range(count)))
+    shares = "10/45/45" if count > 2 else "90/10"
+    sizes = [len(names(tmp_path, split, splits=shares)) for split in ("train", "val", "test")[: 3 if count > 2 else 2]]
+    assert min(sizes) > 0 and sum(sizes) == count
+
+
+def test_files_that_are_not_read_are_counted(tmp_path):
+    put(tmp_path, "images/a.png", "masks/a.png", "images/sub/b.png", ".hidden.png", "images/Thumbs.db")
+    put(tmp_path, *(f"masks/{index}.dcm" for index in range(40)))
+    found = data.check(data.FolderDataset(tmp_path, classes=CLASSES))
+    assert found.ok
+    (subfolder, format_) = found.notes
+    assert subfolder.startswith("1 file in subfolders of ") and 'give images="images/**"' in subfolder
+    assert format_.startswith("40 files ending in .dcm in ") and format_.endswith(
+        "are not read: 0.dcm, 1.dcm, 10.dcm and 37 more"
+    )
+    assert len(names(tmp_path, images="images/**")) == 2
+
+
+@pytest.mark.parametrize(
+    ("masks", "cure"),
+    [
+        (["a_mask", "b_mask"], 'mask_suffix="_mask"'),
+        (["a_seg_v1", "b_seg_v1", "c"], 'mask_suffix="_seg_v1"'),
+        (["x", "y"], "where x, y have no image"),
+    ],
+)
+def test_the_error_of_a_missing_mask_proposes_what_would_pair_it(tmp_path, masks, cure):
+    put(tmp_path, "images/a.png", "images/b.png", *(f"masks/{mask}.png" for mask in masks))
+    dataset = data.FolderDataset(tmp_path, classes=CLASSES)
+    with pytest.raises(ValueError, match=r"a\.png: no mask of this name in .*masks") as caught:
+        dataset[0]
+    assert cure in str(caught.value)
+    assert any(cure in problem for problem in data.check(dataset).problems)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "options"),
+    [
+        ("{}_img", "{}_gt", {"image_suffix": "_img", "mask_suffix": "_gt"}),
+        ("img_{}", "mask_{}", {"images": "images/img_{stem}", "masks": "masks/mask_{stem}"}),
+        ("{}", "label{}", {"masks": "masks/label{stem}"}),
+    ],
+)
+def test_what_is_proposed_pairs_the_files(tmp_path, image, mask, options):
+    put(tmp_path, *(f"images/{image.format(stem)}.png" for stem in (8, 9, 10)))
+    put(tmp_path, *(f"masks/{mask.format(stem)}.png" for stem in (8, 9, 10)))
+    with pytest.raises(ValueError, match="no mask of this name") as caught:
+        data.FolderDataset(tmp_path, classes=CLASSES)[0]
+    assert str(caught.value).endswith(": give " + " and ".join(f'{name}="{end}"' for name, end in options.items()))
+    assert all(mask for _, mask in names(tmp_path, **options))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"images": "photos"}, FileNotFoundError, r"no folder .*photos; .* give images= \(.* has images, masks\)"),
+        (
+            {"masks": "images"},
+            ValueError,
+            r"images and masks are the same files, such as .*a\.png: give masks= or mask_suf",
+        ),
+        ({"masks": "{stem}.png", "mask_suffix": "_m"}, ValueError, r"write '_m' behind it, without mask_suffix="),
+        (
+            {"images": "{split}", "splits": "80/20"},
+            ValueError,
+            r'images="\{split\}" has a \{split\}, and splits="80/20"',
+        ),
+    ],
+)
+def test_options_that_contradict_the_files_are_named(tmp_path, options, error, message):
+    put(tmp_path, "images/a.png", "masks/a.png")
+    with pytest.raises(error, match=message):
+        names(tmp_path, "train", **options)
+
+
+def test_a_link_to_a_folder_above_does_not_repeat_its_files(tmp_path):
+    put(tmp_path, "images/x/a.png", "masks/x/a.png")
+    (tmp_path / "images" / "x" / "up").symlink_to(tmp_path / "images", target_is_directory=True)
+    assert names(tmp_path) == [("images/x/a.png", "masks/x/a.png")]
