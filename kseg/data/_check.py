@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from kseg.data.annotations import Annotations
 from kseg.data.dataset import Dataset
 from kseg.data.folder import FolderDataset
 from kseg.data.layout import counted, some
@@ -108,7 +109,7 @@ class _Survey:
         unmatched = [path.name for path in dataset.masks_without_image]
         twice = [path.name for path in dataset.duplicates]
         for names, one, many, rest, cure in (
-            (alone, "image has", "images have", f"no mask of the same name in {dataset.mask_folder}", dataset.cure),
+            (alone, "image has", "images have", f"{dataset.no_mask} in {dataset.mask_folder}", dataset.cure),
             (
                 dataset.missing,
                 "name is",
@@ -139,6 +140,9 @@ class _Survey:
             self.fault(image, error)
         if mask is None:
             return
+        if dataset.annotations is not None:
+            self.annotated(dataset.annotations, image, shape)
+            return
         try:
             raw = dataset.reader.raw(mask)
             label, strays = dataset.reader.translate(raw)
@@ -154,6 +158,14 @@ class _Survey:
         if shape is not None and shape != label.shape:
             self.fault(mask, f"the mask is {_size(label.shape)} but its image is {_size(shape)}")
         self.count(mask.name, label, strays)
+
+    def annotated(self, annotations: Annotations, image: Path, shape: tuple[int, ...] | None) -> None:
+        if shape is None:
+            return
+        try:
+            self.count(image.name, annotations.label(image, (shape[0], shape[1])), {})
+        except Exception as error:
+            self.fault(image, error)
 
     def pair(self, index: int) -> None:
         name = self.dataset.identifier(index)

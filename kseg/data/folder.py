@@ -9,6 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from kseg.data import layout, lists
+from kseg.data.annotations import Annotations, read
 from kseg.data.dataset import MEMORY_LIMIT, Dataset
 from kseg.data.masks import MaskReader
 from kseg.data.wording import reword
@@ -32,7 +33,7 @@ class FolderDataset(Dataset):
         split: `"train"`, `"val"`, ...; `None` takes all images.
         classes: Class names in the order of their ids.
         palette: One color per class, with which RGB masks are decoded; alpha is dropped.
-        ignore: Mask values (or RGB colors) to ignore, besides 255.
+        ignore: Mask values (or RGB colors, or names of annotated objects) to ignore, besides 255.
         values: The mask value of each class if not 0, 1, 2, ...: `(0, 255)` for black-and-white masks.
         images: Folder of the images, relative to `root`, or a pattern for their paths, such as
             `"{split}/{stem}.jpg"`. `{split}` is the name of the split and `{stem}` what an image and its mask share,
@@ -44,6 +45,9 @@ class FolderDataset(Dataset):
         splits: The shares of train, val and test, `"80/10/10"` (or of train and val, `"80/20"`); the folder of the
             lists; a pattern such as `"lists/{split}.txt"`; or the list of each split.
         split_seed: Chooses which images fall into which share.
+        annotations: A file or folder of polygons that takes the place of the masks, read by `kseg.data.annotations`:
+            `"instances.json"`, or one for each split, `"instances_{split}.json"`. The images in that of a split are
+            its images if there are no lists and folders of splits.
         channels: 3 reads images as RGB, 1 as grayscale.
         name: Name of the data set; by default the folder's name.
         memory_limit: Bytes of decoded pairs to keep in memory.
@@ -73,7 +77,7 @@ class FolderDataset(Dataset):
         *,
         classes: Sequence[str],
         palette: Sequence[Sequence[int]] | None = None,
-        ignore: int | Sequence[int | Sequence[int]] = (),
+        ignore: int | str | Sequence[int | str | Sequence[int]] = (),
         values: Sequence[int] | None = None,
         images: str = "images",
         masks: str = "masks",
@@ -81,6 +85,7 @@ class FolderDataset(Dataset):
         mask_suffix: str = "",
         splits: str | Mapping[str, str] | None = None,
         split_seed: int = 0,
+        annotations: str | None = None,
         channels: int = 3,
         name: str | None = None,
         memory_limit: int = MEMORY_LIMIT,
@@ -94,24 +99,56 @@ class FolderDataset(Dataset):
         self.list: Path | None = None
         self.missing: list[str] = []
         self.unread: list[str] = []
+        ignore = (ignore,) if isinstance(ignore, int | str) else tuple(ignore)
+        self.annotations: Annotations | None = None
         with self._worded():
             self.reader = MaskReader(
-                self.classes, None if palette is None else self.palette, ignore=ignore, values=values
+                self.classes,
+                None if palette is None else self.palette,
+                ignore=[value for value in ignore if not isinstance(value, str)],
+                values=values,
             )
             found = self._find("images", images, image_suffix, IMAGE_SUFFIXES)
-            labels = self._find("masks", masks, mask_suffix, MASK_SUFFIXES)
-            layout.separate(found, labels)
-            self.image_folder, self.mask_folder = found.folder, labels.folder
-            keys = self._of_split(found, split_seed)
-        self.keys = keys
-        self.images = [found.by_key[key] for key in keys]
-        self.mask_of = {found.by_key[key]: labels.by_key.get(key) for key in keys}
+            self.image_folder = found.folder
+            if annotations is None:
+                if names := [value for value in ignore if isinstance(value, str)]:
+                    raise ValueError(f"ignore={names}: masks have no names, give mask values or colors")
+                labels = self._find("masks", masks, mask_suffix, MASK_SUFFIXES)
+                layout.separate(found, labels)
+            else:
+                if values is not None or mask_suffix or masks != "masks":
+                    raise ValueError(
+                        "annotations= takes the place of masks: leave out masks=, mask_suffix= and values="
+                    )
+                labels = self._annotated(found, annotations, [name for name in ignore if isinstance(name, str)])
+            self.mask_folder = labels.folder
+            self.keys = self._of_split(found, split_seed)
+        self.images = [found.by_key[key] for key in self.keys]
+        self.mask_of = {found.by_key[key]: labels.by_key.get(key) for key in self.keys}
         self.masks_without_image = [mask for key, mask in labels.by_key.items() if key not in found.by_key]
         self.duplicates = found.duplicates + labels.duplicates
         self.unread += layout.unread(found, labels)
-        alone = [key for key in keys if key not in labels.by_key]
-        left = [key for key in labels.by_key if key not in found.by_key]
-        self.cure = layout.cure(alone, left, (images, masks))
+        self.cure = ""
+        if self.annotations is None:
+            alone = [key for key in self.keys if key not in labels.by_key]
+            left = [key for key in labels.by_key if key not in found.by_key]
+            self.cure = layout.cure(alone, left, (images, masks))
+
+    def _annotated(self, found: layout.Files, place: str, ignore: Sequence[str]) -> layout.Files:
+        """Reads the annotations; the "mask" of an image that they contain is their file."""
+        names = layout.aliases(self.split)
+        tried = [place.replace("{split}", name) for name in names] if "{split}" in place else []
+        folders = [f"{place}/{name}" for name in names if (self.root / place / name).is_dir()]
+        paths = [self.root / each for each in (tried or folders or [place])]
+        path = next((path for path in paths if path.exists()), paths[0])
+        if not path.exists():
+            raise FileNotFoundError(f"{self.name}: there are no annotations at {path}; give their place, annotations=")
+        self.annotations = read(path, self.classes, ignore=ignore)
+        self.unread += self.annotations.notes
+        labeled = {key: path for key, image in found.by_key.items() if self.annotations.find(image) is not None}
+        if tried and not found.of_split and self.splits is None:
+            found.of_split, found.by_key = True, {key: found.by_key[key] for key in labeled}
+        return layout.Files(path, labeled)
 
     def _find(self, option: str, place: str, suffix: str, kinds: Collection[str]) -> layout.Files:
         """Finds the images or the masks, in the folder of the split if there is one."""
@@ -219,11 +256,19 @@ class FolderDataset(Dataset):
             path = self.images[index]
             mask = self.mask_of[path]
             if mask is None:
-                raise ValueError(f"{path}: no mask of this name in {self.mask_folder}{self.cure}")
-            image, label = self.read_image(path), self.reader.read(mask)
+                raise ValueError(f"{path}: {self.no_mask} in {self.mask_folder}{self.cure}")
+            image = self.read_image(path)
+            if self.annotations is not None:
+                return image, self.annotations.label(path, (image.shape[0], image.shape[1]))
+            label = self.reader.read(mask)
             if image.shape[:2] != label.shape:
                 raise ValueError(f"{mask}: the mask is {_size(label)} but its image {path.name} is {_size(image)}")
             return image, label
+
+    @property
+    def no_mask(self) -> str:
+        """What an image without a mask lacks, in messages."""
+        return "no mask of this name" if self.annotations is None else "no annotations of this image"
 
     def read_image(self, path: Path) -> np.ndarray:
         """Reads one image as uint8 `(H, W, channels)`."""

@@ -49,7 +49,7 @@ def add(name, *rows):
         (
             remove("masks/b.png", "masks/c.png"),
             {},
-            r"^2 images have no mask of the same name in .* \(b\.png, c\.png\)$",
+            r"^2 images have no mask of this name in .* \(b\.png, c\.png\)$",
         ),
         (remove("images/b.png"), {}, r"^1 mask has no image, in .* \(b\.png\)$"),
         (

@@ -1,5 +1,6 @@
 """Which files are read, paired and divided into splits."""
 
+import json
 import unicodedata
 
 import pytest
@@ -271,3 +272,49 @@ def test_a_link_to_a_folder_above_does_not_repeat_its_files(tmp_path):
     put(tmp_path, "images/x/a.png", "masks/x/a.png")
     (tmp_path / "images" / "x" / "up").symlink_to(tmp_path / "images", target_is_directory=True)
     assert names(tmp_path) == [("images/x/a.png", "masks/x/a.png")]
+
+
+def coco(root, split, *stems):
+    """Writes COCO annotations of images of 2x2 pixels, whose right half is a cell."""
+    content = {
+        "images": [{"id": id, "file_name": f"{stem}.png", "height": 2, "width": 2} for id, stem in enumerate(stems)],
+        "categories": [{"id": 1, "name": "cell"}],
+        "annotations": [
+            {"image_id": id, "category_id": 1, "segmentation": [[1, 0, 2, 0, 2, 2, 1, 2]]} for id in range(len(stems))
+        ],
+    }
+    (root / f"instances_{split}.json").write_text(json.dumps(content))
+
+
+def test_annotations_take_the_place_of_masks(tmp_path):
+    put(tmp_path, *(f"images/{stem}.png" for stem in "abc"))
+    coco(tmp_path, "train", "a", "b")
+    coco(tmp_path, "val", "c")
+    options = {"classes": CLASSES, "annotations": "instances_{split}.json"}
+    train, val = (data.FolderDataset(tmp_path, split, **options) for split in ("train", "val"))
+    assert [[dataset.identifier(index) for index in range(len(dataset))] for dataset in (train, val)] == [
+        ["a", "b"],
+        ["c"],
+    ]
+    assert train[0][1].tolist() == [[0, 1], [0, 1]]
+    found = data.check(train)
+    assert found.ok and found.pixels == (4, 4)
+    whole = data.FolderDataset(tmp_path, classes=CLASSES, annotations="instances_train.json")
+    with pytest.raises(ValueError, match=r"c\.png: no annotations of this image in .*instances_train\.json"):
+        whole[2]
+    assert data.check(whole).problems[0].startswith("1 image has no annotations of this image in ")
+    write(tmp_path / "images" / "a.png", ids([0, 0, 0]))
+    assert "the image is 1x3, but was 2x2" in data.check(train).problems[0]
+
+
+def test_annotations_exclude_options_of_masks(tmp_path):
+    put(tmp_path, "images/a.png", "masks/a.png")
+    coco(tmp_path, "all", "a")
+    with pytest.raises(ValueError, match="annotations= takes the place of masks: leave out masks="):
+        names(tmp_path, annotations="instances_all.json", values=(0, 255))
+    with pytest.raises(FileNotFoundError, match=r"no annotations at .*none\.json; give their place, annotations="):
+        names(tmp_path, annotations="none.json")
+    assert (
+        data.FolderDataset(tmp_path, classes=CLASSES, annotations="instances_all.json", ignore="cell")[0][1].max()
+        == 255
+    )
