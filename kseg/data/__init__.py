@@ -10,16 +10,21 @@ from kseg.data._camvid import camvid
 from kseg.data._check import Report, check
 from kseg.data._loader import evaluation_loader, loader
 from kseg.data._nuclei import nuclei
+from kseg.data._official import ade20k, cityscapes, pets, voc
 from kseg.data._streets import streets
 from kseg.data.dataset import Dataset
 from kseg.data.folder import IMAGE_SUFFIXES, FolderDataset
 from kseg.data.text import read_text
 
-DATASETS: dict[str, Callable[..., Dataset]] = {"camvid": camvid, "nuclei": nuclei, "streets": streets}
+DATASETS: dict[str, Callable[..., Dataset]] = {
+    "camvid": camvid, "nuclei": nuclei, "streets": streets, "pets": pets, "voc": voc, "ade20k": ade20k,
+    "cityscapes": cityscapes,
+}  # fmt: skip
 
 __all__ = [
-    "DATASETS", "IMAGE_SUFFIXES", "Dataset", "FolderDataset", "Report", "annotations", "augment", "camvid", "check",
-    "evaluation_loader", "labels", "load", "loader", "nuclei", "read_text", "streets",
+    "DATASETS", "IMAGE_SUFFIXES", "Dataset", "FolderDataset", "Report", "ade20k", "annotations", "augment", "camvid",
+    "check", "cityscapes", "evaluation_loader", "labels", "load", "loader", "nuclei", "pets", "read_text", "streets",
+    "voc",
 ]  # fmt: skip
 
 
@@ -27,7 +32,7 @@ def load(name: str, split: str, *, root: str | os.PathLike[str] | None = None, *
     """Opens one split of a data set by name.
 
     Args:
-        name: `"camvid"`, `"nuclei"` or `"streets"`.
+        name: `"camvid"`, `"nuclei"`, `"streets"`, `"pets"`, `"voc"`, `"ade20k"` or `"cityscapes"`.
         split: `"train"`, `"val"` or `"test"`.
         root: The folder of the data; by default the environment variable `KSEG_DATA`. `streets` needs none.
         **options: Options of the data set's function, such as `memory_limit`.

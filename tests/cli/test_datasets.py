@@ -7,7 +7,7 @@ from tests.data import folders
 
 def test_datasets_are_listed():
     names = [line.split()[0] for line in kseg_command("datasets", "list").output.splitlines()]
-    assert names == ["camvid", "nuclei", "streets"]
+    assert names == ["camvid", "nuclei", "streets", "pets", "voc", "ade20k", "cityscapes"]
 
 
 @pytest.mark.parametrize("broken", [False, True])
