@@ -25,7 +25,7 @@ def unet(numpy_initializers):
 def file(unet, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "unet.safetensors"
     palette = [(0, 0, 0), (255, 0, 0), (0, 255, 0)]
-    return pretrained.save(unet, path, classes="abc", palette=palette, epoch=4)
+    return pretrained.save(unet, path, classes="abc", palette=palette, pixels={"range": [0, 4095]}, epoch=4)
 
 
 def _changed(file, path, change):
@@ -43,6 +43,7 @@ def test_a_model_is_rebuilt_from_its_file_alone(unet, file):
     np.testing.assert_array_equal(rebuilt.predict_on_batch(image), unet.predict_on_batch(image))
     assert rebuilt.classes == ("a", "b", "c")
     assert rebuilt.palette[1] == (255, 0, 0)
+    assert rebuilt.pixels == zoo.unet(weights=file, **SMALL).pixels == {"range": [0, 4095]}
     assert pretrained.describe(file)["epoch"] == 4  # a note
 
 

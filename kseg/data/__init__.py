@@ -13,7 +13,8 @@ from kseg.data._nuclei import nuclei
 from kseg.data._official import ade20k, cityscapes, pets, voc
 from kseg.data._streets import streets
 from kseg.data.dataset import Dataset
-from kseg.data.folder import IMAGE_SUFFIXES, FolderDataset
+from kseg.data.folder import FolderDataset
+from kseg.data.picture import SUFFIXES, Pixels, WarnOnce, picture_size, read_picture
 from kseg.data.text import read_text
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
@@ -22,9 +23,9 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 }  # fmt: skip
 
 __all__ = [
-    "DATASETS", "IMAGE_SUFFIXES", "Dataset", "FolderDataset", "Report", "ade20k", "annotations", "augment", "camvid",
-    "check", "cityscapes", "evaluation_loader", "labels", "load", "loader", "nuclei", "pets", "read_text", "streets",
-    "voc",
+    "DATASETS", "SUFFIXES", "Dataset", "FolderDataset", "Pixels", "Report", "WarnOnce", "ade20k", "annotations",
+    "augment", "camvid", "check", "cityscapes", "evaluation_loader", "labels", "load", "loader", "nuclei", "pets",
+    "picture_size", "read_picture", "read_text", "streets", "voc",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from kseg.data.dataset import Dataset
 from kseg.data.folder import FolderDataset
 from kseg.data.layout import counted, some
 from kseg.data.masks import IGNORE
+from kseg.data.picture import Pixels, read_picture
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class _Survey:
         self.kinds: Counter[str] = Counter()
         self.white: list[str] = []  # masks that look black-and-white
         self.lossy: list[str] = []
+        self.doubts: dict[str, list[str]] = {}  # what is doubtful about images to their names
         self.void_is_stated = isinstance(dataset, FolderDataset) and dataset.reader.void_is_255
 
     def partners(self, dataset: FolderDataset) -> None:
@@ -135,7 +137,7 @@ class _Survey:
     def files(self, dataset: FolderDataset, image: Path, mask: Path | None) -> None:
         shape = label = None
         try:
-            shape = dataset.read_image(image).shape[:2]
+            shape = read_picture(image, dataset.pixels, on_warning=self.doubt).shape[:2]
         except Exception as error:  # decoders raise errors of many types
             self.fault(image, error)
         if mask is None:
@@ -171,6 +173,7 @@ class _Survey:
         name = self.dataset.identifier(index)
         try:
             image, label = map(np.asarray, self.dataset.read(index))
+            read_picture(image, Pixels(channels=image.shape[-1]), on_warning=lambda _, doubt: self.doubt(name, doubt))
         except Exception as error:
             self.fault(name, error)
             return
@@ -182,6 +185,9 @@ class _Survey:
         known = {*range(len(self.pixels)), IGNORE}
         found = zip(values.tolist(), counts.tolist(), strict=True)
         self.count(name, label, {str(value): count for value, count in found if value not in known})
+
+    def doubt(self, name: str, doubt: str) -> None:
+        self.doubts.setdefault(doubt, []).append(Path(name).name)
 
     def count(self, name: str, label: np.ndarray, strays: Mapping[str, int]) -> None:
         for value, number in strays.items():
@@ -208,6 +214,7 @@ class _Survey:
                 "for black-and-white masks set values=[0, 255], for void set ignore=[255]"
             )
         notes = self.notes
+        notes += [f"{counted(len(names), 'image')}: {doubt} ({some(names)})" for doubt, names in self.doubts.items()]
         if palettes := self.kinds["P"]:
             notes.append(f"{palettes} masks are palette PNGs: their indices are the class ids, colors are ignored")
         if colors := self.kinds["RGB"] + self.kinds["RGBA"]:

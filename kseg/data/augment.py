@@ -30,11 +30,13 @@ class Pipeline:
         quarter_turns: Whether to rotate by a random multiple of 90 degrees.
         transforms: Function that takes the module `albumentations` and returns a list of transforms. Transforms that
             move pixels must fill masks with 255.
+        colors: Like `transforms`, for what makes sense only for gray and RGB images; it comes after them.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
     quarter_turns: bool = False
     transforms: Callable[[Any], list[Any]] = lambda albumentations: []
+    colors: Callable[[Any], list[Any]] = lambda albumentations: []
 
 
 PIPELINES: dict[str, Pipeline] = {
@@ -42,9 +44,9 @@ PIPELINES: dict[str, Pipeline] = {
     "flip": Pipeline(transforms=lambda A: [A.HorizontalFlip(p=0.5)]),
     "street": Pipeline(
         scale=(0.5, 2.0),
-        transforms=lambda A: [
-            A.HorizontalFlip(p=0.5),
-            A.ColorJitter(brightness=(0.7, 1.3), contrast=(0.7, 1.3), saturation=(0.7, 1.3), hue=(-0.1, 0.1), p=1.0),
+        transforms=lambda A: [A.HorizontalFlip(p=0.5)],
+        colors=lambda A: [
+            A.ColorJitter(brightness=(0.7, 1.3), contrast=(0.7, 1.3), saturation=(0.7, 1.3), hue=(-0.1, 0.1), p=1.0)
         ],
     ),
     "microscope": Pipeline(
@@ -68,15 +70,15 @@ def pipeline(
     """Builds an augmentation: a deterministic function of image, label and seed.
 
     Args:
-        name: A name in `PIPELINES`: `"none"` (crop only), `"flip"`, `"street"` (scale, flip, color) or `"microscope"`
-            (scale, rotation and flip, brightness).
+        name: A name in `PIPELINES`: `"none"` (crop only), `"flip"`, `"street"` (scale, flip, and color if the images
+            are gray or RGB) or `"microscope"` (scale, rotation and flip, brightness).
         crop: Height and width of the random crop; `None` keeps the size of each image.
         scale: Smallest and largest scale; `None` uses the pipeline's default.
         ignore_class: The label of pixels outside the image.
 
     Returns:
-        A function `(image, label, seed) -> (image, label)` on uint8 arrays `(H, W, C)` and `(H, W)`. Threads can share
-        it.
+        A function `(image, label, seed) -> (image, label)` on an image `(H, W, C)` with any number of channels, uint8,
+        float (0 to 255) or another type of integers, and a label `(H, W)`; it keeps their types. Threads can share it.
 
     Raises:
         ValueError: If there is no pipeline of that name or an option is invalid.
@@ -115,12 +117,22 @@ def pipeline(
         image, label = scaled_crop(
             image, label, rng, scale=float(rng.uniform(low, high)), size=size, ignore_class=ignore_class
         )
+        colored = image.shape[2] in (1, 3)
         # A Compose has its own random state, so each thread has one; building one is slow.
-        if not hasattr(per_thread, "compose"):
-            per_thread.compose = albumentations.Compose(chosen.transforms(albumentations))
-        per_thread.compose.set_random_seed(int(rng.integers(2**31)))
-        result = per_thread.compose(image=image, mask=label)
-        return np.ascontiguousarray(result["image"]), np.ascontiguousarray(result["mask"])
+        composed = per_thread.__dict__.setdefault("composed", {})
+        if colored not in composed:
+            more = chosen.colors(albumentations) if colored else []
+            composed[colored] = albumentations.Compose([*chosen.transforms(albumentations), *more])
+        composed[colored].set_random_seed(int(rng.integers(2**31)))
+        kind = image.dtype
+        if kind != np.uint8:  # albumentations takes floats from 0 to 1
+            image = image.astype("float32") / _white(kind)
+        result = composed[colored](image=image, mask=label)
+        image = result["image"]
+        if kind != np.uint8:
+            image = image * _white(kind)
+            image = (image if kind.kind == "f" else np.clip(np.rint(image), 0, np.iinfo(kind).max)).astype(kind)
+        return np.ascontiguousarray(image), np.ascontiguousarray(result["mask"])
 
     return augment
 
@@ -137,7 +149,7 @@ def scaled_crop(
     """Scales an image and cuts a random crop of this size, resizing only the pixels inside the crop."""
     spans = [_span(length, out, scale, rng) for length, out in zip(image.shape[:2], size, strict=True)]
     (source_y, target_y, rows), (source_x, target_x, columns) = spans
-    new_image = np.full((*size, image.shape[2]), PADDING, image.dtype)
+    new_image = np.full((*size, image.shape[2]), PADDING / 255 * _white(image.dtype), image.dtype)
     new_label = np.full(size, ignore_class, label.dtype)
     new_image[target_y, target_x] = _resize(image[source_y, source_x], len(rows), len(columns))
     new_label[target_y, target_x] = label.take(rows, axis=0).take(columns, axis=1)
@@ -159,10 +171,18 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     import cv2
 
     smaller = height * width < image.shape[0] * image.shape[1]
-    resized = cv2.resize(
-        np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    )
-    return resized.reshape(height, width, image.shape[2])  # cv2 drops a single channel
+    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    kind, count = image.dtype, image.shape[2]
+    image = image.astype("float32") if kind not in (np.uint8, np.uint16, np.float32) else image
+    parts = [image] if count <= 4 else [image[..., band] for band in range(count)]
+    parts = [cv2.resize(np.ascontiguousarray(part), (width, height), interpolation=method) for part in parts]
+    # cv2 drops a single channel
+    return np.concatenate([part.reshape(height, width, -1) for part in parts], axis=-1).astype(kind, copy=False)
+
+
+def _white(kind: np.dtype[Any]) -> float:
+    """The brightest value of an image of this type."""
+    return 255.0 if kind.kind == "f" else float(np.iinfo(kind).max)
 
 
 def _albumentations() -> Any:

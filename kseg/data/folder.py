@@ -1,23 +1,20 @@
 """A data set from images and masks on the disk."""
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from kseg.data import layout, lists
 from kseg.data.annotations import Annotations, read
 from kseg.data.dataset import MEMORY_LIMIT, Dataset
 from kseg.data.masks import MaskReader
+from kseg.data.picture import SUFFIXES, Pixels, WarnOnce, picture_size, read_picture
 from kseg.data.wording import reword
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".gif", ".ppm", ".pgm", ".pbm", ".jp2", ".npy")
-ORIENTATION = ExifTags.Base.Orientation  # values 5 to 8 swap width and height
-EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 class FolderDataset(Dataset):
@@ -48,7 +45,8 @@ class FolderDataset(Dataset):
         annotations: A file or folder of polygons that takes the place of the masks, read by `kseg.data.annotations`:
             `"instances.json"`, or one for each split, `"instances_{split}.json"`. The images in that of a split are
             its images if there are no lists and folders of splits.
-        channels: 3 reads images as RGB, 1 as grayscale.
+        pixels: What the numbers of the image files mean: their range, the bands to use, the page of a stack.
+        channels: Number of channels of the images; 3 repeats gray, 1 converts RGB to gray. None: that of `pixels`.
         name: Name of the data set; by default the folder's name.
         memory_limit: Bytes of decoded pairs to keep in memory.
         interface: Where messages are read: `"python"`, `"recipe"` or `"command"`. They name options accordingly.
@@ -86,16 +84,20 @@ class FolderDataset(Dataset):
         splits: str | Mapping[str, str] | None = None,
         split_seed: int = 0,
         annotations: str | None = None,
-        channels: int = 3,
+        pixels: Pixels = Pixels(),
+        channels: int | None = None,
         name: str | None = None,
         memory_limit: int = MEMORY_LIMIT,
         interface: str = "python",
     ) -> None:
         self.root, self.split, self.interface = Path(root).expanduser(), split, interface
         super().__init__(name or self.root.resolve().name, classes, palette, memory_limit=memory_limit)
-        if channels not in (1, 3):
-            raise ValueError(f"{self.name}: channels must be 3 (RGB) or 1 (grayscale), got {channels}")
-        self.channels, self.splits = channels, splits
+        if None not in (channels, pixels.bands) and channels != pixels.channels:
+            raise ValueError(f"{self.name}: channels={channels}, but there are {pixels.channels} bands: leave one out")
+        self.pixels = pixels if channels is None else dataclasses.replace(pixels, channels=channels)
+        self.channels, self.splits = self.pixels.channels, splits
+        self.warn = WarnOnce()
+        self._dtype: np.dtype[Any] | None = None
         self.list: Path | None = None
         self.missing: list[str] = []
         self.unread: list[str] = []
@@ -108,12 +110,12 @@ class FolderDataset(Dataset):
                 ignore=[value for value in ignore if not isinstance(value, str)],
                 values=values,
             )
-            found = self._find("images", images, image_suffix, IMAGE_SUFFIXES)
+            found = self._find("images", images, image_suffix, SUFFIXES)
             self.image_folder = found.folder
             if annotations is None:
                 if names := [value for value in ignore if isinstance(value, str)]:
                     raise ValueError(f"ignore={names}: masks have no names, give mask values or colors")
-                labels = self._find("masks", masks, mask_suffix, MASK_SUFFIXES)
+                labels = self._find("masks", masks, mask_suffix, SUFFIXES)
                 layout.separate(found, labels)
             else:
                 if values is not None or mask_suffix or masks != "masks":
@@ -242,9 +244,8 @@ class FolderDataset(Dataset):
         return self.keys[index]
 
     def size(self, index: int) -> tuple[int, int]:
-        with open_image(self.images[index]) as image:
-            turned = image.getexif().get(ORIENTATION, 1) > 4
-            return (image.width, image.height) if turned else (image.height, image.width)
+        with self._worded():
+            return picture_size(self.images[index], page=self.pixels.page)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         with self._worded():
@@ -271,28 +272,17 @@ class FolderDataset(Dataset):
         return "no mask of this name" if self.annotations is None else "no annotations of this image"
 
     def read_image(self, path: Path) -> np.ndarray:
-        """Reads one image as uint8 `(H, W, channels)`."""
-        with open_image(path) as image:
-            if image.mode not in EIGHT_BIT_MODES:
-                raise ValueError(
-                    f"{path}: images must have 8 bits per channel, this one has mode {image.mode!r}: convert it"
-                )
-            try:
-                upright = ImageOps.exif_transpose(image)
-                pixels = np.array(upright.convert("L" if self.channels == 1 else "RGB"))
-            except (OSError, SyntaxError, ValueError) as error:
-                raise ValueError(f"{path}: cannot be decoded as an image ({error})") from error
-        return pixels.reshape(*pixels.shape[:2], self.channels)
+        """Reads one image, `(H, W, channels)`; all have the type of the first, uint8 or float32."""
+        image = self._picture(path)
+        if self._dtype is None:  # batches cannot change their type
+            same = self.pixels.range is not None or path == self.images[0]
+            self._dtype = image.dtype if same else self._picture(self.images[0]).dtype
+        if self._dtype == np.uint8 and image.dtype != np.uint8:
+            return np.rint(image).astype("uint8")
+        return image.astype(self._dtype, copy=False)
 
-
-def open_image(path: Path) -> Image.Image:
-    """Opens an image file without decoding it; errors name the file."""
-    try:
-        return Image.open(path)
-    except FileNotFoundError:
-        raise
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read as an image ({type(error).__name__})") from error
+    def _picture(self, path: Path) -> np.ndarray:
+        return read_picture(path, self.pixels, on_warning=lambda name, doubt: self.warn(name, self.worded(doubt)))
 
 
 def _size(array: np.ndarray) -> str:

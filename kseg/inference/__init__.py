@@ -8,11 +8,10 @@ from kseg.inference.comparison import OUTCOMES, Comparison, compare
 from kseg.inference.engine import ENGINES
 from kseg.inference.formats import ALWAYS_WRITTEN, FORMATS
 from kseg.inference.labeling import PIXELS, Prediction, predictions
-from kseg.inference.picture import read_image
 from kseg.inference.predictor import Predictor
 from kseg.inference.sources import list_images, output_names
 
 __all__ = [
     "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "OUTCOMES", "PIXELS", "Comparison", "Labeled", "Prediction",
-    "Predictor", "compare", "dense_crf", "list_images", "output_names", "predictions", "read_image", "tune_crf",
+    "Predictor", "compare", "dense_crf", "list_images", "output_names", "predictions", "tune_crf",
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Predictor: any image in, a label map of its size out."""
 
+import dataclasses
 import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,13 +10,12 @@ import keras
 import numpy as np
 from PIL import Image
 
-from kseg.data import Dataset
+from kseg.data import Dataset, Pixels, WarnOnce, read_picture
 from kseg.inference._dense_crf import dense_crf
 from kseg.inference.averaging import FLIPS, mean_probabilities
 from kseg.inference.batching import Labeled, batches
 from kseg.inference.calibration import calibration_images
 from kseg.inference.engine import check_model, is_out_of_memory, networks
-from kseg.inference.picture import read_image
 from kseg.inference.runtimes import Run
 from kseg.inference.sources import list_images
 from kseg.inference.tiling import STEP, blend, check_sizes
@@ -53,6 +53,8 @@ class Predictor:
             compare the scores of both with `kseg.training.evaluate`.
         calibration: For int8, images that set the ranges of the integers: a data set, e.g. the training split, of
             which 64 are used, or any images as in a call.
+        pixels: What the numbers of image files and of integer arrays mean; None for what the model was trained on,
+            which its weight file stores.
 
     The weights are copied when a predictor is constructed: after further training, construct another one.
 
@@ -83,6 +85,7 @@ class Predictor:
         engine: str = "keras",
         precision: str = "float32",
         calibration: Dataset | Iterable[Any] | None = None,
+        pixels: Pixels | None = None,
     ):
         check_model(model)
         if not scales or min(scales) <= 0:
@@ -98,6 +101,12 @@ class Predictor:
                 "or compare predictor.probabilities(image)[..., 1] with it"
             )
         *self.size, self.bands = model.inputs[0].shape[1:]
+        if pixels is None:
+            pixels = Pixels.from_json(getattr(model, "pixels", {}), self.bands)
+        if pixels.bands is not None and pixels.channels != self.bands:
+            raise ValueError(f"{model.name} takes {self.bands} bands, got bands = {list(pixels.bands)}")
+        self.pixels = dataclasses.replace(pixels, channels=self.bands)
+        self.warn = WarnOnce()
         self.tile, self.overlap, self.margin = tile, overlap, margin
         if tile:
             check_sizes(tile, overlap, margin)
@@ -121,8 +130,9 @@ class Predictor:
         With tiles, an image of 20,000 x 20,000 needs less than 4 GB, of which a memory map saves 1.2 GB.
 
         Args:
-            source: Anything that `read_image` reads: a file, a PIL image, an array, a memory map. For models of other
-                channels than gray or RGB: an array `(H, W, C)`.
+            source: Anything that `kseg.data.read_picture` reads: a file, a PIL image, an array, a memory map. Arrays of
+                floats, and arrays with the channels of the model, are images as data sets give them: `pixels.range` is
+                not applied to the former, `pixels.bands` to neither.
 
         Returns:
             uint8 `(H, W)` (uint16 for 256 classes and more), at the size of the image.
@@ -194,14 +204,14 @@ class Predictor:
 
     def read(self, source: Any) -> np.ndarray:
         """Reads an image with the channels of the model; the argument is that of a call, the result `(H, W, C)`."""
-        if self.bands in (1, 3):
-            image = read_image(source)
-        else:
-            image = np.asarray(source)
-            if image.ndim != 3 or image.shape[-1] != self.bands or image.dtype.kind not in "uf":
-                got = source if isinstance(source, str | os.PathLike) else f"{image.dtype} {image.shape}"
-                raise ValueError(f"{self.model.name} takes arrays (H, W, {self.bands}), values 0 to 255, got {got}")
-        return np.asarray(Image.fromarray(image).convert("L"))[..., None] if self.bands == 1 else image
+        pixels = self.pixels
+        if not isinstance(source, str | os.PathLike | Image.Image) and not hasattr(source, "read"):
+            source = np.asarray(source)
+            if source.dtype.kind == "f":  # an image of a data set
+                pixels = Pixels(channels=self.bands)
+            elif source.ndim == 3 and source.shape[-1] == self.bands:
+                pixels = dataclasses.replace(pixels, bands=None)
+        return read_picture(source, pixels, on_warning=self.warn)
 
     def _whole(self, images: np.ndarray) -> Iterator[np.ndarray]:
         """Yields the probabilities of each image, refined by the CRF."""

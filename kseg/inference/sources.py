@@ -7,7 +7,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from kseg.data import IMAGE_SUFFIXES
+from kseg.data import SUFFIXES
 
 
 def list_images(place: str | os.PathLike) -> list[pathlib.Path]:
@@ -26,13 +26,13 @@ def list_images(place: str | os.PathLike) -> list[pathlib.Path]:
     path = pathlib.Path(place)
     if path.is_dir():
         files = [file for file in path.iterdir() if not file.name.startswith(".")]
-        found = sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
+        found = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
     elif path.is_file():
         found = [path]
     else:
         found = sorted(filter(pathlib.Path.is_file, map(pathlib.Path, glob.glob(os.fspath(place), recursive=True))))
     if not found:
-        known = ", ".join(IMAGE_SUFFIXES)
+        known = ", ".join(SUFFIXES)
         raise FileNotFoundError(f"no images at {place}: name a file, a folder that holds {known}, or a pattern with *")
     return found
 

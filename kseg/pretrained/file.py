@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,6 +65,7 @@ def save(
     *,
     classes: Iterable[str] | None = None,
     palette: Iterable[Iterable[int]] | None = None,
+    pixels: Mapping[str, Any] | None = None,
     dtype: str | None = None,
     **notes: Any,
 ) -> pathlib.Path:
@@ -78,6 +79,7 @@ def save(
         path: The file to write, `*.safetensors`. It is written completely or not at all.
         classes: Class names in the order of their ids; None for the model's own.
         palette: One (R, G, B), 0 to 255, per class; None for the model's own.
+        pixels: What the numbers of image files mean, `kseg.data.Pixels.to_json()`; None for the model's own.
         dtype: Storage type of floating-point weights, e.g. `"float16"`. None keeps the type of each variable; so do
             tensors with values beyond the range of `dtype`.
         **notes: More to store (scores, data set, recipe), JSON types only. `builder=` and `arguments=` replace what
@@ -100,6 +102,8 @@ def save(
         description["classes"] = list(classes)
     if palette is not None:
         description["palette"] = [list(color) for color in colors(palette)]
+    if pixels is not None:
+        description["pixels"] = dict(pixels)
     description |= notes
     if not description["builder"]:
         raise ValueError(
@@ -158,7 +162,7 @@ def atomic_write(path: str | os.PathLike, data: bytes | Iterable[bytes | memoryv
 
 
 def describe(path: str | os.PathLike) -> dict[str, Any]:
-    """Reads the header of a weight file: builder, arguments, classes, palette and notes.
+    """Reads the header of a weight file: builder, arguments, classes, palette, pixels and notes.
 
     Args:
         path: A file that `save` wrote.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -21,12 +23,15 @@ class SegmentationModel(keras.Model):
         arguments: Its keyword arguments as JSON values; `encoder` is None for an encoder that is not in the table.
         classes: Class names in the order of their ids; empty if unknown.
         palette: One (R, G, B) per class, 0 to 255; empty if unknown.
+        pixels: What the numbers of the image files mean that the model was trained on, as `kseg.data.Pixels.to_json`
+            returns it; empty for 8-bit images.
     """
 
     builder: str = ""
     arguments: Mapping[str, Any] = {}
     classes: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
+    pixels: Mapping[str, Any] = {}
 
     @classmethod
     def of(cls, model: keras.Model, **description: Any) -> SegmentationModel:
@@ -51,6 +56,22 @@ class SegmentationModel(keras.Model):
         self.arguments = {name: as_json(value) for name, value in description["arguments"].items()}
         self.classes = tuple(description["classes"])
         self.palette = colors(description["palette"])
+        self.pixels = dict(description.get("pixels", {}))
+
+    def fit(self, x: Any = None, *arguments: Any, **options: Any) -> Any:
+        """Trains as `keras.Model.fit` does; warns if the images seem to be divided by 255."""
+        warn_if_divided(x)
+        return super().fit(x, *arguments, **options)
+
+    def evaluate(self, x: Any = None, *arguments: Any, **options: Any) -> Any:
+        """Evaluates as `keras.Model.evaluate` does; warns if the images seem to be divided by 255."""
+        warn_if_divided(x)
+        return super().evaluate(x, *arguments, **options)
+
+    def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
+        """Predicts as `keras.Model.predict` does; warns if the images seem to be divided by 255."""
+        warn_if_divided(x)
+        return super().predict(x, *arguments, **options)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "description": description_of(self)}
@@ -71,7 +92,8 @@ def description_of(model: keras.Model) -> dict[str, Any]:
         model: Any model.
 
     Returns:
-        The keys `builder`, `arguments`, `classes` and `palette`; empty values for what the model does not store.
+        The keys `builder`, `arguments`, `classes`, `palette` and `pixels`; empty values for what the model does not
+        store.
     """
     arguments = getattr(model, "arguments", {})
     return {
@@ -79,7 +101,23 @@ def description_of(model: keras.Model) -> dict[str, Any]:
         "arguments": {name: as_json(value) for name, value in arguments.items()},
         "classes": list(getattr(model, "classes", ())),
         "palette": [list(color) for color in colors(getattr(model, "palette", ()))],
+        "pixels": dict(getattr(model, "pixels", {})),
     }
+
+
+def warn_if_divided(images: Any) -> None:
+    """Warns if an array of floats lies in 0 to 1: the first layer of an encoder expects 0 to 255."""
+    if not isinstance(images, np.ndarray) and not keras.ops.is_tensor(images):
+        return
+    if not keras.backend.standardize_dtype(images.dtype).startswith("float"):
+        return
+    first = keras.ops.convert_to_numpy(images[:8])
+    if first.size and first.min() >= 0 and 0 < first.max() <= 1:
+        warnings.warn(
+            "the images have values from 0 to 1, nearly black: give 0 to 255, without a division by 255, since "
+            "normalization is the model's first layer",
+            stacklevel=3,
+        )
 
 
 def colors(palette: Iterable[Iterable[int]]) -> tuple[tuple[int, int, int], ...]:

@@ -37,6 +37,8 @@ class Run:
             splits.check(self.val_split, "val")
         folder.check_data(splits.contents(self.train_split, self.val_split))
         self.resumes = (folder.path / CHECKPOINT).is_file()
+        stated = getattr(self.train_split, "pixels", None)
+        self.pixels: dict[str, Any] = {} if stated is None else stated.to_json()
         arguments = preparation.arguments(recipe, self.train_split)
         self.model = preparation.model(recipe, arguments, resumes=self.resumes)
         self.steps = splits.steps_per_epoch(recipe, self.train_split)
@@ -191,6 +193,7 @@ class Run:
             self.folder.path / name,
             classes=self.train_split.classes,
             palette=self.train_split.palette,
+            pixels=self.pixels,
             dataset=self.train_split.name,
             recipe=self.recipe.hash(),
             epoch=self.best["epoch"],

@@ -117,6 +117,7 @@ def builder(net: Callable[Concatenate[int, Options], keras.Model]) -> Builder[Op
             },
             classes=description["classes"],
             palette=description["palette"],
+            pixels=description.get("pixels", {}),
         )
         if description["arguments"].get("crf"):
             model = with_crf(model)

@@ -45,8 +45,9 @@ def load(
             warning lists them.
 
     Returns:
-        The model, with the attributes `classes` (names in the order of their ids) and `palette` (R, G, B per class).
-        Both are empty if the file does not contain them or `num_classes` differs.
+        The model, with the attributes `classes` (names in the order of their ids) and `palette` (R, G, B per class),
+        both empty if the file does not contain them or `num_classes` differs, and `pixels` (what the numbers of image
+        files mean).
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -85,9 +86,8 @@ def load(
     model = build(builder, known if num_classes is None else num_classes, **arguments)
     same = num_classes in (None, known)
     pretrained.load(model, weights, strict=strict, head=head if same else "skip")
-    return pretrained.SegmentationModel.of(
-        model, **{name: description[name] for name in ("classes", "palette") if same and name in description}
-    )
+    kept = ("classes", "palette", "pixels") if same else ("pixels",)
+    return pretrained.SegmentationModel.of(model, **{name: description[name] for name in kept if name in description})
 
 
 def _whole(path: str | os.PathLike, num_classes: int | None) -> pretrained.SegmentationModel:

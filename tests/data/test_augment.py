@@ -167,3 +167,32 @@ def test_a_missing_albumentations_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "albumentations", None)
     with pytest.raises(ImportError, match=r'augmentation needs albumentations: pip install "kseg\[train\]"'):
         augment.pipeline("flip")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("bands", [1, 2, 3, 5, 13])
+@pytest.mark.parametrize("name", NAMES)
+def test_images_of_any_type_and_number_of_bands_keep_both(name, bands, dtype):
+    """Bands are moved and scaled alike: a band does not depend on the others, nor on its type but for rounding."""
+    rng = np.random.default_rng(bands)
+    full = 65535 if dtype == "uint16" else 255
+    image = (rng.integers(0, 256, (40, 56, bands)) * (full // 255)).astype(dtype)
+    label = rng.integers(0, 5, (40, 56)).astype("uint8")
+    augmentation = augment.pipeline(name, crop=(24, 32))
+    for seed in range(6):
+        new, new_label = augmentation(image, label, seed)
+        assert (new.dtype, new.shape, new_label.shape) == (np.dtype(dtype), (24, 32, bands), (24, 32))
+        if bands not in (1, 3):
+            alone, same_label = augmentation(image[..., [-1] * bands], label, seed)
+            assert (same_label == new_label).all()
+            np.testing.assert_allclose(alone[..., 0] / full, new[..., -1] / full, atol=1.01 / full)
+        eight, _ = augmentation((image // (full // 255)).astype("uint8"), label, seed)
+        np.testing.assert_allclose(new / full, eight / 255, atol=0.06)
+
+
+def test_colors_of_more_bands_than_three_stay():
+    image, label = np.full((16, 16, 5), 100, np.uint8), np.zeros((16, 16), np.uint8)
+    augmentation = augment.pipeline("street", scale=(1, 1))
+    for seed in range(5):
+        assert (augmentation(image, label, seed)[0] == 100).all()
+        assert (augmentation(image[..., :3], label, seed)[0] != 100).any()

@@ -59,7 +59,11 @@ def add(name, *rows):
         ),
         (add("masks/b.png", [0, 1]), {}, r"b\.png: the mask is 1x2 but its image is 2x3"),
         (add("masks/a.png", *[[[255, 0, 0]] * 3] * 2), {}, r"a\.png: this is a color mask and there is no palette"),
-        (lambda root: (root / "images/a.png").write_text("no image"), {}, r"images.a\.png: cannot be read as an image"),
+        (
+            lambda root: (root / "images/a.png").write_text("no image"),
+            {},
+            r"images.a\.png: not an image that can be read",
+        ),
         (lambda root: (root / "masks/c.png").write_text("no mask"), {}, r"masks.c\.png: cannot be read as a mask"),
         (add("images/a.jpg", [0, 0, 0], [0, 0, 0]), {}, r"^1 file has the same name as one of another type \(a\.png\)"),
         (lambda root: [path.unlink() for path in root.rglob("*.png")], {}, "^there are no images in"),
@@ -124,7 +128,7 @@ def test_a_kind_of_fault_is_one_line_for_all_files(root):
             (root / kind / f"broken{index}.png").write_text(f"no {kind}")
     size, image, mask = sorted(report(root).problems, key=lambda line: line[0] != "t")
     assert size == "the mask is 1x2 but its image is 1x1 (9 files: n0.png, n1.png, n2.png and 6 more)"
-    assert re.match(r"cannot be read as an image .*\(9 files: broken0\.png, broken1\.png", image)
+    assert re.match(r"not an image that can be read \(9 files: broken0\.png, broken1\.png", image)
     assert re.match(r"cannot be read as a mask .*\(9 files: broken0\.png, broken1\.png", mask)
 
 

@@ -6,10 +6,13 @@ import weakref
 import keras
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
-from kseg.inference import Predictor, read_image
+from kseg.data import Pixels
+from kseg.inference import Predictor
 from kseg.inference import predictor as predictor_module
+from kseg.pretrained import SegmentationModel
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
@@ -78,11 +81,11 @@ def test_images_are_read_one_batch_at_a_time():
 def test_a_yielded_image_is_not_held_while_the_next_is_read(monkeypatch):
     yielded = []
 
-    def read(source):
+    def read(source, pixels, on_warning):
         assert [image for image in yielded if image() is not None] == []
         return photo() // source
 
-    monkeypatch.setattr(predictor_module, "read_image", read)
+    monkeypatch.setattr(predictor_module, "read_picture", read)
     for found in Predictor(pointwise()).many([1, 2, 3]):
         yielded.append(weakref.ref(found.image))
         del found
@@ -172,15 +175,6 @@ def test_a_model_that_returns_probabilities_is_recognized(last):
     np.testing.assert_array_equal(Predictor(logits, from_logits=False)(photo()), photo()[..., 0] - 127.5 > 0.5)
 
 
-def test_float_images_are_rounded_and_others_refused():
-    exact = photo()
-    np.testing.assert_array_equal(read_image(np.minimum(exact + 0.3, 255)), exact)
-    np.testing.assert_array_equal(read_image(exact.astype("float32")), exact)
-    for wrong in (exact - 1.0, exact * 2.0, exact * np.nan):
-        with pytest.raises(ValueError, match="values from 0 to 255"):
-            read_image(wrong)
-
-
 def test_an_image_on_which_the_network_fails_does_not_stop_the_others():
     """A network that fails on one size, with an error type of its own."""
     model = pointwise()
@@ -232,14 +226,42 @@ def test_models_that_do_not_fit_are_refused_with_the_cure():
         Predictor(keras.Model(five, five, name="five"), crf=True)
 
 
-def test_a_model_with_other_channels_takes_arrays():
+def test_a_model_of_any_number_of_channels_reads_files_and_arrays(tmp_path):
     image = keras.Input((None, None, 5))
-    predictor = Predictor(keras.Model(image, image))
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 5)).astype("uint8")
-    np.testing.assert_array_equal(predictor(pixels), pixels.argmax(-1))
-    for wrong in (photo(), "a.png"):
-        with pytest.raises(ValueError, match=r"takes arrays \(H, W, 5\)"):
-            predictor(wrong)
+    model = keras.Model(image, image)
+    values = np.random.default_rng(0).integers(0, 4096, (6, 7, 5)).astype("uint16")
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
+    pixels = Pixels(range=(0, 4095), bands=(5, 4, 3, 2, 1))
+    predictor = Predictor(model, pixels=pixels, tile=32)
+    expected = values[..., ::-1].argmax(-1)
+    np.testing.assert_array_equal(predictor(tmp_path / "a.tif"), expected)
+    for source in (values[..., ::-1], values[..., ::-1] * (255 / 4095)):  # what data sets give stays
+        np.testing.assert_array_equal(predictor(source), expected)
+    with pytest.raises(ValueError, match="3 bands where 5 are expected"):
+        predictor(photo())
+    with pytest.raises(ValueError, match=r"takes 5 bands, got bands = \[1, 2\]"):
+        Predictor(model, pixels=Pixels(bands=(1, 2)))
+
+
+def test_the_meaning_of_pixels_is_part_of_the_model():
+    """Bands that a model was trained on are chosen, and values scaled; images of data sets are both already."""
+    image = keras.Input((None, None, 3))
+    model = SegmentationModel.of(keras.Model(image, image), pixels={"range": [0, 1000], "bands": [4, 3, 2]})
+    values = np.random.default_rng(0).integers(0, 1000, (6, 7, 5)).astype("int16")
+    found = Predictor(model).read(values)
+    np.testing.assert_allclose(found, values[..., [3, 2, 1]] * 0.255, rtol=1e-5)
+    np.testing.assert_array_equal(Predictor(model).read(found), found)
+    np.testing.assert_allclose(Predictor(model, pixels=Pixels(range=(0, 2000))).read(values[..., :3]),
+                               values[..., :3] * 0.1275, rtol=1e-5)  # fmt: skip
+
+
+def test_images_divided_by_255_are_doubted_once():
+    """Case 12."""
+    predictor = Predictor(pointwise())
+    with pytest.warns(UserWarning, match="values from 0 to 1 are nearly black") as caught:
+        for _ in range(3):
+            predictor(photo() / 255)
+    assert len(caught) == 1
 
 
 def test_a_model_of_fixed_size_pads_smaller_images_and_names_the_tile_for_larger_ones():

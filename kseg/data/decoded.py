@@ -1,0 +1,76 @@
+"""The numbers of one image as they are stored, and what every reader of files checks and turns alike."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MAX_PIXELS = 20_000 * 20_000
+"""Largest image that is decoded: a file of a few kilobytes can claim billions of pixels."""
+
+STRIP = 2**22
+"""Number of pixels to convert at a time: a whole image would be held in memory two or three times."""
+
+_TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (-1, True), 6: (-1, False), 7: (1, True), 8: (1, False)}
+"""Quarter turns and a mirroring, in this order, that make an image of this EXIF orientation upright."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The numbers of one image, upright.
+
+    Attributes:
+        values: `(H, W, B)`, any type of integers or floats.
+        bits: Number of bits of each integer that the file uses.
+        alpha: Index of the band that holds opacity; None if there is none.
+        sure: Whether the file format alone makes this band opacity; TIFF files often mark a band so by mistake.
+        nodata: The value that marks pixels without data; None if there is none.
+    """
+
+    values: np.ndarray
+    bits: int
+    alpha: int | None = None
+    sure: bool = True
+    nodata: float | None = None
+
+
+def name_of(source: Any) -> str:
+    """Returns the name of a file in messages."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return str(getattr(source, "name", None) or getattr(source, "filename", None) or "the image")
+
+
+class Refused(ValueError):
+    """An image that could be read but whose meaning is open; the text is a sentence without the name of the file."""
+
+
+def check_size(height: int, width: int) -> None:
+    """Refuses an image that is too large to decode."""
+    if width * height > MAX_PIXELS:
+        raise Refused(
+            f"{width} x {height} pixels, more than {MAX_PIXELS:,}: cut it into smaller images, "
+            "or pass its pixels to kseg.inference.Predictor as a numpy.memmap"
+        )
+
+
+def check_page(page: int, count: int) -> None:
+    """Refuses a page that a file does not have."""
+    if not 1 <= page <= count:
+        raise Refused(f"page = {page}, but there {'are' if count > 1 else 'is'} {count}")
+
+
+def upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns the pixels of an image with this EXIF orientation."""
+    turns, mirrored = _TURNS.get(orientation, (0, False))
+    values = np.rot90(values, turns) if turns else values
+    return values[:, ::-1] if mirrored else values
+
+
+def number(text: Any) -> float | None:
+    """Returns GDAL's marker of pixels without data, which TIFF files hold as text."""
+    try:
+        return float(str(text).strip(" \0")) if text is not None else None
+    except ValueError:
+        return None
