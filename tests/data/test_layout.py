@@ -307,6 +307,21 @@ def test_annotations_take_the_place_of_masks(tmp_path):
     assert "the image is 1x3, but was 2x2" in data.check(train).problems[0]
 
 
+def test_names_of_annotated_objects_are_ignored(tmp_path):
+    put(tmp_path, "images/a.png")
+    coco(tmp_path, "all", "a")
+    path = tmp_path / "instances_all.json"
+    content = json.loads(path.read_text())
+    content["categories"].append({"id": 2, "name": "dust"})
+    content["annotations"].append({"image_id": 0, "category_id": 2, "segmentation": [[0, 0, 1, 0, 1, 1, 0, 1]]})
+    path.write_text(json.dumps(content))
+    dataset = data.FolderDataset(tmp_path, classes=CLASSES, annotations=path.name, ignore="dust")
+    assert dataset[0][1].tolist() == [[255, 1], [0, 1]]
+    put(tmp_path, "masks/a.png")
+    with pytest.raises(ValueError, match=r"ignore=\['dust'\]: masks have no names"):
+        names(tmp_path, ignore="dust")
+
+
 def test_annotations_exclude_options_of_masks(tmp_path):
     put(tmp_path, "images/a.png", "masks/a.png")
     coco(tmp_path, "all", "a")
@@ -314,7 +329,3 @@ def test_annotations_exclude_options_of_masks(tmp_path):
         names(tmp_path, annotations="instances_all.json", values=(0, 255))
     with pytest.raises(FileNotFoundError, match=r"no annotations at .*none\.json; give their place, annotations="):
         names(tmp_path, annotations="none.json")
-    assert (
-        data.FolderDataset(tmp_path, classes=CLASSES, annotations="instances_all.json", ignore="cell")[0][1].max()
-        == 255
-    )
