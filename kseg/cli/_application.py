@@ -54,11 +54,3 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     context.obj = debug
-
-
-def integers(text: str) -> tuple[int, ...]:
-    """Reads the value of an option `--ignore`, e.g. `7,9`."""
-    try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise ValueError(f"--ignore takes integers separated by commas, got {text!r}") from None

@@ -1,20 +1,19 @@
 """`kseg datasets list` and `kseg datasets check`."""
 
-import contextlib
 import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kseg.cli._application import DataRoot, application, integers, plain_errors
+from kseg.cli._application import DataRoot, application, plain_errors
+from kseg.cli.folder_options import parsed, refuse, with_folder_options
 
 if TYPE_CHECKING:
     from kseg.data import Dataset
 
-DataPlace = Annotated[str, typer.Option(help="The name of a data set, a recipe, or a folder with images/ and masks/.")]
+DataPlace = Annotated[str, typer.Option(help="The name of a data set, a recipe, or a folder with images and masks.")]
 Split = Annotated[str, typer.Option(help="train, val or test.")]
-Ignore = Annotated[str, typer.Option(help="Mask values of a folder to ignore besides 255, as 7,9.")]
 BatchSize = Annotated[
     int, typer.Option(min=1, help="Largest number of images per batch; it does not change the scores.")
 ]
@@ -34,11 +33,11 @@ def list_datasets(context: typer.Context) -> None:
 
 
 @commands.command("check")
+@with_folder_options
 def check_dataset(
     context: typer.Context,
-    path: Annotated[pathlib.Path, typer.Argument(help="A recipe, or a folder with images/ and masks/.")],
-    classes: Annotated[str, typer.Option(help="Class names of a folder in the order of their ids, as a,b,c.")] = "",
-    ignore: Ignore = "",
+    path: Annotated[pathlib.Path, typer.Argument(help="A recipe, or a folder with images and masks.")],
+    folder: dict[str, Any],
     split: Annotated[str | None, typer.Option(help="The split to check; by default every one that exists.")] = None,
     data_root: DataRoot = None,
 ) -> None:
@@ -49,34 +48,52 @@ def check_dataset(
         if path.suffix == ".toml":
             from kseg import training
 
+            refuse(folder, f"these are keys of [data] in {path}")
             recipe = training.Recipe.from_toml(path)
             opened = _splits(lambda name: training.dataset(recipe, name, data_root), split)
         else:
-            if not classes:
+            if "classes" not in folder:
                 raise ValueError(
                     "--classes is missing: name the classes in the order of their ids, background included, as a,b,c"
                 )
-            names, ignored = [name.strip() for name in classes.split(",")], integers(ignore)
-            opened = _splits(lambda name: sets.FolderDataset(path, name, classes=names, ignore=ignored), split)
-        reports = {name: sets.check(dataset) for name, dataset in opened.items()}
-        for name, report in reports.items():
-            print(*[f"{name}:"] * (name is not None), report, sep="\n")
-        if not all(report.ok for report in reports.values()):
+            options = parsed(folder)
+            opened = _splits(lambda name: sets.FolderDataset(path, name, interface="command", **options), split)
+        sound = True
+        for name, dataset in opened.items():
+            if name is not None:
+                print(f"{name}:")
+            if isinstance(dataset, ValueError):
+                print(f"problem: {dataset}")
+                sound = False
+            else:
+                report = sets.check(dataset)
+                print(report)
+                sound = sound and report.ok
+        if not sound:
             raise typer.Exit(1)
 
 
 def _splits(opened: Callable[[str | None], Any], split: str | None) -> dict[str | None, Any]:
-    """Opens one split, or every split that exists, or a whole folder without splits."""
+    """Opens one split, or every split that exists, or a whole folder without splits; a split may be an error."""
     if split is not None:
         return {split: opened(split)}
     found: dict[str | None, Any] = {}
     for name in ("train", "val", "test"):
-        with contextlib.suppress(FileNotFoundError):
+        try:
             found[name] = opened(name)
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            found[name] = error
+    errors = [each for each in found.values() if isinstance(each, ValueError)]
+    if len(errors) == len(found) and len({str(error) for error in errors}) == 1:
+        raise errors[0]  # of the options, not of a split
     return found or {None: opened(None)}
 
 
-def open_dataset(data: str, split: str, model: Any, *, ignore: str, data_root: pathlib.Path | None) -> "Dataset":
+def open_dataset(
+    data: str, split: str, model: Any, *, folder: dict[str, Any], data_root: pathlib.Path | None
+) -> "Dataset":
     """Opens the data set of `--data`: that of a recipe, one with a name, or a folder with the classes of the model."""
     from kseg import data as sets
 
@@ -84,6 +101,24 @@ def open_dataset(data: str, split: str, model: Any, *, ignore: str, data_root: p
         from kseg import training
 
         return training.dataset(training.Recipe.from_toml(data), split, data_root)
-    if data in sets.DATASETS or not pathlib.Path(data).is_dir():
+    if not _is_folder(data):
         return sets.load(data, split, root=data_root)
-    return sets.FolderDataset(data, split, classes=model.classes, palette=model.palette, ignore=integers(ignore))
+    options = {"classes": model.classes, "palette": model.palette} | parsed(folder)
+    if not options["classes"]:
+        raise ValueError("--classes is missing: this model has no class names, name them in the order of their ids")
+    return sets.FolderDataset(data, split, interface="command", **options)
+
+
+def check_options(data: str, folder: dict[str, Any]) -> None:
+    """Raises a ValueError if options of a folder are given for other data, or have a wrong form."""
+    if data.endswith(".toml"):
+        refuse(folder, f"these are keys of [data] in {data}")
+    if not _is_folder(data):
+        refuse(folder, "--data must be a folder for these options")
+    parsed(folder)
+
+
+def _is_folder(data: str) -> bool:
+    from kseg import data as sets
+
+    return data not in sets.DATASETS and pathlib.Path(data).is_dir()

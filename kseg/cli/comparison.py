@@ -10,11 +10,13 @@ import rich.table
 import typer
 
 from kseg.cli._application import DataRoot, application, plain_errors
-from kseg.cli._datasets import BatchSize, DataPlace, Ignore, Split, open_dataset
+from kseg.cli._datasets import BatchSize, DataPlace, Split, check_options, open_dataset
 from kseg.cli._process import prepare
+from kseg.cli.folder_options import with_folder_options
 
 
 @application.command()
+@with_folder_options
 def compare(
     context: typer.Context,
     a: Annotated[
@@ -22,12 +24,12 @@ def compare(
     ],
     b: Annotated[str, typer.Argument(help="Another one with the same classes.")],
     data: DataPlace,
+    folder: dict[str, Any],
     split: Split = "test",
     out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="The picture to write, a PNG file.")] = pathlib.Path(
         "compare.png"
     ),
     count: Annotated[int, typer.Option(min=1, help="Largest number of images in the picture.")] = 5,
-    ignore: Ignore = "",
     data_root: DataRoot = None,
     batch_size: BatchSize = 1,
 ) -> None:
@@ -39,9 +41,10 @@ def compare(
         from kseg import inference, metrics, zoo
         from kseg.pretrained import atomic_write
 
+        check_options(data, folder)
         models = [zoo.load(weights) for weights in (a, b)]
         _check_classes(*models)
-        dataset = open_dataset(data, split, models[0], ignore=ignore, data_root=data_root)
+        dataset = open_dataset(data, split, models[0], folder=folder, data_root=data_root)
         found = inference.compare(models[0], models[1], dataset, count=count, batch_size=batch_size, progress=True)
         scores = [metrics.scores(matrix) for matrix in (found.matrix_a, found.matrix_b)]
         console = rich.console.Console(highlight=False, soft_wrap=True)

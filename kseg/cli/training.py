@@ -8,8 +8,9 @@ import rich.table
 import typer
 
 from kseg.cli._application import DataRoot, application, plain_errors
-from kseg.cli._datasets import BatchSize, DataPlace, Ignore, Split, open_dataset
+from kseg.cli._datasets import BatchSize, DataPlace, Split, check_options, open_dataset
 from kseg.cli._process import prepare
+from kseg.cli.folder_options import with_folder_options
 from kseg.cli.prediction import Crf, Engine, Int8, Tta, options
 
 
@@ -38,14 +39,15 @@ def train(
 
 
 @application.command()
+@with_folder_options
 def evaluate(
     context: typer.Context,
     weights: Annotated[
         str, typer.Argument(help="A file written by kseg, a run folder, a .keras file, an address or a released name.")
     ],
     data: DataPlace,
+    folder: dict[str, Any],
     split: Split = "test",
-    ignore: Ignore = "",
     data_root: DataRoot = None,
     batch_size: BatchSize = 8,
     tta: Tta = False,
@@ -67,8 +69,9 @@ def evaluate(
         from kseg import inference, training, zoo
         from kseg.progress import Reporter
 
+        check_options(data, folder)
         model = zoo.load(weights)
-        dataset = open_dataset(data, split, model, ignore=ignore, data_root=data_root)
+        dataset = open_dataset(data, split, model, folder=folder, data_root=data_root)
         predictor = inference.Predictor(model, **options(tta, crf, tile, engine, int8))
         _show(training.evaluate(predictor, dataset, batch_size=batch_size, reporter=Reporter()))
 

@@ -55,7 +55,7 @@ class Report:
             lines.append(f"  {index:3d} {name:{width}} {100 * pixels / total:5.1f} %   {images:6d}")
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"problem: {problem}" for problem in self.problems]
-        return "\n".join([*lines, "ok" if self.ok else f"{len(self.problems)} problems"])
+        return "\n".join([*lines, "ok" if self.ok else counted(len(self.problems), "problem")])
 
 
 def check(dataset: Dataset) -> Report:

@@ -16,9 +16,20 @@ except ModuleNotFoundError as error:
         raise
     raise ModuleNotFoundError("recipes need pydantic, which is not installed: pip install 'kseg[train]'") from None
 
-Positive = Annotated[int, pydantic.Field(gt=0)]
-Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
-NotNegative = Annotated[float, pydantic.Field(ge=0)]
+from kseg import data
+
+Whole = Annotated[int, pydantic.Strict()]
+Number = Annotated[float, pydantic.Strict(), pydantic.Field(allow_inf_nan=False)]
+Switch = Annotated[bool, pydantic.Strict()]
+Positive = Annotated[Whole, pydantic.Field(gt=0)]
+Share = Annotated[Number, pydantic.Field(ge=0, lt=1)]
+NotNegative = Annotated[Number, pydantic.Field(ge=0)]
+Color = tuple[Whole, Whole, Whole]
+
+
+def _left_out() -> Any:
+    """A key without a default value: recipes that leave it out have the hash that they had before it existed."""
+    return pydantic.Field(default=None, exclude_if=lambda value: value is None)
 
 
 class Section(pydantic.BaseModel):
@@ -33,13 +44,36 @@ class Data(Section):
     name: str | None = None
     folder: str | None = None
     classes: tuple[str, ...] | None = None
-    palette: tuple[tuple[int, int, int], ...] | None = None
-    ignore: int | tuple[int | tuple[int, int, int], ...] = ()
-    """Values of masks, or colors of RGB masks, to ignore besides 255."""
+    palette: tuple[Color, ...] | None = None
+    ignore: Whole | str | tuple[Whole | str | Color, ...] = ()
+    """Values of masks, colors of RGB masks or names of annotated objects to ignore, besides the mask value 255."""
+    values: tuple[Whole, ...] | None = _left_out()
+    """The mask value of each class, e.g. `[0, 255]` for black-and-white masks; by default 0, 1, 2, ..."""
+    images: str | None = _left_out()
+    """The folder of the images, by default `"images"`, or a pattern such as `"{split}/{stem}.jpg"`."""
+    masks: str | None = _left_out()
+    """The folder of the masks, by default `"masks"`, or a pattern such as `"{split}/{stem}_mask.png"`."""
+    image_suffix: str | None = _left_out()
+    mask_suffix: str | None = _left_out()
+    """What follows the common part in the names of images and of masks, e.g. `"_mask"`."""
+    split: str | dict[str, str] | None = _left_out()
+    """Shares of train, val and test, `"80/10/10"`; or the lists: a folder, a pattern with `{split}`, a table."""
+    split_seed: Whole | None = _left_out()
+    """Chooses which images fall into which share; it does not depend on `seed`."""
+    annotations: str | None = _left_out()
+    """A file or folder of polygons in place of masks, also for each split: `"instances_{split}.json"`."""
+    range: tuple[Number, Number] | Literal["percentile"] | None = _left_out()
+    """The image values that are black and white, e.g. `[0, 4095]` for a 12-bit camera."""
+    bands: tuple[Positive, ...] | None = _left_out()
+    """The bands of the images to use, from 1."""
+    page: Positive | None = _left_out()
+    """The page of files with several, from 1."""
+    channels: Positive | None = _left_out()
+    """1 converts images to gray, 3 to RGB."""
     batch_size: Positive = 8
     augment: str = "street"
     crop: tuple[Positive, Positive] | None = None
-    scale: tuple[float, float] | None = None
+    scale: tuple[Number, Number] | None = None
     """None for the default of the augmentation, e.g. 0.5 to 2 for `"street"`."""
     options: dict[str, Any] = {}
 
@@ -49,11 +83,20 @@ class Data(Section):
             raise ValueError("give either name (a data set of kseg) or folder (your own data)")
         if self.folder is not None and not self.classes:
             raise ValueError("folder needs classes, the names in the order of their ids")
-        if self.name is not None and (self.classes, self.palette, self.ignore) != (None, None, ()):
-            raise ValueError("classes, palette and ignore belong to folder; a named data set has its own")
+        own = ("classes", "palette", "ignore", *FOLDER_KEYS)
+        if self.name is not None and (given := [key for key in own if key in self.model_fields_set]):
+            verb = "belongs" if len(given) == 1 else "belong"
+            raise ValueError(f"{', '.join(given)} {verb} to folder; a named data set has its own")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be (smallest, largest), both above 0, got {list(self.scale)}")
         return self
+
+
+FOLDER_KEYS = (
+    "values", "images", "masks", "image_suffix", "mask_suffix", "split", "split_seed", "annotations", "range", "bands",
+    "page", "channels",
+)  # fmt: skip
+"""Keys of `[data]` that say where the files of `folder` are and what they contain."""
 
 
 class Model(Section):
@@ -83,18 +126,18 @@ class Optimizer(Section):
     """`[optimizer]`: AdamW or SGD, the polynomial schedule, and the learning-rate factor of the encoder."""
 
     name: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: Annotated[float, pydantic.Field(gt=0)] = 1e-3
+    learning_rate: Annotated[Number, pydantic.Field(gt=0)] = 1e-3
     weight_decay: NotNegative = 1e-2
-    decay_norm: bool = False
+    decay_norm: Switch = False
     """Whether weight decay includes biases and the scales and shifts of normalization, as in PyTorch."""
     encoder_factor: NotNegative = 1.0
     """The learning-rate factor of the encoder. 0 freezes it, including its BatchNorm statistics."""
-    warmup_steps: Annotated[int, pydantic.Field(ge=0)] = 0
+    warmup_steps: Annotated[Whole, pydantic.Field(ge=0)] = 0
     warmup_epochs: NotNegative = 0.0
     power: NotNegative = 0.9
     momentum: Share = 0.9
     """The momentum of SGD."""
-    global_clipnorm: Annotated[float, pydantic.Field(gt=0)] | None = None
+    global_clipnorm: Annotated[Number, pydantic.Field(gt=0)] | None = None
     """The maximum norm of the whole gradient; larger gradients are scaled down to it."""
     ema: Share | None = None
     """The momentum of a moving average of the weights. If given, the average is validated and saved."""
@@ -109,7 +152,7 @@ class Optimizer(Section):
 class Selection(Section):
     """`[selection]`: the epoch whose weights are kept."""
 
-    every: Annotated[int, pydantic.Field(ge=0)] = 1
+    every: Annotated[Whole, pydantic.Field(ge=0)] = 1
     """Epochs between validations; the last epoch is always validated. 0 keeps the weights of the last epoch."""
     metric: Literal["miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"] = "miou"
 
@@ -132,12 +175,12 @@ class Recipe(Section):
     optimizer: Optimizer = Optimizer()
     selection: Selection = Selection()
     epochs: Positive
-    seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[Whole, pydantic.Field(ge=0, lt=2**31)] = 0
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    deterministic: bool = False
+    deterministic: Switch = False
     """Whether to use only operations with reproducible results, bit for bit. They are slower on a GPU, where JAX also
     requires the environment variable `XLA_FLAGS=--xla_gpu_deterministic_ops=true`."""
-    tensorboard: bool | None = None
+    tensorboard: Switch | None = None
     """Whether to write TensorBoard logs; requires TensorFlow and TensorBoard. None: if TensorFlow is the backend."""
 
     @classmethod
@@ -164,9 +207,10 @@ class Recipe(Section):
         if not path.is_file():
             raise FileNotFoundError(f"no recipe at {path}")
         try:
-            content = tomllib.loads(path.read_text("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not TOML: {error}") from None
+            content = tomllib.loads(data.read_text(path))
+        except tomllib.TOMLDecodeError as error:
+            escape = "; write paths with / or in single quotes" if "\\" in str(error) else ""
+            raise ValueError(f"{path} is not TOML: {error}{escape}") from None
         return cls.from_dict(content, source=str(path))
 
     def to_json(self) -> str:
@@ -192,26 +236,68 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
+WORDS = {
+    "int_type": "a whole number", "float_type": "a number", "string_type": "a text in quotes",
+    "finite_number": "finite", "bool_type": "true or false", "tuple_type": "a list in brackets", "dict_type": "a table",
+    "model_type": "a table", "greater_than": "greater than {gt:g}", "greater_than_equal": "{ge:g} or more",
+    "less_than": "less than {lt}", "literal_error": "{expected}", "too_long": "a list of {max_length} values",
+}  # fmt: skip
+"""What a value must be, by the type of an error of pydantic."""
+
+
 def _first_fault(error: pydantic.ValidationError) -> str:
     """Returns the first error in one line. Unknown keys come first: a misspelled key also causes a missing one."""
+    faults = error.errors(include_url=False)
+    unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
+    fault = (unknown or faults)[0]
     sections: dict[Any, list[str]] = {
         name: list(getattr(field.annotation, "model_fields", ())) for name, field in Recipe.model_fields.items()
     }
-    fault = min(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
     place = list(fault["loc"])
     known, table = list(Recipe.model_fields), "the top level"
-    if place and sections.get(place[0]):
-        known, table = sections[place[0]], f"[{place.pop(0)}]"
+    section = place[0] if place and sections.get(place[0]) else None
+    if section is not None and (len(place) > 1 or fault["type"] != "missing"):
+        known, table = sections[place.pop(0)], f"[{section}]"
     key = str(place[0]) if place else ""
-    if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, known, n=1)
-        elsewhere = [name for name, keys in sections.items() if key in keys]
-        if near:
-            return f"{table} has no key {key!r}: did you mean {near[0]!r}?"
-        if elsewhere:
-            return f"{table} has no key {key!r}: it belongs to [{elsewhere[0]}]"
-        return f"{table} has no key {key!r}: there are {', '.join(known)}"
-    if fault["type"] == "missing":
-        return f"{table} is missing {key!r}" if key else f"the section {table} is missing"
-    where = f"{table} {key}".strip() + f": {fault['msg'].removeprefix('Value error, ')}"
-    return where if fault["type"] == "value_error" else f"{where}, got {fault['input']!r}"
+    if unknown:
+        return f"{table} has no key {key!r}: {_where(key, known, table, sections)}"
+    if section is not None and fault["type"] == "missing" and len(place) == 1 and table == "the top level":
+        return f"the section [{key}] is missing"
+    if fault["type"] == "missing" and len(place) <= 1:
+        return f"{table} is missing {key!r}"
+    if fault["type"] == "value_error":
+        return f"{table} {key}".strip() + f": {fault['msg'].removeprefix('Value error, ')}"
+    length = 1 if section is None else 2
+    same = [each for each in faults if each["loc"][:length] == fault["loc"][:length]]
+    wanted, got = _wanted(same)
+    where = key if section is None else f"{table} {key}".strip()
+    return f"{where}: must be {wanted}, got {got!r}"
+
+
+def _wanted(faults: list[Any]) -> tuple[str, Any]:
+    """Returns what a value must be and what it is. A value of several types has an error for each of them."""
+
+    def depth(fault: Any) -> int:  # the error about an element of a list says most
+        return sum(isinstance(part, int) for part in fault["loc"])
+
+    deepest = [fault for fault in faults if depth(fault) == max(map(depth, faults))]
+    texts = [
+        f"a list of {fault['loc'][-1] + 1} values"
+        if fault["type"] == "missing"
+        else WORDS[fault["type"]].format(**fault.get("ctx", {}))
+        if fault["type"] in WORDS
+        else fault["msg"]
+        for fault in reversed(deepest)
+    ]
+    return " or ".join(dict.fromkeys(texts)), deepest[0]["input"]
+
+
+def _where(key: str, known: list[str], table: str, sections: Mapping[str, list[str]]) -> str:
+    """Returns what to do with a key that a table does not have."""
+    if elsewhere := [name for name, keys in sections.items() if key in keys]:
+        return f"it belongs to {' or '.join(f'[{name}]' for name in elsewhere)}"
+    if key in sections and table != "the top level":
+        return "it belongs to the top level, above the first [section]"
+    if near := difflib.get_close_matches(key, known, n=1):
+        return f"did you mean {near[0]!r}?"
+    return f"there are {', '.join(known)}"

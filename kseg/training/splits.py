@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kseg import data
-from kseg.training.recipe import Recipe
+from kseg.training.recipe import FOLDER_KEYS, Data, Recipe
 
 CHECKED = 16
 """Pairs of a split that are read before training starts."""
@@ -31,13 +31,20 @@ def dataset(recipe: Recipe, split: str | None, root: str | os.PathLike | None) -
         ValueError: If the data set or one of its options is unknown.
     """
     section = recipe.data
-    source = data.DATASETS.get(str(section.name)) if section.folder is None else data.FolderDataset
-    if source is not None:
-        refuse_unknown("[data] options", section.options, source.__name__, inspect.signature(source).parameters)
     if section.folder is None:
+        source = data.DATASETS.get(str(section.name))
+        if source is not None:
+            known = inspect.signature(source).parameters
+            refuse_unknown("[data] options", section.options, source.__name__, known)
         return data.load(str(section.name), str(split), root=root, **section.options)
-    options: dict[str, Any] = {"classes": section.classes, "palette": section.palette, "ignore": section.ignore}
-    return data.FolderDataset(str(section.folder), split, **options, **section.options)
+    for name in section.options:
+        if name in Data.model_fields:
+            raise ValueError(f"[data] options: {name} is a key of [data] itself, not one of options")
+    refuse_unknown("[data] options", section.options, "folder", ("memory_limit",))
+    given = {key: value for key in FOLDER_KEYS if (value := getattr(section, key)) is not None}
+    options: dict[str, Any] = {"splits" if key == "split" else key: value for key, value in given.items()}
+    options |= {"classes": section.classes, "palette": section.palette, "ignore": section.ignore}
+    return data.FolderDataset(str(section.folder), split, interface="recipe", **options, **section.options)
 
 
 def open_splits(recipe: Recipe, root: str | os.PathLike | None) -> tuple[data.Dataset, data.Dataset | None]:
@@ -54,9 +61,11 @@ def open_splits(recipe: Recipe, root: str | os.PathLike | None) -> tuple[data.Da
 def check(split: data.Dataset, name: str) -> None:
     """Reads some pairs of a split to find errors before the first step, also missing masks; raises a ValueError."""
     if len(split) == 0:
-        raise ValueError(f"{split.name} has no images in its {name} split")
+        place = f" ({split.list or split.image_folder})" if isinstance(split, data.FolderDataset) else ""
+        raise ValueError(f"{split.name} has no images in its {name} split{place}")
     if isinstance(split, data.FolderDataset) and (alone := [path for path, mask in split.mask_of.items() if not mask]):
-        raise ValueError(f"{alone[0]} has no mask, and {len(alone) - 1} more: `kseg datasets check` lists them")
+        more = f", and {len(alone) - 1} more" if len(alone) > 1 else ""
+        raise ValueError(split.worded(f"{alone[0]} has {split.no_mask} in {split.mask_folder}{more}{split.cure}"))
     for index in np.unique(np.linspace(0, len(split) - 1, CHECKED).astype(int)):
         split[int(index)]
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from kseg.cli import folder_options
 from tests.cli.command import kseg_command
 from tests.data import folders
 
@@ -19,3 +20,71 @@ def test_a_folder_is_checked(tmp_path, broken):
     assert done.exit_code == int(broken), done.output
     assert ("first" in done.output) == broken
     assert "Traceback" not in done.output
+
+
+def commonest(root, count=4):
+    """Black-and-white masks with the names `x_mask.png`."""
+    for index in range(count):
+        folders.write_pair(root, str(index), np.array([[0, 255]] * 2, "uint8"))
+        (root / "masks" / f"{index}.png").rename(root / "masks" / f"{index}_mask.png")
+    return root
+
+
+def test_the_cures_of_a_check_are_options_that_exist(tmp_path):
+    command = ["datasets", "check", commonest(tmp_path), "--classes", "a,b"]
+    for flag, value in (("--mask-suffix", "_mask"), ("--values", "0,255")):
+        done = kseg_command(*command)
+        assert done.exit_code == 1
+        assert f"{flag} {value}" in done.output
+        command += [flag, value]
+    assert kseg_command(*command).exit_code == 0
+    done = kseg_command(*command, "--splits", "50/25/25")
+    assert done.exit_code == 0
+    assert [line for line in done.output.splitlines() if line.endswith(":")] == ["train:", "val:", "test:"]
+
+
+def test_the_keys_of_a_recipe_are_the_cures_of_its_check(tmp_path):
+    commonest(tmp_path / "own")
+    recipe = tmp_path / "own.toml"
+    text = f'epochs = 1\nmodel.builder = "unet"\n[data]\nfolder = "{tmp_path / "own"}"\nclasses = ["a", "b"]\n'
+    for key in ('mask_suffix = "_mask"', "values = [0, 255]"):
+        recipe.write_text(text)
+        done = kseg_command("datasets", "check", recipe)
+        assert done.exit_code == 1 and f"{key} in [data]" in done.output
+        text += f"{key}\n"
+    recipe.write_text(text)
+    assert kseg_command("datasets", "check", recipe).exit_code == 0
+    done = kseg_command("datasets", "check", recipe, "--values", "0,255")
+    assert "--values: these are keys of [data] in " in done.stderr
+
+
+def test_a_faulty_list_does_not_hide_the_other_splits(tmp_path):
+    commonest(tmp_path)
+    for split, text in (("train", "0\n1"), ("val", "no such image"), ("test", "2")):
+        (tmp_path / f"{split}.txt").write_text(text)
+    done = kseg_command("datasets", "check", tmp_path, "--classes=a,b", "--mask-suffix=_mask", "--values=0,255")
+    assert done.exit_code == 1
+    assert "val.txt: none of its 1 names" in done.output and done.output.count("\nok\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "parsed"),
+    [
+        ("ignore", "7,#ff0000,dust", [7, (255, 0, 0), "dust"]),
+        ("ignore", "-1", [-1]),
+        ("palette", "#000000,#00a000", [(0, 0, 0), (0, 160, 0)]),
+        ("range", "percentile", "percentile"),
+        ("range", "0,4095", (0.0, 4095.0)),
+        ("bands", "4,3,2", (4, 3, 2)),
+        ("splits", "train=a.txt,val=b.txt", {"train": "a.txt", "val": "b.txt"}),
+        ("splits", "80/10/10", "80/10/10"),
+    ],
+)
+def test_options_of_a_folder_are_parsed(option, value, parsed):
+    assert folder_options.parsed({option: value}) == {option: parsed}
+
+
+@pytest.mark.parametrize(("option", "value"), [("palette", "red"), ("range", "1"), ("bands", "a"), ("values", "0;255")])
+def test_an_option_of_another_form_is_named(option, value):
+    with pytest.raises(ValueError, match=f"^--{option} takes .*, got {value!r}$"):
+        folder_options.parsed({option: value})

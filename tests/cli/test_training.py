@@ -76,4 +76,7 @@ def test_mistakes_are_one_line(recipe, tmp_path):
     recipe.write_text(RECIPE.replace("streets", "streats"))
     assert "streets" in refused("train", recipe, "--run-folder", tmp_path / "run")
     assert "no weight file at" in refused("evaluate", tmp_path / "no.safetensors", "--data", "streets")
-    assert "--ignore takes integers" in refused("datasets", "check", tmp_path, "--classes", "a,b", "--ignore", "x")
+    assert "--values takes integers" in refused("datasets", "check", tmp_path, "--classes", "a,b", "--values", "x")
+    assert "--masks: --data must be a folder" in refused(
+        "evaluate", tmp_path / "no", "--data", "streets", "--masks", "m"
+    )
