@@ -141,6 +141,11 @@ def test_a_finer_net_starts_from_a_coarser_one(tmp_path):
     [
         ("short.safetensors", None, r"short\.safetensors is not a complete safetensors file"),
         ("other.safetensors", safetensors.numpy.save({"w": np.zeros(1)}), "has no description of its model"),
+        (
+            "torch.safetensors",
+            safetensors.numpy.save({"encoder.w": np.zeros(1)}),
+            "another library .* kseg.zoo.smp.load",
+        ),
         ("m.h5", b"\x89HDF", r"load the model with keras.saving.load_model and save it as \.keras"),
         ("net.pth", b"PK\x03\x04", "is a PyTorch file without a description"),
         ("old.pth", b"\x80\x02", "is a PyTorch file without a description"),
@@ -177,6 +182,11 @@ def test_a_whole_keras_model_of_anybody_loads(tmp_path):
         zoo.load(tmp_path / "m.keras", num_classes=5)
     keras.Sequential([keras.Input((4, 4, 3)), keras.layers.ReLU()]).save(tmp_path / "chain.keras")
     assert zoo.load(tmp_path / "chain.keras").predict_on_batch(np.ones((1, 4, 4, 3))).sum() == 48
+    (tmp_path / "cut.keras").write_bytes((tmp_path / "m.keras").read_bytes()[:500])
+    with pytest.raises(
+        ValueError, match=r"cut\.keras cannot be loaded as a Keras model \(.*\): .* load it in Python, "
+    ):
+        zoo.load(tmp_path / "cut.keras")
     with pytest.raises(ValueError, match=r"'mine' is a subclassed model, .*: wrap it, x = keras"):
         pretrained.SegmentationModel.of(type("Mine", (keras.Model,), {})(name="mine"))
     with pytest.raises(ValueError, match=r"'functional.*' was not built by kseg.zoo, .* decorate the function that"):
@@ -244,6 +254,20 @@ def test_files_follow_the_umask(tmp_path):
         os.umask(before)
     assert (tmp_path / "m.bin").read_bytes() == b"123"
     assert os.name != "posix" or (tmp_path / "m.bin").stat().st_mode & 0o777 == 0o640
+
+
+def test_files_with_the_longest_names_are_written(tmp_path):
+    for name in (
+        "x" * 251 + ".png",
+        "\u00e9" * 125 + "a.png",
+        "\u6f22" * 83 + "ab.png",
+        os.fsdecode(b"\xe9" * 251) + ".png",
+    ):
+        assert pretrained.atomic_write(tmp_path / name, b"1").read_bytes() == b"1"
+        (tmp_path / name).unlink()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match="name too long"):
+        pretrained.atomic_write(tmp_path / ("x" * 256), b"1")
 
 
 def test_a_full_disk_is_named_and_leaves_the_old_file(unet, tmp_path, monkeypatch):

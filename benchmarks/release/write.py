@@ -15,7 +15,7 @@ from benchmarks import sources
 from benchmarks.release import card
 from benchmarks.release.check import FILE, PICTURE, Candidate
 from benchmarks.release.measure import Measured
-from kseg import download, pretrained, training, visualize
+from kseg import download, pretrained, training
 from kseg.pretrained import release as table
 
 SMALL = 16 * 10**6
@@ -87,8 +87,7 @@ def _picture(measured: Measured) -> bytes:
     """Returns three test images, their labels and the predictions as PNG."""
     test = measured.test
     places = np.linspace(0, len(test) - 1, 7)[1::2]
-    names = visualize.legend(test.classes, test.palette, columns=6, font_size=14)
-    picture = training.sample_picture({"prediction": measured.model}, test, places, footer=names, cell_width=240)
+    picture = training.sample_picture({"prediction": measured.model}, test, places, cell_width=240)
     content = io.BytesIO()
     Image.fromarray(picture).save(content, "png", optimize=True)
     return content.getvalue()

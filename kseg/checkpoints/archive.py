@@ -39,6 +39,12 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     """Returns the files of the archive by their path below its only folder."""
+    names = [info.orig_filename.partition("/")[2] for info in archive.infolist()]
+    if "constants.pkl" in names or any(name.startswith("code/") for name in names):
+        raise Refused(
+            "it is a TorchScript program: in PyTorch, save its tensors, torch.save(torch.jit.load(FILE).state_dict(), "
+            '"state.pth")'
+        )
     entries: dict[str, zipfile.ZipInfo] = {}
     folders = set()
     for info in archive.infolist():
@@ -47,9 +53,7 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
         if name.is_absolute() or ".." in name.parts or "\\" in info.orig_filename or "\0" in info.orig_filename:
             raise Refused(f"the name {info.orig_filename!r} leads outside the archive")
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 1:
-            raise Refused(
-                f"{info.orig_filename} is compressed or encrypted: torch.jit.save does so, torch.save does not"
-            )
+            raise Refused(f"{info.orig_filename} is compressed or encrypted, which torch.save does not do")
         folder, _, inner = info.orig_filename.partition("/")
         folders.add(folder)
         if inner in entries:

@@ -12,6 +12,7 @@ import numpy as np
 Rules = Sequence[tuple[str, str]]
 """Pairs of a regular expression for the whole name of a module, and its replacement. The first match applies."""
 
+_WRAPPERS = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
 
@@ -35,16 +36,62 @@ def within(name: str, module: str) -> bool:
     return name.startswith(f"{module}.")
 
 
+def unwrapped(state: Mapping[str, np.ndarray], rules: Rules) -> dict[str, np.ndarray]:
+    """Removes the prefix that wrappers and surrounding dictionaries give to the names of a model's tensors.
+
+    Examples are `module.` (DataParallel, AveragedModel), `model.`, `state_dict.model.` (Lightning) and `_orig_mod.`
+    (compiled models). The prefix below which most tensors match a rule is chosen; tensors outside, such as those of the
+    optimizer, are dropped. Without a prefix all tensors are kept.
+
+    Args:
+        state: `{name: array}`, all tensors of a file.
+        rules: The rules for the names of the model's modules.
+
+    Returns:
+        `{name: array}`.
+
+    Raises:
+        ValueError: If the model occurs several times, e.g. with its moving average (EMA).
+
+    Example:
+        >>> state = {"epoch": np.zeros(()), "model.module.bn1.weight": np.ones(4)}
+        >>> list(unwrapped(state, [("bn1", "norm1")]))
+        ['bn1.weight']
+    """
+    state = {_WRAPPERS.sub("", name): array for name, array in state.items()}
+    counts: dict[str, int] = {}
+    for name, array in state.items():
+        module, _, leaf = name.rpartition(".")
+        parts = module.split(".")
+        for start in range(len(parts)):
+            if _key(".".join(parts[start:]), leaf, array.ndim, rules):
+                prefix = "".join(f"{part}." for part in parts[:start])
+                counts[prefix] = counts.get(prefix, 0) + 1
+    most = sorted((prefix for prefix in counts if counts[prefix] == max(counts.values())), key=len)
+    copies = [prefix for prefix in most if not prefix.startswith(most[0])]
+    if copies:
+        names = [prefix.rstrip(".") or "the top" for prefix in (most[0], *copies)]
+        raise ValueError(
+            f"the checkpoint contains this model {len(names)} times, below {' and '.join(names)}: choose one, "
+            f"kseg.checkpoints.read(FILE, part={names[-1]!r})"
+        )
+    prefix = most[0] if most else ""
+    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+
+
 def rename(state: Mapping[str, np.ndarray], rules: Rules) -> dict[str, np.ndarray]:
     """Converts PyTorch's tensors to the arrays of a kseg weight file.
 
     Args:
-        state: `{name: array}` in PyTorch's layout.
+        state: `{name: array}` in PyTorch's layout; a prefix that the names share is removed, see `unwrapped`.
         rules: The rules for the names of the modules.
 
     Returns:
         `{key: array}` in Keras's layout. Tensors that match no rule keep their names, so that strict loading reports
         them. `num_batches_tracked`, which Keras does not have, is dropped.
+
+    Raises:
+        ValueError: If the model occurs several times.
 
     Example:
         >>> rules = [("bn1", "norm1"), ("conv1", "conv1")]
@@ -53,29 +100,33 @@ def rename(state: Mapping[str, np.ndarray], rules: Rules) -> dict[str, np.ndarra
         {'norm1/gamma': (4,), 'conv1/kernel': (7, 7, 3, 4), 'a': (1,)}
     """
     arrays = {}
-    for name, array in state.items():
+    for name, array in unwrapped(state, rules).items():
         module, _, leaf = name.rpartition(".")
         if leaf == "num_batches_tracked":
             continue
-        key, array = _converted(module, leaf, array, rules) or (name, array)
-        arrays[key] = array
+        if key := _key(module, leaf, array.ndim, rules):
+            array = np.ascontiguousarray(array.transpose(_axes(key, array.ndim)))
+        arrays[key or name] = array
     return arrays
 
 
-def _converted(module: str, leaf: str, array: np.ndarray, rules: Rules) -> tuple[str, np.ndarray] | None:
+def _key(module: str, leaf: str, ndim: int, rules: Rules) -> str | None:
+    """Returns the key of a tensor with `ndim` axes in a weight file, or None if no rule matches."""
     for pattern, replacement in rules:
         if match := re.fullmatch(pattern, module):
             path = match.expand(replacement)
             break
     else:
         return None
-    words = path.rpartition("/")[2].split("_")
-    if words[-1].startswith("norm"):
-        return (f"{path}/{_NORM[leaf]}", array) if leaf in _NORM and array.ndim == 1 else None
-    if leaf == "bias" and array.ndim == 1:
-        return f"{path}/bias", array
-    if leaf == "weight" and array.ndim in (2, 4):
-        # PyTorch: output, input (a depthwise convolution has one), height, width.
-        axes = (1, 0) if array.ndim == 2 else (2, 3, 0, 1) if "depthwise" in words else (2, 3, 1, 0)
-        return f"{path}/kernel", np.ascontiguousarray(array.transpose(axes))
-    return None
+    if path.rpartition("/")[2].rpartition("_")[2].startswith("norm"):
+        return f"{path}/{_NORM[leaf]}" if leaf in _NORM and ndim == 1 else None
+    if leaf == "bias" and ndim == 1:
+        return f"{path}/bias"
+    return f"{path}/kernel" if leaf == "weight" and ndim in (2, 4) else None
+
+
+def _axes(key: str, ndim: int) -> tuple[int, ...]:
+    """Returns the order of PyTorch's axes (output, input, height, width) in Keras's layout."""
+    if ndim < 4:
+        return tuple(range(ndim))[::-1]
+    return (2, 3, 0, 1) if "depthwise" in key.split("/")[-2].split("_") else (2, 3, 1, 0)  # a depthwise input has one

@@ -1,7 +1,8 @@
 """Pickles of tensors, read by an interpreter that calls only functions of this file.
 
 A pickle is a program for a stack machine. `unpickle` executes the few instructions that a dictionary of tensors needs,
-on plain containers, and refuses all others. Names in a pickle are looked up only in the table `KNOWN`.
+on plain containers, and refuses all others. Names in a pickle are looked up only in the table `KNOWN`. What people save
+beside the tensors (arguments, paths, devices, NumPy numbers) becomes `Inert`, an object without content.
 """
 
 import math
@@ -9,6 +10,8 @@ import pickletools
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+
+from kseg.checkpoints.pickle_names import DICTIONARIES, INERT
 
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 ARGUMENTS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINSTRING", "SHORT_BINSTRING", "BINUNICODE"}
@@ -57,22 +60,55 @@ def widened(bits: np.ndarray) -> np.ndarray:
     return (bits.astype("<u4") << 16).view("<f4")
 
 
+class Inert:
+    """Stands for an object beside the tensors; the arguments and the state that it is made with are ignored."""
+
+    def __init__(self, *_: object):
+        pass
+
+
+PLAIN = (str, int, float, bool, type(None), Inert)
+"""Types of keys, alone or in a short tuple: the hash of nested tuples may take forever."""
+
+
 def _filled(target: dict[Any, Any], pairs: list[Any]) -> dict[Any, Any]:
     """Sets items and empties the list of pairs: one list does not fill many dictionaries."""
     for key, value in pairs:
-        if type(key) not in (str, int):  # the hash of nested tuples may take forever
-            raise Refused("a dictionary has a key that is neither text nor an integer")
+        parts = key if type(key) is tuple else (key,)
+        if len(parts) > 8 or not all(type(part) in PLAIN for part in parts):
+            raise Refused("a dictionary has a key that is neither text nor a number")
         target[key] = value
     pairs.clear()
     return target
 
 
+def _tensor(function: Any, arguments: tuple) -> Tensor:
+    """Returns a tensor that PyTorch saved together with attributes of its own."""
+    if function is not Tensor:
+        raise Refused("a tensor is made by a function for something else")
+    return Tensor(*arguments)
+
+
+def _refuse_type() -> None:
+    raise Refused("it holds tensors of a type that is not read, such as float8: convert them, tensor.float()")
+
+
 # Storage class -> little-endian NumPy type. NumPy has no bfloat16: its bits are the upper half of a float32.
-STORAGES = "Double=<f8 Float=<f4 Half=<f2 BFloat16=<u2 Long=<i8 Int=<i4 Short=<i2 Char=i1 Byte=u1 Bool=?"
+STORAGES = (
+    "Double=<f8 Float=<f4 Half=<f2 BFloat16=<u2 Long=<i8 Int=<i4 Short=<i2 Char=i1 Byte=u1 Bool=? ComplexFloat=<c8 "
+    "ComplexDouble=<c16"
+)
 KNOWN = {
     "collections OrderedDict": lambda pairs=None: _filled({}, pairs or []),  # pairs are from Python 2
     "torch._utils _rebuild_tensor_v2": Tensor,
     "torch._utils _rebuild_parameter": lambda tensor, *_: tensor,
+    "torch._utils _rebuild_parameter_with_state": lambda tensor, *_: tensor,
+    "torch._tensor _rebuild_from_type_v2": lambda function, _, arguments, *__: _tensor(function, arguments),
+    **dict.fromkeys(DICTIONARIES, lambda *_: {}),
+    **dict.fromkeys(INERT, Inert),
+    "collections deque": lambda *_: [],
+    "torch._utils _rebuild_tensor_v3": lambda *_: _refuse_type(),
+    "torch.storage UntypedStorage": np.dtype("u1"),
     **{f"torch {name}Storage": np.dtype(kind) for name, _, kind in (each.partition("=") for each in STORAGES.split())},
 }
 
@@ -104,7 +140,7 @@ def unpickle(file: BinaryIO) -> Any:
                 stack.append(target)
             case "SETITEM" | "SETITEMS", [dict(target), *more]:
                 stack.append(_filled(target, list(zip(more[::2], more[1::2], strict=True))))
-            case "BUILD", [dict(target), _]:  # sets attributes, which a plain dictionary does not have
+            case "BUILD", [dict() | Inert() as target, _]:  # sets attributes, which these do not have
                 stack.append(target)
             case "BINPUT" | "LONG_BINPUT", _:
                 memo[argument] = stack[-1]
@@ -112,16 +148,21 @@ def unpickle(file: BinaryIO) -> Any:
                 stack.append(memo[argument])
             case "GLOBAL", _:
                 if argument not in KNOWN:
-                    raise Refused(f"it asks for {str(argument).replace(' ', '.')}: save only a state_dict")
+                    raise Refused(
+                        f"it asks for {str(argument).replace(' ', '.')[:60]}: where it was saved, save the tensors "
+                        "alone, torch.save(model.state_dict(), FILE)"
+                    )
                 stack.append(KNOWN[argument])
-            case "REDUCE", [function, tuple(arguments)] if callable(function):
+            case "REDUCE" | "NEWOBJ", [function, tuple(arguments)] if callable(function):
                 stack.append(function(*arguments))
             case "BINPERSID", [("storage", np.dtype() as dtype, str(key) | int(key), _, int(length), *part)]:
                 if any(part):
                     raise Refused("a reference is to a part of a storage")
                 stack.append(Storage(dtype, str(key), length, length * dtype.itemsize))
             case name, _ if name != "PROTO":
-                raise Refused(f"it uses the pickle instruction {name}, which a dictionary of tensors does not need")
+                raise Refused(
+                    f"it uses the pickle instruction {name}: save a dictionary of tensors, with the pickle_protocol 2"
+                )
     raise EOFError("the pickle does not end")
 
 

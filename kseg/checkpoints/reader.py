@@ -12,19 +12,22 @@ from kseg.checkpoints import archive, pickle_stream
 from kseg.checkpoints.pickle_guard import BROKEN, Refused, widened
 
 
-def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read(path: str | os.PathLike, part: str = "") -> dict[str, np.ndarray]:
     """Reads the tensors of a weight file; the first bytes decide the format.
 
     Args:
         path: A safetensors file, or a dictionary of tensors written by `torch.save`. Nested dictionaries and lists are
-            flattened, their keys joined by dots; everything else but tensors is left out.
+            flattened, their keys joined by dots. Arguments, scores, paths and the like beside the tensors are left out.
+        part: The key of the tensors to read, with dots, e.g. `"state_dict_ema"`, where a file holds a model several
+            times; it is removed from their names. By default all tensors are read. A prefix that the tensors of one
+            model share, such as `module.`, need not be named: `rename` removes it.
 
     Returns:
         Name -> array, in the order of the file. bfloat16 becomes float32, all other types stay.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file is truncated, has another format, or needs more than tensors and plain containers.
+        ValueError: If the file is truncated, has another format, contains objects of unknown classes, or no tensor.
 
     Example:
         >>> import tempfile
@@ -39,12 +42,23 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"no weight file at {path}")
     try:
-        return _format(path)(path)
+        return _part(_format(path)(path), part)
     except Refused as error:
         raise ValueError(f"{path.name} was refused: {error}.") from None
     except (*BROKEN, zipfile.BadZipFile, NotImplementedError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path.name} is truncated or damaged ({reason}).") from None
+
+
+def _part(arrays: dict[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
+    begin = part and f"{part.rstrip('.')}."
+    found = {name.removeprefix(begin): array for name, array in arrays.items() if name.startswith(begin)}
+    if not arrays:
+        raise Refused("it contains no tensor")
+    if not found:
+        parts = dict.fromkeys(name.partition(".")[0] for name in arrays)
+        raise Refused(f"it has no tensor below {part!r}, only below {', '.join(list(parts)[:5])}")
+    return found
 
 
 def _format(path: Path) -> Callable[[Path], dict[str, np.ndarray]]:

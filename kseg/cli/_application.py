@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -54,3 +55,6 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     context.obj = debug
+    for stream in (sys.stdout, sys.stderr):  # names of files may be in an encoding that the terminal does not have
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -1,15 +1,23 @@
 """`kseg predict`."""
 
+import contextlib
 import io
+import os
 import pathlib
+import re
 import sys
 import time
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kseg.cli._application import application, plain_errors
 from kseg.cli._process import prepare
+
+if TYPE_CHECKING:
+    from kseg.cli.results import Failures, Results
+    from kseg.inference import Format, Labeled, Predictor
 
 Tta = Annotated[
     bool,
@@ -67,7 +75,9 @@ def options(tta: bool, crf: bool, tile: int | None, engine: str, int8: str | Non
 @application.command()
 def predict(
     context: typer.Context,
-    inputs: Annotated[list[str], typer.Argument(help="Images, folders, patterns; - reads one from standard input.")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Images, videos, folders of images, patterns; - reads one from standard input.")
+    ],
     weights: Annotated[
         str, typer.Option(help="A file written by kseg, a run folder, a .keras file, an address or a released name.")
     ],
@@ -89,40 +99,125 @@ def predict(
     ] = 1,
     engine: Engine = "auto",
     int8: Int8 = None,
+    keep_background: Annotated[
+        bool, typer.Option("--keep-background", help="Write the background to GeoJSON, COCO and objects.csv too.")
+    ] = False,
+    simplify: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Largest distance in pixels between an outline in GeoJSON and its simplified form; 0: exact."
+        ),
+    ] = 0,
+    pixel_size: Annotated[
+        str | None,
+        typer.Option(help="Side of a pixel, e.g. 0.25um: the tables give areas and positions in this unit, too."),
+    ] = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay/--no-overlay", help="Whether to draw the labels over the images.")
+    ] = True,
 ) -> None:
-    """Label images: palette masks, overlays and a table of class areas; exit code 1 if an image could not be read."""
+    """Label images and videos: palette masks, overlays, tables of areas and objects; exit code 1 if one failed."""
     with plain_errors(context.obj):
         prepare(training=False)
         from kseg import inference, visualize, zoo
-        from kseg.cli.results import Results
+        from kseg.cli.results import Failures, Results
 
-        chosen = _formats(format)
+        kinds = [inference.FORMATS[name] for name in _formats(format)]
+        kinds += [kind for kind in inference.ALWAYS_WRITTEN if overlay or kind is not inference.Overlays]
+        if simplify and inference.FORMATS["geojson"] not in kinds:
+            raise ValueError("--simplify is for polygons: add --format geojson")
+        size, unit = _pixel_size(pixel_size)
         if out.exists() and not out.is_dir():
             raise ValueError(f"{out} is a file: name a folder with -o")
-        images = _images(inputs)
+        images, videos, unread = _images(inputs)
         model = zoo.load(weights)
-        if engine == "auto" and len(images) < MANY and int8 is None:
+        if engine == "auto" and len(images) < MANY and not videos and int8 is None:
             engine = "keras"
         predictor = inference.Predictor(model, **options(tta, crf, tile, engine, int8))
         count = max(2, predictor.channels)
         classes = model.classes or [f"class {index}" for index in range(count)]
         palette = model.palette or visualize.default_palette(count)
-        start, broken = time.perf_counter(), []
-        names = zip(inference.output_names(list(images)), images, strict=True)
-        with Results(out, chosen, classes, palette) as results:
-            for found in predictor.many(images.values(), batch_size=batch_size, progress=len(images) > 1):
-                name, shown = next(names)
-                if found.image is None or found.label is None:
-                    broken.append(str(found.error) if shown in str(found.error) else f"{shown}: {found.error}")
-                else:
-                    results.add(name, shown, found.image, found.label)
-                del found  # not held while the next one is read
-        done, seconds = len(images) - len(broken), time.perf_counter() - start
-        print(f"{done} of {len(images)} labeled in {seconds:.1f} s ({done / seconds:.2f} per second): {out}")
-        for text in broken:
-            print(f"error: {' '.join(text.split())}", file=sys.stderr)
-        if broken:
+        background = inference.background(classes, binary=predictor.channels == 1)
+        details = inference.Details(() if keep_background else background, simplify, size, unit)
+        formats = [kind(classes, palette, details) for kind in kinds]
+        start, failed = time.perf_counter(), Failures()
+        suffix = max(len(pathlib.PurePath(kind.path).suffix) for kind in kinds)
+        names = inference.output_names([*images, *videos], longest=inference.LONGEST_NAME - suffix)
+        total = len(images)
+        with Results(out, formats) as results:
+            listed = zip(names, images, strict=False)
+            if images:
+                for found in predictor.many(images.values(), batch_size=batch_size, progress=len(images) > 1):
+                    name, shown = next(listed)
+                    failed.add(shown, [found.error] if found.error else _write(results, name, shown, found))
+                    del found  # not held while the next one is read
+            for name, shown in zip(names[len(images) :], videos, strict=True):
+                total += _predict_video(predictor, results, name, shown, failed, batch_size)
+        done, seconds = total - len(failed), time.perf_counter() - start
+        print(f"{done} of {total} labeled in {seconds:.1f} s ({done / seconds:.2f} per second): {out}")
+        _report(formats, unread, named=bool(model.classes))
+        for text in failed.lines():
+            print(f"error: {text}", file=sys.stderr)
+        if failed:
             raise typer.Exit(1)
+
+
+def _write(results: "Results", name: str, shown: str, found: "Labeled", video: Any = None) -> list[Exception]:
+    assert found.image is not None and found.label is not None
+    return results.add(name, shown, found.image, found.label, video)
+
+
+def _predict_video(
+    predictor: "Predictor", results: "Results", name: str, shown: str, failed: "Failures", batch_size: int
+) -> int:
+    """Labels the frames of a video, writes an overlay video, and returns the number of frames, plus 1 if it failed."""
+    from kseg import inference
+    from kseg.cli.results import is_disk_full
+
+    count = 0
+    try:
+        frames = inference.Frames(shown)
+        path = results.folder / "overlays" / f"{name}.mp4"
+        drawn = any(isinstance(each, inference.Overlays) for each in results.formats)
+        with inference.VideoWriter(path, frames.rate) if drawn else contextlib.nullcontext() as video:
+            for found in predictor.many(frames, batch_size=batch_size, progress=True):
+                frame, place = f"{shown} frame {count}", f"{name}/{count:06d}"
+                failed.add(frame, [found.error] if found.error else _write(results, place, frame, found, video))
+                count += 1
+                del found
+        if not count or count < frames.count * 0.99 - 1:
+            raise ValueError(f"only {count} of {frames.count} frames can be decoded")
+    except (ValueError, OSError) as error:
+        if is_disk_full(error):
+            raise
+        failed.add(shown, [error])
+        return count + 1
+    return count
+
+
+def _report(formats: Sequence["Format"], unread: Sequence[pathlib.Path], *, named: bool) -> None:
+    """Prints the number of objects, which classes are background, and which files were not read."""
+    from kseg import inference
+
+    (table,) = [each for each in formats if isinstance(each, inference.ObjectTable)]
+    left = [table.classes[index] for index in table.details.background]
+    found = [f"{count} {name}" for name, count in zip(table.classes, table.counts.tolist(), strict=True) if count]
+    without = f"; without the background, {', '.join(left)} (--keep-background)" if left else ""
+    unknown = "" if left or named else "; the classes have no names, so none is taken for the background"
+    print(f"objects: {', '.join(found) or 'none'}{without}{unknown}")
+    if unread:
+        print(f"not read, as they are no images: {len(unread)} files, such as {unread[0]}; videos must be named")
+
+
+def _pixel_size(text: str | None) -> tuple[float | None, str]:
+    """Returns the number and the unit of `--pixel-size`."""
+    if text is None:
+        return None, ""
+    match = re.fullmatch(r"\s*([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([^\d\s].*)?", text)
+    with contextlib.suppress(ValueError):
+        if match and (size := float(match[1])) > 0:
+            return size, (match[2] or "").strip()
+    raise ValueError(f"--pixel-size takes a positive number and a unit, as 0.25um or 30m, got {text!r}")
 
 
 def _formats(values: list[str]) -> list[str]:
@@ -134,21 +229,30 @@ def _formats(values: list[str]) -> list[str]:
     return list(chosen)
 
 
-def _images(inputs: list[str]) -> dict[str, Any]:
-    """Returns the images by the names that messages use, each file once."""
+def _images(inputs: list[str]) -> tuple[dict[str, Any], list[str], list[pathlib.Path]]:
+    """Returns the images and the videos by the names that messages use, each file once, and files that are neither."""
     from kseg import inference
 
     found: dict[str, Any] = {}
+    videos, unread = [], []
     known = set()
     for text in inputs:
         if text == "-":
             found["stdin"] = _standard_input()
             continue
-        for path in inference.list_images(text):
-            if (whole := path.resolve()) not in known:
-                known.add(whole)
+        listed = inference.list_images(text)
+        if os.path.isdir(text):
+            files = [path for path in pathlib.Path(text).iterdir() if path.is_file() and path.name[0] != "."]
+            unread += sorted(set(files) - set(listed))
+        for path in listed:
+            if (whole := os.path.realpath(path)) in known:
+                continue
+            known.add(whole)
+            if path.suffix.lower() in inference.VIDEO_SUFFIXES:
+                videos.append(str(path))
+            else:
                 found[str(path)] = path
-    return found
+    return found, videos, unread
 
 
 def _standard_input() -> Any:

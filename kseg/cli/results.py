@@ -1,5 +1,6 @@
-"""The files that `kseg predict` writes: label maps in the chosen formats, overlays, and a table of areas."""
+"""The files that `kseg predict` writes: label maps in the chosen formats, overlays, and tables."""
 
+import errno
 import itertools
 import pathlib
 import tempfile
@@ -8,58 +9,120 @@ from typing import IO
 
 import numpy as np
 
-from kseg.inference import ALWAYS_WRITTEN, FORMATS
+from kseg.inference import Format, Overlays, VideoWriter
 from kseg.pretrained import atomic_write
 
 IN_MEMORY = 2**24
 """Bytes up to which a file for all images is kept in memory; larger ones wait in a temporary file."""
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""Numbers of the errors of a full disk."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Returns whether an error would meet every later file too."""
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 class Results:
     """A folder of results, to be used in a `with` block; every file in it appears whole or not at all.
 
-    `chosen` are keys of `FORMATS`; those in `ALWAYS_WRITTEN` are written besides.
+    Args:
+        folder: The folder, which is made.
+        formats: What to write.
     """
 
-    def __init__(
-        self,
-        folder: pathlib.Path,
-        chosen: Iterable[str],
-        classes: Sequence[str],
-        palette: Sequence[Sequence[int]],
-    ):
-        self.folder, self.done = folder, 0
-        kinds = [*(FORMATS[name] for name in chosen), *ALWAYS_WRITTEN]
-        self.formats = [kind(classes, palette) for kind in kinds]
+    def __init__(self, folder: pathlib.Path, formats: Iterable[Format]):
+        self.folder, self.formats, self.done = folder, list(formats), 0
         self.collected: dict[str, IO[bytes]] = {
             each.path: tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
             for each in self.formats
             if "{name}" not in each.path
         }
 
-    def add(self, name: str, source: str, image: np.ndarray, label: np.ndarray) -> None:
-        """Writes the files `name` of one image and its label map; tables call the image `source`."""
+    def add(
+        self, name: str, source: str, image: np.ndarray, label: np.ndarray, video: VideoWriter | None = None
+    ) -> list[Exception]:
+        """Writes the files `name` of one image and its label map; tables call the image `source`.
+
+        The overlay of a frame is added to a `video` instead.
+
+        Returns:
+            The errors of those files that could not be written.
+
+        Raises:
+            OSError: If the disk is full.
+        """
+        errors: list[Exception] = []
         for each in self.formats:
-            content = each.encode(source, image, label)
-            if each.path in self.collected:
-                self.collected[each.path].write(content)
+            try:
+                if video is not None and isinstance(each, Overlays):
+                    video.add(each.frame(image, label))
+                    continue
+                content = each.encode(source, image, label)
+                if each.path not in self.collected:
+                    atomic_write(self.folder / each.path.format(name=name), content)
+            except Exception as error:  # of an encoder, or of this file only: its name, or what is in its place
+                if is_disk_full(error):
+                    raise
+                errors.append(error)
             else:
-                atomic_write(self.folder / each.path.format(name=name), content)
+                if each.path in self.collected:
+                    self.collected[each.path].write(content)
         self.done += 1
+        return errors
 
     def __enter__(self) -> "Results":
+        """Makes the folders: where that is not allowed, no image is labeled in vain."""
+        for each in self.formats:
+            (self.folder / each.path).parent.mkdir(parents=True, exist_ok=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Writes the files for all images; after an error, they hold the images that were done."""
+        errors = []
         for each in self.formats:
             if (file := self.collected.get(each.path)) is None:
                 continue
             with file:
-                if kind is None or self.done:
-                    atomic_write(self.folder / each.path, itertools.chain([each.head()], _pieces(file), [each.tail()]))
+                try:
+                    if kind is None or self.done:
+                        content = itertools.chain([each.head()], _pieces(file), [each.tail()])
+                        atomic_write(self.folder / each.path, content)
+                except OSError as error:
+                    errors.append(error)
+        if errors and kind is None:
+            raise errors[0]
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:
     file.seek(0)
     return iter(lambda: file.read(2**20), b"")
+
+
+class Failures:
+    """What failed, by image."""
+
+    SHOWN = 5
+    """Number of images with the same error from which they share a line."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, None] = {}
+        self.by_reason: dict[str, list[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def add(self, name: str, errors: Sequence[Exception]) -> None:
+        """Adds the errors of an image."""
+        for error in errors:
+            self.names[name] = None
+            text = " ".join(str(error).split()) or type(error).__name__
+            self.by_reason.setdefault(text.removeprefix(f"{name}: "), []).append(name)
+
+    def lines(self) -> Iterator[str]:
+        """Yields one line per image, or per error that many images have."""
+        for reason, names in self.by_reason.items():
+            if len(names) < self.SHOWN:
+                yield from (reason if name in reason else f"{name}: {reason}" for name in names)
+            else:
+                yield f"{len(names)} images: {reason}: {', '.join(names[:3])} and {len(names) - 3} more"

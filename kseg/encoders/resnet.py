@@ -98,6 +98,7 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         >>> list(convert({"layer1.0.bn1.running_var": np.ones(64), "fc.bias": np.ones(1000)}))
         ['layer1_0_norm1/moving_variance']
     """
+    state = checkpoints.unwrapped(state, RULES)
     return checkpoints.rename(
         {name: array for name, array in state.items() if not checkpoints.within(name, "fc")}, RULES
     )

@@ -6,12 +6,16 @@ from kseg.inference.averaging import FLIPS
 from kseg.inference.batching import Labeled
 from kseg.inference.comparison import OUTCOMES, Comparison, compare
 from kseg.inference.engine import ENGINES
-from kseg.inference.formats import ALWAYS_WRITTEN, FORMATS
+from kseg.inference.formats import ALWAYS_WRITTEN, FORMATS, Details, Format, ObjectTable, Overlays, background
 from kseg.inference.labeling import PIXELS, Prediction, predictions
+from kseg.inference.objects import Objects, find_objects
 from kseg.inference.predictor import Predictor
-from kseg.inference.sources import list_images, output_names
+from kseg.inference.sources import LONGEST_NAME, list_images, output_names
+from kseg.inference.video import VIDEO_SUFFIXES, Frames, VideoWriter
 
 __all__ = [
-    "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "OUTCOMES", "PIXELS", "Comparison", "Labeled", "Prediction",
-    "Predictor", "compare", "dense_crf", "list_images", "output_names", "predictions", "tune_crf",
+    "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "LONGEST_NAME", "OUTCOMES", "PIXELS", "VIDEO_SUFFIXES",
+    "Comparison", "Details", "Format", "Frames", "Labeled", "ObjectTable", "Objects", "Overlays", "Prediction",
+    "Predictor", "VideoWriter", "background", "compare", "dense_crf", "find_objects", "list_images", "output_names",
+    "predictions", "tune_crf",
 ]  # fmt: skip

@@ -27,7 +27,7 @@ def batches(
     for source in sources:
         try:
             item = Labeled(source, read(source))
-        except (ValueError, OSError) as error:
+        except Exception as error:  # also of a decoder, and of memory that runs out
             item = Labeled(source, error=error)
         size = item.image.shape if item.image is not None and is_whole(item.image) else None
         if group and (size is None or size != shape):

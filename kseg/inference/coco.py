@@ -1,12 +1,15 @@
 """Label maps as COCO annotations: run lengths, boxes and areas."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 
-def annotations(label: np.ndarray, num_classes: int) -> list[dict[str, Any]]:
+def annotations(label: np.ndarray, num_classes: int, *, without: Collection[int] = ()) -> list[dict[str, Any]]:
     """Converts a label map to one COCO annotation per class that occurs, without `id` and `image_id`.
+
+    `without` are class ids to leave out.
 
     Run lengths are uncompressed; `iscrowd` is 1, since one annotation may cover many objects.
     """
@@ -16,7 +19,7 @@ def annotations(label: np.ndarray, num_classes: int) -> list[dict[str, Any]]:
     starts = np.append(0, ends[:-1])
     values = columns[starts]
     found = []
-    for index in np.unique(values[values < num_classes]).tolist():
+    for index in np.setdiff1d(values[values < num_classes], list(without)).astype(int).tolist():
         inside = values == index
         first, last = starts[inside], ends[inside]
         edges = np.stack([first, last], axis=1).reshape(-1)

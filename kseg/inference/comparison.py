@@ -64,16 +64,19 @@ class Comparison:
             gray = np.repeat(visualize.rgb(image).mean(axis=-1, keepdims=True), 3, axis=-1)
             maps = [visualize.colorize(ids, dataset.palette) for ids in (label, difference.a, difference.b)]
             outcome = _outcome(label, difference.a, difference.b, dataset.ignore_class)
-            rows.append([image, *maps, visualize.overlay(gray, outcome, OUTCOME_COLORS, opacity=0.7)])
+            rows.append([image, *maps, visualize.overlay(gray, outcome, OUTCOME_COLORS, opacity=0.7, contours=0)])
             names.append(f"{dataset.identifier(difference.index)}  {difference.share:.1%}")
-        columns = min(6, len(dataset.classes))
-        legends = [visualize.legend(dataset.classes, dataset.palette, columns=columns)]
-        legends += [visualize.legend(OUTCOMES, OUTCOME_COLORS)]
+        outcomes = visualize.legend(OUTCOMES, OUTCOME_COLORS, columns=1)
+
+        def legends(width: int) -> np.ndarray:
+            classes = visualize.legend(dataset.classes, dataset.palette, width=width - outcomes.shape[1])
+            return visualize.grid([[classes, outcomes]], gap=0)
+
         return visualize.grid(
             rows,
             titles=["image", "label", "A", "B", "where they differ"],
             names=names,
-            footer=visualize.grid([legends], gap=0),
+            footer=legends,
             cell_width=min(cell_width, max(row[0].shape[1] for row in rows)),
         )
 

@@ -42,6 +42,12 @@ def check_model(model: Any) -> None:
             f"{model.name} has several outputs: build it without auxiliary or outputs_per_scale, or keep one, "
             "keras.Model(model.inputs, model.outputs[0])"
         )
+    if len(shape := inputs[0].shape) == 4 and (shape[1] or 9) <= 4 and (shape[3] or 99) >= 32:
+        raise ValueError(
+            f"{model.name} takes channels-first images {shape}, kseg (N, H, W, C): wrap it, "
+            f"x = keras.Input({(*shape[2:], shape[1])}); y = model(keras.ops.transpose(x, (0, 3, 1, 2))); "
+            "model = keras.Model(x, keras.ops.transpose(y, (0, 2, 3, 1)))"
+        )
     if len(inputs[0].shape) != 4 or len(outputs[0].shape) != 4 or None in (inputs[0].shape[-1], outputs[0].shape[-1]):
         raise ValueError(
             f"{model.name} maps {inputs[0].shape} to {outputs[0].shape}: "

@@ -1,6 +1,7 @@
 """The table of formats in which predicted label maps are written. A new format is a class and a line in `FORMATS`."""
 
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Sequence
@@ -11,9 +12,43 @@ from PIL import Image
 
 from kseg import visualize
 from kseg.inference import coco, polygons
+from kseg.inference.objects import find_objects
+from kseg.inference.opencv import load_opencv
 
 LONGEST = 4096
 """Longest side of an overlay: overlays of larger images show every second, third, ... pixel."""
+
+
+BACKGROUND = ("background", "bg", "unlabeled", "unlabelled")
+"""Names of the class of pixels that belong to no object, without underscores and spaces around."""
+
+
+def background(classes: Sequence[str], *, binary: bool) -> tuple[int, ...]:
+    """Returns the ids of the classes that are no objects: those named so, and class 0 of a binary model.
+
+    Example:
+        >>> background(["_background_", "leaf"], binary=False), background(["sky", "road"], binary=False)
+        ((0,), ())
+    """
+    named = [index for index, name in enumerate(classes) if name.strip(" _").casefold() in BACKGROUND]
+    return tuple(sorted({*named, *[0] * binary}))
+
+
+@dataclasses.dataclass(frozen=True)
+class Details:
+    """What formats leave out and in which units they measure.
+
+    Attributes:
+        background: Class ids that polygons, COCO and tables of objects leave out; see `background`.
+        simplify: Tolerance of polygons in pixels; see `kseg.inference.polygons.geojson`.
+        pixel_size: Side of a pixel in real units, for tables; None if unknown.
+        unit: The name of that unit, e.g. `"um"`; may be empty.
+    """
+
+    background: tuple[int, ...] = ()
+    simplify: float = 0
+    pixel_size: float | None = None
+    unit: str = ""
 
 
 class Format:
@@ -22,8 +57,8 @@ class Format:
     path: str
     """Relative path: with `{name}`, one file per image; without, one file for all images."""
 
-    def __init__(self, classes: Sequence[str], palette: Sequence[Sequence[int]]):
-        self.classes, self.palette = classes, palette
+    def __init__(self, classes: Sequence[str], palette: Sequence[Sequence[int]], details: Details = Details()):
+        self.classes, self.palette, self.details = classes, palette, details
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
         """Returns the file of one image, or its part of a file for all images.
@@ -71,12 +106,13 @@ class Polygons(Format):
 
     path = "polygons/{name}.geojson"
 
-    def __init__(self, classes: Sequence[str], palette: Sequence[Sequence[int]]):
-        super().__init__(classes, palette)
-        polygons.load_opencv()  # if it is missing, fail before the first image
+    def __init__(self, classes: Sequence[str], palette: Sequence[Sequence[int]], details: Details = Details()):
+        super().__init__(classes, palette, details)
+        load_opencv("polygons")  # if it is missing, fail before the first image
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        return json.dumps(polygons.geojson(label, self.classes)).encode()
+        without, simplify = self.details.background, self.details.simplify
+        return json.dumps(polygons.geojson(label, self.classes, without=without, simplify=simplify)).encode()
 
 
 class Coco(Format):
@@ -84,21 +120,26 @@ class Coco(Format):
 
     path = "coco.json"
 
-    def __init__(self, classes: Sequence[str], palette: Sequence[Sequence[int]]):
-        super().__init__(classes, palette)
+    def __init__(self, classes: Sequence[str], palette: Sequence[Sequence[int]], details: Details = Details()):
+        super().__init__(classes, palette, details)
         self.images: list[dict[str, Any]] = []
         self.count = 0
 
     def head(self) -> bytes:
         kinds = enumerate(zip(self.classes, self.palette, strict=True))
-        categories = [{"id": index, "name": name, "color": list(color)} for index, (name, color) in kinds]
+        categories = [
+            {"id": index, "name": name, "color": list(color)}
+            for index, (name, color) in kinds
+            if index not in self.details.background
+        ]
         return f'{{"categories": {json.dumps(categories)},\n"annotations": ['.encode()
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
         height, width = label.shape
+        found = coco.annotations(label, len(self.classes), without=self.details.background)
         self.images.append({"id": len(self.images) + 1, "file_name": source, "width": width, "height": height})
         rows = []
-        for annotation in coco.annotations(label, len(self.classes)):
+        for annotation in found:
             self.count += 1
             row = {"id": self.count, "image_id": len(self.images), **annotation}
             rows.append((",\n" if self.count > 1 else "\n") + json.dumps(row))
@@ -117,13 +158,14 @@ class Overlays(Format):
         return _saved(Image.fromarray(self.picture(image, label)), "JPEG", quality=90)
 
     def picture(self, image: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """Draws a label map over its image `(H, W, 3 or 1)`."""
+        """Draws a label map over its image `(H, W, 3 or 1)`, with a legend of the classes that occur."""
         step = -(-max(label.shape) // LONGEST)
         label = label[::step, ::step]
-        picture = visualize.overlay(image[::step, ::step], label, self.palette)
-        present = [index for index in np.unique(label) if index < len(self.classes)]
-        names, colors = [self.classes[index] for index in present], [self.palette[index] for index in present]
-        return visualize.with_legend(picture, names, colors) if names else picture
+        return visualize.overlay(image[::step, ::step], label, self.palette, classes=self.classes)
+
+    def frame(self, image: np.ndarray, label: np.ndarray) -> np.ndarray:
+        """Draws a frame of a video, with a legend of all classes, so that frames have one size."""
+        return visualize.with_legend(visualize.overlay(image, label, self.palette), self.classes, self.palette)
 
 
 class Areas(Format):
@@ -132,20 +174,57 @@ class Areas(Format):
     path = "areas.csv"
 
     def head(self) -> bytes:
-        return _row("image", "id", "class", "pixels", "share")
+        return _row(
+            "image", "id", "class", "pixels", "share", *(["real_area", "unit"] if self.details.pixel_size else [])
+        )
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
         counts = np.zeros(2**16, "int64")
         for rows in np.array_split(label, -(-label.size // 2**22)):  # bincount converts its input to int64
             counts += np.bincount(rows.reshape(-1), minlength=2**16)
-        areas = enumerate(zip(self.classes, counts[: len(self.classes)].tolist(), strict=True))
-        return b"".join(_row(source, index, name, area, round(area / label.size, 6)) for index, (name, area) in areas)
+        size, unit = self.details.pixel_size, self.details.unit
+        table = []
+        for index, (name, area) in enumerate(zip(self.classes, counts[: len(self.classes)].tolist(), strict=True)):
+            real = [_real(area * size**2), unit] if size else []
+            table.append(_row(source, index, name, area, round(area / label.size, 6), *real))
+        return b"".join(table)
+
+
+class ObjectTable(Format):
+    """One table with the objects of all images, i.e. connected regions; see `kseg.inference.objects`.
+
+    `id` numbers the objects of an image from 1, as `object` in GeoJSON does.
+    """
+
+    path = "objects.csv"
+    MEASURES = ("area", "box_x", "box_y", "box_width", "box_height", "centroid_x", "centroid_y")
+
+    def __init__(self, classes: Sequence[str], palette: Sequence[Sequence[int]], details: Details = Details()):
+        super().__init__(classes, palette, details)
+        self.counts = np.zeros(len(classes), "int64")
+
+    def head(self) -> bytes:
+        real = [*(f"real_{name}" for name in self.MEASURES), "unit"] if self.details.pixel_size else []
+        return _row("image", "class", "id", *self.MEASURES, *real)
+
+    def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
+        found = find_objects(label, len(self.classes), without=self.details.background)
+        size, unit = self.details.pixel_size, self.details.unit
+        rows = []
+        measures = [found.areas[:, None], found.boxes, found.centroids]
+        columns = [column for part in measures for column in part.T.tolist()]
+        for number, (index, area, *lengths) in enumerate(zip(found.classes.tolist(), *columns, strict=True), start=1):
+            real = [_real(area * size**2), *(_real(length * size) for length in lengths), unit] if size else []
+            lengths = [round(length, 3) for length in lengths]
+            rows.append(_row(source, self.classes[index], number, area, *lengths, *real))
+        self.counts += np.bincount(found.classes, minlength=len(self.classes))
+        return b"".join(rows)
 
 
 FORMATS: dict[str, type[Format]] = {"png": Masks, "npy": Arrays, "geojson": Polygons, "coco": Coco}
 """Formats by the names that `kseg predict --format` takes."""
-ALWAYS_WRITTEN: tuple[type[Format], ...] = (Overlays, Areas)
-"""Formats that are always written."""
+ALWAYS_WRITTEN: tuple[type[Format], ...] = (Overlays, Areas, ObjectTable)
+"""Formats that are written unless they are turned off."""
 
 
 def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
@@ -157,4 +236,8 @@ def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
 def _row(*cells: Any) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="backslashreplace")  # names of files may be in another encoding
+
+
+def _real(value: float) -> float:
+    return float(f"{value:.6g}")

@@ -1,40 +1,49 @@
 """Label maps as GeoJSON: one polygon with holes per connected region, along the edges of the pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
+from kseg.inference.objects import find_objects
+from kseg.inference.opencv import load_opencv
+
 ORIGIN = "the upper left corner of the image; x to the right, y downwards, in pixels"
+ROUNDS = 4
+"""How often the tolerance of a polygon is halved that crosses itself when simplified; then it stays exact."""
 
 
-def geojson(label: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+def geojson(
+    label: np.ndarray, classes: Sequence[str], *, without: Collection[int] = (), simplify: float = 0
+) -> dict[str, Any]:
     """Converts a label map to a FeatureCollection in pixel coordinates, one Polygon per connected region.
 
     The outlines follow pixel edges, so that the polygons cover exactly the pixels of the label map. Pixels that touch
-    only at a corner belong to different regions. Rings turn as in RFC 7946. Memory: up to fifteen bytes per pixel.
+    only at a corner belong to different regions. Rings turn as in RFC 7946.
+
+    Args:
+        label: Integers `(H, W)`.
+        classes: Class names.
+        without: Class ids to leave out.
+        simplify: Largest distance in pixels between an outline and its simplified form (Douglas and Peucker); 0 keeps
+            every corner. Simplified polygons of neighboring regions may overlap or leave gaps; none crosses itself.
+
+    Returns:
+        The collection. Each feature has the properties `id` (of the class), `class`, `object` (its number in the
+        image, from 1, as in `kseg.inference.objects`) and `pixels`.
     """
-    cv2 = load_opencv()
+    cv2 = load_opencv("polygons")
     features = []
-    for index, name in enumerate(classes):
-        mask = (label == index).astype("uint8")
-        _, regions, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-        for number, (x, y, width, height, pixels) in enumerate(boxes[1:].tolist(), start=1):
-            region = regions[y : y + height, x : x + width] == number
-            rings = [np.add(ring, (x, y)).tolist() for ring in _rings(cv2, region)]
-            properties = {"id": index, "class": name, "pixels": pixels}
-            geometry = {"type": "Polygon", "coordinates": rings}
-            features.append({"type": "Feature", "properties": properties, "geometry": geometry})
+    found = find_objects(label, len(classes), without=without)
+    for number, (index, pixels) in enumerate(zip(found.classes.tolist(), found.areas.tolist(), strict=True)):
+        rings = _rings(cv2, found.mask(number))
+        if simplify:
+            rings = _simplified(cv2, rings, simplify)
+        corner = found.boxes[number, :2]
+        properties = {"id": index, "class": classes[index], "object": number + 1, "pixels": pixels}
+        geometry = {"type": "Polygon", "coordinates": [(ring + corner).tolist() for ring in rings]}
+        features.append({"type": "Feature", "properties": properties, "geometry": geometry})
     return {"type": "FeatureCollection", "origin": ORIGIN, "features": features}
-
-
-def load_opencv() -> Any:
-    """Returns the module cv2, or raises an ImportError with the command that installs it."""
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError(f"polygons need OpenCV: pip install 'kseg[train]' ({error})") from None
-    return cv2
 
 
 def _rings(cv2: Any, region: np.ndarray) -> list[np.ndarray]:
@@ -54,3 +63,39 @@ def _corners(points: np.ndarray) -> np.ndarray:
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
     return points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+
+
+def _simplified(cv2: Any, rings: list[np.ndarray], tolerance: float) -> list[np.ndarray]:
+    """Returns the rings with fewer corners, or as they are if they would cross themselves or each other."""
+    for halvings in range(ROUNDS):
+        found = [cv2.approxPolyDP(ring[:-1, None].astype("int32"), tolerance / 2**halvings, True) for ring in rings]
+        simple = [ring[:, 0] for ring in found]
+        if all(len(ring) > 2 for ring in simple) and not _crossing([np.concatenate([r, r[:1]]) for r in simple]):
+            outside = [hole for hole in simple[1:] if cv2.pointPolygonTest(found[0], hole[0].tolist(), False) < 0]
+            if not outside:
+                return [np.concatenate([ring, ring[:1]]) for ring in simple]
+    return rings
+
+
+def _crossing(rings: list[np.ndarray]) -> bool:
+    """Returns whether two edges of closed rings share a point other than the corner between neighboring edges."""
+    begin, end = (np.concatenate([part(ring) for ring in rings]) for part in (lambda r: r[:-1], lambda r: r[1:]))
+    order = np.argsort(np.minimum(begin[:, 0], end[:, 0]), kind="stable")
+    begin, end = begin[order], end[order]
+    left, right = np.minimum(begin, end), np.maximum(begin, end)
+    for index, stop in enumerate(np.searchsorted(left[:, 0], right[:, 0], side="right")):
+        others = slice(index + 1, stop)
+        a, b, c, d = begin[index], end[index], begin[others], end[others]
+        near = (left[others, 1] <= right[index, 1]) & (left[index, 1] <= right[others, 1])
+        meet = (_side(a, b, c) * _side(a, b, d) <= 0) & (_side(c, d, a) * _side(c, d, b) <= 0) & near
+        neighbors = (c == b).all(axis=1) | (d == a).all(axis=1)
+        back = neighbors & (_side(a, b, c) == 0) & (_side(a, b, d) == 0) & (((b - a) * (d - c)).sum(axis=1) < 0)
+        if (meet & ~neighbors).any() or back.any():
+            return True
+    return False
+
+
+def _side(a: np.ndarray, b: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """Returns on which side of the line from a to b a point lies: -1, 0 or 1."""
+    (x, y), (u, v) = (b - a).T, (point - a).T
+    return np.sign(x * v - y * u)

@@ -31,9 +31,10 @@ class Predictor:
 
     Args:
         model: A model from images `(N, H, W, C)` to logits or probabilities `(N, H, W, num_classes)` at the same size,
-            e.g. `kseg.zoo.load(file)`. Images smaller than a model of fixed size are padded at their edges.
+            e.g. `kseg.zoo.load(file)`. For a model of fixed size, smaller images and tiles are padded at their edges.
         tile: Side of the tiles into which larger images are cut, a multiple of 32. None and 0 predict whole images;
-            None allows `predictions`, `compare` and `kseg.training.evaluate` to cut images above 2 megapixels.
+            None allows `predictions`, `compare` and `kseg.training.evaluate` to cut images above 2 megapixels, and
+            cuts images that are larger than a model of fixed size. Tiles are never larger than such a model takes.
         overlap: Number of pixels that neighboring tiles share; None takes a quarter of a tile, at most 128.
         margin: Number of pixels at the inner sides of the tiles to discard; see `kseg.inference.tiling.blend`. Labels
             near seams may differ from those of the whole image; they are equal with a margin of half of
@@ -100,16 +101,16 @@ class Predictor:
                 f"threshold needs a model with one output channel, {model.name} has {self.channels}: leave it out, "
                 "or compare predictor.probabilities(image)[..., 1] with it"
             )
-        *self.size, self.bands = model.inputs[0].shape[1:]
+        self.batch, *self.size, self.bands = model.inputs[0].shape
         if pixels is None:
             pixels = Pixels.from_json(getattr(model, "pixels", {}), self.bands)
         if pixels.bands is not None and pixels.channels != self.bands:
             raise ValueError(f"{model.name} takes {self.bands} bands, got bands = {list(pixels.bands)}")
         self.pixels = dataclasses.replace(pixels, channels=self.bands)
         self.warn = WarnOnce()
-        self.tile, self.overlap, self.margin = tile, overlap, margin
-        if tile:
-            check_sizes(tile, overlap, margin)
+        self.tile, self.overlap, self.margin = self._fitting(tile), overlap, margin
+        if self.tile:
+            check_sizes(self.tile, overlap, margin)
         if crf is not False and self.bands not in (1, 3):
             raise ValueError(f"crf needs gray or RGB images, {model.name} takes {self.bands} channels: leave it out")
         self.crf = None if crf is False else {} if crf is True else dict(crf)
@@ -224,8 +225,19 @@ class Predictor:
         found = self._predict(images) if self._is_whole(images[0]) else map(self._joined, images)
         yield from map(self._refined, images, found)
 
+    def _fitting(self, tile: int | None) -> int | None:
+        """Returns a side of tiles that a model of fixed size takes, also at the largest scale."""
+        fixed = [side for side in self.size if side]
+        if not fixed or tile == 0:
+            return tile
+        most = int(min(fixed) / max(1.0, *self.scales)) // STEP * STEP
+        return min(tile or most, most) or tile
+
     def _is_whole(self, image: np.ndarray) -> bool:
-        return not self.tile or max(image.shape[:2]) <= self.tile
+        fits = all(
+            side and given * max(self.scales) <= side for side, given in zip(self.size, image.shape, strict=False)
+        )
+        return not self.tile or max(image.shape[:2]) <= self.tile or fits
 
     def _labeled(self, group: list[Labeled]) -> list[Labeled]:
         images = [item.image for item in group if item.image is not None]
@@ -260,18 +272,22 @@ class Predictor:
         below, beside = ((side or given) - given for side, given in zip(self.size, (height, width), strict=True))
         if below < 0 or beside < 0:
             takes = "x".join("any" if side is None else str(side) for side in self.size)
-            tile = min(side for side in self.size if side) // STEP * STEP
-            cure = f"cut larger images into tiles, tile={tile}, with scales up to 1" if tile else "shrink the image"
+            cure = "cut it into tiles, tile=None" if self._fitting(None) else "shrink the image"
             raise ValueError(f"{self.model.name} takes images of {takes} pixels, got {height}x{width}: {cure}")
         if below or beside:
             images = np.pad(images, [(0, 0), (0, below), (0, beside), (0, 0)], mode="edge")
-        if keras.backend.backend() == "jax":  # which compiles the network for each batch size
-            images = np.pad(images, [(0, (1 << (count - 1).bit_length()) - count), (0, 0), (0, 0), (0, 0)])
-        found = run(np.array(images, order="C"))  # a copy: on PyTorch, Keras holds the array for a while
+        more = (1 << (count - 1).bit_length()) - count if keras.backend.backend() == "jax" else 0
+        if self.batch:
+            more = -count % self.batch
+        if more:  # for JAX, which compiles the network for each batch size, and for models of a fixed batch size
+            images = np.pad(images, [(0, more), (0, 0), (0, 0), (0, 0)])
+        step = self.batch or len(images)  # copies below: on PyTorch, Keras holds the array for a while
+        parts = [run(np.array(images[at : at + step], order="C")) for at in range(0, len(images), step)]
+        found = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if found.shape[1:3] != images.shape[1:3]:
             raise ValueError(
                 f"{self.model.name} gives {found.shape[1]}x{found.shape[2]} labels for {height}x{width} pixels: "
-                "Predictor needs a label for every pixel"
+                "Predictor needs a label for every pixel, so append a layer such as keras.layers.UpSampling2D"
             )
         return found[:count, :height, :width]
 

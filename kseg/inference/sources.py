@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 from kseg.data import SUFFIXES
 
+LONGEST_NAME = 255
+"""Bytes that file systems allow in a file name."""
+
 
 def list_images(place: str | os.PathLike) -> list[pathlib.Path]:
     """Lists the images of a folder or a pattern in order.
@@ -37,11 +40,12 @@ def list_images(place: str | os.PathLike) -> list[pathlib.Path]:
     return found
 
 
-def output_names(paths: Sequence[str | os.PathLike]) -> list[str]:
+def output_names(paths: Sequence[str | os.PathLike], *, longest: int = LONGEST_NAME - 8) -> list[str]:
     """Returns unique names for results: the stem of each file, or more of its path where two stems are equal.
 
     Args:
         paths: The files, without repetition.
+        longest: Largest number of bytes of a name, without suffixes such as `.geojson`; longer ones are cut.
 
     Returns:
         One name per path, unique even if upper and lower case are not distinguished.
@@ -63,7 +67,13 @@ def output_names(paths: Sequence[str | os.PathLike]) -> list[str]:
             names[index] = "_".join([*place.parent.parts, place.stem, *[place.suffix[1:]] * with_suffix])
     unique: dict[str, str] = {}
     for name in names:
-        numbered = (f"{name}_{count}" if count > 1 else name for count in itertools.count(1))
+        numbered = (_cut(name, f"_{count}" * (count > 1), longest) for count in itertools.count(1))
         free = next(candidate for candidate in numbered if candidate.casefold() not in unique)
         unique[free.casefold()] = free
     return list(unique.values())
+
+
+def _cut(name: str, end: str, longest: int) -> str:
+    while len(os.fsencode(name + end)) > longest:
+        name = name[:-1]
+    return name + end

@@ -8,7 +8,7 @@ def gives_logits(model: keras.Model) -> bool:
 
     Args:
         model: Model with one output. Its last step may be a layer with an activation, a `Softmax` layer,
-            `keras.ops.softmax` or `keras.ops.sigmoid`, or a model.
+            `keras.ops.softmax` or `keras.ops.sigmoid`, or a model, also with its axes transposed.
 
     Returns:
         False after softmax or sigmoid, otherwise True. Probabilities that are processed further, for example resized,
@@ -21,6 +21,8 @@ def gives_logits(model: keras.Model) -> bool:
         (True, False)
     """
     last = getattr(model, "operations", model.layers)[-1]  # a Sequential has only layers
+    while type(last).__name__ in ("Transpose", "Permute"):
+        last = last.input._keras_history.operation
     if isinstance(last, keras.Model):
         return gives_logits(last)
     activation = getattr(last, "activation", None)

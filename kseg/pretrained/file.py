@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 HEADER = "kseg"
 """The key of the description, which is JSON, in the header."""
 
+LONGEST_NAME = 255
+"""Bytes that file systems allow in the name of a file."""
+
+CONVERSION = (
+    "without a description of its model: convert it in Python, model = kseg.zoo.smp.load(FILE, 'Unet', "
+    "encoder_name='resnet34', classes=2); kseg.pretrained.save(model, 'model.safetensors')"
+)
+
 
 def weight_keys(model: keras.Model) -> dict[str, keras.Variable]:
     """Returns all variables of a model by paths that are unique and stable, the keys of weight files.
@@ -132,7 +140,8 @@ def _stored(variable: keras.Variable, dtype: str | None) -> np.ndarray:
 def atomic_write(path: str | os.PathLike, data: bytes | Iterable[bytes | memoryview]) -> pathlib.Path:
     """Writes a file under a temporary name beside its place and renames it, so that it is never seen incomplete.
 
-    The temporary name is `.{name}.kseg-{16 hexadecimal digits}`. The file's permissions follow the user's umask.
+    The temporary name is `.{name}.kseg-{16 hexadecimal digits}`, with the beginning of a long name only. The file's
+    permissions follow the user's umask.
 
     Args:
         path: The file to write; its folder is made.
@@ -146,7 +155,10 @@ def atomic_write(path: str | os.PathLike, data: bytes | Iterable[bytes | memoryv
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.kseg-{secrets.token_hex(8)}")
+    name, end = f".{path.name}", f".kseg-{secrets.token_hex(8)}"
+    while len(os.fsencode(name + end)) > LONGEST_NAME and len(os.fsencode(path.name)) <= LONGEST_NAME:
+        name = name[:-1]
+    aside = path.with_name(name + end)
     try:
         with open(aside, "xb") as file:
             file.writelines([data] if isinstance(data, bytes) else data)
@@ -175,11 +187,13 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
         ValueError: If the file is not a safetensors file, is truncated, or has no description.
     """
     with opened(path) as file:
-        header = file.metadata() or {}
+        header, keys = file.metadata() or {}, list(file.keys())
     if HEADER not in header and "progress" in header:
         best = pathlib.Path(path).with_name("best.safetensors")
         raise ValueError(f"{path} is the state of a training: its weights are in {best}")
     if HEADER not in header:
+        if any("." in key and "/" not in key for key in keys):
+            raise ValueError(f"{path} is a file of another library {CONVERSION}")
         raise ValueError(f"{path} has no description of its model: it was not written by kseg")
     return json.loads(header[HEADER])
 
@@ -210,5 +224,5 @@ def _other(path: pathlib.Path) -> str | None:
     if begins[:2] == b"PK" and path.suffix == ".keras":
         return "is a whole Keras model: load it with kseg.zoo.load"
     if begins[:2] in (b"PK", b"\x80\x02"):
-        return "is a PyTorch file without a description of the model: read it with kseg.checkpoints"
+        return f"is a PyTorch file {CONVERSION}"
     return None

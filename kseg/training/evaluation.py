@@ -67,7 +67,7 @@ def evaluate(
 def sample_picture(
     models: Mapping[str, keras.Model], split: data.Dataset, places: np.ndarray, **options: Any
 ) -> np.ndarray:
-    """Draws one row per image: the image, its label, and the prediction of each model, with its title.
+    """Draws one row per image: the image, its label, and the prediction of each model, with its title; and a legend.
 
     `places` are indices, cut off to integers; options are those of `kseg.visualize.grid`.
     """
@@ -77,4 +77,5 @@ def sample_picture(
         image, label = split[int(place)]
         predicted = [predictor(image) for predictor in predictors]
         rows.append([image, *(visualize.colorize(mask, split.palette) for mask in (label, *predicted))])
+    options.setdefault("footer", lambda width: visualize.legend(split.classes, split.palette, width=width))
     return visualize.grid(rows, titles=["image", "label", *models], **options)

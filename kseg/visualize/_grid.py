@@ -26,7 +26,8 @@ def grid(
         rows: Images `(H, W, 3)` or gray, row by row; apply `colorize` to label maps. Sizes and row lengths may differ.
         titles: Texts above the columns.
         names: Texts to the left of the rows.
-        footer: A picture below all others, such as a `legend`.
+        footer: A picture below all others, or a function that draws it for the width of the others, in pixels, such as
+            `lambda width: legend(classes, palette, width=width)`.
         cell_width: Width to which every picture is resized by nearest neighbor; None keeps the sizes.
         font_size: Height of the letters in pixels; None derives it from the widest picture.
         gap: Pixels between pictures and around them.
@@ -57,8 +58,9 @@ def grid(
     heights = [max((cell.height for cell in row), default=0) for row in pictures]
     left = gap + max((width_of(name, font) + 2 * gap for name in names), default=0)
     top = gap + (round(1.5 * font_size) if titles else 0)
-    below = None if footer is None else Image.fromarray(rgb(footer))
     width, height = left + sum(widths) + gap * columns, top + sum(heights) + gap * len(heights)
+    footer = footer(width - 2 * gap) if callable(footer) else footer
+    below = None if footer is None else Image.fromarray(rgb(footer))
     size = (max(width, below.width + 2 * gap), height + below.height + gap) if below else (width, height)
     picture = Image.new("RGB", (max(size[0], 1), max(size[1], 1)), PAPER)
     draw = ImageDraw.Draw(picture)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kseg.visualize._legend import with_legend
+from kseg.visualize._legend import check_colors, with_legend
 from kseg.visualize.color import blend, colorize, plane, rgb
 
 
@@ -44,20 +44,20 @@ def overlay(
     mask: Any,
     palette: Sequence[Sequence[int]],
     *,
-    opacity: float = 0.5,
-    contours: int = 0,
+    opacity: float = 0.35,
+    contours: int = 1,
     classes: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Draws a label map over its image; void pixels are darkened.
+    """Draws a label map lightly over its image, with a line around each region; void pixels are darkened.
 
     Args:
         image: `(H, W, C)` or `(H, W)`, values 0 to 255.
         mask: Integers `(H, W)`.
         palette: One color per class.
         opacity: Opacity of the mask: 0 shows only the image, 1 only the mask.
-        contours: Width in pixels of lines along the `borders` of the classes, in their colors; `opacity=0` draws only
-            these.
-        classes: Class names for a legend below, or None.
+        contours: Width in pixels of lines along the `borders` of the classes, in their colors; 0 draws none, and
+            `opacity=0` draws only these.
+        classes: Class names for a legend of the classes that occur, below the image; None draws none.
 
     Returns:
         uint8 `(H, W, 3)`; larger than the image with a legend.
@@ -68,8 +68,8 @@ def overlay(
     Example:
         >>> import numpy as np
         >>> from kseg.visualize import overlay
-        >>> overlay(np.full((1, 1, 3), 100), np.zeros((1, 1), int), [(200, 0, 50)]).tolist()
-        [[[150, 50, 75]]]
+        >>> overlay(np.full((1, 1, 3), 100), np.zeros((1, 1), int), [(200, 0, 40)]).tolist()
+        [[[135, 65, 79]]]
     """
     image, colors = rgb(image), colorize(mask, palette)
     if image.shape != colors.shape:
@@ -77,10 +77,12 @@ def overlay(
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must be from 0 (only the image) to 1 (only the mask); got {opacity}")
     picture = blend(image, colors, opacity)
+    mask = plane(mask)
     if contours:
-        mask = plane(mask)
         line = borders(mask, contours) & (mask >= 0) & (mask < len(palette))
         picture[line] = colors[line]
     if classes is None:
         return picture
-    return with_legend(picture, classes, palette)
+    check_colors(classes, palette)
+    present = [index for index in np.unique(mask).tolist() if 0 <= index < len(classes)]
+    return with_legend(picture, [classes[index] for index in present], [palette[index] for index in present])

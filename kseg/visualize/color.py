@@ -45,7 +45,7 @@ def rgb(image: Any) -> np.ndarray:
     return image if image.dtype == np.uint8 else np.clip(np.rint(image), 0, 255).astype("uint8")
 
 
-def dim(image: Any, brightness: float = 0.5) -> np.ndarray:
+def dim(image: Any, brightness: float = 0.4) -> np.ndarray:
     """Returns an image in dark gray, as a background for colors: uint8 `(H, W, 3)`."""
     gray = np.asarray(Image.fromarray(rgb(image)).convert("L").point(lambda value: value * brightness))
     return rgb(gray)

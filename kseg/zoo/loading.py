@@ -91,7 +91,14 @@ def load(
 
 
 def _whole(path: str | os.PathLike, num_classes: int | None) -> pretrained.SegmentationModel:
-    model = keras.saving.load_model(path, compile=False)
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # of many types: Keras's own, of the archive, and of the classes in it
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(
+            f"{path} cannot be loaded as a Keras model ({reason}): classes and functions of your own must be "
+            "registered and imported, so load it in Python, kseg.inference.Predictor(keras.saving.load_model(FILE))"
+        ) from error
     if num_classes not in (None, pretrained.description_of(model)["arguments"].get("num_classes")):
         raise ValueError(f"{path} is a whole Keras model, whose number of classes is fixed: leave num_classes out")
     return model if isinstance(model, pretrained.SegmentationModel) else pretrained.SegmentationModel.of(model)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from kseg import pretrained
 from kseg.checkpoints import Rules, below, read, rename
 from kseg.encoders import resnet
 
@@ -107,6 +108,32 @@ def convert(
     }
     rules = [*below(resnet.RULES, "encoder.", "encoder/"), *rules, (r"segmentation_head\.0", "head/conv")]
     return known.builder, arguments, rename(state, rules)
+
+
+def load(path: str | os.PathLike, model: str, **options: Any) -> pretrained.SegmentationModel:
+    """Builds the kseg model of a state dict that PyTorch saved, and fills it.
+
+    `kseg.pretrained.save(model, "model.safetensors", classes=[...])` then writes a file for `kseg predict`.
+
+    Args:
+        path: A file by `torch.save`, or safetensors: a state dict, alone or in a checkpoint, of whatever wrapper
+            (`module.`, `model.`, `state_dict.`, `_orig_mod.`); see `kseg.checkpoints.read`.
+        model: Name of the class: `"Unet"`, `"DeepLabV3"` or `"DeepLabV3Plus"`.
+        **options: Arguments of the class, e.g. `encoder_name="resnet34", classes=3`.
+
+    Returns:
+        The model.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file or an option cannot be read, or the tensors do not fit.
+    """
+    from kseg.zoo.table import build  # which imports the builders, which import this module
+
+    builder, arguments, arrays = convert(read(path), model, **options)
+    built = build(builder, arguments.pop("num_classes"), **arguments, encoder_weights=None)
+    pretrained.load(built, arrays)
+    return built
 
 
 def read_folder(folder: str | os.PathLike) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:

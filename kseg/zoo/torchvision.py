@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kseg.checkpoints import below, rename, within
+from kseg.checkpoints import below, rename, unwrapped, within
 from kseg.encoders import resnet
 from kseg.zoo import deeplab, fcn
 
@@ -81,5 +81,6 @@ def convert(state: Mapping[str, np.ndarray], builder: str, *, auxiliary: bool = 
         >>> list(convert(state, "deeplabv3"))
         ['encoder/layer1_0_norm3/beta']
     """
-    kept = {name: array for name, array in state.items() if auxiliary or not within(name, "aux_classifier")}
-    return rename(kept, [*below(resnet.RULES, "backbone.", "encoder/"), *_RULES[builder]])
+    rules = [*below(resnet.RULES, "backbone.", "encoder/"), *_RULES[builder]]
+    state = unwrapped(state, rules)
+    return rename({name: state[name] for name in state if auxiliary or not within(name, "aux_classifier")}, rules)

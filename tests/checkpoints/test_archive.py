@@ -34,7 +34,7 @@ def test_a_file_packed_again_is_read(tmp_path):
 
 def test_a_pickled_module_is_refused(tmp_path):
     path = save(torch.nn.Linear(2, 2), tmp_path / "weights.pth", "zip")
-    assert "it asks for torch.nn.modules.linear.Linear" in refusal(path)
+    assert "it asks for torch.nn.modules.linear.Linear: where it was saved, save the tensors" in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,13 @@ def test_entries_that_share_their_bytes_are_refused(tmp_path):
     end = struct.pack("<4s4H2LH", tail[:4], 0, 0, count + 100, count + 100, len(directory + extra), start, 0)
     path.write_bytes(content[:start] + directory + extra + end)
     assert "larger than the file" in refusal(path)
+
+
+def test_a_torchscript_program_is_named_as_such(tmp_path):
+    names = ("constants.pkl", "code/__torch__.py")
+    for name in names:
+        path = pack(tmp_path / "script.pt", {**members(), name: b"N."}, compression=zipfile.ZIP_DEFLATED)
+        assert "TorchScript program: in PyTorch, save its tensors, torch.save(torch.jit.load(FILE)" in refusal(path)
 
 
 def test_an_archive_of_something_else_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Renaming of tensors, including those that no rule matches."""
 
 import numpy as np
+import pytest
 
 from kseg.checkpoints import rename
 from kseg.encoders import resnet
@@ -15,6 +16,41 @@ def test_a_tensor_that_matches_no_rule_keeps_its_name():
         "conv1.bias": np.zeros(4),
     }
     assert list(rename(state, resnet.RULES)) == ["layer1.0.downsample.1.weight", "conv1.0.weight", "conv1/bias"]
+
+
+STATE = {"encoder.bn1.weight": np.ones(4), "encoder.conv1.weight": np.ones((4, 3, 7, 7)), "head.bias": np.zeros(3)}
+RULES = [(r"encoder\.bn1", "encoder/norm1"), (r"encoder\.conv1", "encoder/conv1"), ("head", "head")]
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["module.", "model.", "state_dict.", "state_dict.model.", "_orig_mod.", "model._orig_mod.module.", "net.0.unet."],
+)
+def test_the_prefix_of_a_wrapper_is_removed_with_what_lies_beside(prefix):
+    state = {prefix + name: array for name, array in STATE.items()}
+    others = {"n_averaged": np.array(3), "optimizer.state.0.exp_avg": np.ones(4), "loss.weight": np.ones(3)}
+    expected = rename(STATE, RULES)
+    assert list(expected) == ["encoder/norm1/gamma", "encoder/conv1/kernel", "head/bias"]
+    found = rename({**state, **(others if prefix[0] != "_" else {})}, RULES)
+    assert list(found) == list(expected)
+    inner = {name.replace("encoder.", "encoder._orig_mod."): array for name, array in STATE.items()}
+    assert list(rename(inner, RULES)) == list(expected)
+
+
+def test_a_model_beside_its_moving_average_is_refused_with_the_call_that_chooses():
+    state = {f"{prefix}{name}": array for prefix in ("model.", "ema.module.") for name, array in STATE.items()}
+    message = r"2 times, below model and ema\.module: choose one, kseg\.checkpoints\.read\(FILE, part='ema\.module'\)"
+    with pytest.raises(ValueError, match=message):
+        rename(state, RULES)
+
+
+def test_an_encoder_is_taken_out_of_a_whole_model():
+    state = {
+        f"module.encoder.{name}": array for name, array in {"bn1.weight": np.ones(4), "fc.bias": np.ones(2)}.items()
+    }
+    assert list(resnet.convert({**state, "module.decoder.bn.weight": np.ones(4)})) == ["norm1/gamma"]
+    backbone = {"module.backbone.bn1.weight": np.ones(64), "module.aux_classifier.4.bias": np.ones(21)}
+    assert list(torchvision.convert(backbone, "fcn_dilated")) == ["encoder/norm1/gamma"]
 
 
 def test_kernels_change_their_layout():

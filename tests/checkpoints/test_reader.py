@@ -1,9 +1,11 @@
 """The reader compared with PyTorch, and files that it refuses."""
 
+import argparse
 import collections
+import datetime
 import io
 import pickle
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -102,6 +104,54 @@ def test_views_scalars_parameters_and_nested_containers_are_read(kind, tmp_path)
     np.testing.assert_array_equal(found["state.turned"], whole.numpy().T)
     np.testing.assert_array_equal(found["state.part"], whole.numpy()[1::2, 2:5])
     assert found["list.0"] == 7 and found["list.1"].tolist() == [1, 1] and found["list.2"].shape == (0, 3)
+
+
+BESIDE = {
+    "namespace": argparse.Namespace(lr=0.01, layers=[1, 2]),
+    "score": np.float64(0.8),
+    "array": np.arange(3),
+    "random": np.random.RandomState(0).get_state(),
+    "device": torch.device("cpu"),
+    "size": torch.Size([1, 2]),
+    "type": torch.float16,
+    "set": {1, 2},
+    "path": PurePosixPath("runs/a"),
+    "default": collections.defaultdict(list, {"a": 1}),
+    "recent": collections.deque([1.5, 2], 3),
+    "counts": collections.Counter("aab"),
+    "keys": {0.5: 1, (1, "a"): 2, None: 3, True: 4},
+    "complex": 3 + 4j,
+    "date": datetime.datetime(2024, 1, 1),
+    "complex tensor": torch.zeros(2, dtype=torch.complex64),
+}
+
+
+@both_formats
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_people_save_beside_the_tensors_is_no_obstacle(name, kind, tmp_path):
+    content = {"model": {"a": torch.arange(3.0)}, "beside": BESIDE[name]}
+    found = reader.read(save(content, tmp_path / "weights.pth", kind))
+    assert found.pop("model.a").tolist() == [0, 1, 2]
+    assert list(found) == (["beside"] if name == "complex tensor" else [])
+
+
+@both_formats
+def test_tensors_in_dictionaries_of_other_classes_are_read(kind, tmp_path):
+    content = collections.defaultdict(dict, a={"b": torch.ones(1)})
+    assert list(reader.read(save(content, tmp_path / "weights.pth", kind))) == ["a.b"]
+
+
+def test_a_part_of_a_file_is_read_by_its_key(tmp_path):
+    path = save({"model": {"a": torch.zeros(1)}, "ema": {"net": {"a": torch.ones(1)}}}, tmp_path / "weights.pth")
+    assert {name: array.tolist() for name, array in reader.read(path, part="ema.net").items()} == {"a": [1]}
+    with pytest.raises(ValueError, match=r"has no tensor below 'emo', only below model, ema"):
+        reader.read(path, part="emo")
+    assert "contains no tensor" in refusal(save({"epoch": 3}, tmp_path / "empty.pth"))
+
+
+def test_tensors_of_types_that_numpy_lacks_are_refused_with_the_cure(tmp_path):
+    path = save({"a": torch.zeros(2, dtype=torch.float8_e5m2)}, tmp_path / "weights.pth", "zip")
+    assert "such as float8: convert them, tensor.float()" in refusal(path)
 
 
 @both_formats

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import re
 import sys
 
@@ -50,7 +51,8 @@ def test_folders_patterns_and_files_become_masks_overlays_and_a_table(weights, p
     assert done.stdout.startswith("3 of 3 labeled in ") and done.stderr == ""
     written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
     names = ["2", "a_1", "b_1"]
-    assert written == ["areas.csv", *[f"masks/{n}.png" for n in names], *[f"overlays/{n}.jpg" for n in names]]
+    pictures = [f"{kind}.{suffix}" for kind, suffix in (("masks/{}", "png"), ("overlays/{}", "jpg"))]
+    assert written == sorted(["areas.csv", "objects.csv", *(path.format(name) for path in pictures for name in names)])
     label = mask(tmp_path / "out/masks/b_1.png")
     np.testing.assert_array_equal(label, inference.Predictor(zoo.load(weights))(photos / "b/1.png"))
     rows = table(tmp_path / "out")
@@ -80,8 +82,86 @@ def test_every_format_holds_the_same_labels(weights, photos, tmp_path):
 
 
 def test_only_the_chosen_formats_are_written(weights, photos, tmp_path):
-    kseg_command("predict", photos / "a/1.png", "--weights", weights, "-o", tmp_path, "--format", "npy")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["areas.csv", "labels", "overlays"]
+    options = ("--format", "npy", "--no-overlay")
+    kseg_command("predict", photos / "a/1.png", "--weights", weights, "-o", tmp_path, *options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["areas.csv", "labels", "objects.csv"]
+
+
+def test_objects_are_counted_without_the_background_and_measured_in_real_units(save, photos, tmp_path):
+    weights = save(3, ["background", "leaf", "spot"])
+    options = ("--weights", weights, "--format", "geojson,coco", "--pixel-size", "0.25 um", "--simplify", 1)
+    told = kseg_command("predict", photos / "a", "-o", tmp_path / "out", *options).stdout
+    rows = list(csv.DictReader((tmp_path / "out/objects.csv").read_text().splitlines()))
+    shapes = json.loads((tmp_path / "out/polygons/1.geojson").read_text())["features"]
+    assert [(row["class"], int(row["id"]), int(row["area"])) for row in rows] == [
+        (each["properties"]["class"], each["properties"]["object"], each["properties"]["pixels"]) for each in shapes
+    ]
+    counts = [sum(row["class"] == name for row in rows) for name in ("background", "leaf", "spot")]
+    assert counts[0] == 0 < counts[1] and f"objects: {counts[1]} leaf, {counts[2]} spot; without the background" in told
+    for row in rows:
+        assert float(row["real_area"]) == pytest.approx(int(row["area"]) / 16, rel=1e-5) and row["unit"] == "um"
+    assert [kind["id"] for kind in json.loads((tmp_path / "out/coco.json").read_text())["categories"]] == [1, 2]
+    kseg_command("predict", photos / "a", "-o", tmp_path / "all", *options, "--keep-background")
+    found = list(csv.DictReader((tmp_path / "all/objects.csv").read_text().splitlines()))
+    assert [row["area"] for row in found if row["class"] != "background"] == [row["area"] for row in rows]
+    assert sum(int(row["area"]) for row in found) == 30 * 41
+
+
+def test_names_in_another_encoding_and_of_any_length_stop_nothing(weights, photos, tmp_path):
+    stems = [b"a", b"caf\xe9", b"\x83e\x83X\x83g", b"x" * 251, b"z"]
+    (tmp_path / "in").mkdir()
+    for stem in stems:
+        (tmp_path / "in" / os.fsdecode(stem + b".png")).write_bytes((photos / "a/1.png").read_bytes())
+    out = tmp_path / os.fsdecode(b"\xe9")
+    done = kseg_command("predict", tmp_path / "in", "--weights", weights, "-o", out, "--format", "png,coco")
+    assert done.exit_code == 0, done.output
+    assert sorted(os.listdir(os.fsencode(out / "masks"))) == sorted(stem + b".png" for stem in stems)
+    assert len(table(out)) == 15 and rf"{tmp_path}/in/caf\udce9.png" in {row["image"] for row in table(out)}
+    assert len(json.loads((out / "coco.json").read_text())["images"]) == 5
+    done = kseg_command("predict", tmp_path / "in", "--weights", weights, "-o", out, "--format", "geojson")
+    assert done.exit_code == 0 and len(list((out / "polygons").iterdir())) == 5
+
+
+def test_a_result_that_cannot_be_written_is_one_broken_image(weights, photos, tmp_path):
+    (tmp_path / "out/masks/1.png").mkdir(parents=True)
+    done = kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path / "out")
+    assert done.exit_code == 1 and done.stdout.startswith("1 of 2 labeled in ")
+    place = tmp_path / "out/masks/1.png"
+    assert done.stderr == f"error: {photos / 'b/1.png'}: cannot write {place}: Is a directory\n"
+    assert (tmp_path / "out/masks/2.png").is_file() and (tmp_path / "out/overlays/1.jpg").is_file()
+    assert len(table(tmp_path / "out")) == 6
+    (tmp_path / "file/masks").parent.mkdir()
+    (tmp_path / "file/masks").touch()  # before any image is labeled
+    assert "masks" in refused("predict", photos / "b", "--weights", weights, "-o", tmp_path / "file")
+
+
+def test_equal_errors_of_many_images_are_one_line_and_files_that_are_not_read_are_counted(weights, photos, tmp_path):
+    for index in range(7):
+        (tmp_path / f"{index}.png").write_text("no image")
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    done = kseg_command("predict", tmp_path, "--weights", weights, "-o", tmp_path / "out")
+    names = ", ".join(str(tmp_path / f"{index}.png") for index in range(3))
+    assert f"error: 7 images: not an image that can be read: {names} and 4 more\n" in done.stderr
+    assert done.stderr.count("\n") == 2 and "loop.png" in done.stderr
+    assert f"not read, as they are no images: 1 files, such as {tmp_path / 'notes.txt'}" in done.stdout
+
+
+def test_the_frames_of_a_video_become_masks_and_an_overlay_video(weights, tmp_path):
+    with inference.VideoWriter(tmp_path / "clip.mp4", 10) as video:
+        for index in range(3):
+            video.add(np.random.default_rng(index).integers(0, 256, (34, 46, 3)).astype("uint8"))
+    (tmp_path / "broken.avi").write_text("no video")
+    done = kseg_command("predict", tmp_path / "*.*", "--weights", weights, "-o", tmp_path / "out")
+    assert done.exit_code == 1 and done.stdout.startswith("3 of 4 labeled in ")
+    assert done.stderr == f"error: {tmp_path / 'broken.avi'}: not a video that can be read\n"
+    frames = list(inference.Frames(tmp_path / "clip.mp4"))
+    predictor = inference.Predictor(zoo.load(weights))
+    for index, frame in enumerate(frames):
+        np.testing.assert_array_equal(mask(tmp_path / f"out/masks/clip/{index:06d}.png"), predictor(frame))
+    overlays = list(inference.Frames(tmp_path / "out/overlays/clip.mp4"))
+    assert len(overlays) == 3 and overlays[0].shape[0] > 34
+    assert {row["image"] for row in table(tmp_path / "out")} == {f"{tmp_path / 'clip.mp4'} frame {n}" for n in range(3)}
 
 
 def test_standard_input_is_an_image(weights, photos, tmp_path):
@@ -171,6 +251,9 @@ def test_mistakes_are_one_line(weights, photos, tmp_path, monkeypatch):
     assert "--format takes png, npy, geojson, coco, got 'bmp'" in refused("predict", photos, *told, "--format", "bmp")
     assert "tile must be a multiple of 32, got 100" in refused("predict", photos, *told, "--tile", "100")
     assert "no weight file at" in refused("predict", photos / "a", "--weights", "nowhere.safetensors")
+    assert "--simplify is for polygons: add --format geojson" in refused("predict", photos, *told, "--simplify", 1)
+    for size in ("um", "0", "-1um", "1.2.3"):
+        assert f"got {size!r}" in refused("predict", photos, *told, f"--pixel-size={size}")
     assert "name a folder with -o" in refused("predict", photos, *told[:2], "-o", photos / "a/1.png")
     monkeypatch.setitem(sys.modules, "cv2", None)
     assert "pip install 'kseg[train]'" in refused("predict", photos / "a", *told, "--format", "geojson")

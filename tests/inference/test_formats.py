@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import sys
 
 import numpy as np
@@ -62,9 +63,10 @@ def test_an_overlay_shows_the_image_and_a_legend_of_what_occurs(size):
     picture = overlays.picture(image, label)
     assert picture.shape[0] > size[0] // 2
     assert max(picture.shape[:2]) <= formats.LONGEST + 100
-    assert (picture == [54, 54, 54]).all(axis=-1).any()  # half of 100, half of 9
+    assert (picture == [68, 68, 68]).all(axis=-1).any()  # 0.65 of 100, 0.35 of 9
     assert not (picture.reshape(-1, 3) == PALETTE[1]).all(axis=-1).any()
-    assert overlays.picture(image, label + 255).max() == 50
+    assert overlays.picture(image, label + 255).max() == 65
+    assert len({overlays.frame(image, label + index).shape for index in (0, 1, 255)}) == 1  # as frames of a video
 
 
 @every_label
@@ -74,6 +76,61 @@ def test_areas_are_counts_and_shares(label):
         assert row[:4] == ["a.png", str(index), CLASSES[index], str((label == index).sum())]
         assert float(row[4]) == pytest.approx((label == index).mean(), abs=1e-6)
     assert len(rows) == 3
+
+
+def rows(encoder, label, name="a.png"):
+    text = encoder.head() + encoder.encode(name, None, label)
+    return list(csv.DictReader(text.decode().splitlines()))
+
+
+def test_objects_are_counted_with_area_box_and_centroid():
+    label = np.zeros((10, 12), "uint8")
+    label[1:3, 2:6], label[5, 5], label[6, 6], label[8:] = 1, 1, 1, 255  # two pixels touch at a corner
+    table = formats.ObjectTable(CLASSES, PALETTE, formats.Details(background=(0,)))
+    found = rows(table, label, "caf\udce9.png")
+    assert [(row["image"], row["class"], row["id"]) for row in found] == [
+        ("caf\\udce9.png", "b", str(n)) for n in (1, 2, 3)
+    ]
+    measures = [[float(row[name]) for name in formats.ObjectTable.MEASURES] for row in found]
+    assert measures == [[8, 2, 1, 4, 2, 3.5, 1.5], [1, 5, 5, 1, 1, 5, 5], [1, 6, 6, 1, 1, 6, 6]]
+    assert table.counts.tolist() == [0, 3, 0]
+    assert [row["class"] for row in rows(formats.ObjectTable(CLASSES, PALETTE), label)] == ["a", "b", "b", "b"]
+
+
+def test_tables_also_use_real_units_if_the_size_of_a_pixel_is_known():
+    label = np.ones((4, 6), "uint8")
+    details = formats.Details(pixel_size=0.5, unit="um")
+    (found,) = rows(formats.ObjectTable(CLASSES, PALETTE, details), label)
+    real = [float(found[f"real_{name}"]) for name in formats.ObjectTable.MEASURES]
+    assert real == [6, 0, 0, 3, 2, 1.25, 0.75] and found["unit"] == "um"
+    areas = rows(formats.Areas(CLASSES, PALETTE, details), label)
+    assert [(row["real_area"], row["unit"]) for row in areas] == [("0.0", "um"), ("6.0", "um"), ("0.0", "um")]
+
+
+@pytest.mark.parametrize(
+    ("classes", "binary", "expected"),
+    [
+        (["background", "cell"], True, (0,)),
+        (["soil", "leaf"], True, (0,)),
+        (["soil", "leaf"], False, ()),
+        (["road", "_Background_", "sky"], False, (1,)),
+    ],
+)
+def test_the_background_is_known_by_its_name_or_from_a_binary_model(classes, binary, expected):
+    assert formats.background(classes, binary=binary) == expected
+
+
+@every_label
+def test_the_background_is_left_out_of_polygons_and_coco(label):
+    details = formats.Details(background=(0,))
+    whole, without = (json.loads(formats.Polygons(CLASSES, PALETTE, each).encode("", None, label))["features"]
+                      for each in (formats.Details(), details))  # fmt: skip
+    outlines = [[feature["geometry"] for feature in found if feature["properties"]["id"]] for found in (whole, without)]
+    assert outlines[0] == outlines[1] and len(without) == len(outlines[1])
+    file = formats.Coco(CLASSES, PALETTE, details)
+    found = json.loads(file.head() + file.encode("a.png", None, label) + file.tail())
+    assert [each["id"] for each in found["categories"]] == [1, 2]
+    assert {each["category_id"] for each in found["annotations"]} == {*np.unique(label).tolist()} & {1, 2}
 
 
 def inside(ring, height, width):
@@ -111,6 +168,33 @@ def test_polygons_cover_exactly_the_pixels_of_the_label_map(label):
     np.testing.assert_array_equal(painted, label)
     assert (times == (label != 255)).all()
     assert "upper left corner" in found["origin"]
+
+
+@pytest.mark.parametrize("tolerance", [0.5, 2, 8])
+def test_simplified_polygons_have_fewer_corners_and_stay_valid_and_near(tolerance):
+    rows, columns = np.indices((60, 80))
+    label = (np.hypot(rows - 30, columns - 40) < 25).astype("uint8")
+    label[25:35, 35:45], label[30:, 38:40] = 0, 2  # a hole, cut by a thin line
+    exact, simple = (polygons.geojson(label, CLASSES, simplify=each)["features"] for each in (0, tolerance))
+    corners = [
+        sum(len(ring) for each in found for ring in each["geometry"]["coordinates"]) for found in (exact, simple)
+    ]
+    assert corners[1] < corners[0] / (1.2 if tolerance < 1 else 2)
+    for feature, before in zip(simple, exact, strict=True):
+        rings = feature["geometry"]["coordinates"]
+        assert feature["properties"] == before["properties"] and len(rings) == len(before["geometry"]["coordinates"])
+        for ring in rings:
+            assert ring[0] == ring[-1] and len({tuple(point) for point in ring}) == len(ring) - 1 >= 3
+        assert sum(map(area, rings)) == pytest.approx(feature["properties"]["pixels"], abs=tolerance * 200)
+        assert not polygons._crossing([np.array(ring) for ring in rings])
+
+
+def test_rings_that_cross_or_touch_are_recognized():
+    square = np.array([[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]])
+    assert not polygons._crossing([square]) and not polygons._crossing([4 * square, square + 2])
+    for ring in ([[0, 0], [2, 2], [2, 0], [0, 2], [0, 0]], [[0, 0], [4, 0], [2, 0], [0, 3], [0, 0]]):
+        assert polygons._crossing([np.array(ring)])
+    assert polygons._crossing([square, square + 1]) and polygons._crossing([square, square + 4])
 
 
 def test_without_opencv_polygons_name_the_command_that_installs_it(monkeypatch):

@@ -264,17 +264,47 @@ def test_images_divided_by_255_are_doubted_once():
     assert len(caught) == 1
 
 
-def test_a_model_of_fixed_size_pads_smaller_images_and_names_the_tile_for_larger_ones():
+def test_a_model_of_fixed_size_pads_smaller_images_and_the_tiles_of_larger_ones():
     image = keras.Input((32, 48, 3), name="image")
     model = keras.Model(image, keras.layers.Conv2D(3, 1)(image / 255))
     free = keras.Input((None, None, 3))
     anysize = keras.Model(free, model.layers[-1](free / 255))
     np.testing.assert_array_equal(Predictor(model)(photo()), Predictor(anysize)(photo()))
     large = np.random.default_rng(1).integers(0, 256, (50, 70, 3)).astype("uint8")
-    with pytest.raises(ValueError, match=r"takes images of 32x48 pixels, got 50x70: cut larger .* tiles, tile=32"):
-        Predictor(model)(large)
-    tiled = Predictor(model, tile=32).probabilities(large)
-    np.testing.assert_allclose(tiled, Predictor(anysize).probabilities(large), atol=1e-5)
+    expected = Predictor(anysize).probabilities(large)
+    for options in ({}, {"tile": 1024}, {"tile": 32}):
+        np.testing.assert_allclose(Predictor(model, **options).probabilities(large), expected, atol=1e-5)
+    assert Predictor(model, scales=(1, 1.2)).tile is None  # 32 / 1.2 is less than the smallest tile
+    for options in ({"tile": 0}, {"scales": (1, 1.2)}):
+        with pytest.raises(ValueError, match="takes images of 32x48 pixels, got"):
+            Predictor(model, **options)(large)
+
+
+def test_a_model_of_a_fixed_batch_size_labels_any_number_of_images():
+    image = keras.Input(batch_shape=(2, 32, 32, 3))
+    fixed, free = keras.Model(image, pointwise().layers[-1](image)), keras.Input((None, None, 3))
+    anysize = keras.Model(free, pointwise().layers[-1](free))
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3)).astype("uint8")
+    np.testing.assert_array_equal(Predictor(fixed).labels(images), Predictor(anysize).labels(images))
+
+
+@pytest.mark.parametrize("size", [(None, None), (32, 40)])
+def test_the_cures_for_channels_first_and_for_two_inputs_work(size):
+    image = keras.Input((3, *size))
+    inner = keras.ops.transpose(image, (0, 2, 3, 1))[..., :1] - 127.5  # stands for layers with channels first
+    first = keras.Model(image, keras.ops.sigmoid(keras.ops.transpose(inner, (0, 3, 1, 2))), name="first")
+    with pytest.raises(ValueError, match=r"first takes channels-first images .*: wrap it, ") as error:
+        Predictor(first)
+    scope = {"keras": keras, "model": first}
+    exec(str(error.value).partition("wrap it, ")[2].replace("; ", "\n"), scope)
+    np.testing.assert_array_equal(Predictor(scope["model"])(photo()), photo()[..., 0] > 127)
+    rgb, depth = keras.Input((*size, 3)), keras.Input((*size, 1))
+    both = keras.Model([rgb, depth], keras.ops.concatenate([rgb[..., :1], depth], axis=-1))
+    with pytest.raises(ValueError, match="has 2 inputs") as error:
+        Predictor(both)
+    scope = {"keras": keras, "model": both}
+    exec(str(error.value).partition("e.g. ")[2].replace("; ", "\n"), scope)
+    assert scope["model"].input_shape == (None, None, None, 4)
 
 
 def test_images_of_many_sizes_trace_one_graph_and_nothing_is_warned(caplog):

@@ -48,3 +48,9 @@ def test_an_error_says_what_to_name_if_there_are_no_images(folder):
 )
 def test_names_derive_from_the_paths_and_are_unique(paths, names):
     assert output_names(paths) == names
+
+
+def test_long_names_are_cut_and_stay_unique():
+    names = output_names([f"a/{'x' * 250}1.png", f"a/{'x' * 250}2.png", "b/" + "\u6f22" * 83 + ".png"], longest=100)
+    assert names == ["x" * 100, "x" * 98 + "_2", "\u6f22" * 33]
+    assert output_names([f"a/{'x' * 247}.png"]) == ["x" * 247]

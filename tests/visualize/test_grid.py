@@ -48,3 +48,11 @@ def test_pictures_are_centered_above_a_wide_footer():
     assert picture.shape == (6, 50, 3)
     assert (picture[:4, 20:30] == 0).all()
     assert (picture[:4, :20] == 255).all()
+
+
+def test_a_footer_may_be_drawn_for_the_width_of_the_pictures():
+    seen = []
+    picture = grid(
+        [[np.zeros((20, 30, 3))] * 2], footer=lambda width: seen.append(width) or np.zeros((5, width)), gap=10
+    )
+    assert seen == [70] and picture.shape == (20 + 2 * 10 + 5 + 10, 90, 3)

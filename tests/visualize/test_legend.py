@@ -22,12 +22,20 @@ def test_legend_shows_every_color_and_some_text():
 @pytest.mark.parametrize("width", [20, 300, 900])
 def test_a_legend_takes_the_width_it_is_given(width):
     names = [f"class {index}" for index in range(21)]
-    one_column = legend(names, default_palette(21))
+    one_column = legend(names, default_palette(21), columns=1)
     picture = legend(names, default_palette(21), width=width)
     assert picture.shape[1] <= max(width, one_column.shape[1])
     assert (picture.shape[0] < one_column.shape[0]) == (width > 200)
     shown = {tuple(color) for color in picture.reshape(-1, 3).tolist()}
     assert set(default_palette(21)) <= shown
+
+
+@pytest.mark.parametrize("count", [1, 5, 21, 150])
+def test_a_legend_arranges_itself_wider_than_high_and_loses_no_class(count):
+    names = [f"class {'x' * (index % 7)}" for index in range(count)]
+    picture = legend(names, default_palette(count))
+    assert picture.shape[0] < picture.shape[1] <= 3 * picture.shape[0] or count == 1
+    assert set(default_palette(count)) <= {tuple(color) for color in picture.reshape(-1, 3).tolist()}
 
 
 @pytest.mark.parametrize("width", [None, 100])

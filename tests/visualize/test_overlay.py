@@ -70,7 +70,11 @@ def test_contours_alone_do_not_change_the_rest_of_the_image():
 def test_a_legend_is_below_the_overlay():
     names = ["road", "sky", "car", "a tree"]
     for shape in ((20, 20), (200, 300), (2000, 3000)):
-        mask, image = np.zeros(shape, "uint8"), np.full(shape, 9, "uint8")
+        mask, image = (
+            np.indices(shape)[1].astype("uint8") % 5,
+            np.full(shape, 9, "uint8"),
+        )
+        mask[mask == 4] = 255
         plain = overlay(image, mask, default_palette(4))
         full = overlay(image, mask, default_palette(4), classes=names)
         left = (full.shape[1] - shape[1]) // 2
@@ -80,3 +84,20 @@ def test_a_legend_is_below_the_overlay():
         assert all((below == color).all(axis=-1).any() for color in default_palette(4))
     with pytest.raises(ValueError, match="4 classes need as many colors; the palette has 1"):
         overlay(image, mask, [RED], classes=names)
+
+
+def test_a_legend_lists_only_the_classes_that_occur():
+    mask, image = np.full((40, 300), 2, "uint8"), np.zeros((40, 300), "uint8")
+    picture = overlay(image, mask, default_palette(4), classes=["road", "sky", "car", "tree"])
+    below = {tuple(color) for color in picture[40:].reshape(-1, 3).tolist()}
+    assert [color in below for color in default_palette(4)] == [False, False, True, False]
+    assert overlay(image, mask + 253, default_palette(4), classes=["road", "sky", "car", "tree"]).shape == (40, 300, 3)
+
+
+def test_by_default_the_image_shows_through_and_lines_separate_the_classes():
+    mask = np.zeros((20, 30), "uint8")
+    mask[:, 15:] = 1
+    picture = overlay(np.full((20, 30, 3), 100, "uint8"), mask, [RED, BLUE])
+    assert picture[5, 5].tolist() == [135, 65, 82] and picture[5, 25].tolist() == [65, 65, 154]
+    line = (picture == RED).all(axis=-1) | (picture == BLUE).all(axis=-1)
+    assert np.array_equal(line, borders(mask, 1))

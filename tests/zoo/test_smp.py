@@ -1,11 +1,13 @@
 """Models with weights of segmentation-models-pytorch against that library."""
 
+import argparse
 import json
 
+import numpy as np
 import pytest
 import torch
 
-from kseg import zoo
+from kseg import pretrained, zoo
 from kseg.zoo import smp as names
 from tests.checkpoints import pytorch
 
@@ -94,3 +96,24 @@ def test_the_error_for_a_damaged_folder_names_the_file(tmp_path):
     config.write_text(json.dumps({"_model_class": "Unet"}))
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
         names.read_folder(tmp_path)
+
+
+def test_a_checkpoint_is_loaded_through_its_wrappers(tmp_path):
+    import segmentation_models_pytorch as smp
+
+    network = pytorch.randomized(smp.Unet("resnet18", encoder_weights=None, decoder_channels=(32, 16, 8, 8, 4)))
+    network.save_pretrained(tmp_path)
+    state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
+    content = {"state_dict": state, "hyper_parameters": argparse.Namespace(lr=0.1), "best": np.float32(0.5)}
+    torch.save(content, tmp_path / "last.ckpt")
+    options = {"encoder_name": "resnet18", "decoder_channels": (32, 16, 8, 8, 4)}
+    found = names.load(tmp_path / "last.ckpt", "Unet", **options)
+    for ours, theirs in zip(found.get_weights(), zoo.load(tmp_path).get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    pretrained.save(found, tmp_path / "model.safetensors", classes=["background", "leaf"])
+    assert zoo.load(tmp_path / "model.safetensors").classes == ("background", "leaf")
+    for name in ("last.ckpt", "model.pth"):
+        (tmp_path / "last.ckpt").replace(tmp_path / name)
+        with pytest.raises(ValueError, match=r"is a PyTorch file .*: convert it in Python, .* kseg\.zoo\.smp\.load"):
+            zoo.load(tmp_path / name)
+        (tmp_path / name).replace(tmp_path / "last.ckpt")
