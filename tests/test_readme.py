@@ -7,10 +7,12 @@ import sys
 import tomllib
 
 import keras
+import numpy as np
 import pytest
 
 import kseg
-from kseg.training import Recipe
+from kseg.training import Recipe, dataset
+from tests.data import folders
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -57,9 +59,22 @@ def test_fine_tuning_as_in_the_readme_beats_the_imagenet_start_after_as_many_ste
     assert tuned["scores"]["miou"] > kseg.training.evaluate(model, tuned["val"])["miou"]
 
 
-def test_the_recipe_of_the_readme_is_valid():
+def test_the_recipe_of_the_readme_reads_black_and_white_masks(tmp_path, monkeypatch):
     (recipe,) = _blocks("toml")
-    assert Recipe.from_dict(tomllib.loads(recipe)).data.classes == ("soil", "leaf", "disease")
+    for index in range(10):
+        white = np.array([[0, 255]] * 2, "uint8")
+        folders.write(tmp_path / "leaves" / "images" / f"{index}.jpg", white)
+        folders.write(tmp_path / "leaves" / "masks" / f"{index}_mask.png", white)
+    monkeypatch.chdir(tmp_path)
+    found = {split: dataset(Recipe.from_dict(tomllib.loads(recipe)), split, None) for split in ("train", "val", "test")}
+    assert [len(split) for split in found.values()] == [8, 1, 1]
+    assert all(kseg.data.check(split).pixels == (2 * len(split), 2 * len(split)) for split in found.values())
+
+
+def test_every_key_of_the_readme_s_table_exists():
+    keys = set(re.findall(r"`?(\w+) = ", README[README.index("| your data | keys |") :].split("\n\n")[0]))
+    assert len(keys) > 8
+    assert keys <= Recipe.model_fields["data"].annotation.model_fields.keys()
 
 
 def test_ci_runs_the_test_command_of_the_readme_and_no_other():

@@ -56,7 +56,7 @@ def check_dataset(
                 raise ValueError(
                     "--classes is missing: name the classes in the order of their ids, background included, as a,b,c"
                 )
-            options = parsed(folder)
+            options = sets.folder_arguments(parsed(folder))
             opened = _splits(lambda name: sets.FolderDataset(path, name, interface="command", **options), split)
         sound = True
         for name, dataset in opened.items():
@@ -103,9 +103,11 @@ def open_dataset(
         return training.dataset(training.Recipe.from_toml(data), split, data_root)
     if not _is_folder(data):
         return sets.load(data, split, root=data_root)
-    options = {"classes": model.classes, "palette": model.palette} | parsed(folder)
+    options = {"classes": model.classes, "palette": model.palette or None} | parsed(folder)
     if not options["classes"]:
         raise ValueError("--classes is missing: this model has no class names, name them in the order of their ids")
+    bands = model.inputs[0].shape[-1]
+    options = sets.folder_arguments(options, sets.Pixels.from_json(getattr(model, "pixels", {}), bands))
     return sets.FolderDataset(data, split, interface="command", **options)
 
 

@@ -65,7 +65,7 @@ def parsed(folder: dict[str, Any]) -> dict[str, Any]:
             try:
                 found[name] = parse(found[name])
             except ValueError:
-                raise ValueError(f"--{name} takes {_FORMS[name]}, got {folder[name]!r}") from None
+                raise ValueError(f"--{name.replace('_', '-')} takes {_FORMS[name]}, got {folder[name]!r}") from None
     return found
 
 

@@ -13,7 +13,7 @@ from kseg.data._nuclei import nuclei
 from kseg.data._official import ade20k, cityscapes, pets, voc
 from kseg.data._streets import streets
 from kseg.data.dataset import Dataset
-from kseg.data.folder import FolderDataset
+from kseg.data.folder import FolderDataset, folder_arguments
 from kseg.data.picture import SUFFIXES, Pixels, WarnOnce, picture_size, read_picture
 from kseg.data.text import read_text
 
@@ -24,8 +24,8 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 
 __all__ = [
     "DATASETS", "SUFFIXES", "Dataset", "FolderDataset", "Pixels", "Report", "WarnOnce", "ade20k", "annotations",
-    "augment", "camvid", "check", "cityscapes", "evaluation_loader", "labels", "load", "loader", "nuclei", "pets",
-    "picture_size", "read_picture", "read_text", "streets", "voc",
+    "augment", "camvid", "check", "cityscapes", "evaluation_loader", "folder_arguments", "labels", "load", "loader",
+    "nuclei", "pets", "picture_size", "read_picture", "read_text", "streets", "voc",
 ]  # fmt: skip
 
 

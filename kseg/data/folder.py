@@ -14,7 +14,7 @@ from kseg.data.annotations import Annotations, read
 from kseg.data.dataset import MEMORY_LIMIT, Dataset
 from kseg.data.masks import MaskReader
 from kseg.data.picture import SUFFIXES, Pixels, WarnOnce, picture_size, read_picture
-from kseg.data.wording import reword
+from kseg.data.wording import PIXELS, reword
 
 
 class FolderDataset(Dataset):
@@ -287,3 +287,27 @@ class FolderDataset(Dataset):
 
 def _size(array: np.ndarray) -> str:
     return f"{array.shape[0]}x{array.shape[1]}"
+
+
+def folder_arguments(options: Mapping[str, Any], pixels: Pixels = Pixels()) -> dict[str, Any]:
+    """Returns the options of a recipe or command as arguments of `FolderDataset`.
+
+    Args:
+        options: Values by the names in a recipe: `split` is the argument `splits`; `range`, `bands` and `page` are
+            those of `Pixels`. None stands for the default.
+        pixels: What the numbers of the images mean where the options do not tell.
+
+    Returns:
+        The arguments.
+
+    Raises:
+        ValueError: If a value is invalid.
+
+    Example:
+        >>> found = folder_arguments({"split": "80/20", "range": (0, 4095), "masks": None})
+        >>> found["splits"], found["pixels"].range, "masks" in found
+        ('80/20', (0.0, 4095.0), False)
+    """
+    given = {"splits" if name == "split" else name: value for name, value in options.items() if value is not None}
+    meaning = {name: given.pop(name) for name in PIXELS if name in given}
+    return given | {"pixels": dataclasses.replace(pixels, **meaning)}

@@ -10,7 +10,7 @@ OPTIONS = (
     "annotations", "range", "bands", "page", "channels",
 )  # fmt: skip
 """Options of a folder of one's own data that a recipe and the commands have too."""
-PIXELS = ("range", "bands", "page", "channels")
+PIXELS = ("range", "bands", "page")
 """Those that are arguments of `kseg.data.Pixels` in Python."""
 
 _VALUE = r"""\[(?:[^\[\]]|\[[^\[\]]*\])*\]|\((?:[^()]|\([^()]*\))*\)|"[^"]*"|'[^']*'|[\w.-]*\w"""

@@ -41,10 +41,9 @@ def dataset(recipe: Recipe, split: str | None, root: str | os.PathLike | None) -
         if name in Data.model_fields:
             raise ValueError(f"[data] options: {name} is a key of [data] itself, not one of options")
     refuse_unknown("[data] options", section.options, "folder", ("memory_limit",))
-    given = {key: value for key in FOLDER_KEYS if (value := getattr(section, key)) is not None}
-    options: dict[str, Any] = {"splits" if key == "split" else key: value for key, value in given.items()}
-    options |= {"classes": section.classes, "palette": section.palette, "ignore": section.ignore}
-    return data.FolderDataset(str(section.folder), split, interface="recipe", **options, **section.options)
+    keys = ("classes", "palette", "ignore", *FOLDER_KEYS)
+    arguments = data.folder_arguments({key: getattr(section, key) for key in keys})
+    return data.FolderDataset(str(section.folder), split, interface="recipe", **arguments, **section.options)
 
 
 def open_splits(recipe: Recipe, root: str | os.PathLike | None) -> tuple[data.Dataset, data.Dataset | None]:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from kseg import data
 from kseg.cli import folder_options
 from tests.cli.command import kseg_command
 from tests.data import folders
@@ -88,3 +89,14 @@ def test_options_of_a_folder_are_parsed(option, value, parsed):
 def test_an_option_of_another_form_is_named(option, value):
     with pytest.raises(ValueError, match=f"^--{option} takes .*, got {value!r}$"):
         folder_options.parsed({option: value})
+
+
+def test_the_range_of_images_is_an_option(tmp_path):
+    """Values of a 12-bit camera in 16-bit files."""
+    commonest(tmp_path, 1)
+    folders.write(tmp_path / "images" / "0.png", np.array([[0, 4095]] * 2, "uint16"))
+    command = ["datasets", "check", tmp_path, "--classes=a,b", "--mask-suffix=_mask", "--values=0,255"]
+    assert "--range 0,4095" in kseg_command(*command).output
+    assert "--range" not in kseg_command(*command, "--range", "0,4095").output
+    with pytest.raises(ValueError, match=r"range must be two values"):
+        data.folder_arguments({"range": (5, 1)})
