@@ -10,7 +10,7 @@ class Subset(data.Dataset):
 
     def __init__(self, whole: data.Dataset, every: int):
         super().__init__(whole.name, whole.classes, whole.palette)
-        self.whole, self.every = whole, every
+        self.whole, self.every, self.marks_void = whole, every, whole.marks_void
 
     def __len__(self) -> int:
         return -(-len(self.whole) // self.every)

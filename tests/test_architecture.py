@@ -16,19 +16,20 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 ARROWS = {
     "progress": set(),
+    "classes": set(),
     "layers": set(),
     "checkpoints": set(),
     "download": {"progress"},
-    "losses": set(),
-    "metrics": set(),
-    "visualize": set(),
+    "losses": {"classes"},
+    "metrics": {"classes"},
+    "visualize": {"classes"},
     "pretrained": {"checkpoints", "download"},
     "encoders": {"layers", "checkpoints", "download", "pretrained"},
     "zoo": {"encoders", "layers", "checkpoints", "download", "pretrained"},
-    "data": {"download", "visualize"},
-    "inference": {"data", "layers", "metrics", "progress", "visualize"},
+    "data": {"classes", "download", "visualize"},
+    "inference": {"classes", "data", "layers", "metrics", "progress", "visualize"},
     "export": {"inference", "metrics", "pretrained"},
-    "training": {"data", "zoo", "losses", "metrics", "pretrained", "progress", "visualize", "inference"},
+    "training": {"classes", "data", "zoo", "losses", "metrics", "pretrained", "progress", "visualize", "inference"},
 }
 
 

@@ -1,6 +1,5 @@
 """Checks every file of a data set before training."""
 
-import contextlib
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -8,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from kseg.data.annotations import Annotations
 from kseg.data.dataset import Dataset
 from kseg.data.folder import FolderDataset
 from kseg.data.layout import counted, some
-from kseg.data.masks import IGNORE
+from kseg.data.masks import IGNORE, MaskReader
 from kseg.data.picture import Pixels, read_picture
 
 
@@ -100,11 +98,12 @@ class _Survey:
         self.pixels = np.zeros(len(dataset.classes), np.int64)
         self.occurrences = np.zeros(len(dataset.classes), np.int64)
         self.strays: dict[str, Counter[str]] = {}  # mask value to the number of pixels in each file
-        self.kinds: Counter[str] = Counter()
+        self.colored = 0  # masks that are decoded by the palette
         self.white: list[str] = []  # masks that look black-and-white
+        self.void = 0  # other masks with 255
+        self.void_pixels = self.all_pixels = 0
         self.lossy: list[str] = []
         self.doubts: dict[str, list[str]] = {}  # what is doubtful about images to their names
-        self.void_is_stated = isinstance(dataset, FolderDataset) and dataset.reader.void_is_255
 
     def partners(self, dataset: FolderDataset) -> None:
         alone = [image.name for image in dataset.images if dataset.mask_of[image] is None]
@@ -151,10 +150,11 @@ class _Survey:
         except Exception as error:
             self.fault(mask, error)
             return
-        with contextlib.suppress(Exception), Image.open(mask) as opened:
-            self.kinds[opened.mode] += 1
+        self.colored += raw.ndim == 3
         if dataset.reader.looks_black_and_white(raw):
             self.white.append(mask.name)
+        elif raw.ndim == 2 and (raw == IGNORE).any():
+            self.void += 1
         if mask.suffix.lower() in (".jpg", ".jpeg"):
             self.lossy.append(mask.name)
         if shape is not None and shape != label.shape:
@@ -173,18 +173,14 @@ class _Survey:
         name = self.dataset.identifier(index)
         try:
             image, label = map(np.asarray, self.dataset.read(index))
+            if image.shape[:2] != label.shape:
+                self.fault(name, f"the label is {label.shape} but the image is {image.shape[:2]}")
+            if label.ndim == 2:
+                self.void += bool((label == IGNORE).any())
+                self.count(name, *MaskReader(self.dataset.classes).translate(label))
             read_picture(image, Pixels(channels=image.shape[-1]), on_warning=lambda _, doubt: self.doubt(name, doubt))
-        except Exception as error:
+        except Exception as error:  # those of a `read` of one's own
             self.fault(name, error)
-            return
-        if image.shape[:2] != label.shape:
-            self.fault(name, f"the label is {label.shape} but the image is {image.shape[:2]}")
-        if label.dtype.kind not in "biu":
-            self.fault(name, f"the label is {label.dtype}: labels are integers, best uint8")
-        values, counts = np.unique(label, return_counts=True)
-        known = {*range(len(self.pixels)), IGNORE}
-        found = zip(values.tolist(), counts.tolist(), strict=True)
-        self.count(name, label, {str(value): count for value, count in found if value not in known})
 
     def doubt(self, name: str, doubt: str) -> None:
         self.doubts.setdefault(doubt, []).append(Path(name).name)
@@ -192,9 +188,10 @@ class _Survey:
     def count(self, name: str, label: np.ndarray, strays: Mapping[str, int]) -> None:
         for value, number in strays.items():
             self.strays.setdefault(value, Counter())[name] += number
-        classes = len(self.pixels)
-        inside = label[(label >= 0) & (label < classes) & (label % 1 == 0)]
-        pixels = np.bincount(inside.astype(np.int64), minlength=classes)
+        counts = np.bincount(label.reshape(-1), minlength=IGNORE + 1)
+        pixels = counts[: len(self.pixels)]
+        self.void_pixels += int(counts[IGNORE]) - sum(strays.values())
+        self.all_pixels += label.size
         self.pixels += pixels
         self.occurrences += pixels > 0
 
@@ -208,17 +205,13 @@ class _Survey:
             problems.append(self._stray_values())
         if self.strays and self.lossy:
             problems.append(f"masks saved as JPEG cannot keep class ids, save them as PNG: {some(self.lossy)}")
-        if self.white and (not self.void_is_stated or self.pixels[1] == 0):
-            problems.append(
-                f"{len(self.white)} masks contain only 0 and 255, and 255 means ignore: {some(self.white)}; "
-                "for black-and-white masks set values=[0, 255], for void set ignore=[255]"
-            )
+        self._report_void()
         notes = self.notes
         notes += [f"{counted(len(names), 'image')}: {doubt} ({some(names)})" for doubt, names in self.doubts.items()]
-        if palettes := self.kinds["P"]:
-            notes.append(f"{palettes} masks are palette PNGs: their indices are the class ids, colors are ignored")
-        if colors := self.kinds["RGB"] + self.kinds["RGBA"]:
-            notes.append(f"{colors} masks are RGB: the palette maps colors to class ids")
+        if self.colored:
+            notes.append(f"{counted(self.colored, 'mask')} decoded by the palette, which maps colors to class ids")
+        if self.void_pixels:
+            notes.append(f"{self.void_pixels / self.all_pixels:.1%} of the pixels are void")
         absent = [name for name, pixels in zip(classes, self.pixels, strict=True) if pixels == 0]
         if absent and len(self.dataset):
             notes.append(f"classes that never occur: {', '.join(absent)}")
@@ -234,6 +227,20 @@ class _Survey:
             classes=classes,
         )
 
+    def _report_void(self) -> None:
+        """Reports that 255 is more likely the foreground than void."""
+        if not isinstance(self.dataset, FolderDataset):
+            if text := self.dataset.only_void(foreground=bool(self.pixels[1:].any()), void=self.void > 0):
+                self.problems.append(text)
+        elif self.white and len(self.white) >= self.void:
+            text = self.dataset.reader.black_and_white()
+            self.problems.append(f"{counted(len(self.white), 'mask')} ({some(self.white)}): {text}")
+        elif self.dataset.reader.void_is_255 and self.void and not self.pixels[1:].any():
+            self.problems.append(
+                f"{counted(self.void, 'mask')} with 255, which is void by ignore=[255], and none with a class above 0: "
+                "if 255 is a class, give its mask value by values=[0, 255]"
+            )
+
     def _stray_values(self) -> str:
         most = 5
         shown = [
@@ -243,7 +250,10 @@ class _Survey:
         more = f" and {len(self.strays) - most} more" if len(self.strays) > most else ""
         files = list(dict.fromkeys(file for files in self.strays.values() for file in files))
         ignored = ", ".join(value.replace("(", "[").replace(")", "]") for value in self.strays)
-        cure = f"give ignore=[{ignored}]" if len(self.strays) <= most else "see whether they need values= or palette="
+        few = len(self.strays) <= most and not any("." in value or "n" in value for value in self.strays)
+        cure = f"give ignore=[{ignored}]" if few else "see whether they need values= or palette="
+        if not isinstance(self.dataset, FolderDataset):
+            cure = "return 255 for void from read"
         return (
             f"mask values {', '.join(shown)}{more} are none of the {len(self.dataset.classes)} classes: {some(files)}; "
             f"correct the masks, add a class, or {cure}"

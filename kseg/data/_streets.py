@@ -29,6 +29,8 @@ Brush = tuple[float, Callable[[], None]]  # the distance of an object and the fu
 class Streets(Dataset):
     """A split of drawn road scenes; see `streets`."""
 
+    marks_void = True
+
     def __init__(self, split: str, size: tuple[int, int], count: int | None, memory_limit: int) -> None:
         super().__init__("streets", CLASSES, PALETTE, memory_limit=memory_limit)
         if split not in SPLITS:

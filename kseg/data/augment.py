@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from kseg.data.masks import label_map
+
 PADDING = 114  # gray, the mean of natural images: close to zero after an encoder's normalization
 INSTALL = 'pip install "kseg[train]"'
 
@@ -78,7 +80,8 @@ def pipeline(
 
     Returns:
         A function `(image, label, seed) -> (image, label)` on an image `(H, W, C)` with any number of channels, uint8,
-        float (0 to 255) or another type of integers, and a label `(H, W)`; it keeps their types. Threads can share it.
+        float (0 to 255) or another type of integers, and a label `(H, W)`, whole numbers of any type. It keeps the type
+        of the image and returns the label as uint8. Threads can share it.
 
     Raises:
         ValueError: If there is no pipeline of that name or an option is invalid.
@@ -109,6 +112,7 @@ def pipeline(
     def augment(image: np.ndarray, label: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         if image.shape[:2] != label.shape:
             raise ValueError(f"the image is {image.shape[:2]} but its label is {label.shape}")
+        label = label_map(label, 255, "the label")
         rng = np.random.default_rng(seed)
         size = image.shape[:2] if crop is None else crop
         if chosen.quarter_turns:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kseg.data.masks import IGNORE
+from kseg.classes import check_names
+from kseg.data.masks import IGNORE, label_map
 from kseg.visualize import Color, default_palette
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of decoded pairs that one data set may keep
@@ -25,8 +26,8 @@ class Dataset:
         memory_limit: Bytes of decoded pairs to keep in memory; 0 keeps none.
 
     Raises:
-        ValueError: If there are fewer than 2 or more than 255 classes, or the palette does not have one color per
-            class.
+        ValueError: If there are fewer than 2 or more than 255 classes, a name is empty or occurs twice, or the palette
+            does not have one color per class.
 
     Example:
         >>> from kseg import data
@@ -36,6 +37,9 @@ class Dataset:
     """
 
     ignore_class = IGNORE
+    marks_void = False
+    """Whether 255 is known to mark void. If not, labels in which it is the only value above 0 are refused, because it
+    is more likely the foreground. Set it in a class of your own."""
     fault: Exception | None = None
     """The first read error. A loop that reads in threads can replace it with an error of its own."""
 
@@ -54,6 +58,7 @@ class Dataset:
                 f"{name}: classes must be 2 to {IGNORE} names, including the background, e.g. "
                 f'["background", "nucleus"]; got {classes!r}'
             )
+        check_names(self.classes, name)
         self.palette: tuple[Color, ...] = _checked_palette(name, palette, len(self.classes))
         self.memory_limit = memory_limit
         self._forget()
@@ -79,13 +84,23 @@ class Dataset:
         height, width = self[index][0].shape[:2]
         return height, width
 
+    def only_void(self, *, foreground: bool, void: bool) -> str:
+        """Returns what is wrong if labels contain 255 but no class above 0, and nothing is known about it, else ""."""
+        if foreground or not void or self.marks_void:
+            return ""
+        return (
+            f"{self.name}: labels contain 255, which means void, and no class above 0: if 255 is a class, return its "
+            "id from read, e.g. label // 255; if it is void, set marks_void = True in the class of the data set"
+        )
+
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the image, uint8 `(H, W, C)`, and the label, uint8 `(H, W)`, 255 where ignored."""
         index = range(len(self))[index]  # negative indices and IndexError like a list
         pair = self._kept.get(index)
         if pair is None:
             try:
-                pair = self.read(index)
+                image, label = self.read(index)
+                pair = image, label_map(label, len(self.classes), f"{self.name} {self.identifier(index)}")
             except (OSError, ValueError) as error:
                 self.fault = self.fault or error
                 raise

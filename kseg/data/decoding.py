@@ -94,24 +94,28 @@ def _named(read: Any, source: Any, name: str, *arguments: Any, **options: Any) -
         raise ValueError(f"{name}: not an image that can be read ({error})") from None
 
 
-def _image(file: Any, name: str, head: bytes) -> Image.Image | None:
-    """Opens a file with Pillow; None for a TIFF file of which Pillow would drop something."""
-    with _guard:  # Pillow's limit is global; `check_size` replaces it
+def open_pillow(file: Any) -> Image.Image:
+    """Opens a file with Pillow, without its limit on the number of pixels, which `check_size` replaces."""
+    with _guard:  # the limit is global
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(file)
-            if head in TIFF and not _is_plain(image):
-                return None
-            return image
-        except MemoryError:
-            raise
-        except Exception as error:
-            if head in TIFF:
-                return None
-            detail = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
-            raise ValueError(f"{name}: not an image that can be read{detail}") from None
+            return Image.open(file)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+def _image(file: Any, name: str, head: bytes) -> Image.Image | None:
+    """Opens a file with Pillow; None for a TIFF file of which Pillow would drop something."""
+    try:
+        image = open_pillow(file)
+        return None if head in TIFF and not _is_plain(image) else image
+    except MemoryError:
+        raise
+    except Exception as error:
+        if head in TIFF:
+            return None
+        detail = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
+        raise ValueError(f"{name}: not an image that can be read{detail}") from None
 
 
 def _is_plain(image: Any) -> bool:
@@ -138,7 +142,7 @@ def _pillow(image: Image.Image, page: int | None, *, keep_alpha: bool, own: bool
     if own:
         check_size(image.height, image.width)
     tags = getattr(image, "tag_v2", {})
-    deep = _by_opencv(image) if _is_deep(image) else None
+    deep = _by_opencv(image) if is_deep(image) else None
     nodata = number(tags.get(42113))
     if image.format == "TIFF":
         image.load()  # which turns it, and forgets its orientation, except in old Pillow
@@ -198,7 +202,7 @@ def _png_has_orientation(file: Any) -> bool:
     return found
 
 
-def _is_deep(image: Any) -> bool:
+def is_deep(image: Any) -> bool:
     """Whether Pillow would drop the low byte of 16-bit colors."""
     if image.mode not in ("RGB", "RGBA", "LA") or getattr(image, "fp", None) is None or not image.tile:
         return False

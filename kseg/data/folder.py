@@ -12,9 +12,11 @@ import numpy as np
 from kseg.data import layout, lists
 from kseg.data.annotations import Annotations, read
 from kseg.data.dataset import MEMORY_LIMIT, Dataset
-from kseg.data.masks import MaskReader
+from kseg.data.masks import IGNORE, MaskReader
 from kseg.data.picture import SUFFIXES, Pixels, WarnOnce, picture_size, read_picture
 from kseg.data.wording import PIXELS, reword
+
+VOTERS = 32  # masks that decide together whether 255 is void
 
 
 class FolderDataset(Dataset):
@@ -29,8 +31,10 @@ class FolderDataset(Dataset):
         root: The folder that contains the data.
         split: `"train"`, `"val"`, ...; `None` takes all images.
         classes: Class names in the order of their ids.
-        palette: One color per class, with which RGB masks are decoded; alpha is dropped.
-        ignore: Mask values (or RGB colors, or names of annotated objects) to ignore, besides 255.
+        palette: One color per class, with which RGB masks are decoded; alpha is dropped. Gray masks contain ids, and so
+            do palette PNGs, unless their colors are those of other classes.
+        ignore: Mask values (or RGB colors, or names of annotated objects) to ignore, besides 255. Give 255 if most
+            masks with it have more pixels of it than of classes above 0: otherwise they are refused as black and white.
         values: The mask value of each class if not 0, 1, 2, ...: `(0, 255)` for black-and-white masks.
         images: Folder of the images, relative to `root`, or a pattern for their paths, such as
             `"{split}/{stem}.jpg"`. `{split}` is the name of the split and `{stem}` what an image and its mask share,
@@ -67,6 +71,8 @@ class FolderDataset(Dataset):
         >>> len(dataset), dataset.identifier(0), dataset[0][0].shape, int(dataset[0][1].max()), dataset.num_classes
         (1, '1', (4, 6, 3), 1, 1)
     """
+
+    marks_void = True  # its reader looks at each mask
 
     def __init__(
         self,
@@ -261,7 +267,7 @@ class FolderDataset(Dataset):
             image = self.read_image(path)
             if self.annotations is not None:
                 return image, self.annotations.label(path, (image.shape[0], image.shape[1]))
-            label = self.reader.read(mask)
+            label = self.read_mask(mask)
             if image.shape[:2] != label.shape:
                 raise ValueError(f"{mask}: the mask is {_size(label)} but its image {path.name} is {_size(image)}")
             return image, label
@@ -270,6 +276,24 @@ class FolderDataset(Dataset):
     def no_mask(self) -> str:
         """What an image without a mask lacks, in messages."""
         return "no mask of this name" if self.annotations is None else "no annotations of this image"
+
+    def read_mask(self, path: Path) -> np.ndarray:
+        """Reads one mask as a label map."""
+        raw = self.reader.raw(path)
+        if self.reader.looks_black_and_white(raw):
+            self.reader.void_is_255 = self._has_void()
+        return self.reader.decode(raw, path)
+
+    def _has_void(self) -> bool:
+        """Returns whether 255 marks void: most masks that contain it have more pixels of classes above 0."""
+        masks = [mask for mask in self.mask_of.values() if mask is not None]
+        votes = 0
+        for index in np.unique(np.linspace(0, len(masks) - 1, VOTERS).astype(int)):
+            with contextlib.suppress(ValueError, OSError):
+                raw = self.reader.raw(masks[index])
+                if raw.ndim == 2 and (raw == IGNORE).any():
+                    votes += -1 if self.reader.looks_black_and_white(raw) else 1
+        return votes > 0
 
     def read_image(self, path: Path) -> np.ndarray:
         """Reads one image, `(H, W, channels)`; all have the type of the first, uint8 or float32."""

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kseg.data.masks import IGNORE, MaskReader, listing
+from kseg.classes import class_ids, listing
+from kseg.data.masks import IGNORE, MaskReader
 
 
 def one_hot(label: np.ndarray, num_classes: int, *, ignore_class: int | None = IGNORE) -> np.ndarray:
@@ -21,7 +22,7 @@ def one_hot(label: np.ndarray, num_classes: int, *, ignore_class: int | None = I
         float32 array of shape `label.shape + (num_classes,)`.
 
     Raises:
-        ValueError: If a label is neither a class nor void.
+        ValueError: If a label is neither a class nor void, or a fraction.
 
     Example:
         >>> one_hot(np.array([1, 255, 0]), 2).tolist()
@@ -129,7 +130,7 @@ def remap(label: np.ndarray, mapping: Mapping[int, int], *, ignore_class: int | 
         >>> remap(np.array([0, 1, 2, 255]), {0: 0, 1: 1, 2: 1}).tolist()
         [0, 1, 1, 255]
     """
-    label = np.asarray(label)
+    label = class_ids(label)
     mapping = ({} if ignore_class is None else {ignore_class: ignore_class}) | dict(mapping)
     if wrong := [new for new in mapping.values() if not 0 <= new <= 255]:
         raise ValueError(f"new ids must be 0 to 255, got {wrong[0]}")
@@ -141,7 +142,7 @@ def remap(label: np.ndarray, mapping: Mapping[int, int], *, ignore_class: int | 
 
 def _rows(label: np.ndarray, count: int, ignore_class: int | None, known: str) -> NDArray[np.intp]:
     """Returns the row of each pixel in a table of `count` classes followed by void."""
-    label = np.asarray(label)
+    label = class_ids(label)
     void = np.zeros(label.shape, bool) if ignore_class is None else label == ignore_class
     _refuse(label, ~void & ((label < 0) | (label >= count)), known)
     return np.where(void, count, label).astype(np.intp)

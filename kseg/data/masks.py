@@ -1,10 +1,13 @@
-"""Read mask files (class ids, palette PNGs, RGB colors) as label maps."""
+"""Convert masks (class ids, palette PNGs, RGB colors) to label maps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+
+from kseg.classes import listing, whole
+from kseg.data.mask_file import Indexed, read_mask
 
 STRAY, IGNORE = -1, 255
 
@@ -41,68 +44,174 @@ class MaskReader:
         return self.decode(self.raw(path), path)
 
     def raw(self, path: Path) -> np.ndarray:
-        """Reads the pixels of a mask file: `(H, W)` values, or `(H, W, 3)` colors if there is a palette."""
-        try:
-            with Image.open(path) as mask:
-                mode, pixels = mask.mode, np.array(mask)
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"{path}: cannot be read as a mask ({type(error).__name__}: {error})") from error
-        if mode in ("L", "P", "1"):
-            return pixels.astype(np.uint8)
-        if mode in ("LA", "PA"):
-            return pixels[..., 0]
-        if mode not in ("RGB", "RGBA"):
+        """Reads the pixels of a mask file: numbers `(H, W)`, or `(H, W, 3)` colors if the palette gives the classes."""
+        mask = read_mask(path)
+        if isinstance(mask, Indexed):
+            return self._indexed(mask, path)
+        if mask.dtype.kind == "b":  # values=[0, 255] mean black and white too
+            white = 1 if 1 in self.of_value or self.of_value[IGNORE] == IGNORE else IGNORE
+            return mask.astype(np.uint8) * np.uint8(white)
+        if mask.ndim == 2:
+            return self._colored(mask)
+        gray = (mask == mask[..., :1]).all()
+        if self.palette is None and not gray:
+            colors, counts = np.unique(mask.reshape(-1, mask.shape[-1]), axis=0, return_counts=True)
+            found = {str(tuple(color.tolist())): int(n) for color, n in zip(colors, counts, strict=True)}
             raise ValueError(
-                f"{path}: masks must have 8 bits per channel, this one has mode {mode!r}: convert it to 8 bits"
+                f"{path}: this is a color mask and there is no palette; give palette=, one (red, green, blue) for each "
+                f"class; its colors are {listing(found)}"
             )
-        if self.palette is not None:
-            return pixels[..., :3]
-        if (pixels[..., :3] != pixels[..., :1]).any():
+        if self.palette is None or (gray and mask.dtype != np.uint8):
+            return mask[..., 0]
+        if mask.dtype == np.uint16 and not (mask % 257).any():  # 8 bits written as 16
+            return (mask // 257).astype(np.uint8)
+        if mask.dtype != np.uint8:
+            raise ValueError(f"{path}: a color mask must have 8 bits per channel, this one is {mask.dtype}: convert it")
+        return mask
+
+    def _colored(self, mask: np.ndarray) -> np.ndarray:
+        """Returns a gray mask as colors if white is the color of a class, and each value that of a class or void."""
+        if self.palette is None or mask.dtype != np.uint8 or self.of_color.get(_code([255] * 3), IGNORE) == IGNORE:
+            return mask
+        present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
+        if 255 not in present or any(_code([value] * 3) not in self.of_color for value in present):
+            return mask
+        return np.repeat(mask[..., None], 3, axis=-1)
+
+    def _indexed(self, mask: Indexed, path: Path) -> np.ndarray:
+        """Returns the indices of a palette image, or its colors if these are the colors of other classes."""
+        indices, colors = mask.indices, [tuple(color) for color in mask.colors.tolist()]
+        present = np.flatnonzero(np.bincount(indices.ravel(), minlength=256)).tolist()
+        # A color that occurs twice is padding, as in files whose index 255 is void, and decides nothing.
+        known = {index: color for index, color in enumerate(colors) if color not in colors[:index]}
+        if self.palette is None:
+            return self._by_brightness(indices, {index: known.get(index) for index in present}, path)
+        meant = {index: self.of_color.get(_code(known[index])) for index in present if index in known}
+        wrong = [index for index, target in meant.items() if target not in (None, self.of_value.get(index))]
+        if not wrong:
+            return indices
+        if unknown := [index for index in present if meant.get(index) is None]:
+            index, color = wrong[0], colors[wrong[0]]
             raise ValueError(
-                f"{path}: this is a color mask and there is no palette; pass palette=, one (red, green, blue) per class"
+                f"{path}: indices and colors contradict each other: index {index} has the color {color} of class "
+                f"{meant[index]}, but that of index {unknown[0]} is not in the palette: leave palette out to use the "
+                "indices, or add its color to palette or ignore"
             )
-        return pixels[..., 0]
+        return mask.colors[indices]
+
+    def _by_brightness(self, indices: np.ndarray, colors: dict[int, tuple[int, ...] | None], path: Path) -> np.ndarray:
+        """Returns the indices of a palette image, or gray levels if all of them are mask values of classes."""
+        gray = {index: color[0] for index, color in colors.items() if color and len(set(color)) == 1}
+        if len(gray) == len(colors) and all(self.of_value.get(level, IGNORE) != IGNORE for level in gray.values()):
+            table = np.zeros(256, np.uint8)
+            table[list(gray)] = list(gray.values())
+            return table[indices]
+        if len(self.classes) == 2 and set(gray.values()) <= {0, 255} and (gray.get(0) == 255 or gray.get(1) == 0):
+            raise ValueError(
+                f"{path}: index {0 if gray.get(0) == 255 else 1} of this palette image is "
+                f"{'white' if gray.get(0) == 255 else 'black'}: to read its brightness, give values=[0, 255]"
+            )
+        return indices
 
     def decode(self, raw: np.ndarray, path: Path | str) -> np.ndarray:
         """Converts raw mask pixels to a label map; errors name `path`."""
         label, strays = self.translate(raw)
-        if not self.void_is_255 and self.looks_black_and_white(raw):
-            raise ValueError(
-                f"{path}: this mask contains 0 and 255 but no 1, and 255 means ignore; "
-                "for black-and-white masks pass values=[0, 255], for void pass ignore=[255]"
-            )
+        if self.looks_black_and_white(raw):
+            raise ValueError(f"{path}: {self.black_and_white()}")
         if strays:
             raise ValueError(
                 f"{path}: mask values {listing(strays)} are outside the {len(self.classes)} classes; "
-                "correct the mask, add it to classes, or to ignore"
+                f"correct the mask, add it to classes, or to ignore{self._values_for(raw, strays)}"
             )
         return label
 
     def looks_black_and_white(self, raw: np.ndarray) -> bool:
-        """Returns whether a mask of two classes seems to use 255 for class 1."""
-        if len(self.classes) != 2 or raw.ndim != 2 or self.of_value[IGNORE] != IGNORE:
+        """Returns whether 255 seems to be the foreground, not void: it has more pixels than the classes above 0."""
+        if self.void_is_255 or raw.ndim != 2 or self.of_value[IGNORE] != IGNORE:
             return False
-        return bool((raw == IGNORE).any()) and not (raw == 1).any()
+        white = int(np.count_nonzero(raw == IGNORE))
+        if not white:
+            return False
+        known = [value for value, target in self.of_value.items() if 0 < target < IGNORE]
+        return int(np.isin(raw, known).sum()) < white
+
+    def black_and_white(self) -> str:
+        """Returns what is wrong with masks that look black-and-white, and the cure."""
+        values = [0, IGNORE, *range(2, len(self.classes))]
+        shown = ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
+        return (
+            "most pixels above class 0 are 255, and 255 means void; for black-and-white masks give "
+            f"values=[{shown}], for void give ignore=[255]"
+        )
+
+    def _values_for(self, raw: np.ndarray, strays: dict[str, int]) -> str:
+        """Returns a hint for masks of two values, such as 0 and 65535."""
+        if len(self.classes) != 2 or len(strays) > 1 or raw.ndim != 2 or (raw == 1).any():
+            return ""
+        (value,) = strays
+        return f"; if it is class 1, give values=[0, {value}]" if value.isdigit() else ""
 
     def translate(self, raw: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
         """Returns the label map, with unknown values ignored, and the pixel count of each unknown value or color."""
         if raw.ndim == 2:
-            present = np.flatnonzero(np.bincount(raw.reshape(-1), minlength=256))
-            table, codes = self.of_value, raw
+            codes, table = raw, self.of_value
         else:
-            codes = raw.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
-            flat = codes.reshape(-1)  # neighboring pixels mostly share a color: dropping repeats shortens the sort
-            present = np.unique(flat[np.append(True, flat[1:] != flat[:-1])[: flat.size]])
-            table = self.of_color
-        targets = np.array([table.get(int(code), STRAY) for code in present])
-        name = _color_name if raw.ndim == 3 else "{}".format
-        strays = {name(code): int((codes == code).sum()) for code in present[targets == STRAY]}
-        targets = np.where(targets == STRAY, IGNORE, targets).astype(np.uint8)
-        if raw.ndim == 2:
-            lookup = np.zeros(256, np.uint8)
-            lookup[present] = targets
-            return lookup[raw], strays
-        return targets[np.searchsorted(present, codes)], strays
+            codes, table = raw.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32), self.of_color
+        present, counts, spread = _distinct(codes)
+        is_id = whole(present) if present.dtype.kind == "f" else np.ones(len(present), bool)
+        targets = np.array(
+            [table.get(int(code), STRAY) if ok else STRAY for code, ok in zip(present, is_id, strict=True)], np.int64
+        )
+        name, outside = _color_name if raw.ndim == 3 else _number, targets == STRAY
+        strays = {name(code): int(count) for code, count in zip(present[outside], counts[outside], strict=True)}
+        return spread(np.where(outside, IGNORE, targets).astype(np.uint8)), strays
+
+
+def label_map(label: Any, num_classes: int, name: str) -> np.ndarray:
+    """Returns a label of any data set as uint8 `(H, W)`; values that are neither a class nor 255 are refused.
+
+    Args:
+        label: Whole numbers `(H, W)` of any dtype.
+        num_classes: Number of classes, 2 for a binary task.
+        name: Which label it is, for the error.
+
+    Raises:
+        ValueError: If the shape is wrong or a value is neither a class nor 255; values are counted.
+    """
+    array = np.asarray(label)
+    if array.ndim != 2 or array.dtype.kind not in "buif":
+        raise ValueError(f"{name}: a label must be whole numbers (H, W), got {array.dtype} {array.shape}")
+    if array.dtype == np.uint8 and not ((array >= num_classes) & (array != IGNORE)).any():
+        return array
+    found, strays = MaskReader([str(index) for index in range(num_classes)]).translate(array)
+    if strays:
+        void = "label[label == -1] = 255" if "-1" in strays else "255"
+        raise ValueError(
+            f"{name}: label values {listing(strays)} are outside the classes 0 to {num_classes - 1}: correct them; "
+            f"for void give {void}"
+        )
+    return found
+
+
+def _distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Returns the sorted distinct values, their numbers of pixels, and a function that puts others in their places."""
+    codes = codes.astype(np.uint8) if codes.dtype.kind == "b" else codes
+    if codes.dtype.kind in "iu" and codes.dtype.itemsize <= 2 and codes.size:  # a table is faster than sorting
+        low = min(0, int(codes.min()))
+        shifted = codes.astype(np.int32) - low if low else codes
+        counts = np.bincount(shifted.reshape(-1))
+        present = np.flatnonzero(counts)
+
+        def look_up(targets: np.ndarray) -> np.ndarray:
+            table = np.zeros(len(counts), targets.dtype)
+            table[present] = targets
+            return table[shifted]
+
+        return present + low, counts[present], look_up
+    flat = codes.reshape(-1)  # neighboring pixels mostly share a value: dropping repeats shortens the sort
+    present = np.unique(flat[np.append(True, flat[1:] != flat[:-1])[: flat.size]])
+    places = np.searchsorted(present, codes)
+    return present, np.bincount(places.reshape(-1), minlength=len(present)), lambda targets: targets[places]
 
 
 def _table(codes: Sequence[int], ignored: Sequence[int], noun: str) -> dict[int, int]:
@@ -123,8 +232,5 @@ def _color_name(code: int) -> str:
     return f"({code >> 16 & 255}, {code >> 8 & 255}, {code & 255})"
 
 
-def listing(strays: Mapping[str, int], most: int = 5) -> str:
-    """Returns the first values and their numbers of pixels, and how many more there are."""
-    shown = ", ".join(f"{value} ({count} pixels)" for value, count in list(strays.items())[:most])
-    more = f" and {len(strays) - most} more" if len(strays) > most else ""
-    return shown + more
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, np.floating) else str(int(value))

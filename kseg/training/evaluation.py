@@ -39,7 +39,8 @@ def evaluate(
         FileNotFoundError: If the weight file does not exist.
         MemoryError: If memory runs out on a single image.
         TypeError: If `model` is none of these.
-        ValueError: If the model's classes contradict those of the data set, or the data set is empty.
+        ValueError: If the model's classes contradict those of the data set, or the data set is empty, or 255 is its
+            only label above 0.
 
     Example:
         >>> image = keras.Input((None, None, 3))
@@ -52,7 +53,12 @@ def evaluate(
     if isinstance(model, str | os.PathLike):
         model = zoo.load(model)
     found = predictions(dataset, [model], batch_size=batch_size, reporter=reporter, task="evaluating")
-    matrix = sum((each.matrices(dataset)[0] for each in found), np.zeros(1, "int64"))
+    matrix, pixels = np.zeros((len(dataset.classes),) * 2, "int64"), 0
+    for each in found:
+        matrix += each.matrices(dataset)[0]
+        pixels += each.label.size
+    if text := dataset.only_void(foreground=bool(matrix[1:].any()), void=pixels > matrix.sum()):
+        raise ValueError(text)
     result = metrics.scores(matrix)
     ious = [None if np.isnan(iou) else float(iou) for iou in result["iou"]]
     return {

@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError("recipes need pydantic, which is not installed: pip install 'kseg[train]'") from None
 
 from kseg import data
+from kseg.classes import check_names
 
 Whole = Annotated[int, pydantic.Strict()]
 Number = Annotated[float, pydantic.Strict(), pydantic.Field(allow_inf_nan=False)]
@@ -83,6 +84,7 @@ class Data(Section):
             raise ValueError("give either name (a data set of kseg) or folder (your own data)")
         if self.folder is not None and not self.classes:
             raise ValueError("folder needs classes, the names in the order of their ids")
+        check_names(self.classes or (), "classes")
         own = ("classes", "palette", "ignore", *FOLDER_KEYS)
         if self.name is not None and (given := [key for key in own if key in self.model_fields_set]):
             verb = "belongs" if len(given) == 1 else "belong"

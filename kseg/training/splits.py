@@ -65,8 +65,11 @@ def check(split: data.Dataset, name: str) -> None:
     if isinstance(split, data.FolderDataset) and (alone := [path for path, mask in split.mask_of.items() if not mask]):
         more = f", and {len(alone) - 1} more" if len(alone) > 1 else ""
         raise ValueError(split.worded(f"{alone[0]} has {split.no_mask} in {split.mask_folder}{more}{split.cure}"))
+    seen = np.zeros(256, bool)
     for index in np.unique(np.linspace(0, len(split) - 1, CHECKED).astype(int)):
-        split[int(index)]
+        seen[np.unique(split[int(index)][1])] = True
+    if text := split.only_void(foreground=bool(seen[1:-1].any()), void=bool(seen[-1])):
+        raise ValueError(text)
 
 
 def contents(train: data.Dataset, val: data.Dataset | None) -> dict[str, list[list[Any]]]:

@@ -1,5 +1,7 @@
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from kseg.data.masks import MaskReader
@@ -51,7 +53,11 @@ def test_masks_of_every_kind_are_read_as_class_ids(tmp_path, reader, pixels, exp
         ),
         (MaskReader(CLASSES), ids([0, 7], [7, 9]), r"mask values 7 \(2 pixels\), 9 \(1 pixels\) are outside"),
         (MaskReader(CLASSES), ids([RED]), "this is a color mask and there is no palette"),
-        (MaskReader(CLASSES), np.array([[0, 1]], np.uint16), "masks must have 8 bits per channel"),
+        (
+            MaskReader(CLASSES),
+            np.array([[0, 300, 300]], np.uint16),
+            r"mask values 300 \(2 pixels\) are outside the 3 classes",
+        ),
         (MaskReader(CLASSES), None, "cannot be read as a mask"),
     ],
 )
@@ -65,9 +71,120 @@ def test_masks_that_cannot_be_read_are_named(tmp_path, reader, pixels, message):
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
 def test_black_and_white_masks_without_values_are_explained(tmp_path, mode):
     path = write(tmp_path / "m.png", Image.fromarray(ids([0, 255])).convert(mode))
-    with pytest.raises(ValueError, match=r"for black-and-white masks pass values=\[0, 255\]"):
+    with pytest.raises(ValueError, match=r"for black-and-white masks give values=\[0, 255\]"):
         MaskReader(CELLS).read(path)
     assert MaskReader(CELLS, ignore=[255]).read(path).tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize("classes", [CELLS, CLASSES], ids=["two", "three"])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        pytest.param(ids([0, 0, 255, 255]), id="gray"),
+        pytest.param(ids([0, 1, 255, 255]), id="with a 1"),
+        pytest.param(ids([[0] * 3, [255] * 3]), id="RGB"),
+        pytest.param(np.array([[0, 255]], np.int32), id="32 bits"),
+        pytest.param(np.array([[0, 255]], np.float32), id="float"),
+        pytest.param(Image.fromarray(ids([[0] * 3, [255] * 3])).convert("CMYK"), id="CMYK"),
+    ],
+)
+def test_255_as_the_only_foreground_is_refused_in_any_form(tmp_path, mask, classes):
+    path = write(tmp_path / "m.tif", mask)
+    with pytest.raises(ValueError, match=r"m\.tif: most pixels above class 0 are 255"):
+        MaskReader(classes).read(path)
+    expected = np.asarray(MaskReader(classes, ignore=255).read(path))
+    assert (expected == 255).any()
+    assert (MaskReader(CELLS, values=(0, 255), ignore=1).read(path)[expected == 255] == 1).all()
+
+
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float16", "float64"]
+)
+def test_whole_numbers_of_any_type_are_read_and_others_counted(tmp_path, dtype):
+    for values, message in (([0, 1, 2], ""), ([0, -1, -1], r"-1 \(2 pixels\)"), ([0.5, 0.5, 1], r"0.5 \(2 pixels\)")):
+        mask = np.array([values])
+        if not (mask.astype(dtype) == mask).all():
+            continue  # the type has no such numbers
+        tifffile.imwrite(tmp_path / "m.tif", mask.astype(dtype))
+        np.save(tmp_path / "m.npy", mask.astype(dtype))
+        for path in (tmp_path / "m.tif", tmp_path / "m.npy"):
+            if not message:
+                assert MaskReader(CLASSES).read(path).tolist() == mask.tolist()
+                continue
+            with pytest.raises(ValueError, match=f"mask values {message} are outside the 3 classes"):
+                MaskReader(CLASSES).read(path)
+            if -1 in mask:
+                assert MaskReader(CLASSES, ignore=-1).read(path).tolist() == [[0, 255, 255]]
+
+
+def test_booleans_of_tifffile_and_scikit_image_are_read_as_written(tmp_path):
+    tifffile.imwrite(tmp_path / "m.tif", np.array([[False, True, True]]))
+    for reader in (MaskReader(CELLS), MaskReader(CELLS, values=(0, 255))):
+        assert reader.read(tmp_path / "m.tif").tolist() == [[0, 1, 1]]
+
+
+def test_colors_of_16_bits_keep_their_low_bytes(tmp_path):
+    label = np.array([[0, 1, 2]])
+    for pixels, reader in (
+        (np.repeat(label[..., None], 3, axis=-1), MaskReader(CLASSES)),
+        (np.array(PALETTE)[label][..., ::-1] * 257, MaskReader(CLASSES, PALETTE)),
+    ):
+        assert cv2.imwrite(str(tmp_path / "m.png"), pixels.astype("uint16"))
+        assert reader.read(tmp_path / "m.png").tolist() == label.tolist()
+
+
+def palette_image(indices, *colors):
+    mask = Image.fromarray(ids(indices)).convert("P")
+    mask.putpalette([value for color in colors for value in color])
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        pytest.param(palette_image([0, 1, 2], *PALETTE), [0, 1, 2], id="in order"),
+        pytest.param(palette_image([0, 1, 2], *PALETTE[::-1]), [2, 1, 0], id="in another order"),
+        pytest.param(palette_image([0, 1, 2], (1, 1, 1), (2, 2, 2), (3, 3, 3)), [0, 1, 2], id="other colors"),
+        pytest.param(palette_image([0, 1, 255], *PALETTE, *[(0, 0, 255)] * 253), [0, 1, 255], id="void 255 padded"),
+        pytest.param(Image.fromarray(np.array(PALETTE, "uint8")[None]).quantize(3), [0, 1, 2], id="quantized"),
+    ],
+)
+def test_a_palette_image_is_decoded_by_its_colors_if_they_are_those_of_other_classes(tmp_path, mask, expected):
+    for name in ["m.png"] + ["m.gif"] * (255 not in expected):  # GIF files are renumbered when they are written
+        assert MaskReader(CLASSES, PALETTE).read(write(tmp_path / name, mask)).tolist() == [expected]
+
+
+def test_a_palette_image_whose_indices_and_colors_contradict_is_refused(tmp_path):
+    path = write(tmp_path / "m.png", palette_image([0, 1, 2], PALETTE[1], (1, 1, 1), PALETTE[2]))
+    with pytest.raises(ValueError, match=r"index 0 has the color \(90, 90, 90\) of class 1, .* of index 1 is not in"):
+        MaskReader(CLASSES, PALETTE).read(path)
+    assert MaskReader(CLASSES).read(path).tolist() == [[0, 1, 2]]
+
+
+def test_a_black_and_white_palette_image_is_read_by_its_brightness(tmp_path):
+    path = write(tmp_path / "m.png", palette_image([0, 1], (255, 255, 255), (0, 0, 0)))
+    with pytest.raises(ValueError, match=r"index 0 of this palette image is white: .* give values=\[0, 255\]"):
+        MaskReader(CELLS).read(path)
+    assert MaskReader(CELLS, values=(0, 255)).read(path).tolist() == [[1, 0]]
+    assert MaskReader(CELLS, [BLACK, [255] * 3]).read(path).tolist() == [[1, 0]]
+    assert MaskReader(CELLS, [BLACK, [255] * 3]).read(write(tmp_path / "n.png", ids([0, 255]))).tolist() == [[0, 1]]
+
+
+def test_a_mask_has_one_page_and_may_have_overviews(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "m.tif") as file:
+        file.write(ids([0, 1], [2, 0]))
+        file.write(ids([0]), subfiletype=1)
+    assert MaskReader(CLASSES).read(tmp_path / "m.tif").tolist() == [[0, 1], [2, 0]]
+    tifffile.imwrite(tmp_path / "m.tif", np.zeros((2, 4, 5), "uint8"), photometric="minisblack")
+    with pytest.raises(ValueError, match=r"m\.tif: cannot be read as a mask .*2 pages"):
+        MaskReader(CLASSES).read(tmp_path / "m.tif")
+
+
+def test_a_mask_is_turned_like_its_image(tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(ids([0, 1, 2])).save(tmp_path / "m.png", exif=turned)
+    assert MaskReader(CLASSES).read(tmp_path / "m.png").tolist() == [[0], [1], [2]]
 
 
 def test_every_class_has_values_of_its_own():

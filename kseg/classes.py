@@ -1,0 +1,88 @@
+"""What class ids, class names and probabilities must be: the checks that all rooms share."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+
+def class_ids(values: Any, name: str = "label") -> np.ndarray:
+    """Returns class ids as an array of integers. Floats are accepted if all of them are whole numbers.
+
+    Args:
+        values: Integers, booleans or whole floats of any shape.
+        name: What they are, for the error.
+
+    Returns:
+        An integer array of the same shape; integers are returned as they are.
+
+    Raises:
+        ValueError: If a value is a fraction, infinite, NaN or no number.
+
+    Example:
+        >>> class_ids([0.0, 2.0]).tolist()
+        [0, 2]
+    """
+    array = np.asarray(values)
+    if array.dtype.kind in "ui":
+        return array
+    if array.dtype.kind == "b":
+        return array.astype("uint8")
+    if array.dtype.kind not in "fV":  # V: bfloat16
+        raise ValueError(f"{name} must contain class ids, whole numbers; got {array.dtype}")
+    array = array.astype("float32") if array.dtype.kind == "V" else array
+    if (broken := ~whole(array)).any():
+        counts = dict(zip(*np.unique(array[broken], return_counts=True), strict=True))
+        raise ValueError(
+            f"{name} must contain class ids, whole numbers; got {listing(counts)}: of scores, pass "
+            "scores.argmax(axis=-1), of one channel p > 0.5; resize label maps by nearest neighbor"
+        )
+    return array.astype("int64")
+
+
+def whole(values: np.ndarray) -> np.ndarray:
+    """Returns which floats are finite whole numbers: bool of the same shape."""
+    with np.errstate(invalid="ignore"):
+        return np.isfinite(values) & (np.rint(values) == values)
+
+
+def listing(counts: Mapping[Any, int], most: int = 5) -> str:
+    """Returns the first values and their numbers of pixels, and how many more values there are."""
+    shown = ", ".join(f"{value} ({count} pixels)" for value, count in list(counts.items())[:most])
+    more = f" and {len(counts) - most} more" if len(counts) > most else ""
+    return shown + more
+
+
+def check_names(classes: Iterable[Any], owner: str) -> None:
+    """Raises a ValueError that begins with `owner` if class names are empty, occur twice or are no text."""
+    seen: dict[str, int] = {}
+    for index, name in enumerate(classes):
+        if not isinstance(name, str):
+            raise ValueError(f"{owner}: class {index} must have a name, a text, got {name!r}")
+        key = unicodedata.normalize("NFC", name.strip())
+        if not key:
+            raise ValueError(f"{owner}: class {index} has an empty name: give each class a name")
+        if (first := seen.setdefault(key, index)) != index:
+            raise ValueError(f"{owner}: classes {first} and {index} are both called {name!r}: give each its own name")
+
+
+def check_probabilities(p: np.ndarray) -> None:
+    """Raises a ValueError if scores `(..., C)` are not from 0 to 1 or, for C above 1, have another sum than 1.
+
+    The tolerance of 0.01 is that of numbers of 16 bits.
+    """
+    if p.size == 0:
+        return
+    low, high = float(p.min()), float(p.max())
+    if not (low >= -0.01 and high <= 1.01):  # nor NaN
+        cure = "apply softmax to logits" if p.shape[-1] > 1 else "apply sigmoid to logits"
+        raise ValueError(f"probabilities must be from 0 to 1, got {low:.3g} to {high:.3g}: {cure}")
+    if p.shape[-1] == 1:
+        return
+    total = p.sum(axis=-1, dtype="float32")
+    low, high = float(total.min()), float(total.max())
+    if not 0.99 <= low <= high <= 1.01:
+        raise ValueError(
+            f"the probabilities of a pixel must have a sum of 1, got {low:.3g} to {high:.3g}: apply softmax to logits"
+        )
