@@ -1,6 +1,7 @@
 """`kseg predict`."""
 
 import contextlib
+import dataclasses
 import io
 import os
 import pathlib
@@ -14,9 +15,11 @@ import typer
 
 from kseg.cli._application import application, plain_errors
 from kseg.cli._process import prepare
+from kseg.cli.folder_options import parsed
 
 if TYPE_CHECKING:
     from kseg.cli.results import Failures, Results
+    from kseg.data import Georeference
     from kseg.inference import Format, Labeled, Predictor
 
 Tta = Annotated[
@@ -83,7 +86,8 @@ def predict(
     ],
     out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="The folder to write to.")] = pathlib.Path("out"),
     format: Annotated[
-        list[str], typer.Option(help="png, npy, geojson, coco: several separated by commas, or repeated.")
+        list[str],
+        typer.Option(help="png, tif (GeoTIFF), npy, geojson, coco: several separated by commas, or repeated."),
     ] = ["png"],  # noqa: B006
     tta: Tta = False,
     crf: Crf = False,
@@ -115,17 +119,37 @@ def predict(
     overlay: Annotated[
         bool, typer.Option("--overlay/--no-overlay", help="Whether to draw the labels over the images.")
     ] = True,
+    range: Annotated[
+        str | None,
+        typer.Option(
+            help="The image values that are black and white, as 0,4095, or percentile; by default as trained."
+        ),
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="The bands to use, from 1, as 4,3,2; by default those of the training.")
+    ] = None,
+    page: Annotated[int | None, typer.Option(min=1, help="The page of files with several, from 1.")] = None,
+    crs: Annotated[
+        str,
+        typer.Option(
+            help="Reference system of GeoJSON of georeferenced images: that of the image (source), or EPSG:3857 etc."
+        ),
+    ] = "EPSG:4326",
 ) -> None:
     """Label images and videos: palette masks, overlays, tables of areas and objects; exit code 1 if one failed."""
     with plain_errors(context.obj):
         prepare(training=False)
+        from kseg import data as sets
         from kseg import inference, visualize, zoo
         from kseg.cli.results import Failures, Results
 
         kinds = [inference.FORMATS[name] for name in _formats(format)]
         kinds += [kind for kind in inference.ALWAYS_WRITTEN if overlay or kind is not inference.Overlays]
-        if simplify and inference.FORMATS["geojson"] not in kinds:
-            raise ValueError("--simplify is for polygons: add --format geojson")
+        if inference.FORMATS["geojson"] not in kinds and (simplify or crs != inference.WGS84):
+            raise ValueError(f"--{'simplify' if simplify else 'crs'} is for polygons: add --format geojson")
+        given = {"range": range, "bands": bands, "page": page}
+        stated = parsed({name: value for name, value in given.items() if value is not None})
+        crs = crs if crs in ("source", inference.WGS84) else inference.checked_crs(crs)
         size, unit = _pixel_size(pixel_size)
         if out.exists() and not out.is_dir():
             raise ValueError(f"{out} is a file: name a folder with -o")
@@ -133,12 +157,17 @@ def predict(
         model = zoo.load(weights)
         if engine == "auto" and len(images) < MANY and not videos and int8 is None:
             engine = "keras"
-        predictor = inference.Predictor(model, **options(tta, crf, tile, engine, int8))
+        stored = sets.Pixels.from_json(getattr(model, "pixels", {}), model.inputs[0].shape[-1])
+        pixels = dataclasses.replace(stored, **stated)
+        predictor = inference.Predictor(model, pixels=pixels, **options(tta, crf, tile, engine, int8))
+        doubts: dict[str, list[str]] = {}
+        predictor.warn = lambda name, doubt: doubts.setdefault(doubt, []).append(name)
         count = max(2, predictor.channels)
         classes = model.classes or [f"class {index}" for index in range(count)]
         palette = model.palette or visualize.default_palette(count)
         background = inference.background(classes, binary=predictor.channels == 1)
-        details = inference.Details(() if keep_background else background, simplify, size, unit)
+        places = [place for name in images if (place := sets.georeference(name)) is not None]
+        details = inference.Details(() if keep_background else background, simplify, size, unit, bool(places), crs)
         formats = [kind(classes, palette, details) for kind in kinds]
         start, failed = time.perf_counter(), Failures()
         suffix = max(len(pathlib.PurePath(kind.path).suffix) for kind in kinds)
@@ -156,8 +185,11 @@ def predict(
         done, seconds = total - len(failed), time.perf_counter() - start
         print(f"{done} of {total} labeled in {seconds:.1f} s ({done / seconds:.2f} per second): {out}")
         _report(formats, unread, named=bool(model.classes))
+        _report_places(places, kinds, crs)
+        for doubt, shown in doubts.items():
+            print(f"warning: {shown[0]}: {_worded(doubt)}{_more(shown)}", file=sys.stderr)
         for text in failed.lines():
-            print(f"error: {text}", file=sys.stderr)
+            print(f"error: {_worded(text)}", file=sys.stderr)
         if failed:
             raise typer.Exit(1)
 
@@ -207,6 +239,32 @@ def _report(formats: Sequence["Format"], unread: Sequence[pathlib.Path], *, name
     print(f"objects: {', '.join(found) or 'none'}{without}{unknown}")
     if unread:
         print(f"not read, as they are no images: {len(unread)} files, such as {unread[0]}; videos must be named")
+
+
+def _report_places(places: Sequence["Georeference"], kinds: Sequence[type["Format"]], crs: str) -> None:
+    """Prints in which reference system georeferenced images were written."""
+    from kseg import inference
+
+    if not places:
+        return
+    names = dict.fromkeys(place.crs if place.crs.startswith("EPSG") else "a system of their own" for place in places)
+    own, count = ", ".join(names), f"{len(places)} georeferenced image{'s' if len(places) > 1 else ''}"
+    if inference.FORMATS["geojson"] in kinds:
+        target = {"source": own, inference.WGS84: "longitude and latitude (WGS 84)"}.get(crs, crs)
+        beyond = "" if crs == inference.WGS84 else ", which RFC 7946 does not provide for"
+        print(f"polygons of {count} ({own}): in {target}{beyond}")
+    elif inference.FORMATS["tif"] not in kinds:
+        print(f"{count} ({own}): --format tif writes masks, --format geojson polygons that keep their place")
+
+
+def _worded(text: str) -> str:
+    from kseg.data.wording import reword
+
+    return reword(text, "command")
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" (and {len(names) - 1} more images)" if len(names) > 1 else ""
 
 
 def _pixel_size(text: str | None) -> tuple[float | None, str]:

@@ -15,6 +15,7 @@ from kseg.data._streets import streets
 from kseg.data.dataset import Dataset
 from kseg.data.folder import FolderDataset, folder_arguments
 from kseg.data.picture import SUFFIXES, Pixels, WarnOnce, picture_size, read_picture
+from kseg.data.raster import Georeference, Raster, georeference, open_picture
 from kseg.data.text import read_text
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
@@ -23,9 +24,10 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 }  # fmt: skip
 
 __all__ = [
-    "DATASETS", "SUFFIXES", "Dataset", "FolderDataset", "Pixels", "Report", "WarnOnce", "ade20k", "annotations",
-    "augment", "camvid", "check", "cityscapes", "evaluation_loader", "folder_arguments", "labels", "load", "loader",
-    "nuclei", "pets", "picture_size", "read_picture", "read_text", "streets", "voc",
+    "DATASETS", "SUFFIXES", "Dataset", "FolderDataset", "Georeference", "Pixels", "Raster", "Report", "WarnOnce",
+    "ade20k", "annotations", "augment", "camvid", "check", "cityscapes", "evaluation_loader", "folder_arguments",
+    "georeference", "labels", "load", "loader", "nuclei", "open_picture", "pets", "picture_size", "read_picture",
+    "read_text", "streets", "voc",
 ]  # fmt: skip
 
 

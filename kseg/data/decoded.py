@@ -12,6 +12,8 @@ MAX_PIXELS = 20_000 * 20_000
 STRIP = 2**22
 """Number of pixels to convert at a time: a whole image would be held in memory two or three times."""
 
+MICRO = "pip install 'kseg[micro]'"
+
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (-1, True), 6: (-1, False), 7: (1, True), 8: (1, False)}
 """Quarter turns and a mirroring, in this order, that make an image of this EXIF orientation upright."""
 

@@ -92,7 +92,7 @@ class Pixels:
 
 
 class WarnOnce:
-    """Warns of each doubt about images once, naming the first one."""
+    """Warns of each doubt about images once, naming the first image."""
 
     def __init__(self) -> None:
         self.known: set[str] = set()

@@ -6,13 +6,16 @@ import numpy as np
 
 from kseg.data.decoded import Decoded, Refused, check_page, check_size, number, upright
 
-MICRO = "pip install 'kseg[micro]'"
-
 
 def read_tiff(file: Any, page: int | None, *, single_bands: bool = False) -> Decoded:
     """Reads one page of a TIFF file, or, with `single_bands`, pages with one band each as the bands of one image."""
     file.seek(0)
-    with _tifffile().TiffFile(file) as tif:
+    tifffile = _tifffile()
+    if tifffile is None:
+        from kseg.data import raster  # which imports the module that imports this one
+
+        return raster.read_raster(file, page)
+    with tifffile.TiffFile(file) as tif:
         index, place = _place(tif, page, single_bands)
         first = tif.series[index].keyframe
         check_size(first.imagelength, first.imagewidth)
@@ -29,7 +32,12 @@ def read_tiff(file: Any, page: int | None, *, single_bands: bool = False) -> Dec
 def tiff_size(file: Any, page: int | None) -> tuple[int, int]:
     """Returns height and width of a page of an upright TIFF file; the first page by default."""
     file.seek(0)
-    with _tifffile().TiffFile(file) as tif:
+    tifffile = _tifffile()
+    if tifffile is None:
+        from kseg.data import raster
+
+        return raster.raster_size(file, page)
+    with tifffile.TiffFile(file) as tif:
         first = tif.series[_place(tif, page or 1, False)[0]].keyframe
         tag = first.tags.get(274)
         sideways = tag is not None and int(tag.value) > 4
@@ -41,7 +49,7 @@ def _tifffile() -> Any:
     try:
         import tifffile
     except ImportError:
-        raise Refused(f"TIFF files with several bands, pages, 32 bits or floats need tifffile: {MICRO}") from None
+        return None
     return tifffile
 
 

@@ -5,6 +5,7 @@ from kseg.inference._tune_crf import tune_crf
 from kseg.inference.averaging import FLIPS
 from kseg.inference.batching import Labeled
 from kseg.inference.comparison import OUTCOMES, Comparison, compare
+from kseg.inference.earth import WGS84, checked_crs
 from kseg.inference.engine import ENGINES
 from kseg.inference.formats import ALWAYS_WRITTEN, FORMATS, Details, Format, ObjectTable, Overlays, background
 from kseg.inference.labeling import PIXELS, Prediction, predictions
@@ -14,8 +15,8 @@ from kseg.inference.sources import LONGEST_NAME, list_images, output_names
 from kseg.inference.video import VIDEO_SUFFIXES, Frames, VideoWriter
 
 __all__ = [
-    "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "LONGEST_NAME", "OUTCOMES", "PIXELS", "VIDEO_SUFFIXES",
+    "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "LONGEST_NAME", "OUTCOMES", "PIXELS", "VIDEO_SUFFIXES", "WGS84",
     "Comparison", "Details", "Format", "Frames", "Labeled", "ObjectTable", "Objects", "Overlays", "Prediction",
-    "Predictor", "VideoWriter", "background", "compare", "dense_crf", "find_objects", "list_images", "output_names",
-    "predictions", "tune_crf",
+    "Predictor", "VideoWriter", "background", "checked_crs", "compare", "dense_crf", "find_objects", "list_images",
+    "output_names", "predictions", "tune_crf",
 ]  # fmt: skip

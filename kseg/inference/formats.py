@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from kseg import visualize
-from kseg.inference import coco, polygons
+from kseg.data import georeference
+from kseg.inference import coco, earth, polygons
 from kseg.inference.objects import find_objects
 from kseg.inference.opencv import load_opencv
 
@@ -43,12 +44,31 @@ class Details:
         simplify: Tolerance of polygons in pixels; see `kseg.inference.polygons.geojson`.
         pixel_size: Side of a pixel in real units, for tables; None if unknown.
         unit: The name of that unit, e.g. `"um"`; may be empty.
+        georeferenced: Whether images may say how large their pixels are, so that tables have columns for it.
+        crs: The reference system of the polygons of georeferenced images; see `kseg.inference.earth.located`.
     """
 
     background: tuple[int, ...] = ()
     simplify: float = 0
     pixel_size: float | None = None
     unit: str = ""
+    georeferenced: bool = False
+    crs: str = earth.WGS84
+
+    @property
+    def measured(self) -> bool:
+        """Whether tables have columns in real units."""
+        return self.georeferenced or self.pixel_size is not None
+
+    def pixel(self, source: str) -> tuple[float | None, str]:
+        """Returns the side of a pixel of an image, and its unit; None if it is unknown."""
+        if self.pixel_size is not None or not self.georeferenced:
+            return self.pixel_size, self.unit
+        place = georeference(source)
+        if place is None or place.meters is None:
+            return None, ""
+        a, b, _, d, e, _ = place.transform
+        return abs(a * e - b * d) ** 0.5 * place.meters, "m"
 
 
 class Format:
@@ -90,6 +110,19 @@ class Masks(Format):
         return _saved(picture, "PNG")
 
 
+class GeoTiffs(Format):
+    """GeoTIFF files with the place of the image, its palette and the class ids."""
+
+    path = "masks/{name}.tif"
+
+    def __init__(self, classes: Sequence[str], palette: Sequence[Sequence[int]], details: Details = Details()):
+        super().__init__(classes, palette, details)
+        earth.load_rasterio("GeoTIFF")  # if it is missing, fail before the first image
+
+    def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
+        return earth.geotiff(label, self.palette, georeference(source))
+
+
 class Arrays(Format):
     """NumPy files."""
 
@@ -102,7 +135,7 @@ class Arrays(Format):
 
 
 class Polygons(Format):
-    """GeoJSON files; see `kseg.inference.polygons.geojson`."""
+    """GeoJSON files; see `kseg.inference.polygons.geojson`, and `earth.located` for georeferenced images."""
 
     path = "polygons/{name}.geojson"
 
@@ -112,7 +145,10 @@ class Polygons(Format):
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
         without, simplify = self.details.background, self.details.simplify
-        return json.dumps(polygons.geojson(label, self.classes, without=without, simplify=simplify)).encode()
+        found = polygons.geojson(label, self.classes, without=without, simplify=simplify)
+        if (place := georeference(source)) is not None:
+            found = earth.located(found, place, self.details.crs)
+        return json.dumps(found).encode()
 
 
 class Coco(Format):
@@ -175,17 +211,17 @@ class Areas(Format):
 
     def head(self) -> bytes:
         return _row(
-            "image", "id", "class", "pixels", "share", *(["real_area", "unit"] if self.details.pixel_size else [])
+            "image", "id", "class", "pixels", "share", *(["real_area", "unit"] if self.details.measured else [])
         )
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
         counts = np.zeros(2**16, "int64")
         for rows in np.array_split(label, -(-label.size // 2**22)):  # bincount converts its input to int64
             counts += np.bincount(rows.reshape(-1), minlength=2**16)
-        size, unit = self.details.pixel_size, self.details.unit
+        size, unit = self.details.pixel(source)
         table = []
         for index, (name, area) in enumerate(zip(self.classes, counts[: len(self.classes)].tolist(), strict=True)):
-            real = [_real(area * size**2), unit] if size else []
+            real = [_real(area * size**2), unit] if size else [""] * 2 * self.details.measured
             table.append(_row(source, index, name, area, round(area / label.size, 6), *real))
         return b"".join(table)
 
@@ -204,24 +240,25 @@ class ObjectTable(Format):
         self.counts = np.zeros(len(classes), "int64")
 
     def head(self) -> bytes:
-        real = [*(f"real_{name}" for name in self.MEASURES), "unit"] if self.details.pixel_size else []
+        real = [*(f"real_{name}" for name in self.MEASURES), "unit"] if self.details.measured else []
         return _row("image", "class", "id", *self.MEASURES, *real)
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
         found = find_objects(label, len(self.classes), without=self.details.background)
-        size, unit = self.details.pixel_size, self.details.unit
+        size, unit = self.details.pixel(source)
+        blank = [""] * (len(self.MEASURES) + 1) * self.details.measured
         rows = []
         measures = [found.areas[:, None], found.boxes, found.centroids]
         columns = [column for part in measures for column in part.T.tolist()]
         for number, (index, area, *lengths) in enumerate(zip(found.classes.tolist(), *columns, strict=True), start=1):
-            real = [_real(area * size**2), *(_real(length * size) for length in lengths), unit] if size else []
+            real = [_real(area * size**2), *(_real(length * size) for length in lengths), unit] if size else blank
             lengths = [round(length, 3) for length in lengths]
             rows.append(_row(source, self.classes[index], number, area, *lengths, *real))
         self.counts += np.bincount(found.classes, minlength=len(self.classes))
         return b"".join(rows)
 
 
-FORMATS: dict[str, type[Format]] = {"png": Masks, "npy": Arrays, "geojson": Polygons, "coco": Coco}
+FORMATS: dict[str, type[Format]] = {"png": Masks, "tif": GeoTiffs, "npy": Arrays, "geojson": Polygons, "coco": Coco}
 """Formats by the names that `kseg predict --format` takes."""
 ALWAYS_WRITTEN: tuple[type[Format], ...] = (Overlays, Areas, ObjectTable)
 """Formats that are written unless they are turned off."""

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from kseg.data import Dataset, Pixels, WarnOnce, read_picture
+from kseg.data import Dataset, Pixels, WarnOnce, open_picture, read_picture
 from kseg.inference._dense_crf import dense_crf
 from kseg.inference.averaging import FLIPS, mean_probabilities
 from kseg.inference.batching import Labeled, batches
@@ -128,7 +128,9 @@ class Predictor:
     def __call__(self, source: Any) -> np.ndarray:
         """Labels one image.
 
-        With tiles, an image of 20,000 x 20,000 needs less than 4 GB, of which a memory map saves 1.2 GB.
+        With tiles, an image of 20,000 x 20,000 needs less than 4 GB, of which a memory map saves 1.2 GB. Of a TIFF file
+        of more than 32 megapixels only windows are read, if rasterio is installed (`pip install "kseg[geo]"`), so that
+        it may be larger than memory: the result needs a byte per pixel.
 
         Args:
             source: Anything that `kseg.data.read_picture` reads: a file, a PIL image, an array, a memory map. Arrays of
@@ -142,7 +144,10 @@ class Predictor:
             FileNotFoundError: If there is no such file.
             ValueError: If it is not an image, or does not fit the model or the CRF.
         """
-        return self.labels(self.read(source)[None])[0]
+        return self._labels_of(self._open(source))
+
+    def _labels_of(self, image: Any) -> np.ndarray:
+        return (self.labels(image[None]) if isinstance(image, np.ndarray) else self._labels([image]))[0]
 
     def labels(self, images: np.ndarray) -> np.ndarray:
         """Labels a batch `(N, H, W, C)`, one by one if memory runs out; returns uint8 or uint16 `(N, H, W)`."""
@@ -153,10 +158,11 @@ class Predictor:
                 raise
         return np.concatenate([self._labels(image[None]) for image in images])
 
-    def _labels(self, images: np.ndarray) -> np.ndarray:
+    def _labels(self, images: Any) -> np.ndarray:
+        """Labels a batch `(N, H, W, C)`, or a list of one image of which windows are read."""
         if self._plain and self._is_whole(images[0]):
             return self._run(self._to_labels, images).astype(self.dtype, copy=False)
-        found = np.empty(images.shape[:3], self.dtype)
+        found = np.empty((len(images), *images[0].shape[:2]), self.dtype)
         if self.crf is not None or self._is_whole(images[0]):
             for label, p in zip(found, self._whole(images), strict=True):
                 label[:] = self._decide(p)
@@ -168,7 +174,8 @@ class Predictor:
 
     def probabilities(self, source: Any) -> np.ndarray:
         """Returns the probabilities of one image, float32 `(H, W, num_classes)`; the argument is that of a call."""
-        return next(self._whole(self.read(source)[None]))
+        image = self._open(source)
+        return next(self._whole(image[None] if isinstance(image, np.ndarray) else [image]))
 
     def many(
         self, sources: str | os.PathLike | Iterable[Any], *, batch_size: int = 1, progress: bool = False
@@ -182,8 +189,9 @@ class Predictor:
             progress: Whether to show a bar on stderr, if that is a terminal.
 
         Yields:
-            `(source, image, label, error)` in the order of the sources: uint8 `(H, W, C)`, the label map as in a call,
-            and None; or None, None and the error if the image could not be read or does not fit.
+            `(source, image, label, error)` in the order of the sources: `(H, W, C)`, values 0 to 255 (a
+            `kseg.data.Raster` for a large TIFF file), the label map as in a call, and None; or None, None and the error
+            if the image could not be read or does not fit.
 
         Raises:
             FileNotFoundError: If the folder holds no images, or no file matches the pattern.
@@ -196,7 +204,7 @@ class Predictor:
         listed: Any = list_images(sources) if isinstance(sources, str | os.PathLike) else sources
         total = len(listed) if hasattr(listed, "__len__") else None
         with Reporter(quiet=not progress).task("predicting", total) as advance:
-            for group in batches(listed, self.read, self._is_whole, batch_size):
+            for group in batches(listed, self._open, self._is_whole, batch_size):
                 found = self._labeled(group)
                 group.clear()  # an image that the caller has dropped is not held while the next one is read
                 while found:
@@ -214,7 +222,12 @@ class Predictor:
                 pixels = dataclasses.replace(pixels, bands=None)
         return read_picture(source, pixels, on_warning=self.warn)
 
-    def _whole(self, images: np.ndarray) -> Iterator[np.ndarray]:
+    def _open(self, source: Any) -> Any:
+        """Reads an image, or opens it to read windows of it if it is large and cut into tiles."""
+        found = open_picture(source, self.pixels, self.warn) if self.tile and self.crf is None else None
+        return self.read(source) if found is None else found
+
+    def _whole(self, images: Any) -> Iterator[np.ndarray]:
         """Yields the probabilities of each image, refined by the CRF."""
         most = CRF_BYTES // (450 + 25 * max(2, self.channels))
         if self.crf is not None and (count := images[0, ..., 0].size) > most:
@@ -244,7 +257,7 @@ class Predictor:
         if not images:
             return list(group)
         try:
-            labels = self._labels(images[0][None] if len(images) == 1 else np.stack(images))
+            labels = [self._labels_of(images[0])] if len(images) == 1 else self._labels(np.stack(images))
             return [item._replace(label=label) for item, label in zip(group, labels, strict=True)]
         except Exception as error:  # backends have error types of their own
             if len(images) == 1:

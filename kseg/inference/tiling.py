@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def check_sizes(tile: int, overlap: int | None, margin: int) -> int:
 
 def blend(
     predict: Callable[[np.ndarray], np.ndarray],
-    image: np.ndarray,
+    image: Any,
     *,
     tile: int,
     overlap: int | None = None,
@@ -85,7 +85,7 @@ def blend(
     for row in rows:
         beside = None  # sums of the columns that overlap the next tile
         for column in columns:
-            part = image[None, row.start : row.stop, column.start : column.stop]
+            part = image[row.start : row.stop, column.start : column.stop][None]
             total = np.asarray(predict(part), "float32")[0]
             total = total * (row.weights[:, None] * column.weights)[..., None]
             if above is None:

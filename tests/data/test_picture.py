@@ -1,6 +1,7 @@
 """Images of all kinds: what their numbers mean, and what is refused."""
 
 import io
+import sys
 import tracemalloc
 import warnings
 
@@ -443,7 +444,8 @@ def test_tiff_files_that_pillow_reads_whole_need_no_tifffile(tmp_path, monkeypat
     for name, each in values.items():
         written(tmp_path / name, each)
     written(tmp_path / "d.tif", drawn(3, "uint16"))
-    monkeypatch.setitem(__import__("sys").modules, "tifffile", None)
+    for name in ("tifffile", "rasterio"):
+        monkeypatch.setitem(sys.modules, name, None)
     for name, each in values.items():
         found = read_picture(tmp_path / name, Pixels(channels=each.shape[-1]))
         np.testing.assert_allclose(found, each / (257 if each.dtype == np.uint16 else 1), rtol=1e-6)

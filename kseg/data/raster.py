@@ -1,0 +1,181 @@
+"""GeoTIFF files: where on the earth they lie, and windows of those that are larger than memory, by rasterio."""
+
+import contextlib
+import dataclasses
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from kseg.data.decoded import MICRO, Decoded, Refused, check_page, check_size, name_of
+from kseg.data.picture import Limits, Pixels, Warn, selected
+
+SUFFIXES = (".tif", ".tiff")
+WHOLE = 2**25
+"""Number of pixels up to which an image is read whole."""
+OVERVIEW = 1024
+"""Longest side of the reduced image from which the limits of the values are found."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Georeference:
+    """Where an image lies.
+
+    Attributes:
+        crs: The coordinate reference system, as `"EPSG:32633"` or WKT.
+        transform: Numbers (a, b, c, d, e, f) that map a column and a row, from the upper left corner of the image, to
+            x = a * column + b * row + c and y = d * column + e * row + f.
+        meters: Length of the unit of x and y in meters; None if the unit is a degree.
+    """
+
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+    meters: float | None
+
+
+def georeference(source: Any) -> Georeference | None:
+    """Returns where an image file lies, or None if it says nothing, is no TIFF file, or rasterio is not installed."""
+    if not _is_tiff(source) or _rasterio() is None:
+        return None
+    with contextlib.suppress(OSError, ValueError), _opened(source) as file:
+        if file.crs is not None and not file.transform.is_identity:
+            meters = file.crs.linear_units_factor[1] if file.crs.is_projected else None
+            return Georeference(file.crs.to_string(), tuple(file.transform)[:6], meters)
+    return None
+
+
+class Raster:
+    """An image file of which only windows are read: `raster[rows, columns]` as of an array `(H, W, C)`.
+
+    Windows have the values that `read_picture` gives, except that the limits of `range="percentile"` and what is
+    doubtful come from a reduced image. A step, `raster[::4, ::4]`, takes the pixels of a reduced image.
+
+    Args:
+        path: A TIFF file.
+        pixels: What its numbers mean, and which of them to use.
+        warn: A function that takes the name of the image and what is doubtful about it.
+
+    Raises:
+        ValueError: If the file cannot be read, or its numbers have no known meaning.
+    """
+
+    ndim = 3
+
+    def __init__(self, path: str | os.PathLike[str], pixels: Pixels, warn: Warn):
+        self.path, self.pixels = os.fspath(path), pixels
+        self._file = file = _open(path, pixels.page)  # kept open, since GDAL caches what it has decoded
+        step = max(1, -(-max(file.height, file.width) // OVERVIEW))
+        reduced = _decoded(file, np.s_[::step, ::step])
+        try:
+            values = selected(reduced, pixels, self.path, warn)
+            numbers = dataclasses.replace(reduced, values=np.arange(1, file.count + 1)[None, None])
+            self.bands = selected(numbers, pixels, self.path, lambda *_: None)[0, 0].tolist()
+            self.limits = Limits.of(values, reduced, pixels, self.path, warn)
+        except Refused as error:
+            raise ValueError(f"{self.path}: {error}") from None
+        self.shape = (file.height, file.width, pixels.channels)
+        self.dtype = self.limits.scaled(values[:1, :1]).dtype
+
+    def __getitem__(self, place: tuple[slice, ...]) -> np.ndarray:
+        try:
+            values = _read(self._file, place, self.bands)
+        except Exception as error:
+            raise ValueError(f"{self.path}: not an image that can be read ({error})") from None
+        return self.limits.channels(self.limits.scaled(values), self.pixels.channels)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        found = self[:, :]
+        return found if dtype is None else found.astype(dtype)
+
+
+def open_picture(source: Any, pixels: Pixels, warn: Warn) -> Raster | None:
+    """Opens a TIFF file of more than `WHOLE` pixels for reading by windows; None for other images."""
+    if not _is_tiff(source) or _rasterio() is None:
+        return None
+    try:
+        with _opened(source, pixels.page) as file:
+            if file.height * file.width <= WHOLE or not _is_simple(file):
+                return None
+    except (OSError, ValueError):
+        return None  # the other reader has the better message
+    return Raster(source, pixels, warn)
+
+
+def read_raster(source: Any, page: int | None) -> Decoded:
+    """Reads a TIFF file whole, for those who have rasterio and not tifffile."""
+    with _opened(source, page) as file:
+        check_size(file.height, file.width)
+        if not _is_simple(file):
+            raise Refused(f"a palette, or colors other than RGB, of a TIFF file need tifffile: {MICRO}")
+        return _decoded(file, np.s_[:, :])
+
+
+def raster_size(source: Any, page: int | None) -> tuple[int, int]:
+    """Returns height and width of a TIFF file, for those who have rasterio and not tifffile."""
+    with _opened(source, page or 1) as file:
+        return file.height, file.width
+
+
+def _is_tiff(source: Any) -> bool:
+    return isinstance(source, str | os.PathLike) and os.fspath(source).lower().endswith(SUFFIXES)
+
+
+def _is_simple(file: Any) -> bool:
+    kinds = {kind.name for kind in file.colorinterp}
+    return "palette" not in kinds and not kinds & {"cyan", "Y", "hue"}
+
+
+def _rasterio() -> Any:
+    try:
+        import rasterio
+    except ImportError:
+        return None
+    return rasterio
+
+
+def _open(source: Any, page: int | None = None) -> Any:
+    rasterio = _rasterio()
+    if rasterio is None:
+        raise Refused(f"TIFF files with several bands, pages, 32 bits or floats need tifffile: {MICRO}")
+    name = name_of(source)
+    path = name if os.path.isfile(name) else source
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        try:
+            file = rasterio.open(path)
+            pages = max(1, len(file.subdatasets))
+            if page is None and pages > 1:
+                raise Refused(f"{pages} pages: choose one, such as page = 1")
+            check_page(page or 1, pages)
+            return file if page in (None, 1) else rasterio.open(f"GTIFF_DIR:{page}:{path}")
+        except rasterio.errors.RasterioError as error:
+            raise ValueError(f"{name}: not an image that can be read ({error})") from None
+
+
+@contextlib.contextmanager
+def _opened(source: Any, page: int | None = None) -> Iterator[Any]:
+    with _open(source, page) as file:
+        yield file
+
+
+def _read(file: Any, place: tuple[slice, ...], bands: list[int] | None = None) -> np.ndarray:
+    """Reads a window `(H, W, B)`; with steps, every so many pixels of it."""
+    from rasterio.windows import Window
+
+    (top, bottom, down), (left, right, along) = (
+        part.indices(side) for part, side in zip(place, (file.height, file.width), strict=False)
+    )
+    height, width = len(range(top, bottom, down)), len(range(left, right, along))
+    window = Window(left, top, right - left, bottom - top)
+    values = file.read(bands, window=window, out_shape=(len(bands or file.indexes), height, width))
+    return np.ascontiguousarray(np.moveaxis(values, 0, -1))
+
+
+def _decoded(file: Any, place: tuple[slice, ...]) -> Decoded:
+    values = _read(file, place)
+    kinds = [kind.name for kind in file.colorinterp]
+    alpha = kinds.index("alpha") if "alpha" in kinds else None
+    bits = int(file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", values.dtype.itemsize * 8))
+    return Decoded(values, bits, alpha, False, file.nodata)

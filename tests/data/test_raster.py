@@ -1,0 +1,109 @@
+"""GeoTIFF files: their place on the earth, and windows of large ones."""
+
+import sys
+
+import numpy as np
+import pytest
+import rasterio
+import tifffile
+from rasterio import Affine
+
+from kseg.data import Pixels, picture_size, raster, read_picture
+
+PLACE = Affine(10, 0, 500_000, 0, -10, 5_400_000)
+
+
+def write(path, values, **options):
+    """Writes an array `(H, W, B)` as a tiled GeoTIFF."""
+    height, width, count = values.shape
+    profile = {"crs": "EPSG:32633", "transform": PLACE, "tiled": True, "blockxsize": 64, "blockysize": 64, **options}
+    with rasterio.open(path, "w", driver="GTiff", height=height, width=width, count=count, dtype=values.dtype,
+                       **profile) as file:  # fmt: skip
+        file.write(np.moveaxis(values, -1, 0))
+    return path
+
+
+def bands(dtype="uint16", top=4095, count=5, size=(200, 300)):
+    return np.random.default_rng(0).integers(0, top + 1, (*size, count)).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "count", "pixels"),
+    [("uint16", 5, Pixels(range=(0, 4095), bands=(4, 3, 2))), ("uint16", 5, Pixels(channels=5)),
+     ("uint8", 3, Pixels()), ("uint8", 3, Pixels(channels=1)), ("float32", 1, Pixels(range=(-5, 300))),
+     ("int16", 2, Pixels(range=(-5, 300), channels=2)), ("uint8", 4, Pixels(channels=4))],
+)  # fmt: skip
+def test_windows_are_parts_of_the_whole_image(tmp_path, dtype, count, pixels):
+    top = 255 if dtype in ("uint8", "float32") else 4095
+    path = write(tmp_path / "a.tif", bands(dtype, top, count), compress="deflate")
+    found = []
+    image = raster.Raster(path, pixels, lambda name, doubt: found.append(doubt))
+    whole = read_picture(path, pixels, on_warning=lambda *_: None)
+    assert (image.shape, image.dtype) == (whole.shape, whole.dtype)
+    for place in (np.s_[10:90, 250:300], np.s_[0:200, 0:1], np.s_[150:400, 100:120]):
+        np.testing.assert_array_equal(image[place], whole[place])
+    assert image[::7, ::7].shape == whole[::7, ::7].shape
+    np.testing.assert_array_equal(np.asarray(image), whole)
+
+
+def test_doubts_and_percentiles_come_from_a_reduced_image(tmp_path, monkeypatch):
+    monkeypatch.setattr(raster, "OVERVIEW", 60)
+    path = write(tmp_path / "a.tif", bands())
+    found = []
+    image = raster.Raster(path, Pixels(channels=5), lambda name, doubt: found.append(doubt))
+    assert len(found) == 1 and "range = [0, 4095]" in found[0]
+    image = raster.Raster(path, Pixels(range="percentile", channels=5), lambda *_: None)
+    whole = read_picture(path, Pixels(range="percentile", channels=5))
+    np.testing.assert_allclose(image[:50, :50], whole[:50, :50], atol=3)
+    with pytest.raises(ValueError, match=r"a\.tif: 5 bands where 3 are expected"):
+        raster.Raster(path, Pixels(), lambda *_: None)
+
+
+def test_only_large_tiff_files_are_read_by_windows(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.tif", bands("uint8", 255, 3))
+    for source in (path, str(path)):
+        assert raster.open_picture(source, Pixels(), lambda *_: None) is None
+    monkeypatch.setattr(raster, "WHOLE", 200 * 300 - 1)
+    assert raster.open_picture(path, Pixels(), lambda *_: None).shape == (200, 300, 3)
+    assert raster.open_picture(tmp_path / "b.png", Pixels(), lambda *_: None) is None
+    (tmp_path / "b.tif").write_text("no image")
+    assert raster.open_picture(tmp_path / "b.tif", Pixels(), lambda *_: None) is None
+
+
+def test_the_place_on_the_earth_is_read(tmp_path):
+    found = raster.georeference(write(tmp_path / "a.tif", bands()))
+    assert (found.crs, found.transform, found.meters) == ("EPSG:32633", (10, 0, 500_000, 0, -10, 5_400_000), 1)
+    degrees = write(tmp_path / "b.tif", bands(), crs="EPSG:4326", transform=Affine(0.001, 0, 15, 0, -0.001, 48))
+    assert raster.georeference(degrees).meters is None
+    feet = raster.georeference(write(tmp_path / "c.tif", bands(), crs="EPSG:2263"))
+    assert feet.meters == pytest.approx(0.3048, rel=1e-5)
+    tifffile.imwrite(tmp_path / "d.tif", bands())
+    assert raster.georeference(tmp_path / "d.tif") is None
+    assert raster.georeference(tmp_path / "none.tif") is None
+    assert raster.georeference(np.zeros((2, 2))) is None
+
+
+def test_overviews_are_no_pages_and_nodata_is_black(tmp_path):
+    values = bands("int16", 3000)
+    values[:20] = -9999
+    path = write(tmp_path / "a.tif", values, nodata=-9999, compress="lzw")
+    with rasterio.open(path, "r+") as file:
+        file.build_overviews([2, 4])
+    pixels = Pixels(range=(0, 3000), channels=5)
+    for image in (read_picture(path, pixels), np.asarray(raster.Raster(path, pixels, lambda *_: None))):
+        np.testing.assert_allclose(image[20:], values[20:] * (255 / 3000), rtol=1e-5)
+        assert (image[:20] == 0).all()
+
+
+def test_rasterio_reads_what_tifffile_would(tmp_path, monkeypatch):
+    values = bands("float32", 200)
+    path = write(tmp_path / "a.tif", values)
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    np.testing.assert_array_equal(read_picture(path, Pixels(channels=5)), values)
+    assert picture_size(path) == (200, 300)
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(read_picture(file, Pixels(channels=5)), values)
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    with pytest.raises(ValueError, match=r"a\.tif: .* need tifffile: pip install 'kseg\[micro\]'"):
+        read_picture(path, Pixels(channels=5))
+    assert raster.georeference(path) is None
