@@ -9,6 +9,7 @@ import tomllib
 import keras
 import numpy as np
 import pytest
+import tifffile
 
 import kseg
 from kseg.training import Recipe, dataset
@@ -60,7 +61,7 @@ def test_fine_tuning_as_in_the_readme_beats_the_imagenet_start_after_as_many_ste
 
 
 def test_the_recipe_of_the_readme_reads_black_and_white_masks(tmp_path, monkeypatch):
-    (recipe,) = _blocks("toml")
+    recipe, _ = _blocks("toml")
     for index in range(10):
         white = np.array([[0, 255]] * 2, "uint8")
         folders.write(tmp_path / "leaves" / "images" / f"{index}.jpg", white)
@@ -69,6 +70,21 @@ def test_the_recipe_of_the_readme_reads_black_and_white_masks(tmp_path, monkeypa
     found = {split: dataset(Recipe.from_dict(tomllib.loads(recipe)), split, None) for split in ("train", "val", "test")}
     assert [len(split) for split in found.values()] == [8, 1, 1]
     assert all(kseg.data.check(split).pixels == (2 * len(split), 2 * len(split)) for split in found.values())
+
+
+def test_the_recipe_of_the_readme_reads_five_bands(tmp_path, monkeypatch):
+    _, recipe = _blocks("toml")
+    values = np.random.default_rng(0).integers(0, 4096, (10, 4, 6, 5)).astype("uint16")
+    (tmp_path / "fields" / "images").mkdir(parents=True)
+    for index, image in enumerate(values):
+        tifffile.imwrite(
+            tmp_path / f"fields/images/{index}.tif", image, photometric="minisblack", planarconfig="contig"
+        )
+        folders.write(tmp_path / f"fields/masks/{index}.tif", (image[..., 0] % 3).astype("uint8"))
+    monkeypatch.chdir(tmp_path)
+    train = dataset(Recipe.from_dict(tomllib.loads(recipe)), "train", None)
+    assert len(train) == 8 and kseg.data.check(train).ok
+    np.testing.assert_allclose(train[0][0], values[int(train.identifier(0))] * (255 / 4095), rtol=1e-5)
 
 
 def test_every_key_of_the_readme_s_table_exists():

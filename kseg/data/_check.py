@@ -13,7 +13,7 @@ from kseg.data.dataset import Dataset
 from kseg.data.folder import FolderDataset
 from kseg.data.layout import counted, some
 from kseg.data.masks import IGNORE, MaskReader
-from kseg.data.picture import Pixels, read_picture
+from kseg.data.picture import check_values, read_picture
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class _Survey:
             if label.ndim == 2:
                 self.void += bool((label == IGNORE).any())
                 self.count(name, *MaskReader(self.dataset.classes).translate(label))
-            read_picture(image, Pixels(channels=image.shape[-1]), on_warning=lambda _, doubt: self.doubt(name, doubt))
+            check_values(image, name, self.doubt)
         except Exception as error:  # those of a `read` of one's own
             self.fault(name, error)
 

@@ -45,7 +45,8 @@ def loader(
         num_threads: Number of threads that read ahead. `None` uses one per core, at most 8; 0 reads on demand.
 
     Returns:
-        A `grain.IterDataset` of `(images, labels)`: uint8 arrays `(batch_size, H, W, C)` and `(batch_size, H, W)`.
+        A `grain.IterDataset` of `(images, labels)`: `(batch_size, H, W, C)`, of the data set's type, and uint8
+        `(batch_size, H, W)`.
 
     Raises:
         ValueError: If the data set is empty or an option is invalid.
@@ -93,7 +94,8 @@ def evaluation_loader(dataset: Dataset, *, batch_size: int, num_threads: int | N
         num_threads: Number of threads that read ahead, as in `loader`.
 
     Returns:
-        A `grain.IterDataset` of `(images, labels)`: uint8 arrays `(N, H, W, C)` and `(N, H, W)`, `N <= batch_size`.
+        A `grain.IterDataset` of `(images, labels)`: `(N, H, W, C)`, of the data set's type, and uint8 `(N, H, W)`,
+        `N <= batch_size`.
 
     Raises:
         ValueError: If the data set is empty or `batch_size` is below 1.

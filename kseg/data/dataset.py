@@ -94,7 +94,19 @@ class Dataset:
         )
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the image, uint8 `(H, W, C)`, and the label, uint8 `(H, W)`, 255 where ignored."""
+        """Returns one pair.
+
+        Args:
+            index: Its position; negative positions count from the end.
+
+        Returns:
+            The image, `(H, W, C)`, uint8 or float with values from 0 to 255, and the label, uint8 `(H, W)`, 255 where
+            ignored.
+
+        Raises:
+            IndexError: If there are fewer pairs.
+            ValueError: If a file cannot be read.
+        """
         index = range(len(self))[index]  # negative indices and IndexError like a list
         pair = self._kept.get(index)
         if pair is None:

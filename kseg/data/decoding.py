@@ -148,7 +148,7 @@ def _pillow(image: Image.Image, page: int | None, *, keep_alpha: bool, own: bool
         image.load()  # which turns it, and forgets its orientation, except in old Pillow
     turn = _orientation(image)
     if deep is not None:
-        values, mode = deep, image.mode
+        values, mode = deep, ("LA", "RGB", "RGBA")[deep.shape[-1] - 2]
     elif image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # the latter in old Pillow
         values, mode = _strips(image, None, "uint16"), "I"
     elif image.mode in ("I", "F"):
@@ -232,8 +232,9 @@ def _by_opencv(image: Any) -> np.ndarray:
     values = cv2.imdecode(np.frombuffer(_content(image.fp), "uint8"), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3:
         raise ValueError("OpenCV cannot decode it")
-    order = {"RGB": [2, 1, 0], "RGBA": [2, 1, 0, 3], "LA": [2, 3]}[image.mode]
-    return values[..., order]
+    if str(image.tile[0][3]).startswith("LA"):  # OpenCV repeats gray
+        return values[..., 2:]
+    return values[..., [2, 1, 0, 3][: values.shape[-1]]]
 
 
 def _array(file: Any, page: int | None) -> Decoded:

@@ -153,6 +153,13 @@ def read_picture(source: Any, pixels: Pixels = Pixels(), *, on_warning: Warn | N
     return limits.channels(limits.scaled(values), pixels.channels)
 
 
+def check_values(image: np.ndarray, name: str, warn: Warn) -> None:
+    """Refuses an image of a data set that is not uint8 or float with values from 0 to 255; doubts go to `warn`."""
+    if image.dtype != np.uint8 and image.dtype.kind != "f":
+        raise ValueError(f"{name}: the image is {image.dtype}: data sets give uint8, or floats from 0 to 255")
+    read_picture(image, Pixels(channels=image.shape[-1]), on_warning=lambda _, doubt: warn(name, doubt))
+
+
 def picture_size(path: str | os.PathLike[str], *, page: int | None = None) -> tuple[int, int]:
     """Returns height and width of an image file without decoding it.
 

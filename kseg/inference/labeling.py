@@ -4,6 +4,7 @@ import collections
 import copy
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
@@ -123,6 +124,7 @@ def _labeler(model: Model, dataset: Dataset) -> Callable[[np.ndarray], Sequence[
         raise ValueError(
             f"the model's classes are {', '.join(classes)}; those of {dataset.name} are {', '.join(dataset.classes)}"
         )
+    _compare_pixels(whole, dataset)
     tiled = copy.copy(whole)
     if tiled.tile is None:
         tiled.tile = TILE
@@ -133,6 +135,18 @@ def _labeler(model: Model, dataset: Dataset) -> Callable[[np.ndarray], Sequence[
         return (whole if images[0, ..., 0].size <= PIXELS else tiled).labels(images)  # type: ignore[return-value]
 
     return label
+
+
+def _compare_pixels(predictor: Predictor, dataset: Dataset) -> None:
+    """Warns if the files of a data set are read in another way than those that the model was trained on."""
+    trained, read = getattr(predictor.model, "pixels", {}), getattr(dataset, "pixels", None)
+    if trained and read is not None and trained != read.to_json():
+        shown = [", ".join(f"{key} = {value}" for key, value in each.items()) for each in (trained, read.to_json())]
+        warnings.warn(
+            f"the model was trained on images with {shown[0]}; those of {dataset.name} are read with "
+            f"{shown[1] or 'none of these'}",
+            stacklevel=3,
+        )
 
 
 def _read(dataset: Dataset, groups: Iterable[list[int]]) -> Iterator[tuple[list[int], np.ndarray, list[np.ndarray]]]:

@@ -59,18 +59,18 @@ class SegmentationModel(keras.Model):
         self.pixels = dict(description.get("pixels", {}))
 
     def fit(self, x: Any = None, *arguments: Any, **options: Any) -> Any:
-        """Trains as `keras.Model.fit` does; warns if the images seem to be divided by 255."""
-        warn_if_divided(x)
+        """Trains as `keras.Model.fit` does; warns if the images lie in another range than 0 to 255."""
+        warn_of_range(x)
         return super().fit(x, *arguments, **options)
 
     def evaluate(self, x: Any = None, *arguments: Any, **options: Any) -> Any:
-        """Evaluates as `keras.Model.evaluate` does; warns if the images seem to be divided by 255."""
-        warn_if_divided(x)
+        """Evaluates as `keras.Model.evaluate` does; warns if the images lie in another range than 0 to 255."""
+        warn_of_range(x)
         return super().evaluate(x, *arguments, **options)
 
     def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
-        """Predicts as `keras.Model.predict` does; warns if the images seem to be divided by 255."""
-        warn_if_divided(x)
+        """Predicts as `keras.Model.predict` does; warns if the images lie in another range than 0 to 255."""
+        warn_of_range(x)
         return super().predict(x, *arguments, **options)
 
     def get_config(self) -> dict[str, Any]:
@@ -105,19 +105,20 @@ def description_of(model: keras.Model) -> dict[str, Any]:
     }
 
 
-def warn_if_divided(images: Any) -> None:
-    """Warns if an array of floats lies in 0 to 1: the first layer of an encoder expects 0 to 255."""
+def warn_of_range(images: Any) -> None:
+    """Warns if the first images of an array have another range than 0 to 255, which the first layer expects."""
     if not isinstance(images, np.ndarray) and not keras.ops.is_tensor(images):
         return
-    if not keras.backend.standardize_dtype(images.dtype).startswith("float"):
-        return
     first = keras.ops.convert_to_numpy(images[:8])
-    if first.size and first.min() >= 0 and 0 < first.max() <= 1:
-        warnings.warn(
-            "the images have values from 0 to 1, nearly black: give 0 to 255, without a division by 255, since "
-            "normalization is the model's first layer",
-            stacklevel=3,
-        )
+    if not first.size or first.dtype.kind not in "iuf":
+        return
+    highest, cure = first.max(), ""
+    if first.dtype.kind == "f" and first.min() >= 0 and 0 < highest <= 1:
+        cure = "leave out the division by 255, since normalization is a layer of the model"
+    elif highest > 255:
+        cure = "divide 16-bit images by 257, or read them with kseg.data.read_picture"
+    if cure:
+        warnings.warn(f"the images have values up to {highest:g}, where 255 is white: {cure}", stacklevel=3)
 
 
 def colors(palette: Iterable[Iterable[int]]) -> tuple[tuple[int, int, int], ...]:

@@ -6,6 +6,7 @@ import tracemalloc
 import warnings
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -114,6 +115,9 @@ def test_colors_of_sixteen_bits_are_not_cut_in_other_formats(tmp_path):
         options = [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000] if name == "a.jp2" else []
         cv2.imwrite(str(tmp_path / name), values[..., ::-1], options)
         np.testing.assert_allclose(read_picture(tmp_path / name), values / 257, rtol=1e-6)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(values[..., :2].copy()))
+    np.testing.assert_allclose(read_picture(tmp_path / "a.png", Pixels(channels=2)), values[..., :2] / 257, rtol=1e-6)
+    np.testing.assert_allclose(read_picture(tmp_path / "a.png"), values[..., [0, 0, 0]] / 257, rtol=1e-6)
     with Image.open(tmp_path / "a.ppm") as image:
         np.testing.assert_allclose(read_picture(image), values / 257, rtol=1e-6)
 
