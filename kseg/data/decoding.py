@@ -1,5 +1,6 @@
 """From an image file to the numbers that it stores; `kseg.data.picture` says what they mean."""
 
+import contextlib
 import os
 import threading
 from typing import Any
@@ -43,7 +44,14 @@ def decode(source: Any, page: int | None, *, keep_alpha: bool, single_bands: boo
             return _named(_array, file, name, page)
         image = _image(file, name, head)
         if image is not None:
-            return _named(_pillow, image, name, page, keep_alpha=keep_alpha, own=True)
+            try:
+                return _named(_pillow, image, name, page, keep_alpha=keep_alpha, own=True)
+            except ValueError:
+                if head not in TIFF:
+                    raise
+                with contextlib.suppress(ValueError):  # of a compression that Pillow lacks
+                    return _named(read_tiff, file, name, page)
+                raise
         return _named(read_tiff, file, name, page, single_bands=single_bands)
     finally:
         if file is not source:
@@ -251,5 +259,6 @@ def of_array(values: np.ndarray, page: int | None = None) -> Decoded:
         raise Refused(f"an image must be integers or floats, (H, W) or (H, W, C), got {values.dtype} {values.shape}")
     if page is not None:
         check_page(page, 1)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     alpha = 3 if values.shape[-1] == 4 else None
     return Decoded(values, values.dtype.itemsize * 8, alpha, sure=False)

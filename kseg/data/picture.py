@@ -203,7 +203,8 @@ def selected(decoded: Decoded, pixels: Pixels, name: str, warn: Warn) -> np.ndar
         return values
     have = f"{count} band{'s' if count > 1 else ''} where {wanted} {'are' if wanted > 1 else 'is'} expected"
     if count > wanted:
-        raise Refused(f"{have}: choose bands, such as bands = {list(range(1, wanted + 1))}")
+        turned = ", or move the bands last (numpy.moveaxis(array, 0, -1))" if values.shape[0] == wanted else ""
+        raise Refused(f"{have}: choose bands, such as bands = {list(range(1, wanted + 1))}{turned}")
     raise Refused(have)
 
 
@@ -225,9 +226,7 @@ class Limits:
             if values.dtype == np.uint16 or values.dtype == np.int16:
                 return cls._of_16_bits(values, decoded.bits, nodata, name, warn)
             if kind != "f":
-                raise Refused(
-                    f'{values.dtype} values have no known range: give it, range = [low, high] or "percentile"'
-                )
+                raise Refused(f"{values.dtype} values have no known range: give one, such as range = [0, 4095]")
             return cls._of_floats(values, nodata, name, warn)
         missing = _missing(values, nodata)
         if kind == "f" and missing.any() and (nodata is None or not math.isnan(nodata)) and np.isnan(values).any():
