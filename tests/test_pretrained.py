@@ -146,6 +146,8 @@ def test_a_finer_net_starts_from_a_coarser_one(tmp_path):
             safetensors.numpy.save({"encoder.w": np.zeros(1)}),
             "another library .* kseg.zoo.smp.load",
         ),
+        ("recipe.toml", b"epochs = 1", "is a recipe, which contains no weights: name the run folder"),
+        ("m.onnx", b"\x08\x08", "is an exported model, .* name the weights that it was exported from"),
         ("m.h5", b"\x89HDF", r"load the model with keras.saving.load_model and save it as \.keras"),
         ("net.pth", b"PK\x03\x04", "is a PyTorch file without a description"),
         ("old.pth", b"\x80\x02", "is a PyTorch file without a description"),

@@ -306,7 +306,7 @@ def _images(inputs: list[str]) -> tuple[dict[str, Any], list[str], list[pathlib.
             if (whole := os.path.realpath(path)) in known:
                 continue
             known.add(whole)
-            if path.suffix.lower() in inference.VIDEO_SUFFIXES:
+            if inference.is_video(path):
                 videos.append(str(path))
             else:
                 found[str(path)] = path

@@ -73,8 +73,13 @@ class Results:
 
     def __enter__(self) -> "Results":
         """Makes the folders: where that is not allowed, no image is labeled in vain."""
-        for each in self.formats:
-            (self.folder / each.path).parent.mkdir(parents=True, exist_ok=True)
+        for folder in {(self.folder / each.path).parent for each in self.formats}:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ValueError(
+                    f"cannot make the folder {folder} ({error.strerror}): choose another one with -o"
+                ) from None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -116,7 +121,8 @@ class Failures:
         """Adds the errors of an image."""
         for error in errors:
             self.names[name] = None
-            text = " ".join(str(error).split()) or type(error).__name__
+            numbered = isinstance(error, OSError) and len(error.args) > 1 and error.filename is None
+            text = " ".join(str(error.args[1] if numbered else error).split()) or type(error).__name__
             self.by_reason.setdefault(text.removeprefix(f"{name}: "), []).append(name)
 
     def lines(self) -> Iterator[str]:

@@ -12,11 +12,11 @@ from kseg.inference.labeling import PIXELS, Prediction, predictions
 from kseg.inference.objects import Objects, find_objects
 from kseg.inference.predictor import Predictor
 from kseg.inference.sources import LONGEST_NAME, list_images, output_names
-from kseg.inference.video import VIDEO_SUFFIXES, Frames, VideoWriter
+from kseg.inference.video import Frames, VideoWriter, is_video
 
 __all__ = [
-    "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "LONGEST_NAME", "OUTCOMES", "PIXELS", "VIDEO_SUFFIXES", "WGS84",
-    "Comparison", "Details", "Format", "Frames", "Labeled", "ObjectTable", "Objects", "Overlays", "Prediction",
-    "Predictor", "VideoWriter", "background", "checked_crs", "compare", "dense_crf", "find_objects", "list_images",
+    "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "LONGEST_NAME", "OUTCOMES", "PIXELS", "WGS84", "Comparison",
+    "Details", "Format", "Frames", "Labeled", "ObjectTable", "Objects", "Overlays", "Prediction", "Predictor",
+    "VideoWriter", "background", "checked_crs", "compare", "dense_crf", "find_objects", "is_video", "list_images",
     "output_names", "predictions", "tune_crf",
 ]  # fmt: skip

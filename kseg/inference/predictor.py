@@ -19,6 +19,7 @@ from kseg.inference.engine import check_model, is_out_of_memory, networks
 from kseg.inference.runtimes import Run
 from kseg.inference.sources import list_images
 from kseg.inference.tiling import STEP, blend, check_sizes
+from kseg.inference.video import Frames, is_video
 from kseg.metrics import gives_logits
 from kseg.progress import Reporter
 
@@ -183,7 +184,8 @@ class Predictor:
         """Labels many images; an image that fails does not stop the others.
 
         Args:
-            sources: A folder, a pattern such as `"photos/*.jpg"`, one image, or any iterable of images as in a call.
+            sources: A folder, a pattern such as `"photos/*.jpg"`, a video file, one image, or any iterable of images as
+                in a call.
             batch_size: Largest number of consecutive images of one size that pass through the network together; no
                 more are held in memory. Useful on accelerators: on a CPU, one at a time is as fast.
             progress: Whether to show a bar on stderr, if that is a terminal.
@@ -201,7 +203,9 @@ class Predictor:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         if isinstance(sources, Image.Image) or (isinstance(sources, np.ndarray) and sources.ndim < 4):
             sources = [sources]
-        listed: Any = list_images(sources) if isinstance(sources, str | os.PathLike) else sources
+        listed: Any = sources
+        if isinstance(sources, str | os.PathLike):
+            listed = Frames(sources) if is_video(sources) else list_images(sources)
         total = len(listed) if hasattr(listed, "__len__") else None
         with Reporter(quiet=not progress).task("predicting", total) as advance:
             for group in batches(listed, self._open, self._is_whole, batch_size):

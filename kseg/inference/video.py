@@ -14,6 +14,11 @@ from kseg.inference.opencv import load_opencv
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 
 
+def is_video(path: str | os.PathLike) -> bool:
+    """Returns whether a path is an existing file with the suffix of a video."""
+    return os.path.isfile(path) and os.fspath(path).lower().endswith(VIDEO_SUFFIXES)
+
+
 class Frames:
     """The frames of a video file, uint8 RGB `(H, W, 3)`, decoded one after the other by iteration.
 

@@ -215,6 +215,10 @@ def opened(path: str | os.PathLike) -> Iterator[Any]:
 
 def _other(path: pathlib.Path) -> str | None:
     """Which other kind of weight file it is, and what reads it."""
+    if path.suffix == ".toml":
+        return "is a recipe, which contains no weights: name the run folder of its training"
+    if path.suffix in (".onnx", ".tflite", ".xml", ".pb"):
+        return "is an exported model, from which no Keras model can be made: name the weights that it was exported from"
     with path.open("rb") as file:
         begins = file.read(4)
     if begins == b"\x89HDF" and path.name.endswith(".weights.h5"):
