@@ -75,8 +75,10 @@ def choose(engine: str) -> type[Run]:
 
 def networks(
     model: keras.Model, *, from_logits: bool, engine: str = "keras", calibration: Sequence[np.ndarray] = ()
-) -> tuple[Run, Run]:
-    """Returns functions that run a model up to probabilities, float32 `(N, H, W, num_classes)`, and up to labels.
+) -> tuple[Run, Run, Run]:
+    """Returns functions that run a model up to its scores, to probabilities and to labels.
+
+    Scores are those that the model returns, logits or probabilities, as probabilities float32 `(N, H, W, num_classes)`.
 
     Choosing the classes inside the network is faster than fetching the scores of all classes. The functions are kept as
     long as the model, and compiled in their first call. Their weights are those that the model has now. With images for
@@ -91,11 +93,11 @@ def networks(
 
     def made(ending: str) -> Any:
         net = network.net(ending, from_logits=from_logits)
-        if calibration:
+        if calibration and ending != "scores":
             return OpenVINORun(net, calibration)
         return network.keep((run, ending, from_logits), lambda: run(net), frozen=run is not KerasRun)
 
-    return made("probabilities"), made("labels")
+    return made("scores"), made("probabilities"), made("labels")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

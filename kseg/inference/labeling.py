@@ -14,7 +14,7 @@ import numpy as np
 
 from kseg.data import Dataset
 from kseg.inference.engine import is_out_of_memory
-from kseg.inference.predictor import Predictor
+from kseg.inference.predictor import Loss, Predictor
 from kseg.metrics import confusion_matrix
 from kseg.progress import Reporter
 
@@ -31,11 +31,15 @@ Model: TypeAlias = keras.Model | Predictor | Callable[[np.ndarray], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """One image of a data set: its index, its label map, and the label map that each model predicted."""
+    """One image of a data set: its index, its label map, and the label map that each model predicted.
+
+    `losses` has the loss of each model in the batch of the image, if one was asked for.
+    """
 
     index: int
     label: np.ndarray
     predicted: tuple[np.ndarray, ...]
+    losses: tuple[float, ...] = ()
 
     def matrices(self, dataset: Dataset) -> np.ndarray:
         """Returns the confusion matrix of each model, int64 `(M, C, C)`, rows true, columns predicted."""
@@ -51,6 +55,7 @@ def predictions(
     reporter: Reporter | None = None,
     task: str = "predicting",
     indices: Iterable[int] | None = None,
+    loss: Loss | None = None,
 ) -> Iterator[Prediction]:
     """Labels every image of a data set with one or several models.
 
@@ -64,6 +69,7 @@ def predictions(
         reporter: Shows the progress.
         task: Text in front of the progress bar.
         indices: The images to label; None for all.
+        loss: A function of label maps and scores to compute as well, if all models are Keras models or predictors.
 
     Yields:
         Predictions, sorted by image size.
@@ -94,7 +100,7 @@ def predictions(
     with (reporter or Reporter(quiet=True)).task(task, sum(map(len, groups))) as advance:
         for group, images, labels in _read(dataset, groups):
             try:
-                predicted = [label(images) for label in labelers]
+                found = [label(images, labels, loss) for label in labelers]
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -103,16 +109,24 @@ def predictions(
                     f"memory ran out on an image of {height}x{width} pixels of {dataset.name}: free memory and start "
                     "again, or, outside training, use Predictor(model, tile=512) or kseg evaluate --tile 512"
                 ) from error
-            yield from map(Prediction, group, labels, zip(*predicted, strict=True))
+            predicted, losses = zip(*found, strict=True)
+            means = () if loss is None else losses
+            yield from (
+                Prediction(index, label, ids, means)
+                for index, label, ids in zip(group, labels, zip(*predicted, strict=True), strict=True)
+            )
             advance(len(images))
 
 
-def _labeler(model: Model, dataset: Dataset) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
+Labeler: TypeAlias = Callable[[np.ndarray, list[np.ndarray], Loss | None], tuple[Sequence[np.ndarray], float]]
+
+
+def _labeler(model: Model, dataset: Dataset) -> Labeler:
     """Returns a function that labels a batch; raises a ValueError if the model has other classes than the data set."""
     if not isinstance(model, keras.Model | Predictor):
         if not callable(model):
             raise TypeError(f"model must be a keras.Model, a Predictor or a function from image to ids, got {model!r}")
-        return lambda images: [model(image) for image in images]
+        return lambda images, truth, loss: ([model(image) for image in images], math.nan)
     whole = model if isinstance(model, Predictor) else Predictor(model)
     if whole.channels != dataset.num_classes:
         raise ValueError(
@@ -129,10 +143,11 @@ def _labeler(model: Model, dataset: Dataset) -> Callable[[np.ndarray], Sequence[
     if tiled.tile is None:
         tiled.tile = TILE
 
-    def label(images: np.ndarray) -> Sequence[np.ndarray]:
+    def label(images: np.ndarray, truth: list[np.ndarray], loss: Loss | None) -> tuple[Sequence[np.ndarray], float]:
         if images.shape[-1] != whole.bands:  # gray images for an RGB model, say
             images = np.stack([whole.read(image) for image in images])
-        return (whole if images[0, ..., 0].size <= PIXELS else tiled).labels(images)  # type: ignore[return-value]
+        chosen = whole if images[0, ..., 0].size <= PIXELS else tiled
+        return (chosen.labels(images), math.nan) if loss is None else chosen.measure(images, truth, loss)
 
     return label
 

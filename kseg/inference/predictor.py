@@ -3,8 +3,8 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -20,9 +20,14 @@ from kseg.inference.runtimes import Run
 from kseg.inference.sources import list_images
 from kseg.inference.tiling import STEP, blend, check_sizes
 from kseg.inference.video import Frames, is_video
-from kseg.metrics import gives_logits
+from kseg.metrics import classes_of, gives_logits
 from kseg.progress import Reporter
 
+Loss: TypeAlias = Callable[[np.ndarray, Any], Any]
+"""A function of label maps `(N, H, W)` and scores `(N, H, W, num_classes)`, such as a loss of `kseg.losses`."""
+
+SCORES = 2**26
+"""Scores that are held at once to compute a loss."""
 CRF_BYTES = 2**32
 """Memory for the CRF, estimated as 450 bytes per pixel plus 25 per class; noisy images need 2.5 times as much."""
 
@@ -121,7 +126,8 @@ class Predictor:
         if (precision == "int8") != (calibration is not None):
             raise ValueError('give precision="int8" and calibration=, e.g. the training split, together')
         images = [] if calibration is None else calibration_images(calibration, self.read, self.size)
-        self._to_probabilities, self._to_labels = networks(
+        self.from_logits = from_logits
+        self._to_scores, self._to_probabilities, self._to_labels = networks(
             model, from_logits=from_logits, engine=engine, calibration=images
         )
         self._plain = self.crf is None and self.scales == (1,) and len(FLIPS[flip]) == 1 and threshold == 0.5
@@ -158,6 +164,56 @@ class Predictor:
             if len(images) == 1 or not is_out_of_memory(error):
                 raise
         return np.concatenate([self._labels(image[None]) for image in images])
+
+    def measure(self, images: np.ndarray, truth: Sequence[np.ndarray], loss: Loss) -> tuple[np.ndarray, float]:
+        """Labels a batch and computes its loss.
+
+        Args:
+            images: The images `(N, H, W, C)`.
+            truth: Their label maps.
+            loss: A function of label maps `(N, H, W)` and the scores of the model, `(N, H, W, num_classes)`.
+
+        Returns:
+            The label maps, as `labels` returns them, and the loss. Where tiles or an average are joined, the scores
+            are the logarithms of their probabilities; the loss of an image is the mean over its tiles.
+        """
+        many = len(images) > 1
+        if many and images[..., 0].size * self.channels > SCORES:
+            return self._measure_each(images, truth, loss)
+        try:
+            return self._measure(images, truth, loss)
+        except Exception as error:  # backends have error types of their own
+            if not many or not is_out_of_memory(error):
+                raise
+        return self._measure_each(images, truth, loss)
+
+    def _measure_each(self, images: np.ndarray, truth: Sequence[np.ndarray], loss: Loss) -> tuple[np.ndarray, float]:
+        found = [self._measure(image[None], [label], loss) for image, label in zip(images, truth, strict=True)]
+        return np.concatenate([ids for ids, _ in found]), float(np.mean([value for _, value in found]))
+
+    def _measure(self, images: np.ndarray, truth: Sequence[np.ndarray], loss: Loss) -> tuple[np.ndarray, float]:
+        whole = self._is_whole(images[0])
+        if self._plain and whole:
+            scores = keras.ops.convert_to_tensor(self._run(self._to_scores, images))
+            ids = keras.ops.convert_to_numpy(classes_of(scores, from_logits=self.from_logits))
+            return ids.astype(self.dtype), float(loss(np.stack(truth), scores))
+        found, values = np.empty(images.shape[:3], self.dtype), []
+        for ids, image, label in zip(found, images, truth, strict=True):
+            joined = whole or self.crf is not None
+            parts = [(np.s_[:, :], next(self._whole(image[None])))] if joined else self._blocks(image)
+            total = 0.0
+            for place, p in parts:
+                ids[place] = self._decide(p)
+                total += label[place].size * float(loss(label[place][None], self._scores(p)[None]))
+            values.append(total / label.size)
+        return found, float(np.mean(values))
+
+    def _scores(self, p: np.ndarray) -> np.ndarray:
+        """Returns probabilities as scores of the kind that the model gives."""
+        if not self.from_logits:
+            return p
+        p = np.clip(p, 1e-30, 1 - 1e-7 if self.channels == 1 else 1)
+        return np.log(p / (1 - p) if self.channels == 1 else p)
 
     def _labels(self, images: Any) -> np.ndarray:
         """Labels a batch `(N, H, W, C)`, or a list of one image of which windows are read."""

@@ -5,6 +5,7 @@ import math
 import os
 import tempfile
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -25,6 +26,7 @@ def train(
     data_root: str | os.PathLike | None = None,
     progress: bool = True,
     minutes: float | None = None,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
 ) -> dict[str, Any]:
     """Trains a model, or resumes the run in a folder; returns the result of a finished run as it is.
 
@@ -45,6 +47,9 @@ def train(
         progress: Whether to show the progress.
         minutes: Stop after the last epoch that fits into this time, set-up included, but train at least one. The same
             call resumes later.
+        callbacks: Keras callbacks of your own, after those of the run. At the end of an epoch, the logs contain `loss`,
+            `learning_rate` and, if it was validated, `val_loss`, `val_miou` and the other scores. The state of a
+            callback is not stored in the folder. One that sets `model.stop_training` ends this call as `minutes` does.
 
     Returns:
         `finished`, `epochs` (trained), `epoch` (whose weights are kept, from 1), `scores` (on the validation split, as
@@ -68,7 +73,7 @@ def train(
         return result
     until = math.inf if minutes is None else start + 60 * minutes
     with folder, process.settings(recipe):
-        return Run(recipe, folder, data_root, Reporter(quiet=not progress)).train(start, until)
+        return Run(recipe, folder, data_root, Reporter(quiet=not progress), callbacks).train(start, until)
 
 
 def rehearse(

@@ -1,8 +1,6 @@
-"""Keras callbacks of a run: progress, the end of each epoch, TensorBoard."""
+"""The Keras callback of a run: progress and the end of each epoch."""
 
 import contextlib
-import importlib.util
-import pathlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -55,17 +53,3 @@ class Epochs(keras.callbacks.Callback):
         self.bar.close()
         if self.end(epoch, logs, time.perf_counter() - self.start):
             self.model.stop_training = True
-
-
-def tensorboard(wanted: bool | None, folder: pathlib.Path) -> list[keras.callbacks.Callback]:
-    """Returns the TensorBoard callback in a list, or an empty list; `wanted` is `tensorboard` of the recipe."""
-    if wanted is None:
-        wanted = keras.backend.backend() == "tensorflow" and importlib.util.find_spec("tensorboard") is not None
-    if not wanted:
-        return []
-    for package in ("tensorflow", "tensorboard"):
-        if importlib.util.find_spec(package) is None:
-            raise ModuleNotFoundError(
-                f"tensorboard = true needs {package} on every backend: pip install tensorflow tensorboard"
-            )
-    return [keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)]

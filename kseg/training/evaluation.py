@@ -19,6 +19,7 @@ def evaluate(
     *,
     batch_size: int = 8,
     reporter: Reporter | None = None,
+    loss: Callable[[np.ndarray, Any], Any] | None = None,
 ) -> dict[str, Any]:
     """Scores a model on every image of a data set, without augmentation and at full size.
 
@@ -29,11 +30,13 @@ def evaluate(
         batch_size: Largest number of images per batch; it does not change the scores. See
             `kseg.inference.predictions` for the bound on pixels.
         reporter: Shows the progress.
+        loss: A loss of `kseg.losses` to compute as well, of a Keras model or a predictor.
 
     Returns:
         `miou`, `pixel_accuracy`, `mean_accuracy` and `frequency_weighted_iou` (0 to 1) from one confusion matrix over
         all pixels; `iou` by class name, None for a class that neither occurs nor is predicted; `confusion_matrix`,
-        rows are true classes, columns predicted ones; `images` and `seconds`. All values are JSON types.
+        rows are true classes, columns predicted ones; `images` and `seconds`; with `loss`, `loss`, the mean over the
+        images, as `fit` computes it. All values are JSON types.
 
     Raises:
         FileNotFoundError: If the weight file does not exist.
@@ -52,11 +55,12 @@ def evaluate(
     start = time.perf_counter()
     if isinstance(model, str | os.PathLike):
         model = zoo.load(model)
-    found = predictions(dataset, [model], batch_size=batch_size, reporter=reporter, task="evaluating")
-    matrix, pixels = np.zeros((len(dataset.classes),) * 2, "int64"), 0
+    found = predictions(dataset, [model], batch_size=batch_size, reporter=reporter, task="evaluating", loss=loss)
+    matrix, pixels, total = np.zeros((len(dataset.classes),) * 2, "int64"), 0, 0.0
     for each in found:
         matrix += each.matrices(dataset)[0]
         pixels += each.label.size
+        total += sum(each.losses)
     if text := dataset.only_void(foreground=bool(matrix[1:].any()), void=pixels > matrix.sum()):
         raise ValueError(text)
     result = metrics.scores(matrix)
@@ -64,6 +68,7 @@ def evaluate(
     return {
         **{name: float(value) for name, value in result.items() if np.ndim(value) == 0},
         "iou": dict(zip(dataset.classes, ious, strict=True)),
+        **({} if loss is None else {"loss": total / len(dataset)}),
         "confusion_matrix": matrix.tolist(),
         "images": len(dataset),
         "seconds": round(time.perf_counter() - start, 3),

@@ -159,6 +159,19 @@ class Selection(Section):
     metric: Literal["miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"] = "miou"
 
 
+class Tracking(Section):
+    """`[tracking]`: where progress is recorded besides `log.csv`. It changes nothing else, not even the hash."""
+
+    tensorboard: Switch | None = None
+    """Whether to write TensorBoard logs, with any backend. None: if TensorFlow is the backend and it is installed."""
+    wandb: dict[str, Any] | None = None
+    """Arguments of `wandb.init`, e.g. `{ project = "leaves" }`, to record the run with Weights & Biases."""
+    mlflow: dict[str, Any] | None = None
+    """`experiment` and `tracking_uri`, and arguments of `mlflow.start_run`, to record the run with MLflow."""
+    images: Annotated[Whole, pydantic.Field(ge=0)] = 4
+    """Number of validation images whose predictions are recorded after each validation."""
+
+
 class Recipe(Section):
     """Every setting of a training run; `Recipe.from_toml` reads it from a file.
 
@@ -183,7 +196,8 @@ class Recipe(Section):
     """Whether to use only operations with reproducible results, bit for bit. They are slower on a GPU, where JAX also
     requires the environment variable `XLA_FLAGS=--xla_gpu_deterministic_ops=true`."""
     tensorboard: Switch | None = None
-    """Whether to write TensorBoard logs; requires TensorFlow and TensorBoard. None: if TensorFlow is the backend."""
+    """The former place of `tensorboard` in `[tracking]`."""
+    tracking: Tracking = pydantic.Field(default=Tracking(), exclude_if=lambda tracking: tracking == Tracking())
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], *, source: str = "recipe") -> Self:
@@ -220,13 +234,15 @@ class Recipe(Section):
         return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True)
 
     def hash(self) -> str:
-        """Returns 12 hexadecimal digits that depend on every value of the recipe."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """Returns 12 hexadecimal digits that depend on every value of the recipe but `[tracking]`."""
+        canonical = json.dumps(
+            self.model_dump(mode="json", exclude={"tracking"}), sort_keys=True, separators=(",", ":")
+        )
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def differences(self, other: "Recipe") -> list[str]:
         """Lists the values that differ in another recipe, as `"optimizer.learning_rate: 0.001 -> 0.01"`."""
-        mine, theirs = (_flat(recipe.model_dump(mode="json")) for recipe in (self, other))
+        mine, theirs = (_flat(recipe.model_dump(mode="json", exclude={"tracking"})) for recipe in (self, other))
         keys = sorted(mine.keys() | theirs.keys())
         return [f"{key}: {mine.get(key)} -> {theirs.get(key)}" for key in keys if mine.get(key) != theirs.get(key)]
 

@@ -6,18 +6,21 @@ import math
 import os
 import statistics
 import time
+from collections.abc import Iterable
 from typing import Any
 
+import keras
 import numpy as np
 
 from kseg import pretrained, visualize
 from kseg.progress import Reporter
 from kseg.training import checkpoint, preparation, process, splits
-from kseg.training.epochs import Epochs, tensorboard
+from kseg.training.epochs import Epochs
 from kseg.training.evaluation import evaluate, sample_picture
 from kseg.training.folder import BEST, CHECKPOINT, RESULT, RunFolder, versions
 from kseg.training.optimizer import averaged
 from kseg.training.recipe import Recipe
+from kseg.training.tracking import trackers
 
 SAMPLES = 4
 """Images in `predictions.png`."""
@@ -28,8 +31,15 @@ CHECKPOINT_SECONDS = 30.0
 class Run:
     """The parts of a run and its progress."""
 
-    def __init__(self, recipe: Recipe, folder: RunFolder, data_root: str | os.PathLike | None, reporter: Reporter):
-        self.recipe, self.folder, self.reporter = recipe, folder, reporter
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        data_root: str | os.PathLike | None,
+        reporter: Reporter,
+        callbacks: Iterable[keras.callbacks.Callback] = (),
+    ):
+        self.recipe, self.folder, self.reporter, self.callbacks = recipe, folder, reporter, list(callbacks)
         self.memory = process.PeakMemory()  # first, to include everything that is built here
         self.train_split, self.val_split = splits.open_splits(recipe, data_root)
         splits.check(self.train_split, "train")
@@ -43,12 +53,11 @@ class Run:
         self.model = preparation.model(recipe, arguments, resumes=self.resumes)
         self.steps = splits.steps_per_epoch(recipe, self.train_split)
         self.schedule = preparation.schedule(recipe, self.steps)
-        self.model.compile(
-            optimizer=preparation.optimizer(recipe, self.model, self.schedule),
-            loss=preparation.loss(recipe, self.train_split, self.model),
-        )
+        self.loss = preparation.loss(recipe, self.train_split, self.model)
+        self.model.compile(optimizer=preparation.optimizer(recipe, self.model, self.schedule), loss=self.loss)
         self.rows: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"epoch": 0, "scores": {}}
+        self.drawn: tuple[int, np.ndarray | None] = (-1, None)
         self.seconds = 0.0
         self.closed = True  # whether the last epoch was validated, if it has to be
         self.saved = time.perf_counter()
@@ -66,14 +75,19 @@ class Run:
         first, epochs = len(self.rows), self.recipe.epochs
         begin = functools.partial(process.seed_epoch, self.recipe.seed)
         callback = Epochs(epochs, self.steps, self.reporter, begin=begin, end=self._end_epoch)
+        compiles = keras.backend.backend() != "torch"
+        self.reporter.line(
+            f"{len(self.train_split)} images for training, {len(self.val_split or ())} for validation, "
+            f"{self.steps} steps per epoch" + ("; the first step compiles the model" if compiles else "")
+        )
         try:
-            with callback.bar:
+            with callback.bar, trackers(self.recipe, self.folder.path, self._draw) as tracked:
                 self.model.fit(
                     splits.batches(self.recipe, self.train_split, first * self.steps),
                     initial_epoch=first,
                     epochs=epochs,
                     steps_per_epoch=self.steps,
-                    callbacks=[callback, *tensorboard(self.recipe.tensorboard, self.folder.path)],
+                    callbacks=[callback, *tracked, *self.callbacks],
                     shuffle=False,  # the loader shuffles
                     verbose=0,
                 )
@@ -127,7 +141,7 @@ class Run:
         if saves:
             self._checkpoint()
         validated = not self.closed
-        logs |= self._close_epoch()
+        logs |= {"learning_rate": row["learning_rate"], **self._close_epoch()}
         now = time.perf_counter()
         self.beginning = self.beginning or now - self.start
         lately = [row["seconds"] for row in self.rows[-max(1, every) :]]  # one of them validated
@@ -149,7 +163,9 @@ class Run:
                 scores: dict[str, Any] = {}
                 if self.val_split is not None:
                     size = self.recipe.data.batch_size
-                    scores = evaluate(self.model, self.val_split, batch_size=size, reporter=self.reporter)
+                    scores = evaluate(
+                        self.model, self.val_split, batch_size=size, reporter=self.reporter, loss=self.loss
+                    )
                 first = self.best["epoch"] == 0 or not selection.every
                 better = first or scores[selection.metric] > self.best["scores"][selection.metric]
                 # If the file holds this epoch already, the process was killed right after writing it.
@@ -171,11 +187,25 @@ class Run:
             self.closed = True
         self.folder.write_table("log.csv", self.rows)
         shown = [f"epoch {row['epoch']}/{self.recipe.epochs}", f"loss {row['loss']:.4f}"]
+        if "val_loss" in row:
+            shown.append(f"val loss {row['val_loss']:.4f}")
         if "val_miou" in row:
             shown.append(f"val miou {row['val_miou']:.4f}")
         shown.append(f"{row['seconds']:.1f} s")
         self.reporter.line("  ".join(shown + ["best"] * (kept and selection.every > 0)))
         return means
+
+    def _draw(self, epoch: int) -> np.ndarray | None:
+        """Draws predictions of an epoch that was validated, for the trackers, once for all of them."""
+        count = self.recipe.tracking.images
+        if self.drawn[0] != epoch:
+            picture = None
+            if count and self.val_split is not None and "val_miou" in self.rows[epoch]:
+                places = np.linspace(0, len(self.val_split) - 1, count)
+                with averaged(self.model):
+                    picture = sample_picture({"prediction": self.model}, self.val_split, places)
+            self.drawn = epoch, picture
+        return self.drawn[1]
 
     def _checkpoint(self) -> None:
         """Writes the checkpoint and the log, and adds the time that it takes to that of the training."""

@@ -22,7 +22,8 @@ def curves(
 ) -> np.ndarray:
     """Draws columns of training logs over the epochs: one chart per column, one line per run.
 
-    In columns whose name begins with `val_`, a ring marks the highest value of each run; the legend states it.
+    In columns whose name begins with `val_`, a ring marks the highest value of each run; the legend states it. In the
+    chart of another column, such as `loss`, a dashed line shows `val_loss` if the log contains it.
 
     Args:
         runs: A run folder, its `log.csv` or the rows of such a file, by the name to show.
@@ -46,6 +47,11 @@ def curves(
     tables = {name: _rows(run) for name, run in runs.items()}
     lines = {column: {name: _points(name, rows, column) for name, rows in tables.items()} for column in columns}
     lines = {column: points for column, points in lines.items() if any(points.values())}
+    dashed = {
+        column: {name: _points(name, rows, f"val_{column}") for name, rows in tables.items()}
+        for column in lines
+        if not column.startswith("val_") and f"val_{column}" not in columns
+    }
     if not lines:
         raise ValueError(
             f"no numbers in {' or '.join(columns)} of {', '.join(map(repr, runs)) or 'no runs'}: no epoch is over?"
@@ -74,7 +80,12 @@ def curves(
                     epoch, best = max(line, key=lambda point: point[1])
                     axes.plot(epoch, best, "o", color=colors[name], markerfacecolor="white", zorder=3)
                     texts[name] += f", {column} {best:.4f} in epoch {epoch:.0f}"
-            axes.set(title=column, xlabel="epoch")
+            further = {name: line for name, line in dashed.get(column, {}).items() if line}
+            for name, line in further.items():
+                marker = "" if len(line) > 1 else "x"
+                axes.plot(*zip(*line, strict=True), color=colors[name], linestyle="--", marker=marker)
+            title = f"{column} (dashed: val_{column})" if further else column
+            axes.set(title=title, xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             axes.ticklabel_format(useOffset=False)
         handles = [Line2D([], [], color=color, linewidth=3) for color in colors.values()]

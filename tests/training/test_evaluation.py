@@ -1,9 +1,11 @@
 import keras
 import numpy as np
 import pytest
+import scipy.special
 import sklearn.metrics
 
-from kseg.inference import Predictor, labeling, predictions
+from kseg.inference import Predictor, labeling, predictions, predictor
+from kseg.losses import CrossEntropy
 from kseg.metrics import confusion_matrix
 from kseg.training import evaluate
 from tests.data.folders import Pairs
@@ -44,6 +46,51 @@ def test_the_confusion_matrix_counts_every_labeled_pixel_once(batch_size):
     ):
         np.testing.assert_allclose(scores[name], wanted)
     assert scores["images"] == 3
+
+
+def cross_entropy(dataset, scale=0.01):
+    """The mean cross-entropy of each image for scores that are its channels, scaled, by scikit-learn."""
+    losses = []
+    for image, label in dataset.pairs:
+        known = label != 255
+        p = scipy.special.softmax(image[known] * scale, axis=-1)
+        losses.append(sklearn.metrics.log_loss(label[known], p, labels=range(3)))
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize("scores", [2**26, 1])
+def test_the_loss_is_the_mean_over_the_images(scores, monkeypatch):
+    monkeypatch.setattr(predictor, "SCORES", scores)
+    dataset = drawn()
+    found = evaluate(channels(), dataset, batch_size=1 if scores > 1 else 8, loss=CrossEntropy())
+    np.testing.assert_allclose(found["loss"], cross_entropy(dataset), rtol=1e-5)
+    assert found["confusion_matrix"] == evaluate(channels(), dataset)["confusion_matrix"]
+    assert "loss" not in evaluate(channels(), dataset)
+
+
+@pytest.mark.parametrize("activation", [None, "softmax"])
+def test_the_loss_of_tiles_is_that_of_the_image(activation, monkeypatch):
+    dataset = drawn(sizes=((40, 70),))
+    dataset.pairs = [(image, np.where(label == 255, 0, label)) for image, label in dataset.pairs]
+    model = channels()
+    if activation:
+        model = keras.Model(model.inputs, keras.layers.Softmax()(model.outputs[0]))
+    monkeypatch.setattr(labeling, "PIXELS", 40 * 70 - 1)
+    monkeypatch.setattr(labeling, "TILE", 32)
+    found = evaluate(model, dataset, loss=CrossEntropy(from_logits=activation is None))
+    np.testing.assert_allclose(found["loss"], cross_entropy(dataset), rtol=1e-4)
+
+
+def test_the_loss_of_one_channel_is_that_of_its_sigmoid():
+    dataset = drawn(sizes=((8, 8),), classes=("a", "b"))
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, image[..., :1] / 100 - 1)
+    ((pixels, label),) = dataset.pairs
+    p, known = scipy.special.expit(pixels[..., 0] / 100 - 1), label != 255
+    expected = sklearn.metrics.log_loss(label[known], p[known])
+    for predictor_ in (Predictor(model), Predictor(model, flip=True)):
+        found = evaluate(predictor_, dataset, loss=CrossEntropy())
+        np.testing.assert_allclose(found["loss"], expected, rtol=1e-4)
 
 
 @pytest.fixture

@@ -76,3 +76,18 @@ def test_missing_and_invalid_logs_are_refused(tmp_path):
         curves({})
     with pytest.raises(ValueError, match="unet: loss and epoch of a log must be numbers, got 'much' in epoch 1"):
         curves({"unet": [{"epoch": 1, "loss": "much"}]})
+
+
+def test_the_loss_of_validation_is_a_dashed_line_beside_the_loss():
+    rows = [{"epoch": epoch, "loss": 0.1 * epoch, "val_loss": 1.0} for epoch in range(1, 6)]
+    width, height = 400, 200
+    picture = curves({"unet": rows}, columns=["loss"], size=(width, height))
+    dark = (picture < 60).all(axis=-1)
+    left = np.flatnonzero(dark.sum(axis=0) > 0.9 * height)[0]
+    top = np.flatnonzero(dark.sum(axis=1) > 0.9 * width)[0]
+    y = top + round(height * 0.05 / 1.1)
+    blue = (picture[y, left : left + width] == OKABE_ITO[0]).all(axis=-1)
+    assert 0.4 < blue.mean() < 0.85
+    assert np.abs(np.diff(blue.astype(int))).sum() > 20
+    own = curves({"unet": rows}, columns=["loss", "val_loss"], size=(width, height))
+    assert own.shape[1] > 1.8 * picture.shape[1]
