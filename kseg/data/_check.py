@@ -119,7 +119,7 @@ class _Survey:
                 "",
             ),
             (unmatched, "mask has", "masks have", f"no image, in {dataset.mask_folder}", ""),
-            (twice, "file has", "files have", "the same name as one of another type", ""),
+            (twice, "file has", "files have", "the same name as one of another type", _choice(dataset)),
         ):
             if names:
                 subject = one if len(names) == 1 else many
@@ -258,6 +258,15 @@ class _Survey:
             f"mask values {', '.join(shown)}{more} are none of the {len(self.dataset.classes)} classes: {some(files)}; "
             f"correct the masks, add a class, or {cure}"
         )
+
+
+def _choice(dataset: FolderDataset) -> str:
+    """Returns how to choose one of several files with the same name."""
+    if not dataset.duplicates:
+        return ""
+    file = dataset.duplicates[0]
+    option = "images" if file.is_relative_to(dataset.image_folder) else "masks"
+    return f': choose one type, as {option}="{file.parent.name}/{{stem}}{file.suffix}"'
 
 
 def _size(shape: tuple[int, ...]) -> str:

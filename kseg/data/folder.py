@@ -104,8 +104,6 @@ class FolderDataset(Dataset):
         self.channels, self.splits = self.pixels.channels, splits
         self.warn = WarnOnce()
         self._dtype: np.dtype[Any] | None = None
-        self.list: Path | None = None
-        self.missing: list[str] = []
         self.unread: list[str] = []
         ignore = (ignore,) if isinstance(ignore, int | str) else tuple(ignore)
         self.annotations: Annotations | None = None
@@ -130,7 +128,9 @@ class FolderDataset(Dataset):
                     )
                 labels = self._annotated(found, annotations, [name for name in ignore if isinstance(name, str)])
             self.mask_folder = labels.folder
-            self.keys = self._of_split(found, split_seed)
+            chosen = lists.select(self.root, self.name, split, splits, split_seed, found)
+        self.keys, self.list, self.missing = chosen.keys, chosen.file, chosen.missing
+        self.unread += chosen.notes
         self.images = [found.by_key[key] for key in self.keys]
         self.mask_of = {found.by_key[key]: labels.by_key.get(key) for key in self.keys}
         self.masks_without_image = [mask for key, mask in labels.by_key.items() if key not in found.by_key]
@@ -154,6 +154,8 @@ class FolderDataset(Dataset):
         self.annotations = read(path, self.classes, ignore=ignore)
         self.unread += self.annotations.notes
         labeled = {key: path for key, image in found.by_key.items() if self.annotations.find(image) is not None}
+        kinds = tuple(f"ending in {kind} " for kind in (".json", ".xml", ".txt"))  # those that were just read
+        found.unread = {why: files for why, files in found.unread.items() if not why.startswith(kinds)}
         if tried and not found.of_split and self.splits is None:
             found.of_split, found.by_key = True, {key: found.by_key[key] for key in labeled}
         return layout.Files(path, labeled)
@@ -179,55 +181,14 @@ class FolderDataset(Dataset):
                 empty = empty or files
         if empty is not None:
             return empty
+        if not self.root.is_dir():
+            raise FileNotFoundError(f"{self.name}: there is no folder {self.root} (working directory: {Path.cwd()})")
         folder = layout.folder_of(self.root, tried[0] if "{split}" in pattern else pattern)
         here = sorted(path.name for path in self.root.glob("*/") if not path.name.startswith("."))
         raise FileNotFoundError(
             f"{self.name}: there is no folder {folder}; if it has another name, give {option}="
             + (f" ({self.root} has {layout.some(here, 6)})" if here else "")
         )
-
-    def _of_split(self, found: layout.Files, seed: int) -> list[str]:
-        """Returns the keys of the split, in the order of its list, or sorted without one."""
-        if self.split is None:
-            return sorted(found.by_key)
-        if isinstance(self.splits, str) and lists.are_shares(self.splits):
-            parts = lists.shares(self.splits)
-            split = next((name for name in layout.ALIASES if self.split in layout.ALIASES[name]), self.split)
-            if split not in parts:
-                raise FileNotFoundError(f'{self.name}: splits="{self.splits}" has no share for {self.split!r}')
-            return lists.divide(found.by_key, parts, split, seed)
-        self.list = lists.list_file(self.root, self.split, self.splits)
-        if self.list is None and self.splits is None and found.of_split:
-            return sorted(found.by_key)
-        if self.list is None:
-            raise FileNotFoundError(self._no_split())
-        return self._listed(self.list, found)
-
-    def _no_split(self) -> str:
-        places = self.splits if self.splits is not None else self.root / f"{self.split}.txt"
-        folders = {path.name for path in self.image_folder.iterdir() if path.is_dir()}
-        known = sorted(lists.known_splits(self.root) | folders)
-        return (
-            f"{self.name}: split {self.split!r} has neither a list {places} nor a folder "
-            f"{self.image_folder / str(self.split)}; splits found: {', '.join(known) or 'none'}; "
-            'to divide all images, give splits="80/10/10"'
-        )
-
-    def _listed(self, file: Path, found: layout.Files) -> list[str]:
-        names = lists.Names(found.by_key, self.root)
-        entries = [(entry, names.find(entry)) for entry in lists.read_list(file)]
-        entries = [(entry, key) for entry, key in entries if key is not None or not entry.startswith("#")]
-        keys = [key for _, key in entries if key is not None]
-        self.missing = [entry for entry, key in entries if key is None]
-        if entries and not keys:
-            there = layout.some(sorted(found.by_key)) or "no images"
-            raise ValueError(
-                f"{file}: none of its {len(entries)} names, such as {entries[0][0]!r}, is an image in {found.folder}, "
-                f"which has {there}"
-            )
-        if len(unique := list(dict.fromkeys(keys))) < len(keys):
-            self.unread.append(f"{len(keys) - len(unique)} names are repeated in {file}: each image is read once")
-        return unique
 
     @contextlib.contextmanager
     def _worded(self) -> Iterator[None]:

@@ -249,4 +249,7 @@ def cure(images: Collection[str], masks: Collection[str], folders: tuple[str, st
         return ": give " + " and ".join(
             f'{option}="{folder}/{end[::-1]}{{stem}}"' for option, folder, end in places if end
         )
+    folded = {name.casefold() for name in masks}
+    if count := sum(name.casefold() in folded for name in images):
+        return f": the names of {count} masks differ only in capital letters, rename them"
     return f", where {some(sorted(masks))} {'has' if len(masks) == 1 else 'have'} no image" if masks else ""

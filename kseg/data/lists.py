@@ -3,14 +3,89 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from kseg.data.layout import aliases, existing, normal
+from kseg.data.layout import ALIASES, Files, aliases, counted, existing, normal, some
 from kseg.data.text import read_text
 
 SPLITS = ("train", "val", "test")
 LIST_FOLDERS = ("", "ImageSets/Segmentation", "ImageSets", "splits", "lists")
 """Where the lists of splits are looked for."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The images of a split.
+
+    Args:
+        keys: Their keys, in the order of the list, or sorted without one.
+        file: The list, if there is one.
+        missing: Entries of the list that are no image.
+        notes: What else is worth to know about the list.
+    """
+
+    keys: list[str]
+    file: Path | None = None
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def select(
+    root: Path, name: str, split: str | None, splits: str | Mapping[str, str] | None, seed: int, found: Files
+) -> Selection:
+    """Chooses the images of a split by its list, its folder or its share.
+
+    Args:
+        root: The folder of the data set.
+        name: Name of the data set, for errors.
+        split: Name of the split; None for all images.
+        splits: Shares or lists, as in `kseg.data.FolderDataset`.
+        seed: Chooses which images fall into which share.
+        found: The images.
+
+    Raises:
+        FileNotFoundError: If there is no such split.
+        ValueError: If the shares are wrong, or the list cannot be read or names none of the images.
+    """
+    if split is None:
+        return Selection(sorted(found.by_key))
+    if isinstance(splits, str) and are_shares(splits):
+        parts = shares(splits)
+        known = next((known for known, names in ALIASES.items() if split in names), split)
+        if known not in parts:
+            raise FileNotFoundError(
+                f'{name}: splits="{splits}" has no share for {split!r}: name another split, or give splits="80/10/10"'
+            )
+        return Selection(divide(found.by_key, parts, known, seed))
+    file = list_file(root, split, splits)
+    if file is None and splits is None and found.of_split:
+        return Selection(sorted(found.by_key))
+    if file is None:
+        folders = {path.name for path in found.folder.iterdir() if path.is_dir()}
+        places = splits if splits is not None else root / f"{split}.txt"
+        raise FileNotFoundError(
+            f"{name}: split {split!r} has neither a list {places} nor a folder {found.folder / split}; "
+            f"splits found: {', '.join(sorted(known_splits(root) | folders)) or 'none'}; "
+            'to divide all images, give splits="80/10/10"'
+        )
+    return _listed(file, found, root)
+
+
+def _listed(file: Path, found: Files, root: Path) -> Selection:
+    names = Names(found.by_key, root)
+    pairs = [(entry, names.find(entry)) for entry in read_list(file)]
+    entries = [(entry, key) for entry, key in pairs if key is not None or not entry.startswith("#")]
+    keys = [key for _, key in entries if key is not None]
+    if entries and not keys:
+        raise ValueError(
+            f"{file}: none of its {len(entries)} names, such as {entries[0][0]!r}, is an image in {found.folder}, "
+            f"which has {some(sorted(found.by_key)) or 'no images'}"
+        )
+    unique = list(dict.fromkeys(keys))
+    repeated = len(keys) - len(unique)
+    notes = [f"{counted(repeated, 'repeated name')} in {file}: each image is read once"] if repeated else []
+    return Selection(unique, file, [entry for entry, key in entries if key is None], notes)
 
 
 def shares(text: str) -> dict[str, float]:

@@ -65,7 +65,11 @@ def add(name, *rows):
             r"images.a\.png: not an image that can be read",
         ),
         (lambda root: (root / "masks/c.png").write_text("no mask"), {}, r"masks.c\.png: cannot be read as a mask"),
-        (add("images/a.jpg", [0, 0, 0], [0, 0, 0]), {}, r"^1 file has the same name as one of another type \(a\.png\)"),
+        (
+            add("images/a.jpg", [0, 0, 0], [0, 0, 0]),
+            {},
+            r'^1 file has the same name as one of another type \(a\.png\): choose .* images="images/\{stem\}\.png"$',
+        ),
         (lambda root: [path.unlink() for path in root.rglob("*.png")], {}, "^there are no images in"),
     ],
 )

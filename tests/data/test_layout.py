@@ -216,6 +216,7 @@ def test_files_that_are_not_read_are_counted(tmp_path):
     [
         (["a_mask", "b_mask"], 'mask_suffix="_mask"'),
         (["a_seg_v1", "b_seg_v1", "c"], 'mask_suffix="_seg_v1"'),
+        (["A", "B"], "the names of 2 masks differ only in capital letters"),
         (["x", "y"], "where x, y have no image"),
     ],
 )
@@ -266,6 +267,8 @@ def test_options_that_contradict_the_files_are_named(tmp_path, options, error, m
     put(tmp_path, "images/a.png", "masks/a.png")
     with pytest.raises(error, match=message):
         names(tmp_path, "train", **options)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere \(working directory: "):
+        names(tmp_path / "nowhere")
 
 
 def test_a_link_to_a_folder_above_does_not_repeat_its_files(tmp_path):
@@ -329,3 +332,22 @@ def test_annotations_exclude_options_of_masks(tmp_path):
         names(tmp_path, annotations="instances_all.json", values=(0, 255))
     with pytest.raises(FileNotFoundError, match=r"no annotations at .*none\.json; give their place, annotations="):
         names(tmp_path, annotations="none.json")
+
+
+def test_annotations_beside_the_images_are_not_reported_as_unread(tmp_path):
+    put(tmp_path, "images/a.png", "images/notes.doc")
+    shape = {"label": "cell", "points": [[1, 0], [2, 0], [2, 2], [1, 2]], "shape_type": "polygon"}
+    content = {"imagePath": "a.png", "imageHeight": 2, "imageWidth": 2, "shapes": [shape]}
+    (tmp_path / "images" / "a.json").write_text(json.dumps(content))
+    dataset = data.FolderDataset(tmp_path, classes=CLASSES, annotations="images")
+    assert dataset[0][1].tolist() == [[0, 1], [0, 1]]
+    (note,) = data.check(dataset).notes
+    assert note.startswith("1 file ending in .doc in ")
+
+
+def test_names_that_a_list_repeats_are_noted(tmp_path):
+    put(tmp_path, "images/a.png", "masks/a.png")
+    (tmp_path / "train.txt").write_text("a\na.png\nimages/a.png\n")
+    dataset = data.FolderDataset(tmp_path, "train", classes=CLASSES)
+    assert len(dataset) == 1
+    assert data.check(dataset).notes[0].startswith("2 repeated names in ")
