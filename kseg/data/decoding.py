@@ -3,7 +3,8 @@
 import contextlib
 import os
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -16,6 +17,8 @@ NPY = b"\x93NUM"
 
 _MODES = dict.fromkeys(("P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"), "RGB")
 _MODES |= {"1": "L", "L": "L", "LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
+T = TypeVar("T")
+
 _guard = threading.Lock()
 
 
@@ -85,12 +88,12 @@ def _opened(source: Any) -> tuple[Any, str]:
 
 
 def _head(file: Any) -> bytes:
-    head = file.read(4)
+    head: bytes = file.read(4)
     file.seek(0)
     return head
 
 
-def _named(read: Any, source: Any, name: str, *arguments: Any, **options: Any) -> Any:
+def _named(read: Callable[..., T], source: Any, name: str, *arguments: Any, **options: Any) -> T:
     """Calls a reader; its errors name the file. On damaged files, decoders raise errors of many types."""
     try:
         return read(source, *arguments, **options)
@@ -227,7 +230,7 @@ def is_deep(image: Any) -> bool:
 def _content(file: Any, size: int = -1) -> bytes:
     place = file.tell()
     file.seek(0)
-    content = file.read(size)
+    content: bytes = file.read(size)
     file.seek(place)
     return content
 
@@ -237,7 +240,7 @@ def _by_opencv(image: Any) -> np.ndarray:
         import cv2
     except ImportError:
         raise Refused("colors of 16 bits need OpenCV: pip install 'kseg[train]'") from None
-    values = cv2.imdecode(np.frombuffer(_content(image.fp), "uint8"), cv2.IMREAD_UNCHANGED)
+    values: np.ndarray | None = cv2.imdecode(np.frombuffer(_content(image.fp), "uint8"), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3:
         raise ValueError("OpenCV cannot decode it")
     if str(image.tile[0][3]).startswith("LA"):  # OpenCV repeats gray
@@ -248,7 +251,7 @@ def _by_opencv(image: Any) -> np.ndarray:
 def _array(file: Any, page: int | None) -> Decoded:
     path = getattr(file, "name", None)
     mapped = isinstance(path, str) and os.path.isfile(path)
-    values = np.load(path if mapped else file, mmap_mode="r" if mapped else None, allow_pickle=False)
+    values: np.ndarray = np.load(path if mapped else file, mmap_mode="r" if mapped else None, allow_pickle=False)
     return of_array(values, page)
 
 

@@ -56,7 +56,7 @@ class Pixels:
 
     def __post_init__(self) -> None:
         if self.range is not None and self.range != "percentile":
-            pair = () if isinstance(self.range, str) else tuple(float(value) for value in self.range)
+            pair: tuple[float, ...] = () if isinstance(self.range, str) else tuple(map(float, self.range))
             if len(pair) != 2 or not -math.inf < pair[0] < pair[1] < math.inf:
                 raise ValueError(f'range must be two values such as [0, 4095], or "percentile", got {self.range!r}')
             object.__setattr__(self, "range", pair)
@@ -231,7 +231,7 @@ class Limits:
         missing = _missing(values, nodata)
         if kind == "f" and missing.any() and (nodata is None or not math.isnan(nodata)) and np.isnan(values).any():
             warn(name, "values that are not numbers (NaN) are read as 0")
-        if pixels.range == "percentile":
+        if isinstance(pixels.range, str):
             step = max(1, math.isqrt(values[..., 0].size // SAMPLED))
             sample = np.where(missing, np.nan, values)[::step, ::step].astype("float64")
             empty = np.isnan(sample).all(axis=(0, 1))
@@ -300,7 +300,8 @@ class Limits:
             return np.repeat(values, 3, axis=-1)
         if values.dtype == np.uint8:
             return np.asarray(Image.fromarray(np.ascontiguousarray(values)).convert("L"))[..., None]
-        return values @ np.array([[0.299], [0.587], [0.114]], "float32")
+        gray: np.ndarray = values @ np.array([[0.299], [0.587], [0.114]], "float32")
+        return gray
 
 
 def _missing(values: np.ndarray, nodata: float | None) -> np.ndarray:

@@ -42,7 +42,8 @@ def georeference(source: Any) -> Georeference | None:
     with contextlib.suppress(OSError, ValueError), _opened(source) as file:
         if file.crs is not None and not file.transform.is_identity:
             meters = file.crs.linear_units_factor[1] if file.crs.is_projected else None
-            return Georeference(file.crs.to_string(), tuple(file.transform)[:6], meters)
+            a, b, c, d, e, f = tuple(file.transform)[:6]
+            return Georeference(file.crs.to_string(), (a, b, c, d, e, f), meters)
     return None
 
 

@@ -113,7 +113,7 @@ class Predictor:
         if pixels.bands is not None and pixels.channels != self.bands:
             raise ValueError(f"{model.name} takes {self.bands} bands, got bands = {list(pixels.bands)}")
         self.pixels = dataclasses.replace(pixels, channels=self.bands)
-        self.warn = WarnOnce()
+        self.warn: Callable[[str, str], None] = WarnOnce()
         self.tile, self.overlap, self.margin = self._fitting(tile), overlap, margin
         if self.tile:
             check_sizes(self.tile, overlap, margin)
@@ -285,7 +285,7 @@ class Predictor:
     def _open(self, source: Any) -> Any:
         """Reads an image, or opens it to read windows of it if it is large and cut into tiles."""
         found = open_picture(source, self.pixels, self.warn) if self.tile and self.crf is None else None
-        return self.read(source) if found is None else found
+        return self.read(source) if found is None or self._is_whole(found) else found
 
     def _whole(self, images: Any) -> Iterator[np.ndarray]:
         """Yields the probabilities of each image, refined by the CRF."""
@@ -306,7 +306,7 @@ class Predictor:
         most = int(min(fixed) / max(1.0, *self.scales)) // STEP * STEP
         return min(tile or most, most) or tile
 
-    def _is_whole(self, image: np.ndarray) -> bool:
+    def _is_whole(self, image: Any) -> bool:
         fits = all(
             side and given * max(self.scales) <= side for side, given in zip(self.size, image.shape, strict=False)
         )
