@@ -139,10 +139,12 @@ def test_triton_is_imported_without_tensorflow(tmp_path):
         "datasets list",
         "datasets check {}/streets.toml",
         "datasets check {} --classes a,b",
+        "init {} --output {}/drafted.toml",
     ],
 )
 def test_a_command_that_computes_nothing_imports_no_backend(arguments, tmp_path):
-    folders.write_pair(tmp_path, "one", folders.ids([0, 1]))
+    for stem in ("one", "two"):
+        folders.write_pair(tmp_path, stem, folders.ids([0, 1]))
     (tmp_path / "streets.toml").write_text(
         'epochs = 1\nmodel.builder = "unet"\ndata = {name = "streets", options = {count = 40}}'
     )

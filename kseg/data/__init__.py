@@ -8,6 +8,7 @@ from typing import Any
 from kseg.data import annotations, augment, labels
 from kseg.data._camvid import camvid
 from kseg.data._check import Report, check
+from kseg.data._init import Draft, draft
 from kseg.data._loader import evaluation_loader, loader
 from kseg.data._nuclei import nuclei
 from kseg.data._official import ade20k, cityscapes, pets, voc
@@ -24,10 +25,10 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 }  # fmt: skip
 
 __all__ = [
-    "DATASETS", "SUFFIXES", "Dataset", "FolderDataset", "Georeference", "Pixels", "Raster", "Report", "WarnOnce",
-    "ade20k", "annotations", "augment", "camvid", "check", "cityscapes", "evaluation_loader", "folder_arguments",
-    "georeference", "labels", "load", "loader", "nuclei", "open_picture", "pets", "picture_size", "read_picture",
-    "read_text", "streets", "voc",
+    "DATASETS", "SUFFIXES", "Dataset", "Draft", "FolderDataset", "Georeference", "Pixels", "Raster", "Report",
+    "WarnOnce", "ade20k", "annotations", "augment", "camvid", "check", "cityscapes", "draft", "evaluation_loader",
+    "folder_arguments", "georeference", "labels", "load", "loader", "nuclei", "open_picture", "pets", "picture_size",
+    "read_picture", "read_text", "streets", "voc",
 ]  # fmt: skip
 
 

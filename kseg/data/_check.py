@@ -107,10 +107,12 @@ class _Survey:
 
     def partners(self, dataset: FolderDataset) -> None:
         alone = [image.name for image in dataset.images if dataset.mask_of[image] is None]
+        left_out = [path.name for path in dataset.left_out]
         unmatched = [path.name for path in dataset.masks_without_image]
         twice = [path.name for path in dataset.duplicates]
         for names, one, many, rest, cure in (
             (alone, "image has", "images have", f"{dataset.no_mask} in {dataset.mask_folder}", dataset.cure),
+            (left_out, "image is", "images are", f"left out of all shares: {dataset.no_mask}", ""),
             (
                 dataset.missing,
                 "name is",

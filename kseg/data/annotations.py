@@ -97,7 +97,7 @@ class Annotations:
         if picture is None:
             raise ValueError(f"{os.fspath(image)}: {self.path} has no annotations of this image")
         if picture.size not in (None, tuple(size)):
-            height, width = picture.size  # type: ignore[misc]
+            height, width = picture.size
             turned = " (rotated, as by a camera's orientation flag)" if (width, height) == tuple(size) else ""
             raise ValueError(
                 f"{os.fspath(image)}: the image is {size[0]}x{size[1]}, but was {height}x{width} when {self.path} was "

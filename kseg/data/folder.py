@@ -128,7 +128,12 @@ class FolderDataset(Dataset):
                     )
                 labels = self._annotated(found, annotations, [name for name in ignore if isinstance(name, str)])
             self.mask_folder = labels.folder
-            chosen = lists.select(self.root, self.name, split, splits, split_seed, found)
+            self.left_out: list[Path] = []
+            labeled = {key: path for key, path in found.by_key.items() if key in labels.by_key}
+            if split is not None and lists.are_shares(splits) and labeled:  # else every image is said to lack its mask
+                self.left_out = [path for key, path in found.by_key.items() if key not in labeled]
+            divided = dataclasses.replace(found, by_key=labeled) if self.left_out else found
+            chosen = lists.select(self.root, self.name, split, splits, split_seed, divided)
         self.keys, self.list, self.missing = chosen.keys, chosen.file, chosen.missing
         self.unread += chosen.notes
         self.images = [found.by_key[key] for key in self.keys]

@@ -89,7 +89,7 @@ def find(root: Path, pattern: str, kinds: Collection[str]) -> Files:
     folder = existing(root, parts[:fixed])
     rest = "/".join(parts[fixed:])
     found = Files(folder)
-    files = {path: normal(path.relative_to(folder).as_posix()) for path in _walk(folder)}
+    files = {path: normal(path.relative_to(folder).as_posix()) for path in walk(folder)}
     known = tuple(kinds)
     here = any("/" not in name and name.lower().endswith(known) for name in files.values())
     deep = "**{stem}" in rest or ("**" not in rest and (fixed < len(parts) - 1 or not here))
@@ -135,7 +135,7 @@ def existing(root: Path, parts: Iterable[str]) -> Path:
     return path
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path) -> Iterator[Path]:
     """Yields all files below a folder, sorted, without hidden ones; a folder that links to one above it ends there."""
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):

@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import os
+import warnings
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -65,6 +66,12 @@ def check(split: data.Dataset, name: str) -> None:
     if isinstance(split, data.FolderDataset) and (alone := [path for path, mask in split.mask_of.items() if not mask]):
         more = f", and {len(alone) - 1} more" if len(alone) > 1 else ""
         raise ValueError(split.worded(f"{alone[0]} has {split.no_mask} in {split.mask_folder}{more}{split.cure}"))
+    if isinstance(split, data.FolderDataset) and split.left_out and name == "train":
+        warnings.warn(
+            f"{split.name}: {len(split.left_out)} images are left out of all shares, such as {split.left_out[0].name}: "
+            f"{split.no_mask}",
+            stacklevel=2,
+        )
     seen = np.zeros(256, bool)
     for index in np.unique(np.linspace(0, len(split) - 1, CHECKED).astype(int)):
         seen[np.unique(split[int(index)][1])] = True

@@ -40,6 +40,6 @@ def _region(shape: Any, size: tuple[int, int] | None) -> Region:
     if isinstance(shape, dict):
         height, width = shape["size"]
         if size not in (None, (height, width)):
-            raise ValueError(f"run lengths of {height}x{width} pixels for an image of {size[0]}x{size[1]}")  # type: ignore[index]
+            raise ValueError(f"run lengths of {height}x{width} pixels for an image of {size[0]}x{size[1]}")
         return regions.runs(shape["counts"], (0, 0, width, height), by_columns=True)
     return regions.polygon(*([shape] if isinstance(shape[0], int | float) else shape))

@@ -29,7 +29,7 @@ def one_image(content: dict[str, Any], path: Path) -> Labels:
             region = regions.box(x, y, right - x, bottom - y)
         elif kind == "circle":
             radius = float(np.hypot(*(points[1] - points[0])))
-            region = regions.ellipse(*points[0], radius, radius)
+            region = regions.ellipse(points[0, 0], points[0, 1], radius, radius)
         elif kind == "mask":
             with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as mask:
                 region = regions.bitmap(np.array(mask) > 0, *np.floor(points[0]).astype(int).tolist())

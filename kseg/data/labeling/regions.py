@@ -84,7 +84,7 @@ def draw(objects: Iterable[tuple[int, Region]], size: tuple[int, int], *, fill: 
     return label
 
 
-def polygon(*rings: Sequence[float], relative: bool = False) -> Region:
+def polygon(*rings: Sequence[float] | np.ndarray, relative: bool = False) -> Region:
     """Returns the region of one or several polygons, each `[x, y, x, y, ...]`; rings without an area are left out."""
     arrays = [np.asarray(ring, np.float32) for ring in rings]
     if any(array.size % 2 or array.ndim != 1 for array in arrays):

@@ -1,0 +1,33 @@
+"""`kseg init`."""
+
+import pathlib
+import tomllib
+from typing import Annotated
+
+import typer
+
+from kseg.cli._application import application, plain_errors
+
+
+@application.command()
+def init(
+    context: typer.Context,
+    folder: Annotated[pathlib.Path, typer.Argument(help="A folder with images and masks or annotations.")],
+    output: Annotated[pathlib.Path, typer.Option(help="The recipe to write.")] = pathlib.Path("recipe.toml"),
+) -> None:
+    """Look at a folder of your own images and labels, and write a recipe that trains on them."""
+    with plain_errors(context.obj):
+        from kseg import data, pretrained, training
+
+        if output.exists():
+            raise ValueError(f"{output} exists and is kept: give another name, --output another.toml")
+        found = data.draft(folder)
+        recipe = training.Recipe.from_dict(tomllib.loads(found.recipe), source=str(output))
+        for split in ("train", "val") if recipe.selection.every else ("train",):
+            training.dataset(recipe, split, None)[0]  # fails here, not in training
+        pretrained.atomic_write(output, found.recipe.encode())
+        for line in found.findings:
+            print(line)
+        for line in found.problems:
+            print(f"problem: {line}")
+        print(f"wrote {output}; next: kseg datasets check {output}, then kseg train {output}")
