@@ -158,8 +158,11 @@ def predict(
         if engine == "auto" and len(images) < MANY and not videos and int8 is None:
             engine = "keras"
         stored = sets.Pixels.from_json(getattr(model, "pixels", {}), model.inputs[0].shape[-1])
-        pixels = dataclasses.replace(stored, **stated)
-        predictor = inference.Predictor(model, pixels=pixels, **options(tta, crf, tile, engine, int8))
+        try:
+            pixels = dataclasses.replace(stored, **stated)
+            predictor = inference.Predictor(model, pixels=pixels, **options(tta, crf, tile, engine, int8))
+        except ValueError as error:
+            raise ValueError(_worded(str(error))) from None
         doubts: dict[str, list[str]] = {}
         predictor.warn = lambda name, doubt: doubts.setdefault(doubt, []).append(name)
         count = max(2, predictor.channels)

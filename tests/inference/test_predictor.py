@@ -237,8 +237,10 @@ def test_a_model_of_any_number_of_channels_reads_files_and_arrays(tmp_path):
     np.testing.assert_array_equal(predictor(tmp_path / "a.tif"), expected)
     for source in (values[..., ::-1], values[..., ::-1] * (255 / 4095)):  # what data sets give stays
         np.testing.assert_array_equal(predictor(source), expected)
-    with pytest.raises(ValueError, match="3 bands where 5 are expected"):
+    with pytest.raises(ValueError, match=r"bands = \[5, 4, 3, 2, 1\], but there are 3"):
         predictor(photo())
+    with pytest.raises(ValueError, match="3 bands where 5 are expected"):
+        Predictor(model)(photo())
     with pytest.raises(ValueError, match=r"takes 5 bands, got bands = \[1, 2\]"):
         Predictor(model, pixels=Pixels(bands=(1, 2)))
 
