@@ -119,10 +119,11 @@ def predict(
     overlay: Annotated[
         bool, typer.Option("--overlay/--no-overlay", help="Whether to draw the labels over the images.")
     ] = True,
-    range: Annotated[
+    value_range: Annotated[
         str | None,
         typer.Option(
-            help="The image values that are black and white, as 0,4095, or percentile; by default as trained."
+            "--range",
+            help="The image values that are black and white, as 0,4095, or percentile; by default as trained.",
         ),
     ] = None,
     bands: Annotated[
@@ -147,7 +148,7 @@ def predict(
         kinds += [kind for kind in inference.ALWAYS_WRITTEN if overlay or kind is not inference.Overlays]
         if inference.FORMATS["geojson"] not in kinds and (simplify or crs != inference.WGS84):
             raise ValueError(f"--{'simplify' if simplify else 'crs'} is for polygons: add --format geojson")
-        given = {"range": range, "bands": bands, "page": page}
+        given = {"range": value_range, "bands": bands, "page": page}
         stated = parsed({name: value for name, value in given.items() if value is not None})
         crs = crs if crs in ("source", inference.WGS84) else inference.checked_crs(crs)
         size, unit = _pixel_size(pixel_size)
@@ -189,8 +190,8 @@ def predict(
         print(f"{done} of {total} labeled in {seconds:.1f} s ({done / seconds:.2f} per second): {out}")
         _report(formats, unread, named=bool(model.classes))
         _report_places(places, kinds, crs)
-        for doubt, shown in doubts.items():
-            print(f"warning: {shown[0]}: {_worded(doubt)}{_more(shown)}", file=sys.stderr)
+        for doubt, doubtful in doubts.items():
+            print(f"warning: {doubtful[0]}: {_worded(doubt)}{_more(doubtful)}", file=sys.stderr)
         for text in failed.lines():
             print(f"error: {_worded(text)}", file=sys.stderr)
         if failed:

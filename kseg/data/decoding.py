@@ -191,7 +191,7 @@ def _strips(image: Image.Image, mode: str | None, dtype: str) -> np.ndarray:
     return values
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Any) -> int:
     if image.format == "PNG" and getattr(image, "fp", None) is not None and not _png_has_orientation(image.fp):
         return 1
     tags = getattr(image, "tag_v2", None)
@@ -251,7 +251,8 @@ def _by_opencv(image: Any) -> np.ndarray:
 def _array(file: Any, page: int | None) -> Decoded:
     path = getattr(file, "name", None)
     mapped = isinstance(path, str) and os.path.isfile(path)
-    values: np.ndarray = np.load(path if mapped else file, mmap_mode="r" if mapped else None, allow_pickle=False)
+    source: Any = path if mapped else file
+    values: np.ndarray = np.load(source, mmap_mode="r" if mapped else None, allow_pickle=False)
     return of_array(values, page)
 
 

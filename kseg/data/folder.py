@@ -268,7 +268,7 @@ class FolderDataset(Dataset):
             same = self.pixels.range is not None or path == self.images[0]
             self._dtype = image.dtype if same else self._picture(self.images[0]).dtype
         if self._dtype == np.uint8 and image.dtype != np.uint8:
-            return np.rint(image).astype("uint8")
+            image = np.rint(image)
         return image.astype(self._dtype, copy=False)
 
     def _picture(self, path: Path) -> np.ndarray:

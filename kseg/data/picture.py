@@ -85,7 +85,8 @@ class Pixels:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], channels: int = 3) -> "Pixels":
         """Returns what `to_json` stored, for a model of this number of channels."""
-        span, bands = stored.get("range"), stored.get("bands")
+        span: Any = stored.get("range")
+        bands = stored.get("bands")
         if span is not None and not isinstance(span, str):
             span = (span[0], span[1])
         return cls(span, None if bands is None else tuple(bands), stored.get("page"), channels)

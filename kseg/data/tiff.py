@@ -108,7 +108,8 @@ def _interpreted(values: np.ndarray, first: Any) -> np.ndarray:
     if kind in (0, 1) and bits < 8:
         values = values * np.uint8(255 // ((1 << bits) - 1))
     if kind == 3 and values.shape[-1] == 1 and first.colormap is not None:
-        return (np.moveaxis(first.colormap[:, values[..., 0]], 0, -1) >> 8).astype("uint8")
+        colors: np.ndarray = np.asarray(first.colormap)[:, values[..., 0]] >> 8
+        return np.moveaxis(colors, 0, -1).astype("uint8")
     if kind == 5 or (kind in (6, 8) and values.dtype != np.uint8):
         raise Refused("CMYK, YCbCr or Lab colors of more than 8 bits: convert it to gray or RGB")
     return values
