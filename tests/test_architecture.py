@@ -23,7 +23,7 @@ ARROWS = {
     "losses": {"classes"},
     "metrics": {"classes"},
     "visualize": {"classes"},
-    "pretrained": {"checkpoints", "download"},
+    "pretrained": {"checkpoints", "classes", "download"},
     "encoders": {"layers", "checkpoints", "download", "pretrained"},
     "zoo": {"encoders", "layers", "checkpoints", "download", "pretrained"},
     "data": {"classes", "download", "visualize"},

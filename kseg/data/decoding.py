@@ -157,7 +157,7 @@ def _pillow(image: Image.Image, page: int | None, *, keep_alpha: bool, own: bool
     nodata = number(tags.get(42113))
     if image.format == "TIFF":
         image.load()  # which turns it, and forgets its orientation, except in old Pillow
-    turn = _orientation(image)
+    turn = orientation(image)
     if deep is not None:
         values, mode = deep, ("LA", "RGB", "RGBA")[deep.shape[-1] - 2]
     elif image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # the latter in old Pillow
@@ -176,7 +176,7 @@ def _pillow(image: Image.Image, page: int | None, *, keep_alpha: bool, own: bool
 def _pillow_size(image: Any) -> tuple[int, int]:
     tags = getattr(image, "tag_v2", {})
     height, width = tags.get(257, image.height), tags.get(256, image.width)  # the attributes may be turned already
-    return (width, height) if _orientation(image) > 4 else (height, width)
+    return (width, height) if orientation(image) > 4 else (height, width)
 
 
 def _strips(image: Image.Image, mode: str | None, dtype: str) -> np.ndarray:
@@ -191,11 +191,12 @@ def _strips(image: Image.Image, mode: str | None, dtype: str) -> np.ndarray:
     return values
 
 
-def _orientation(image: Any) -> int:
+def orientation(image: Any) -> int:
+    """Returns the EXIF orientation of a PIL image, 1 to 8; ask before the pixels of a PNG file are decoded."""
     if image.format == "PNG" and getattr(image, "fp", None) is not None and not _png_has_orientation(image.fp):
         return 1
     tags = getattr(image, "tag_v2", None)
-    found = (image.getexif() if tags is None else tags).get(ExifTags.Base.Orientation, 1)
+    found: int = (image.getexif() if tags is None else tags).get(ExifTags.Base.Orientation, 1)
     return found if found in range(1, 9) else 1
 
 

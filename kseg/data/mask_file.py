@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
-from kseg.data.decoding import decode, is_deep, open_pillow
+from kseg.data.decoded import upright
+from kseg.data.decoding import decode, is_deep, open_pillow, orientation
 
-SAMPLE_FORMAT, SOFTWARE, PHOTOMETRIC, SUBFILE = 339, 305, 262, 254  # TIFF tags
+SAMPLE_FORMAT, SOFTWARE, PHOTOMETRIC, BITS, SUBFILE = 339, 305, 262, 258, 254  # TIFF tags
 SIGNED = (2,)
 REDUCED_OR_MASK = 1 | 4  # bits of SUBFILE: an overview, or the transparency of another page
 
@@ -39,7 +40,8 @@ def read_mask(path: Path) -> Indexed | np.ndarray:
     except (FileNotFoundError, MemoryError):
         raise
     except Exception as error:  # on damaged files, decoders raise errors of many types
-        raise ValueError(f"{path}: cannot be read as a mask ({type(error).__name__}: {error})") from error
+        reason = str(error).removeprefix(f"{path}: ")
+        raise ValueError(f"{path}: cannot be read as a mask ({type(error).__name__}: {reason})") from error
     return pixels if isinstance(pixels, Indexed) else _planes(pixels, path)
 
 
@@ -49,29 +51,31 @@ def _numpy_file(path: Path) -> np.ndarray:
 
 
 def _image_file(path: Path) -> Indexed | np.ndarray:
-    try:
-        mask = open_pillow(path)
-    except Image.UnidentifiedImageError:
-        return decode(path, None, keep_alpha=False).values  # a TIFF file of a kind that Pillow lacks, such as 64 bits
-    with mask:
+    with path.open("rb") as file:  # of a name, Pillow would turn some TIFF files twice
+        try:
+            mask = open_pillow(file)
+        except Image.UnidentifiedImageError:
+            return decode(path, None, keep_alpha=False).values  # a TIFF file that Pillow cannot read, e.g. of 64 bits
         if pages := _further_pages(mask):
             raise ValueError(f"{pages + 1} pages: save one page")
-        if is_deep(mask):
-            return decode(path, None, keep_alpha=False).values
-        tags: Any = getattr(mask, "tag_v2", {})
-        bits = str(mask.tile[0][3]) if mask.tile else ""
-        if mask.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            mask = ImageOps.exif_transpose(mask)
-        if mask.mode in ("P", "PA"):
-            indices = np.array(mask)
-            colors = np.array(mask.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
-            return Indexed(indices if indices.ndim == 2 else indices[..., 0], colors)
-        if mask.mode not in ("1", "L", "LA", "RGB", "RGBA", "I", "F") and not mask.mode.startswith("I;16"):
-            mask = mask.convert("RGB")  # e.g. CMYK
-        pixels = np.array(mask)
+        return decode(path, None, keep_alpha=False).values if is_deep(mask) else _pillow(mask)
+
+
+def _pillow(mask: Image.Image) -> Indexed | np.ndarray:
+    tags: Any = getattr(mask, "tag_v2", {})
+    if mask.format == "TIFF":
+        mask.load()  # which turns it, except in old Pillow
+    bits, turn = tags.get(BITS, (8,)), orientation(mask)
+    if mask.mode in ("P", "PA"):
+        indices = upright(np.array(mask), turn)
+        colors = np.array(mask.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+        return Indexed(indices if indices.ndim == 2 else indices[..., 0], colors)
+    if mask.mode not in ("1", "L", "LA", "RGB", "RGBA", "I", "F") and not mask.mode.startswith("I;16"):
+        mask = mask.convert("RGB")  # e.g. CMYK
+    pixels = upright(np.array(mask), turn)
     if mask.mode == "1" and str(tags.get(SOFTWARE, "")).startswith("tifffile") and tags.get(PHOTOMETRIC) == 0:
         return ~pixels  # tifffile, and so scikit-image, marks True as black
-    if tags and pixels.dtype in (np.uint8, np.int32) and "16" not in bits:  # Pillow confuses the signs of 8 and 32 bits
+    if mask.format == "TIFF" and mask.mode in ("L", "I") and bits[0] in (8, 32):  # Pillow confuses their signs
         return pixels.view(f"{'i' if tags.get(SAMPLE_FORMAT) == SIGNED else 'u'}{pixels.dtype.itemsize}")
     return pixels
 

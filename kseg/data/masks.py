@@ -90,14 +90,21 @@ class MaskReader:
         wrong = [index for index, target in meant.items() if target not in (None, self.of_value.get(index))]
         if not wrong:
             return indices
-        if unknown := [index for index in present if meant.get(index) is None]:
+        unknown = [index for index in present if meant.get(index) is None]
+        if unknown == [IGNORE] and self.of_value[IGNORE] == IGNORE:  # void has no color of its own
+            value_of = {target: value for value, target in self.of_value.items()} | {IGNORE: IGNORE}
+            table: np.ndarray = np.full(IGNORE + 1, IGNORE)
+            for index, target in meant.items():
+                table[index] = IGNORE if target is None else value_of[target]
+            return np.take(table, indices)
+        if unknown:
             index, color = wrong[0], colors[wrong[0]]
             raise ValueError(
                 f"{path}: indices and colors contradict each other: index {index} has the color {color} of class "
                 f"{meant[index]}, but that of index {unknown[0]} is not in the palette: leave palette out to use the "
                 "indices, or add its color to palette or ignore"
             )
-        return mask.colors[indices]
+        return np.take(mask.colors, indices, axis=0)
 
     def _by_brightness(self, indices: np.ndarray, colors: dict[int, tuple[int, ...] | None], path: Path) -> np.ndarray:
         """Returns the indices of a palette image, or gray levels if all of them are mask values of classes."""
@@ -105,7 +112,7 @@ class MaskReader:
         if len(gray) == len(colors) and all(self.of_value.get(level, IGNORE) != IGNORE for level in gray.values()):
             table = np.zeros(256, np.uint8)
             table[list(gray)] = list(gray.values())
-            return table[indices]
+            return np.take(table, indices)
         if len(self.classes) == 2 and set(gray.values()) <= {0, 255} and (gray.get(0) == 255 or gray.get(1) == 0):
             raise ValueError(
                 f"{path}: index {0 if gray.get(0) == 255 else 1} of this palette image is "

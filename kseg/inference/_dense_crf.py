@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from kseg.classes import check_probabilities
 from kseg.inference.permutohedral import PermutohedralLattice
 
 LEAST = 1e-8  # smallest probability, which keeps logarithms finite
@@ -40,7 +41,7 @@ def dense_crf(
     `tune_crf` finds them.
 
     Args:
-        image: uint8 `(H, W, 3)`.
+        image: `(H, W, 3)`, values 0 to 255; floats of 0 to 1 are refused.
         probabilities: `(H, W, C)`, 0 to 1, with a sum of 1; C is at least 2.
         smoothness: Weight of the smoothness kernel; 0 omits it.
         smoothness_xy: Standard deviation of the smoothness kernel, in pixels.
@@ -56,7 +57,8 @@ def dense_crf(
 
     Raises:
         ModuleNotFoundError: If SciPy or pandas is missing.
-        ValueError: If the image and the probabilities do not fit, or an option is invalid.
+        ValueError: If the image and the probabilities do not fit, the probabilities are logits or contain NaN, the
+            image has other values, or an option is invalid.
 
     Reference:
         Kraehenbuehl and Koltun: Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials, 2011,
@@ -78,6 +80,12 @@ def dense_crf(
             f"the probabilities must be ({image.shape[0]}, {image.shape[1]}, classes) with two classes or more, "
             f"got {p.shape}: of one channel p use [1 - p, p]"
         )
+    low, high = float(image.min()), float(image.max())
+    if not 0 <= low <= high <= 255:  # nor NaN
+        raise ValueError(f"the image must have values from 0 to 255, got {low:g} to {high:g}: pass it unnormalized")
+    if image.dtype.kind == "f" and 0 < high <= 1:
+        raise ValueError(f"the image must have values from 0 to 255, got at most {high:g}: multiply it by 255")
+    check_probabilities(p)
     for name, number in (("smoothness", smoothness), ("appearance", appearance), ("iterations", iterations)):
         if number < 0:
             raise ValueError(f"{name} must be 0 or more, got {number}")

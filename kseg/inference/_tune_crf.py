@@ -80,6 +80,7 @@ def tune_crf(
 
     def refined(image: np.ndarray, options: Mapping[str, float]) -> np.ndarray:
         rgb = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
+        rgb = np.rint(rgb).astype("uint8")
         return refine(rgb, probabilities(image), **options).argmax(axis=-1)
 
     def mious(ways: Sequence[Callable[[np.ndarray], np.ndarray]]) -> list[float]:

@@ -77,7 +77,8 @@ def predictions(
     Raises:
         MemoryError: If memory runs out on a single image.
         TypeError: If a model is neither a Keras model nor a predictor nor a function.
-        ValueError: If the data set is empty, its classes are not those of a model, or `batch_size` is below 1.
+        ValueError: If the data set is empty, its classes are not those of a model, or `batch_size` is below 1; after
+            the last image, if 255 was the only label above 0.
 
     Example:
         >>> from kseg import data
@@ -97,6 +98,7 @@ def predictions(
     for size in sorted(by_size):
         same, most = by_size[size], max(1, min(batch_size, PIXELS // math.prod(size)))
         groups += [part.tolist() for part in np.array_split(same, -(-len(same) // most))]
+    foreground = void = False
     with (reporter or Reporter(quiet=True)).task(task, sum(map(len, groups))) as advance:
         for group, images, labels in _read(dataset, groups):
             try:
@@ -116,6 +118,10 @@ def predictions(
                 for index, label, ids in zip(group, labels, zip(*predicted, strict=True), strict=True)
             )
             advance(len(images))
+            foreground = foreground or any(((label > 0) & (label < dataset.ignore_class)).any() for label in labels)
+            void = void or any((label == dataset.ignore_class).any() for label in labels)
+    if text := dataset.only_void(foreground=foreground, void=void):
+        raise ValueError(text)
 
 
 Labeler: TypeAlias = Callable[[np.ndarray, list[np.ndarray], Loss | None], tuple[Sequence[np.ndarray], float]]

@@ -368,6 +368,8 @@ class Predictor:
         if self.crf is None:
             return p
         image = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
+        if image.dtype != np.uint8:  # a dark image of floats would look like one of 0 to 1
+            image = np.clip(np.rint(image), 0, 255).astype("uint8")
         if self.channels > 1:
             return dense_crf(image, p, **self.crf)
         return dense_crf(image, np.concatenate([1 - p, p], axis=-1), **self.crf)[..., 1:]

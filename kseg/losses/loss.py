@@ -13,7 +13,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 ARGUMENTS = {
     "y_true": "Labels: integers `(N, H, W)` or `(N, H, W, 1)`, which may be stored as floats, or (soft) one-hot labels "
-    "`(N, H, W, C)`, all zero at void pixels. For C = 1 a label is the probability of class 1.",
+    "`(N, H, W, C)` with a sum of 1, all zero at void pixels. For C = 1 a label is the probability of class 1.",
     "y_pred": "Logits `(N, H, W, C)`, or probabilities if `from_logits` is False. C = 1 is a binary task.",
     "smooth": "Added to numerator and denominator.",
     "per_image": "Whether to sum over each image and average over all pairs of image and class, instead of summing "
@@ -29,7 +29,7 @@ ARGUMENTS = {
 SECTIONS = {
     "Args": "",
     "Returns": "    A float32 scalar, 0 or more; 0 with gradient 0 if all pixels are void. It is NaN if a label is "
-    "neither a class\n    nor `ignore_class`, because a compiled function cannot raise an error.",
+    "neither a class\n    nor `ignore_class` nor one-hot, because a compiled function cannot raise an error.",
     "Raises": "    ValueError: If the shapes or the number of class weights do not fit, or an option is invalid.",
 }
 

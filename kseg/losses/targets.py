@@ -6,13 +6,16 @@ import keras
 import numpy as np
 from keras import ops
 
+TOLERANCE = 0.01
+"""Largest difference of the sum of a one-hot label from 0 or 1, large enough for soft labels in 16 bits."""
+
 
 def read_labels(y_true: Any, y_pred: Any, ignore_class: int | None) -> tuple[Any, Any, bool]:
     """Returns the labels, whether each pixel counts, and whether the labels are one-hot.
 
     The labels are int32 `(N, H, W)`, 0 where they do not count, or float32 one-hot `(N, H, W, C)`; for a binary task
     always `(N, H, W, 2)`. A pixel counts 1 or 0, float32 `(N, H, W)`, and NaN if its label is neither a class nor void,
-    because a compiled function cannot raise an error.
+    a fraction, or one-hot with a sum other than 0 or 1, because a compiled function cannot raise an error.
     """
     y_true = ops.convert_to_tensor(y_true)
     classes = max(y_pred.shape[-1], 2)
@@ -26,23 +29,32 @@ def read_labels(y_true: Any, y_pred: Any, ignore_class: int | None) -> tuple[Any
         raise ValueError(f"labels of shape {tuple(y_true.shape)} do not fit y_pred of shape {tuple(y_pred.shape)}")
     if one_hot:
         target = ops.cast(y_true, "float32")
+        target = ops.where(is_one_hot(target)[..., None], target, float("nan"))
         if ignore_class is not None:
             target = target * ops.cast(ops.arange(classes) != ignore_class, "float32")
         return target, ops.sum(target, axis=-1), True
     # The dtype does not tell ids from probabilities: Keras converts all labels of a loss to float32.
     binary = y_pred.shape[-1] == 1
     label = ops.cast(y_true, "float32" if binary else "int32")
-    inside = (label >= 0) & (label <= classes - 1)
+    whole = ops.equal(label, y_true)
+    inside = (label >= 0) & (label <= classes - 1) & whole
     if ignore_class is None:
         valid = ops.where(inside, 1.0, float("nan"))
     else:
-        void = label == ignore_class
+        void = (label == ignore_class) & whole
         inside = inside & ops.logical_not(void)
         valid = ops.where(inside, 1.0, ops.where(void, 0.0, float("nan")))
     label = ops.where(inside, label, 0)
     if binary:
         return ops.stack([1.0 - label, label], axis=-1) * valid[..., None], valid, True
     return label, valid, False
+
+
+def is_one_hot(target: Any) -> Any:
+    """Returns which pixels of float32 `(..., C)` are (soft) one-hot labels, or all zero: bool `(...)`."""
+    total = ops.sum(target, axis=-1)
+    near = (ops.abs(total) <= TOLERANCE) | (ops.abs(total - 1.0) <= TOLERANCE)
+    return near & (ops.min(target, axis=-1) >= -TOLERANCE)
 
 
 def read_class_weights(class_weights: Any, y_pred: Any) -> Any:

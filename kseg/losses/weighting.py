@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from kseg.classes import class_ids
+
 
 def class_weights(
     labels: Any,
@@ -35,7 +37,8 @@ def class_weights(
         float32 `(max(num_classes, 2),)`.
 
     Raises:
-        ValueError: If the method is unknown, the number of classes is missing, or a label is neither a class nor void.
+        ValueError: If the method is unknown, the number of classes is missing, a label is neither a class nor void, or
+            255 is the only label above 0, so that it is probably the foreground.
 
     Reference:
         Eigen and Fergus, Predicting Depth, Surface Normals and Semantic Labels with a Common Multi-Scale
@@ -57,8 +60,10 @@ def class_weights(
     classes = max(num_classes, 2)
     counts = np.zeros(classes, "int64")  # pixels of each class
     around = np.zeros(classes, "int64")  # pixels of the images that contain it
+    total = 0
     for index, image in enumerate(_images(labels)):
-        values = image.astype("int64").ravel()
+        values = class_ids(image, f"label {index}").astype("int64").ravel()
+        total += values.size
         kept = values if ignore_class is None else values[values != ignore_class]
         if kept.size and (kept.min() < 0 or kept.max() >= classes):
             stray = kept[(kept < 0) | (kept >= classes)][0]
@@ -68,6 +73,9 @@ def class_weights(
         found = np.bincount(kept, minlength=classes)
         counts += found
         around += np.where(found > 0, values.size, 0)
+    only_void = ignore_class == 255 and 0 < counts[0] < total and not counts[1:].any()
+    if only_void and not getattr(labels, "marks_void", False):
+        raise ValueError("255, which means void, is the only label above 0: if it is a class, give labels // 255")
     seen = counts > 0
     weights = np.ones(classes)
     if method == "median" and seen.any():
@@ -122,7 +130,7 @@ def border_weights(
         from scipy.ndimage import distance_transform_edt
     except ModuleNotFoundError:
         raise ModuleNotFoundError("border_weights needs SciPy: pip install 'kseg[train]'") from None
-    instances = np.asarray(instances)
+    instances = class_ids(instances, "instances")
     background, foreground = (1.0, 1.0) if class_weights is None else class_weights
     nearest, second = (np.full(instances.shape, np.inf) for _ in range(2))
     for label in np.unique(instances[instances != 0]):

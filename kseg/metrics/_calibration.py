@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from kseg.classes import check_probabilities, class_ids, listing
+
 
 def calibration(pairs: Iterable[tuple[Any, Any]], *, bins: int = 15, ignore_class: int | None = 255) -> dict[str, Any]:
     """Computes the expected calibration error: the mean difference of confidence and accuracy over all labeled pixels.
@@ -20,7 +22,8 @@ def calibration(pairs: Iterable[tuple[Any, Any]], *, bins: int = 15, ignore_clas
         for a reliability diagram: `confidence`, `accuracy` (NaN in empty bins) and `pixels`.
 
     Raises:
-        ValueError: If labels and probabilities do not fit.
+        ValueError: If labels and probabilities do not fit, a label is neither a class nor void, or the probabilities of
+            a pixel, such as logits, are not from 0 to 1 with a sum of 1.
 
     Reference:
         Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017, https://arxiv.org/abs/1706.04599
@@ -34,12 +37,17 @@ def calibration(pairs: Iterable[tuple[Any, Any]], *, bins: int = 15, ignore_clas
     """
     pixels, right, sure = (np.zeros(bins) for _ in range(3))
     for label, probabilities in pairs:
-        label, probabilities = np.asarray(label), np.asarray(probabilities)
+        label, probabilities = class_ids(label), np.asarray(probabilities)
         if label.shape != probabilities.shape[:-1]:
             raise ValueError(f"labels of shape {label.shape} do not fit probabilities of shape {probabilities.shape}")
+        check_probabilities(probabilities)
         if probabilities.shape[-1] == 1:
             probabilities = np.concatenate([1 - probabilities, probabilities], axis=-1)
         counted = np.ones(label.shape, bool) if ignore_class is None else label != ignore_class
+        outside = counted & ((label < 0) | (label >= probabilities.shape[-1]))
+        if outside.any():
+            strays = dict(zip(*np.unique(label[outside], return_counts=True), strict=True))
+            raise ValueError(f"labels {listing(strays)} are outside the {probabilities.shape[-1]} classes")
         confidence = probabilities.max(axis=-1)[counted].astype("float64")
         correct = (probabilities.argmax(axis=-1) == label)[counted]
         place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)

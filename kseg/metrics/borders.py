@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from kseg.classes import class_ids
 from kseg.metrics.confusion import confusion_matrix, scores
 
 
@@ -29,7 +30,7 @@ def boundary_f1(
 
     Raises:
         ModuleNotFoundError: If SciPy is not installed.
-        ValueError: If label and prediction differ in size.
+        ValueError: If label and prediction differ in size or contain fractions, such as probabilities.
 
     Reference:
         Csurka, Larlus, Perronnin: What is a good evaluation measure for semantic segmentation?, BMVC 2013
@@ -76,7 +77,7 @@ def trimap_scores(
 
     Raises:
         ModuleNotFoundError: If SciPy is not installed.
-        ValueError: If label and prediction differ in size.
+        ValueError: If label and prediction differ in size or contain fractions, such as probabilities.
 
     Reference:
         Kohli, Ladicky, Torr: Robust Higher Order Potentials for Enforcing Label Consistency, 2009; Chen et al.,
@@ -113,7 +114,7 @@ def _border(classes: np.ndarray, index: int, ignore_class: int) -> Any:
 
 
 def _masked(label: Any, prediction: Any, ignore_class: int) -> tuple[np.ndarray, np.ndarray]:
-    label, prediction = np.asarray(label), np.asarray(prediction)
+    label, prediction = class_ids(label), class_ids(prediction, "prediction")
     if label.shape != prediction.shape or label.ndim != 2:
         raise ValueError(f"label {label.shape} and prediction {prediction.shape} must be (H, W) of the same size")
     return label, np.where(label == ignore_class, ignore_class, prediction)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from kseg.classes import class_ids, listing
+
 
 def scores(confusion_matrix: Any) -> dict[str, Any]:
     """Computes scores from a confusion matrix, in NumPy and float64.
@@ -81,14 +83,15 @@ def confusion_matrix(label: Any, prediction: Any, num_classes: int, *, ignore_cl
         int64 `(num_classes, num_classes)`; rows are the true classes.
 
     Raises:
-        ValueError: If the shapes differ, a label is neither a class nor void, or a prediction is not a class.
+        ValueError: If the shapes differ, a label is neither a class nor void, a prediction is not a class, or either
+            contains fractions, such as probabilities.
 
     Example:
         >>> from kseg.metrics import confusion_matrix
         >>> confusion_matrix(np.array([0, 1, 1, 255]), np.array([0, 0, 1, 1]), 2).tolist()
         [[1, 0], [1, 1]]
     """
-    label, prediction = np.asarray(label), np.asarray(prediction)
+    label, prediction = class_ids(label), class_ids(prediction, "prediction")
     if label.shape != prediction.shape:
         raise ValueError(f"label {label.shape} and prediction {prediction.shape} must have the same shape")
     if num_classes <= 256 and label.dtype == prediction.dtype == np.uint8:  # counts all pairs of bytes
@@ -105,6 +108,6 @@ def confusion_matrix(label: Any, prediction: Any, num_classes: int, *, ignore_cl
     for name, values in (("labels", label), ("predictions", prediction)):
         strays, counts = np.unique(values[(values < 0) | (values >= num_classes)], return_counts=True)
         if len(strays):
-            found = ", ".join(f"{stray} ({count} pixels)" for stray, count in zip(strays[:5], counts[:5], strict=True))
+            found = listing(dict(zip(strays, counts, strict=True)))
             raise ValueError(f"{name} {found} are outside the classes 0 to {num_classes - 1}: correct or ignore them")
     return np.bincount(label * num_classes + prediction, minlength=num_classes**2).reshape(num_classes, num_classes)

@@ -1,14 +1,19 @@
 """The confusion matrix as a Keras metric, counted inside compiled functions and exact on every backend."""
 
+import warnings
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from kseg.classes import check_names
+
 # A count is high * CARRY + low, two int32: Keras on JAX has no int64, and float32 is exact only up to 2**24. A carry at
 # 2**24 instead of 2**30 leaves room to add the low words of 128 replicas.
 CARRY = 2**24
+TOLERANCE = 0.01
+"""Largest difference of the sum of a one-hot label from 0 or 1, large enough for soft labels in 16 bits."""
 
 
 def classes_of(y: Any, *, from_logits: bool = True) -> Any:
@@ -61,8 +66,10 @@ class SegmentationScores(keras.metrics.Metric):
     `result()` is a dict, so that `fit` and `evaluate` log `miou`, `val_miou` and so on. The counts are exact up to
     2**55 pixels on every backend. The definitions are those of `scores`.
 
-    A label that is neither a class nor `ignore_class` is an error in the data, but a compiled function cannot raise it:
-    all scores become NaN, and `stray_pixels` is the number of such pixels.
+    A label that is neither a class nor `ignore_class`, a fraction, or one-hot with a sum other than 0 or 1 is an error
+    in the data, but a compiled function cannot raise it: all scores become NaN, and `stray_pixels` is the number of
+    such pixels. If 255, which means void, is the only label above 0, it is probably the foreground: all scores become
+    NaN, and a warning appears at the end of the epoch.
 
     Args:
         num_classes: Number of classes. 1 is a binary task: labels 0 and 1, one channel, and two classes in the scores,
@@ -76,7 +83,7 @@ class SegmentationScores(keras.metrics.Metric):
         dtype: Accepted for compatibility with Keras. Counts are integers, scores are float32.
 
     Raises:
-        ValueError: If `class_names` has the wrong length.
+        ValueError: If `class_names` has the wrong length, or a name is empty or occurs twice.
 
     Example:
         >>> import numpy as np
@@ -110,16 +117,20 @@ class SegmentationScores(keras.metrics.Metric):
         self.size = max(num_classes, 2)  # rows of the matrix
         if self.class_names is not None and len(self.class_names) != self.size:
             raise ValueError(f"class_names has {len(self.class_names)} names for {self.size} classes")
-        # The matrix, flattened, then the numbers of ignored and of stray pixels.
-        shape = (self.size**2 + 2,)
+        if self.class_names is not None:
+            check_names(self.class_names, "class_names")
+        # The matrix, flattened, then the numbers of void pixels, of pixels of weight 0 and of stray pixels.
+        shape = (self.size**2 + 3,)
         self.low = self.add_variable(shape, "zeros", dtype="int32", name="low")
         self.high = self.add_variable(shape, "zeros", dtype="int32", name="high")
+        self.read = self.warned = False  # whether `result` was called since the last batch; whether it has warned
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Counts a batch.
 
         Args:
             y_true: Integers `(N, H, W)` or `(N, H, W, 1)`, or one-hot `(N, H, W, C)` that is all zero at void pixels.
+                Soft labels count as their largest class.
             y_pred: Logits or probabilities `(N, H, W, num_classes)`.
             sample_weight: None, or a mask `(N,)`, `(N, H, W)` or `(N, H, W, 1)`. Pixels of weight 0 are ignored; all
                 others count once, whatever their weight.
@@ -141,10 +152,10 @@ class SegmentationScores(keras.metrics.Metric):
             raise ValueError(f"labels of shape {tuple(y_true.shape)} do not fit y_pred of shape {tuple(y_pred.shape)}")
         predicted = classes_of(y_pred, from_logits=self.from_logits)
 
-        ignored, stray = self.size**2, self.size**2 + 1
+        void, ignored, stray = range(self.size**2, self.size**2 + 3)
         cell = ops.where((true >= 0) & (true < self.size), true * self.size + predicted, stray)
         if self.ignore_class is not None:
-            cell = ops.where(true == self.ignore_class, ignored, cell)
+            cell = ops.where(true == self.ignore_class, void, cell)
         if sample_weight is not None:
             kept = ops.convert_to_tensor(sample_weight) != 0
             kept = ops.squeeze(kept, -1) if len(kept.shape) > len(true.shape) else kept
@@ -155,15 +166,26 @@ class SegmentationScores(keras.metrics.Metric):
             kept = ops.reshape(kept, (*ops.shape(kept), *[1] * (len(true.shape) - len(kept.shape))))
             cell = ops.where(kept, cell, ignored)
         self._add(_count(cell, stray + 1))
+        self.read = False
 
     def _labels(self, y_true: Any) -> Any:
-        """Labels as int32 `(N, H, W)`; void pixels of one-hot labels become `ignore_class`."""
-        if len(y_true.shape) < 4:
-            return ops.cast(y_true, "int32")
-        if y_true.shape[-1] == 1:
-            return ops.cast(ops.squeeze(y_true, -1), "int32")
-        void = -1 if self.ignore_class is None else self.ignore_class
-        return ops.where(ops.any(y_true != 0, axis=-1), _argmax(y_true), void)
+        """Labels as int32 `(N, H, W)`; void pixels of one-hot labels become `ignore_class`, invalid ones strays."""
+        stray = -1 if self.ignore_class != -1 else -2
+        if len(y_true.shape) == 4 and y_true.shape[-1] > 1:
+            target = ops.cast(y_true, "float32")
+            total, void = ops.sum(target, axis=-1), stray if self.ignore_class is None else self.ignore_class
+            label = ops.where(ops.abs(total) <= TOLERANCE, void, _argmax(target))
+            near = (ops.abs(total) <= TOLERANCE) | (ops.abs(total - 1.0) <= TOLERANCE)
+            return ops.where(near & (ops.min(target, axis=-1) >= -TOLERANCE), label, stray)
+        y_true = ops.squeeze(y_true, -1) if len(y_true.shape) == 4 else y_true
+        label = ops.cast(y_true, "int32")
+        if "float" not in keras.backend.standardize_dtype(y_true.dtype):
+            return label
+        label = ops.where(ops.equal(label, y_true), label, stray)
+        if self.num_classes > 1:
+            return label
+        soft = (y_true > 0.0) & (y_true < 1.0)  # the probability of class 1
+        return ops.where(soft, ops.cast(y_true > 0.5, "int32"), label)
 
     def _add(self, counts: Any) -> None:
         low = self.low + counts % CARRY  # < 2**25, however large the batch
@@ -173,11 +195,14 @@ class SegmentationScores(keras.metrics.Metric):
     def result(self) -> dict[str, Any]:
         """The scores so far: a dict of float32 scalars."""
         counts = ops.cast(self.high, "float32") * CARRY + ops.cast(self.low, "float32")
-        matrix = ops.reshape(counts[:-2], (self.size, self.size))
+        matrix = ops.reshape(counts[:-3], (self.size, self.size))
         hit, true, predicted = ops.diagonal(matrix), ops.sum(matrix, axis=1), ops.sum(matrix, axis=0)
         union = true + predicted - hit
         total = ops.sum(true)
-        broken = ops.where(counts[-1] > 0, float("nan"), 0.0)  # any stray label makes all scores NaN
+        broken = ops.where((counts[-1] > 0) | self._only_void(true, counts[-3]), float("nan"), 0.0)
+        if self.read:  # Keras reads the result after each batch, and again at the end of an epoch
+            self._warn()
+        self.read = True
         iou = ops.divide_no_nan(hit, union)
 
         def mean(values: Any, present: Any) -> Any:
@@ -195,18 +220,38 @@ class SegmentationScores(keras.metrics.Metric):
             results |= {f"iou_{name}": each[index] for index, name in enumerate(names)}
         return {name: value + broken for name, value in results.items()}
 
+    def _only_void(self, true: Any, void: Any) -> Any:
+        """Returns whether 255 is the only label above 0; `true` are the numbers of pixels of the classes."""
+        return (true[0] > 0) & (ops.sum(true[1:]) == 0) & (void > 0) & (self.ignore_class == 255)
+
+    def _warn(self) -> None:
+        """Warns once that 255 is probably the foreground, unless a compiled function is being traced."""
+        if self.warned:
+            return
+        try:
+            totals = self._totals()
+        except Exception:  # each backend has its own error for values that do not exist yet
+            return
+        if bool(self._only_void(np.reshape(totals[:-3], (self.size, self.size)).sum(axis=1), totals[-3])):
+            self.warned = True
+            warnings.warn(
+                "255, which means void, is the only label above 0, so the scores are nan: if it is a class, train with "
+                "labels // 255",
+                stacklevel=2,
+            )
+
     def _totals(self) -> Any:
         high, low = (ops.convert_to_numpy(v).astype("int64") for v in (self.high, self.low))
         return high * CARRY + low
 
     def confusion_matrix(self) -> np.ndarray:
         """The counts so far, int64 `(C, C)`; rows are the true classes. Not for use inside a compiled function."""
-        return np.reshape(self._totals()[:-2], (self.size, self.size))
+        return np.reshape(self._totals()[:-3], (self.size, self.size))
 
     @property
     def ignored_pixels(self) -> int:
         """Number of pixels left out so far because of their label or their weight."""
-        return int(self._totals()[-2])
+        return int(self._totals()[-3:-1].sum())
 
     @property
     def stray_pixels(self) -> int:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kseg.classes import check_names
 from kseg.metrics.confusion import scores
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def per_class(confusion_matrix: Any, classes: Sequence[str]) -> "pd.DataFrame":
 
     Raises:
         ModuleNotFoundError: If pandas is not installed.
-        ValueError: If the matrix is not square, or the number of names is not the number of classes.
+        ValueError: If the matrix is not square, or the number of names is not the number of classes, or a name
+            is empty or occurs twice.
 
     Example:
         Pixel accuracy hides that a pole, which covers 1 % of the pixels, is never found. IoU and recall show it:
@@ -42,6 +44,7 @@ def per_class(confusion_matrix: Any, classes: Sequence[str]) -> "pd.DataFrame":
     matrix = np.asarray(confusion_matrix, "float64")
     if len(classes) != len(matrix):
         raise ValueError(f"{len(classes)} class names for a confusion matrix of {len(matrix)} classes")
+    check_names(classes, "per_class")
     hit, true, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         f1 = 2 * hit / (true + predicted)

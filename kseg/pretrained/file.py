@@ -14,6 +14,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from kseg.classes import check_names
+
 if TYPE_CHECKING:
     import keras
 
@@ -98,7 +100,8 @@ def save(
 
     Raises:
         ValueError: If the model does not store which builder made it, if the number of class names or colors differs
-            from its number of classes, or if the file name does not end with `.safetensors`.
+            from its number of classes, if a name is empty or occurs twice, or if the file name does not end with
+            `.safetensors`.
         OSError: If the file cannot be written; nothing is left behind.
     """
     from kseg.pretrained.model import colors, description_of
@@ -108,6 +111,7 @@ def save(
     description = description_of(model)
     if classes is not None:
         description["classes"] = list(classes)
+        check_names(description["classes"], "classes")
     if palette is not None:
         description["palette"] = [list(color) for color in colors(palette)]
     if pixels is not None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from kseg.visualize.charts import Figure, drawn
 from kseg.visualize.palette import default_palette
+from kseg.visualize.text import fitting
 
 Points = list[tuple[float, float]]
 Run = str | os.PathLike | Iterable[Mapping[str, Any]]
@@ -64,7 +65,7 @@ def curves(
         palette = default_palette(2 * len(runs) + 16)
         dark = [color for color in palette if np.dot(color, (0.299, 0.587, 0.114)) < 170]  # to be seen on white
         colors = {name: f"#{bytes(color).hex()}" for name, color in zip(runs, dark[: len(runs)], strict=True)}
-        texts = {name: name for name in runs}
+        texts = {name: fitting(name) for name in runs}
         charts = figure.subplots(
             1,
             len(lines),
@@ -85,13 +86,13 @@ def curves(
                 marker = "" if len(line) > 1 else "x"
                 axes.plot(*zip(*line, strict=True), color=colors[name], linestyle="--", marker=marker)
             title = f"{column} (dashed: val_{column})" if further else column
-            axes.set(title=title, xlabel="epoch")
+            axes.set(title=fitting(title), xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             axes.ticklabel_format(useOffset=False)
         handles = [Line2D([], [], color=color, linewidth=3) for color in colors.values()]
         figure.legend(handles, list(texts.values()), loc="upper center", bbox_to_anchor=(0.5, -BELOW / height))
 
-    return drawn(paint, width, height)
+    return drawn(paint, width, height, texts=[*runs, *lines])
 
 
 def _rows(run: Run) -> list[Mapping[str, Any]]:

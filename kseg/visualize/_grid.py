@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from kseg.visualize.color import rgb
-from kseg.visualize.text import INK, PAPER, size_for, width_of
+from kseg.visualize.text import INK, PAPER, fitting, font_for, size_for, width_of
 
 
 def grid(
@@ -50,13 +50,17 @@ def grid(
         raise ValueError(f"{len(titles)} titles and {len(names)} names for {columns} columns and {len(pictures)} rows")
     if font_size is None:
         font_size = size_for(max((cell.width for row in pictures for cell in row), default=0))
-    font = ImageFont.load_default(font_size)
+    titles, names = [fitting(title) for title in titles], [fitting(name) for name in names]
+    fonts = {text: font_for(text, font_size) for text in (*titles, *names)}
     widths = [
-        max([row[c].width for row in pictures if c < len(row)] + [width_of(t, font) + gap for t in titles[c : c + 1]])
+        max(
+            [row[c].width for row in pictures if c < len(row)]
+            + [width_of(t, fonts[t]) + gap for t in titles[c : c + 1]]
+        )
         for c in range(columns)
     ]
     heights = [max((cell.height for cell in row), default=0) for row in pictures]
-    left = gap + max((width_of(name, font) + 2 * gap for name in names), default=0)
+    left = gap + max((width_of(name, fonts[name]) + 2 * gap for name in names), default=0)
     top = gap + (round(1.5 * font_size) if titles else 0)
     width, height = left + sum(widths) + gap * columns, top + sum(heights) + gap * len(heights)
     footer = footer(width - 2 * gap) if callable(footer) else footer
@@ -69,9 +73,9 @@ def grid(
     xs = [left + sum(widths[:c]) + gap * c for c in range(columns)]
     ys = [top + sum(heights[:r]) + gap * r for r in range(len(heights))]
     for x, column, title in zip(xs, widths, titles, strict=False):
-        draw.text((x + column // 2, (top + gap // 2) // 2), title, fill=INK, font=font, anchor="mm")
+        draw.text((x + column // 2, (top + gap // 2) // 2), title, fill=INK, font=fonts[title], anchor="mm")
     for y, row_height, name in zip(ys, heights, names, strict=False):
-        draw.text((left - 2 * gap, y + row_height // 2), name, fill=INK, font=font, anchor="rm")
+        draw.text((left - 2 * gap, y + row_height // 2), name, fill=INK, font=fonts[name], anchor="rm")
     for y, row in zip(ys, pictures, strict=True):
         for x, column, cell in zip(xs, widths, row, strict=False):
             picture.paste(cell, (x + (column - cell.width) // 2, y))

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from kseg.visualize._grid import grid
-from kseg.visualize.text import INK, PAPER, size_for, width_of
+from kseg.visualize.text import INK, PAPER, drawable, font_for, size_for, width_of
 
 
 def legend(
@@ -17,7 +17,9 @@ def legend(
     width: int | None = None,
     font_size: int = 16,
 ) -> np.ndarray:
-    """Draws class names beside their colors.
+    """Draws class names beside their colors, in a font that has the letters.
+
+    A name for which no font is found is drawn as its id, e.g. "class 3", and a warning says so.
 
     Args:
         classes: Names, arranged column by column.
@@ -39,9 +41,10 @@ def legend(
         dtype('uint8')
     """
     check_colors(classes, palette)
-    font, pad = ImageFont.load_default(font_size), font_size // 2
+    names, pad = drawable(classes), font_size // 2
+    fonts = [font_for(name, font_size) for name in names]
     line, swatch = round(1.6 * font_size), round(1.4 * font_size)
-    lengths = [width_of(name, font) + swatch + 3 * pad for name in classes]
+    lengths = [width_of(name, font) + swatch + 3 * pad for name, font in zip(names, fonts, strict=True)]
 
     def widths(count: int) -> list[int]:
         rows = -(-len(lengths) // count)
@@ -57,7 +60,7 @@ def legend(
     rows, across = -(-len(classes) // columns), widths(columns)
     picture = Image.new("RGB", (max(sum(across), 1), max(rows * line + 2 * pad, 1)), PAPER)
     draw = ImageDraw.Draw(picture)
-    for index, (name, color) in enumerate(zip(classes, palette, strict=False)):
+    for index, (name, font, color) in enumerate(zip(names, fonts, palette, strict=False)):
         x, y = sum(across[: index // rows]) + pad, index % rows * line + pad
         red, green, blue = map(int, color)
         draw.rectangle((x, y + 2, x + swatch, y + line - 3), fill=(red, green, blue), outline=INK)

@@ -7,6 +7,7 @@ import numpy as np
 
 from kseg.visualize._legend import check_colors, with_legend
 from kseg.visualize.color import blend, colorize, plane, rgb
+from kseg.visualize.text import drawable
 
 
 def borders(mask: Any, width: int = 1) -> np.ndarray:
@@ -85,4 +86,5 @@ def overlay(
         return picture
     check_colors(classes, palette)
     present = [index for index in np.unique(mask).tolist() if 0 <= index < len(classes)]
-    return with_legend(picture, [classes[index] for index in present], [palette[index] for index in present])
+    names = drawable(classes)
+    return with_legend(picture, [names[index] for index in present], [palette[index] for index in present])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from kseg.classes import class_ids
 from kseg.visualize.palette import VOID
 
 
@@ -21,7 +22,7 @@ def colorize(mask: Any, palette: Sequence[Sequence[int]], *, void: Sequence[int]
         uint8 `(H, W, 3)`.
 
     Raises:
-        ValueError: If the mask has another shape.
+        ValueError: If the mask has another shape or contains fractions, such as probabilities.
 
     Example:
         >>> import numpy as np
@@ -53,7 +54,7 @@ def dim(image: Any, brightness: float = 0.4) -> np.ndarray:
 
 def plane(mask: Any) -> np.ndarray:
     """Returns a label map of shape `(H, W)` or `(H, W, 1)` as `(H, W)`."""
-    mask = np.asarray(mask)
+    mask = class_ids(mask, "a mask")
     mask = mask[..., 0] if mask.ndim == 3 and mask.shape[-1] == 1 else mask
     if mask.ndim != 2:
         raise ValueError(f"a mask must have shape (H, W); got {mask.shape}")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from kseg.visualize.charts import Figure, drawn
+from kseg.visualize.text import drawable
 
 DEEP = (8, 48, 107)
 """The dark end of the heat map."""
@@ -31,6 +32,7 @@ def confusion_picture(matrix: Any, classes: Sequence[str], *, cell: int = 44) ->
         >>> confusion_picture([[9, 1], [0, 0]], ["road", "sky"]).dtype
         dtype('uint8')
     """
+    classes = drawable(classes)
     counts, n = np.asarray(matrix, "float64"), len(classes)
     if counts.shape != (n, n):
         raise ValueError(f"{n} classes need a confusion matrix ({n}, {n}); got shape {counts.shape}")
@@ -57,4 +59,4 @@ def confusion_picture(matrix: Any, classes: Sequence[str], *, cell: int = 44) ->
         axes.spines[:].set_visible(False)
         axes.grid(False)
 
-    return drawn(paint, n * cell, n * cell)
+    return drawn(paint, n * cell, n * cell, texts=classes)

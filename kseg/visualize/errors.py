@@ -8,6 +8,7 @@ import numpy as np
 from kseg.visualize._legend import check_colors, with_legend
 from kseg.visualize.color import blend, colorize, dim, plane
 from kseg.visualize.palette import OKABE_ITO, VOID
+from kseg.visualize.text import drawable
 
 RIGHT, WRONG = (190, 190, 190), OKABE_ITO[5]  # light gray and vermilion
 
@@ -82,7 +83,7 @@ def _legend(
     rows: list[tuple[str, Sequence[int]]] = [right, wrong]
     if palette is not None:
         counts = np.bincount(prediction[kind == 1].ravel().astype("int64"), minlength=len(palette))
-        names = [*classes, *(f"class {index}" for index in range(len(classes), len(palette)))]
+        names = [*drawable(classes), *(f"class {index}" for index in range(len(classes), len(palette)))]
         rows[1:] = [
             (f"wrong, {names[index]} {100 * counts[index] / kind.size:.1f} %", palette[index])
             for index in np.argsort(-counts[: len(palette)], kind="stable").tolist()

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from kseg.visualize._grid import grid
 from kseg.visualize._overlay import borders
 from kseg.visualize.color import blend, colorize, dim, plane, rgb
-from kseg.visualize.text import INK, PAPER
+from kseg.visualize.text import INK, PAPER, drawable
 
 BOX = Image.Resampling.BOX  # averages when shrinking, repeats pixels when enlarging
 # From 0 to 1, increasing in lightness, so that the scale works without color.
@@ -60,12 +60,12 @@ def class_panels(
     across, down = ((np.arange(new) + 0.5) * old / new for new, old in zip(size, mask.shape[::-1], strict=True))
     mask = mask[down.astype(int)[:, None], across.astype(int)]
     dimmed, tinted = dim(image), blend(image, colorize(mask, palette), 0.6)
-    panels = []
+    panels, names = [], drawable(classes)
     for index in _chosen(classes, only):
         inside = mask == index
         panel = np.where(inside[..., None], tinted, dimmed)
         panel[borders(inside)] = PAPER  # class colors may be as dark as the image
-        panels.append((f"{classes[index]}  {100 * shares[index]:.1f} %", panel))
+        panels.append((f"{names[index]}  {100 * shares[index]:.1f} %", panel))
     return _arranged(panels, columns)
 
 
@@ -110,13 +110,13 @@ def probability_panels(
         raise ValueError(f"probabilities must be from 0 to 1, got {low:.3g} to {high:.3g}: apply softmax to logits")
     size = _size(image.shape, panel_width)
     dimmed = dim(np.asarray(Image.fromarray(image).resize(size, BOX)))
-    panels = []
+    panels, names = [], drawable(classes)
     for index in _chosen(classes, only):
         p = probabilities[..., min(index, channels - 1)].astype("float32")
         p = 1 - p if channels < len(classes) and index == 0 else p
         p = np.asarray(Image.fromarray(p).resize(size, BOX))
         opacity = 0.3 + 0.6 * p[..., None]  # the image shows where the class is absent
-        panels.append((classes[index], rgb(dimmed * (1 - opacity) + heat(p) * opacity)))
+        panels.append((names[index], rgb(dimmed * (1 - opacity) + heat(p) * opacity)))
     return _arranged(panels, columns, footer=_scale(size[0]))
 
 

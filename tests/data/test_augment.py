@@ -196,3 +196,14 @@ def test_colors_of_more_bands_than_three_stay():
     for seed in range(5):
         assert (augmentation(image, label, seed)[0] == 100).all()
         assert (augmentation(image[..., :3], label, seed)[0] != 100).any()
+
+
+def test_labels_of_other_types_are_padded_with_void():
+    """Case 17: 255 does not fit int8."""
+    augmentation = augment.pipeline("flip", crop=(4, 4))
+    image = np.zeros((2, 2, 3), np.uint8)
+    for dtype in (np.int8, np.int64, np.float32):
+        _, label = augmentation(image, np.ones((2, 2), dtype), 0)
+        assert label.dtype == np.uint8 and np.unique(label).tolist() == [1, 255]
+    with pytest.raises(ValueError, match=r"the label: label values -1 \(4 pixels\) are outside"):
+        augmentation(image, np.full((2, 2), -1, np.int8), 0)

@@ -210,3 +210,77 @@ def test_a_damaged_file_is_named_when_its_size_is_asked(tmp_path):
     (tmp_path / "images" / "a.png").unlink()
     with pytest.raises(ValueError, match=r"a\.webp: not an image that can be read"):
         data.FolderDataset(tmp_path, classes=CLASSES).size(0)
+
+
+class Labels(data.Dataset):
+    """One image with a given label."""
+
+    def __init__(self, *labels, classes=("background", "cell")):
+        super().__init__("mine", classes)
+        self.labels = labels
+
+    def __len__(self):
+        return len(self.labels)
+
+    def read(self, index):
+        return np.full((*np.shape(self.labels[index])[:2], 3), 100, np.uint8), self.labels[index]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64", "float32", "bool"])
+def test_labels_of_any_type_become_uint8(dtype):
+    label = Labels(np.array([[0, 1]]).astype(dtype))[0][1]
+    assert label.dtype == np.uint8 and label.tolist() == [[0, 1]]
+    assert Labels(np.array([[0, 255.0]]))[0][1].tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0, -1, -1], r"label values -1 \(2 pixels\) are outside the classes 0 to 1: .* label\[label == -1\] = 255"),
+        ([0, 300, 2], r"label values 2 \(1 pixels\), 300 \(1 pixels\) are outside"),
+        ([0, 0.5, np.nan], r"label values 0.5 \(1 pixels\), nan \(1 pixels\) are outside"),
+    ],
+)
+def test_labels_outside_the_classes_are_named_and_counted(values, message):
+    """Case 17: `check` reports what reading refuses."""
+    dataset = Labels(np.array([values]))
+    with pytest.raises(ValueError, match=f"mine 000000: {message}"):
+        dataset[0]
+    (problem,) = data.check(dataset).problems
+    assert problem.startswith("mask values") and "return 255 for void from read" in problem
+    with pytest.raises(ValueError, match=r"a label must be whole numbers \(H, W\), got float64 \(1, 3, 1\)"):
+        Labels(np.zeros((1, 3, 1)))[0]
+
+
+class Broken(Labels):
+    def read(self, index):
+        raise KeyError(index)
+
+
+def test_a_check_reports_errors_of_any_type():
+    (problem,) = data.check(Broken(None, None)).problems
+    assert problem == "KeyError: 0 (2 files: 000000, 000001)"
+
+
+def test_255_as_the_only_foreground_of_a_data_set_of_ones_own_is_a_problem():
+    for classes in (("background", "cell"), ("background", "cell", "edge")):
+        dataset = Labels(np.array([[0, 0]]), np.array([[0, 255]]), classes=classes)
+        (problem,) = data.check(dataset).problems
+        assert problem.startswith("mine: labels contain 255, which means void, and no class above 0: if 255 is a class")
+        dataset.marks_void = True
+        assert data.check(dataset).ok
+    assert data.check(Labels(np.array([[0, 1]]), np.array([[0, 255]]))).ok
+
+
+def test_masks_of_a_folder_show_together_whether_255_is_void(tmp_path):
+    for stem, label in (("a", [0, 1, 255]), ("b", [1, 1, 255]), ("c", [0, 255, 255])):
+        write_pair(tmp_path, stem, ids(label))
+    dataset = data.FolderDataset(tmp_path, classes=("background", "cell"))
+    assert dataset[2][1].tolist() == [[0, 255, 255]]
+    assert data.check(dataset).ok
+    write_pair(tmp_path, "b", ids([255, 1, 255]))
+    dataset = data.FolderDataset(tmp_path, classes=("background", "cell"))
+    with pytest.raises(ValueError, match=r"c\.png: most pixels above class 0 are 255"):
+        dataset[2]
+    (problem,) = data.check(dataset).problems
+    assert problem.startswith("2 masks (b.png, c.png): most pixels above class 0 are 255")

@@ -146,6 +146,14 @@ def palette_image(indices, *colors):
         pytest.param(palette_image([0, 1, 2], *PALETTE[::-1]), [2, 1, 0], id="in another order"),
         pytest.param(palette_image([0, 1, 2], (1, 1, 1), (2, 2, 2), (3, 3, 3)), [0, 1, 2], id="other colors"),
         pytest.param(palette_image([0, 1, 255], *PALETTE, *[(0, 0, 255)] * 253), [0, 1, 255], id="void 255 padded"),
+        pytest.param(
+            palette_image([0, 1, 255], *PALETTE[::-1], *[(0, 0, 255)] * 253), [2, 1, 255], id="void 255, another order"
+        ),
+        pytest.param(
+            palette_image([0, 1, 255], *PALETTE[::-1], *[(8, 8, 8)] * 252, (9, 9, 9)),
+            [2, 1, 255],
+            id="void 255 colored",
+        ),
         pytest.param(Image.fromarray(np.array(PALETTE, "uint8")[None]).quantize(3), [0, 1, 2], id="quantized"),
     ],
 )
@@ -185,6 +193,9 @@ def test_a_mask_is_turned_like_its_image(tmp_path):
     turned[0x0112] = 6
     Image.fromarray(ids([0, 1, 2])).save(tmp_path / "m.png", exif=turned)
     assert MaskReader(CLASSES).read(tmp_path / "m.png").tolist() == [[0], [1], [2]]
+    for dtype in ("uint8", "uint16", "float32", "float64"):
+        tifffile.imwrite(tmp_path / "m.tif", np.array([[0, 1, 2]], dtype), extratags=[(274, 3, 1, 6, True)])
+        assert MaskReader(CLASSES).read(tmp_path / "m.tif").tolist() == [[0], [1], [2]]
 
 
 def test_every_class_has_values_of_its_own():

@@ -193,11 +193,22 @@ def test_half_precision_is_computed_in_float32(name):
     )
 
 
-@pytest.mark.parametrize(("classes", "stray"), [(3, 3), (3, 254), (3, -1), (1, 7), (1, 1.5), (1, -0.5)])
+@pytest.mark.parametrize(
+    ("classes", "stray"), [(3, 3), (3, 254), (3, -1), (3, 0.5), (3, 255.5), (1, 7), (1, 1.5), (1, -0.5)]
+)
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_stray_label_makes_the_loss_nan(name, classes, stray):
     logits = np.zeros((1, 1, 3, classes), "float32")
     assert np.isnan(float(make(name, classes)(np.array([[[0, 1, stray]]]), logits)))
+
+
+@pytest.mark.parametrize("pixel", [[255, 255, 255], [0.5, 0, 0], [1, 1, 0], [1.5, -0.5, 0]])
+@pytest.mark.parametrize("name", LOSSES)
+def test_one_hot_labels_with_another_sum_make_the_loss_nan(name, pixel):
+    labels = np.array([[[[0, 1, 0], [0, 0, 0], [0.3, 0.3, 0.4], pixel]]], "float32")
+    logits = np.zeros((1, 1, 4, 3), "float32")
+    assert np.isfinite(float(make(name, 3)(labels[:, :, :3], logits[:, :, :3])))
+    assert np.isnan(float(make(name, 3)(labels, logits)))
 
 
 @pytest.mark.parametrize("name", LOSSES)

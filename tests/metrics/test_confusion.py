@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
+from kseg.losses import CrossEntropy
 from kseg.metrics import SegmentationScores, confusion_matrix, scores
 from tests.losses.sample import sample
 
@@ -160,7 +161,7 @@ def test_ignore_class_may_be_any_number_or_none(ignore_class, left):
 def test_counts_are_exact_beyond_two_to_the_31():
     metric = SegmentationScores(2)
     start = 2**31 - 2  # two more reach what int32 cannot hold
-    low, high = np.zeros(6, "int32"), np.zeros(6, "int32")
+    low, high = np.zeros(7, "int32"), np.zeros(7, "int32")
     low[0], high[0] = start % 2**24, start // 2**24
     low[3], high[3] = 2**24 - 1, 2**31 - 2  # the last but one carry there is
     metric.low.assign(low)
@@ -268,3 +269,41 @@ def test_stray_labels_and_different_shapes_are_refused():
         confusion_matrix(np.array([0, 3, 7, 3, 255]), np.zeros(5, int), 2)
     with pytest.raises(ValueError, match="must have the same shape"):
         confusion_matrix(np.zeros((2, 3), "uint8"), np.zeros((3, 2), "uint8"), 2)
+
+
+@pytest.mark.parametrize(
+    "pixel", [[255, 255, 255], [255, 0, 0], [0.5, 0, 0], [1, 1, 0], [1.5, -0.5, 0], [2, 0, 0], [np.nan, 0, 0]]
+)
+def test_one_hot_labels_with_another_sum_make_the_scores_nan(pixel):
+    metric = SegmentationScores(3)
+    labels = np.array([[[[0, 1, 0], [0, 0, 0], [0.3, 0.3, 0.4], pixel]]], "float32")
+    metric.update_state(labels, np.zeros((1, 1, 4, 3), "float32"))
+    assert metric.stray_pixels == metric.ignored_pixels == 1
+    assert metric.confusion_matrix().sum() == 2
+    assert np.isnan(float(metric.result()["miou"]))
+
+
+@pytest.mark.parametrize(("classes", "stray"), [(3, 1), (1, 0)])  # of one class, 0.7 is a probability
+def test_fractions_are_no_class_ids(classes, stray):
+    metric = SegmentationScores(classes)
+    metric.update_state(np.array([[[0, 1, 0.7]]], "float32"), np.zeros((1, 1, 3, classes), "float32"))
+    assert metric.stray_pixels == stray
+    assert metric.confusion_matrix()[1].sum() == 2 - stray
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_255_as_the_only_foreground_makes_scores_nan_and_warns_once(classes):
+    labels = np.tile(np.array([0, 255], "uint8"), (4, 4, 2))
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(classes, 1)(image))
+    model.compile("sgd", CrossEntropy(), metrics=[SegmentationScores(classes)])
+    images = np.random.default_rng(0).normal(size=(*labels.shape, 3)).astype("float32")
+    with pytest.warns(UserWarning) as caught:
+        history = model.fit(images, labels, batch_size=2, epochs=2, verbose=0).history
+        assert np.isnan(model.evaluate(images, labels, verbose=0, return_dict=True)["miou"])
+    (warning,) = (each for each in caught if each.category is UserWarning)
+    assert str(warning.message).startswith("255, which means void, is the only label above 0")
+    assert np.isnan(history["miou"]).all() and np.isfinite(history["loss"]).all()
+    labels[3, 0, 0] = max(classes - 1, 1)  # one pixel of a class shows that 255 is void
+    history = model.fit(images, labels, batch_size=2, epochs=1, verbose=0).history
+    assert np.isfinite(history["miou"]).all()

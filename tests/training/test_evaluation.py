@@ -7,7 +7,7 @@ import sklearn.metrics
 from kseg.inference import Predictor, labeling, predictions, predictor
 from kseg.losses import CrossEntropy
 from kseg.metrics import confusion_matrix
-from kseg.training import evaluate
+from kseg.training import evaluate, splits
 from tests.data.folders import Pairs
 
 
@@ -232,3 +232,14 @@ def test_an_empty_split_and_a_missing_file_are_named(tmp_path):
         evaluate(channels(), drawn(sizes=()))
     with pytest.raises(FileNotFoundError, match=r"nowhere\.safetensors"):
         evaluate(tmp_path / "nowhere.safetensors", drawn())
+
+
+def test_255_as_the_only_foreground_is_refused():
+    image = np.zeros((2, 2, 3), "uint8")
+    dataset = Pairs([(image, np.array([[0, 0], [0, 255]], "uint8")), (image, np.zeros((2, 2), "uint8"))])
+    for scored in (lambda: evaluate(channels(), dataset), lambda: splits.check(dataset, "train")):
+        with pytest.raises(ValueError, match="pairs: labels contain 255, which means void, and no class above 0"):
+            scored()
+    dataset.marks_void = True
+    assert evaluate(channels(), dataset)["miou"] == 1
+    splits.check(dataset, "train")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kseg.visualize import default_palette, legend
+from kseg.visualize import confusion_picture, default_palette, grid, legend, text
 
 RED, BLUE = (200, 0, 50), (0, 0, 255)
 
@@ -41,3 +41,25 @@ def test_a_legend_arranges_itself_wider_than_high_and_loses_no_class(count):
 @pytest.mark.parametrize("width", [None, 100])
 def test_a_legend_of_nothing_is_white(width):
     assert np.unique(legend([], [], width=width)).tolist() == [255]
+
+
+def test_letters_that_pillow_lacks_are_drawn_in_a_font_that_has_them():
+    """Without a font for them, all would be the same empty box."""
+    letters = ["ф", "д", "α", "ω", "é", "ł"]
+    pictures = [legend([letter], [RED]).tobytes() for letter in letters]
+    assert len(set(pictures)) == len(letters)
+
+
+@pytest.mark.parametrize("name", ["道路", "도로", "ф"])
+def test_a_name_that_no_font_can_draw_is_its_id(name, monkeypatch):
+    monkeypatch.setattr(text, "_candidates", lambda letters: iter(()))
+    monkeypatch.setattr(text, "_place", text._place.__wrapped__)  # not cached
+    with pytest.warns(UserWarning, match=f"no font has the letters of '{name}'"):
+        picture = legend(["road", name], [RED, BLUE])
+    np.testing.assert_array_equal(picture, legend(["road", "class 1"], [RED, BLUE]))
+    with pytest.warns(UserWarning, match="no font has the letters"):
+        titled = grid([[picture]], titles=[f"a {name[0]}"])
+    np.testing.assert_array_equal(titled, grid([[picture]], titles=["a ?"]))
+    with pytest.warns(UserWarning, match="no font has the letters"):
+        chart = confusion_picture(np.eye(2), ["road", name])
+    np.testing.assert_array_equal(chart, confusion_picture(np.eye(2), ["road", "class 1"]))
