@@ -49,7 +49,7 @@ def with_folder_options(command: Callable[..., None]) -> Callable[..., None]:
 
     wrapped.__signature__ = signature.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
     wrapped.__annotations__ = {each.name: each.annotation for each in [*kept, *added]}
-    del wrapped.__wrapped__  # type: ignore[attr-defined]  # typer must not look behind it
+    del wrapped.__wrapped__  # typer must not look behind it
     return wrapped
 
 

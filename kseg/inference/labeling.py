@@ -124,7 +124,7 @@ def predictions(
         raise ValueError(text)
 
 
-Labeler: TypeAlias = Callable[[np.ndarray, list[np.ndarray], Loss | None], tuple[Sequence[np.ndarray], float]]
+Labeler: TypeAlias = Callable[[np.ndarray, list[np.ndarray], Loss | None], tuple[Iterable[np.ndarray], float]]
 
 
 def _labeler(model: Model, dataset: Dataset) -> Labeler:
@@ -149,7 +149,7 @@ def _labeler(model: Model, dataset: Dataset) -> Labeler:
     if tiled.tile is None:
         tiled.tile = TILE
 
-    def label(images: np.ndarray, truth: list[np.ndarray], loss: Loss | None) -> tuple[Sequence[np.ndarray], float]:
+    def label(images: np.ndarray, truth: list[np.ndarray], loss: Loss | None) -> tuple[Iterable[np.ndarray], float]:
         if images.shape[-1] != whole.bands:  # gray images for an RGB model, say
             images = np.stack([whole.read(image) for image in images])
         chosen = whole if images[0, ..., 0].size <= PIXELS else tiled

@@ -86,7 +86,7 @@ class Data(Section):
             raise ValueError("folder needs classes, the names in the order of their ids")
         check_names(self.classes or (), "classes")
         own = ("classes", "palette", "ignore", *FOLDER_KEYS)
-        if self.name is not None and (given := [key for key in own if key in self.model_fields_set]):
+        if self.name is not None and (given := [key for key in own if getattr(self, key) not in (None, ())]):
             verb = "belongs" if len(given) == 1 else "belong"
             raise ValueError(f"{', '.join(given)} {verb} to folder; a named data set has its own")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:

@@ -102,8 +102,8 @@ def test_keys_of_a_folder_reach_its_files(tmp_path):
     content = {"epochs": 1, "model": {"builder": "unet"}, "data": {"folder": str(tmp_path), "classes": ["a", "b"]}}
     keys = {"mask_suffix": "_mask", "values": [0, 255], "split": "50/50", "split_seed": 3}
 
-    def opened(split, **keys):
-        return dataset(Recipe.from_dict(content | {"data": content["data"] | keys}), split, None)
+    def opened(name, **keys):
+        return dataset(Recipe.from_dict(content | {"data": content["data"] | keys}), name, None)
 
     train, val = (opened(split, **keys) for split in ("train", "val"))
     assert (len(train), len(val)) == (2, 2)
