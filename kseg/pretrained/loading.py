@@ -69,7 +69,7 @@ def load(
         if not isinstance(weights, Mapping) and shapes and not any("/" in key for key in shapes):
             raise ValueError(
                 f"{name} names its tensors as PyTorch does ({next(iter(shapes))}): "
-                "convert it with kseg.encoders.resnet.convert, or with kseg.zoo.load"
+                "kseg.zoo.smp.load reads whole models, kseg.encoders.resnet.convert encoders"
             )
         faults = [f"missing {key}" for key in missing]
         faults += [f"left over {key}" for key in extra]
