@@ -182,7 +182,8 @@ def predict(
             if images:
                 for found in predictor.many(images.values(), batch_size=batch_size, progress=len(images) > 1):
                     name, shown = next(listed)
-                    failed.add(shown, [found.error] if found.error else _write(results, name, shown, found))
+                    errors = [found.error] if found.error else _write(results, name, shown, found)
+                    failed.add({"stdin": "standard input"}.get(shown, shown), errors)
                     del found  # not held while the next one is read
             for name, shown in zip(names[len(images) :], videos, strict=True):
                 total += _predict_video(predictor, results, name, shown, failed, batch_size)
@@ -242,7 +243,8 @@ def _report(formats: Sequence["Format"], unread: Sequence[pathlib.Path], *, name
     unknown = "" if left or named else "; the classes have no names, so none is taken for the background"
     print(f"objects: {', '.join(found) or 'none'}{without}{unknown}")
     if unread:
-        print(f"not read, as they are no images: {len(unread)} files, such as {unread[0]}; videos must be named")
+        videos = "; to label videos, name them" if any(map(inference.is_video, unread)) else ""
+        print(f"not read, as they are no images: {len(unread)} file{'s' * (len(unread) > 1)} ({unread[0]}){videos}")
 
 
 def _report_places(places: Sequence["Georeference"], kinds: Sequence[type["Format"]], crs: str) -> None:

@@ -146,7 +146,7 @@ def test_equal_errors_of_many_images_are_one_line_and_files_that_are_not_read_ar
     names = ", ".join(str(tmp_path / f"{index}.png") for index in range(3))
     assert f"error: 7 images: not an image that can be read: {names} and 4 more\n" in done.stderr
     assert done.stderr.count("\n") == 2 and "loop.png" in done.stderr
-    assert f"not read, as they are no images: 1 files, such as {tmp_path / 'notes.txt'}" in done.stdout
+    assert f"not read, as they are no images: 1 file ({tmp_path / 'notes.txt'})\n" in done.stdout
 
 
 def test_the_frames_of_a_video_become_masks_and_an_overlay_video(weights, tmp_path):
