@@ -174,7 +174,7 @@ def predict(
         details = inference.Details(() if keep_background else background, simplify, size, unit, bool(places), crs)
         formats = [kind(classes, palette, details) for kind in kinds]
         start, failed = time.perf_counter(), Failures()
-        suffix = max(len(pathlib.PurePath(kind.path).suffix) for kind in kinds)
+        suffix = max(len(pathlib.PurePath(kind.path).suffix) for kind in kinds if "{name}" in kind.path)
         names = inference.output_names([*images, *videos], longest=inference.LONGEST_NAME - suffix)
         total = len(images)
         with Results(out, formats) as results:

@@ -33,11 +33,7 @@ class Results:
 
     def __init__(self, folder: pathlib.Path, formats: Iterable[Format]):
         self.folder, self.formats, self.done = folder, list(formats), 0
-        self.collected: dict[str, IO[bytes]] = {
-            each.path: tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
-            for each in self.formats
-            if "{name}" not in each.path
-        }
+        self.collected: dict[str, IO[bytes]] = {}
 
     def add(
         self, name: str, source: str, image: np.ndarray, label: np.ndarray, video: VideoWriter | None = None
@@ -80,6 +76,9 @@ class Results:
                 raise ValueError(
                     f"cannot make the folder {folder} ({error.strerror}): choose another one with -o"
                 ) from None
+        for each in self.formats:
+            if "{name}" not in each.path:
+                self.collected[each.path] = tempfile.SpooledTemporaryFile(IN_MEMORY)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -190,6 +190,7 @@ def test_options_reach_the_predictor(weights, photos, tmp_path, monkeypatch):
 
     class Recorded(inference.Predictor):
         def __init__(self, model, **options):
+            options.pop("pixels", None)
             seen.append(options)
             super().__init__(model)
 
@@ -250,7 +251,9 @@ def test_weights_without_names_get_numbers_and_the_default_palette(save, photos,
 def test_mistakes_are_one_line(weights, photos, tmp_path, monkeypatch):
     told = ("--weights", weights, "-o", tmp_path / "out")
     assert "no images at" in refused("predict", photos / "*.bmp", *told)
-    assert "--format takes png, npy, geojson, coco, got 'bmp'" in refused("predict", photos, *told, "--format", "bmp")
+    assert "--format takes png, tif, npy, geojson, coco, got 'bmp'" in refused(
+        "predict", photos, *told, "--format", "bmp"
+    )
     assert "tile must be a multiple of 32, got 100" in refused("predict", photos, *told, "--tile", "100")
     assert "no weight file at" in refused("predict", photos / "a", "--weights", "nowhere.safetensors")
     assert "--simplify is for polygons: add --format geojson" in refused("predict", photos, *told, "--simplify", 1)

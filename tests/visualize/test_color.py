@@ -31,7 +31,7 @@ def test_a_mask_of_colors_is_refused():
         colorize(np.zeros((2, 2, 3)), [RED])
 
 
-def test_a_dimmed_image_is_gray_and_half_as_bright():
-    assert dim(np.full((1, 1, 3), 200)).tolist() == [[[100, 100, 100]]]
+def test_a_dimmed_image_is_gray_and_40_percent_as_bright():
+    assert dim(np.full((1, 1, 3), 200)).tolist() == [[[80, 80, 80]]]
     red = dim(np.array([[[255, 0, 0]]]))
     assert len(set(red.ravel().tolist())) == 1
