@@ -8,12 +8,12 @@ from typing import Any
 from kseg.data import annotations, augment, labels
 from kseg.data._camvid import camvid
 from kseg.data._check import Report, check
-from kseg.data._init import Draft, draft
 from kseg.data._loader import evaluation_loader, loader
 from kseg.data._nuclei import nuclei
 from kseg.data._official import ade20k, cityscapes, pets, voc
 from kseg.data._streets import streets
 from kseg.data.dataset import Dataset
+from kseg.data.drafting import Draft, draft
 from kseg.data.folder import FolderDataset, folder_arguments
 from kseg.data.picture import SUFFIXES, Pixels, WarnOnce, picture_size, read_picture
 from kseg.data.raster import Georeference, Raster, georeference, open_picture

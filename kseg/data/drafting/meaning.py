@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kseg.data._official import VOC_CLASSES, VOC_PALETTE, VOC_VOID
-from kseg.data.class_files import KnownClasses
-from kseg.data.inventory import Masks, color_name
+from kseg.data.drafting.class_files import KnownClasses
+from kseg.data.drafting.inventory import Masks, color_name
 from kseg.data.masks import IGNORE
 
 MOST = 64  # values of masks above which they may be smoothed

@@ -1,0 +1,217 @@
+"""Drafts a recipe for a folder of one's own data, with comments that give the reason for each value."""
+
+import collections
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kseg.data.drafting.class_files import find_classes
+from kseg.data.drafting.inventory import Images, Masks, look_at_images, look_at_labels, look_at_masks
+from kseg.data.drafting.labeled import annotated
+from kseg.data.drafting.meaning import Classes, classes_of
+from kseg.data.drafting.pairing import paired
+from kseg.data.drafting.source import Source
+from kseg.data.drafting.writing import Facts, recipe_text, toml
+from kseg.data.folder import FolderDataset
+from kseg.data.layout import ALIASES, some, walk
+from kseg.data.picture import SUFFIXES, picture_size
+
+SPLITS = ("train", "val", "test")
+DRAWN = 300  # annotated images whose labels are drawn to count pixels
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A recipe and what it is based on.
+
+    Args:
+        recipe: The text of the recipe, TOML.
+        findings: What was found in the folder, one line per kind.
+        problems: What should be looked at before training, one line per kind.
+    """
+
+    recipe: str
+    findings: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+
+def draft(folder: str | os.PathLike[str]) -> Draft:
+    """Looks at a folder of images with masks or annotations and drafts a recipe that trains on them.
+
+    It looks at names (which file is the mask of which image, lists and folders of splits), at all masks (values,
+    colors, imbalance) and at images (sizes, bit depth, bands). What files cannot tell is guessed, and a comment in the
+    recipe says so.
+
+    Args:
+        folder: The folder. The recipe contains this path as it is given.
+
+    Returns:
+        The text of the recipe, what was found, and what is wrong.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no image in it.
+        ValueError: If there are no labels, or their values cannot be classes.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name in "abc":
+        ...     for kind, picture in (("img", np.zeros((64, 64, 3))), ("mask", np.eye(64) * 255)):
+        ...         Image.fromarray(picture.astype("uint8")).save(root / f"{name}_{kind}.png")
+        >>> found = draft(root)
+        >>> [line for line in found.recipe.splitlines() if line.startswith(("mask_suffix", "values"))]
+        ['mask_suffix = "_mask"', 'values = [0, 255]']
+    """
+    root = Path(folder).expanduser()
+    source = _find(root)
+    masks = look_at_labels(_labels(source)) if source.annotations else look_at_masks(source.masks)
+    if source.annotations:
+        names = list(dict.fromkeys(name for part in source.annotations for name in part.classes))
+        classes = Classes(tuple(names), by_id=True)
+    else:
+        classes = classes_of(masks, find_classes(root), [image.stem for image in source.images])
+    images = look_at_images(source.images)
+    problems = [*masks.unreadable[:3], *images.unreadable[:3], *_sizes(source, masks, images)]
+    facts = Facts(os.fspath(folder).replace("\\", "/"), source, masks, images, classes, {}, problems)
+    split_lines = _splits(root, facts)
+    return Draft(recipe_text(facts, split_lines), tuple(_findings(facts)), tuple(problems))
+
+
+def _sizes(source: Source, masks: Masks, images: Images) -> list[str]:
+    pairs = zip(source.images, source.masks, strict=True) if source.masks else ()
+    wrong = [mask.name for image, mask in pairs if masks.sizes.get(mask) != images.sizes.get(image)]
+    verb = "mask has" if len(wrong) == 1 else "masks have"
+    return [f"{len(wrong)} {verb} another size than the image: {some(wrong)}"] if wrong else []
+
+
+def _find(root: Path) -> Source:
+    """Finds pairs of images and masks, or annotations.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no image in it.
+        ValueError: If no labels are found; the message lists what the folder holds.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"there is no folder {root}")
+    files = list(walk(root))
+    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if not pictures:
+        kinds = collections.Counter(path.suffix for path in files).most_common(3)
+        has = ", ".join(f"{count} {kind} files" for kind, count in kinds) or "no files"
+        raise FileNotFoundError(f"{root} holds no images: it has {has}, and images are {', '.join(SUFFIXES)}")
+    pairs = paired(root, pictures)
+    if pairs is not None and len(pairs.masks) > 0.3 * (len(pictures) - len(pairs.masks)):
+        return pairs
+    found, faults = annotated(root, files, pictures)
+    if found is not None and (pairs is None or len(found.images) > len(pairs.images)):
+        return found
+    if pairs is not None:
+        return pairs
+    if faults:
+        raise ValueError(faults[0])
+    raise ValueError(
+        f"{root}: found no masks whose names pair with images, and no annotations ({_contents(root, pictures)}). Name "
+        "each mask like its image, x.jpg and x.png or x_mask.png, one mask for each image"
+    )
+
+
+def _contents(root: Path, pictures: Sequence[Path]) -> str:
+    folders = collections.Counter(path.parent.relative_to(root).as_posix() for path in pictures)
+    shown = [f"{count} images in {folder}" for folder, count in folders.most_common(4)]
+    return ", ".join(shown) + (f" and {len(folders) - 4} more folders" if len(folders) > 4 else "")
+
+
+def _labels(source: Source) -> Any:
+    chosen = np.unique(np.linspace(0, len(source.images) - 1, DRAWN).astype(int))
+    names = list(dict.fromkeys(name for part in source.annotations for name in part.classes))
+    for index in chosen:
+        path = source.images[int(index)]
+        part = next(part for part in source.annotations if part.find(path) is not None)
+        label = part.label(path, picture_size(path))
+        table = np.array([*(names.index(name) for name in part.classes), *[255] * (256 - len(part.classes))], np.uint8)
+        yield table[label]
+
+
+def _splits(root: Path, facts: Facts) -> list[str]:
+    """Finds the splits, counts their images, and returns the comments on how images are divided."""
+    options, counts = facts.source.options, facts.counts
+    before = len(facts.problems)
+    _count(root, facts)
+    if counts.get("train") and counts.get("val"):
+        return []
+    alone = bool(counts.get("train"))
+    if not _fixed(root, options) and alone:
+        return ["# There is a list of training images, but none of validation images."]
+    total = counts["train"] if alone else len(facts.source.images)
+    if total < 2:
+        raise ValueError(f"{root}: {total} labeled image cannot be divided into training and validation: label more")
+    shares = "80/10/10" if total >= 30 and not counts.get("test") else "80/20"
+    options["split"] = shares
+    counts.clear()
+    del facts.problems[before:]
+    _count(root, facts)
+    found = "There are images for training only" if alone else "There are no lists or folders of splits"
+    return [f"# {found}: these are the shares of {', '.join(SPLITS[: shares.count('/') + 1])}, dealt out by name."]
+
+
+def _count(root: Path, facts: Facts) -> None:
+    """Counts the labeled images of each split, and notes those without labels."""
+    kind = "masks" if facts.source.masks else "annotations"
+    for split in SPLITS:
+        if (opened := _opened(root, split, facts)) is None:
+            continue
+        bare = [image.name for image in opened.images if opened.mask_of[image] is None]
+        facts.counts[split] = len(opened.images) - len(bare)
+        if bare:
+            facts.problems.append(f"{len(bare)} images of {split} have no {kind}: {some(bare)}")
+        if opened.left_out and split == "train":
+            names = [image.name for image in opened.left_out]
+            verb = f"image has no {kind[:-1]} and is" if len(names) == 1 else f"images have no {kind} and are"
+            facts.problems.append(f"{len(names)} {verb} left out ({some(names)})")
+
+
+def _fixed(root: Path, options: dict[str, Any]) -> bool:
+    """Replaces `{split}` by the one folder that there is, and says whether splits are folders."""
+    names = [name for split in SPLITS for name in ALIASES[split]]
+    images = str(options["images"])
+    if "{split}" in images:
+        name = next((name for name in names if (root / images.replace("{split}", name)).is_dir()), "")
+        options |= {key: value.replace("{split}", name) for key, value in options.items()}
+        return True
+    name = next((name for name in names if (root / images / name).is_dir()), "")
+    if name:
+        inner = {
+            key for key in ("images", "masks", "annotations") if (root / str(options.get(key, "")) / name).is_dir()
+        }
+        options |= {key: f"{value}/{name}" for key, value in options.items() if key in inner}
+    return bool(name)
+
+
+def _opened(root: Path, split: str, facts: Facts) -> FolderDataset | None:
+    options = {("splits" if key == "split" else key): value for key, value in facts.source.options.items()}
+    try:
+        return FolderDataset(root, split, classes=facts.classes.names, interface="recipe", **options)
+    except FileNotFoundError:
+        return None
+
+
+def _findings(facts: Facts) -> list[str]:
+    source, images, classes = facts.source, facts.images, facts.classes
+    where = ", ".join(f"{key} = {toml(value)}" for key, value in source.options.items() if key != "split")
+    kinds = source.annotations[0].kind + " annotations" if source.annotations else "masks"
+    lines = [f"{len(source.images)} images with {kinds}: {where}"]
+    sizes = collections.Counter(images.sizes.values()).most_common()
+    shown = ", ".join(f"{height}x{width} ({count})" for (height, width), count in sizes[:3])
+    lines.append(f"sizes: {shown}" + (f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""))
+    bands = " or ".join(str(count) for count in sorted(images.bands))
+    gray = "" if set(images.bands) <= {1} or not images.gray else ", all equal: gray"
+    lines.append(f"pixels: {', '.join(images.dtypes)}, {bands} bands{gray}, values {images.low:g} to {images.high:g}")
+    shares = zip(classes.names, facts.shares, strict=True)
+    lines.append("classes: " + ", ".join(f"{name} {share:.1%}" for name, share in shares))
+    lines.append("splits: " + ", ".join(f"{name} {count}" for name, count in facts.counts.items()))
+    return [*lines, *classes.notes, *source.notes]
