@@ -199,7 +199,10 @@ class SegmentationScores(keras.metrics.Metric):
         hit, true, predicted = ops.diagonal(matrix), ops.sum(matrix, axis=1), ops.sum(matrix, axis=0)
         union = true + predicted - hit
         total = ops.sum(true)
-        broken = ops.where((counts[-1] > 0) | self._only_void(true, counts[-3]), float("nan"), 0.0)
+        broken = counts[-1] > 0
+        if self.ignore_class == 255:  # probably the foreground, if it is the only label above 0
+            broken = broken | ((counts[-3] > 0) & (true[0] > 0) & (ops.sum(true[1:]) == 0))
+        broken = ops.where(broken, float("nan"), 0.0)
         if self.read:  # Keras reads the result after each batch, and again at the end of an epoch
             self._warn()
         self.read = True
@@ -220,19 +223,16 @@ class SegmentationScores(keras.metrics.Metric):
             results |= {f"iou_{name}": each[index] for index, name in enumerate(names)}
         return {name: value + broken for name, value in results.items()}
 
-    def _only_void(self, true: Any, void: Any) -> Any:
-        """Returns whether 255 is the only label above 0; `true` are the numbers of pixels of the classes."""
-        return (true[0] > 0) & (ops.sum(true[1:]) == 0) & (void > 0) & (self.ignore_class == 255)
-
     def _warn(self) -> None:
         """Warns once that 255 is probably the foreground, unless a compiled function is being traced."""
-        if self.warned:
+        if self.warned or self.ignore_class != 255:
             return
         try:
             totals = self._totals()
         except Exception:  # each backend has its own error for values that do not exist yet
             return
-        if bool(self._only_void(np.reshape(totals[:-3], (self.size, self.size)).sum(axis=1), totals[-3])):
+        background, *others = totals[:-3].reshape(self.size, self.size).sum(axis=1).tolist()
+        if background and totals[-3] and not any(others):
             self.warned = True
             warnings.warn(
                 "255, which means void, is the only label above 0, so the scores are nan: if it is a class, train with "
