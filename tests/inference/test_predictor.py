@@ -263,7 +263,7 @@ def test_images_divided_by_255_are_doubted_once():
     with pytest.warns(UserWarning, match="values from 0 to 1 are nearly black") as caught:
         for _ in range(3):
             predictor(photo() / 255)
-    assert len(caught) == 1
+    assert sum("nearly black" in str(each.message) for each in caught) == 1  # PyTorch has warnings of its own
 
 
 def test_a_model_of_fixed_size_pads_smaller_images_and_the_tiles_of_larger_ones():
