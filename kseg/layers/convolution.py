@@ -28,6 +28,11 @@ class Conv2D(keras.layers.Conv2D):
         (1, 5, 7, 8)
     """
 
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        if keras.backend.backend() == "torch":
+            _order_for_torch(self.kernel)
+
     def call(self, inputs: Any) -> Any:
         return self._convolve(inputs, self.kernel) if self.data_format == "channels_last" else super().call(inputs)
 
@@ -102,6 +107,15 @@ def _finished(layer: Any, x: Any) -> Any:
     elif layer.use_bias:
         x = x + ops.convert_to_tensor(layer.bias)
     return x if layer.activation is None else layer.activation(x)
+
+
+def _order_for_torch(kernel: Any) -> None:
+    """Stores a kernel `(height, width, C, filters)` in the order in which PyTorch convolves images `(N, H, W, C)`.
+
+    Otherwise each step copies the kernel and its gradient. The shape and the values stay.
+    """
+    values = kernel.value
+    values.data = values.data.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
 
 
 def _torch_convolution(layer: Any, x: Any, kernel: Any, rates: tuple[int, int]) -> Any:
@@ -197,7 +211,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _update(self, mean: Any, variance: Any) -> None:
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+            if keras.backend.backend() == "torch":
+                moving.assign(moving.value.lerp(batch, 1 - self.momentum))  # one operation for three
+            else:
+                moving.assign(moving * self.momentum + batch * (1 - self.momentum))
 
 
 FAST_LAYERS: dict[Any, Any] = {
