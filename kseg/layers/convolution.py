@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kseg.layers import depthwise
 from kseg.layers.doubled import doubled_convolution
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
@@ -63,7 +64,10 @@ class Conv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="kseg")
 class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """`keras.layers.DepthwiseConv2D` with the same arguments, weights and results, but faster (see `Conv2D`).
+    """`keras.layers.DepthwiseConv2D` with the same arguments, weights and results, but faster.
+
+    On PyTorch and TensorFlow it does as `Conv2D`. On JAX on a CPU it adds shifted images, one for each
+    tap of the kernel.
 
     Example:
         >>> import numpy as np
@@ -77,7 +81,10 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         kernel, rates = _met_taps(self, inputs.shape, self.kernel)
         if keras.backend.backend() == "torch":
             return _torch_convolution(self, inputs, ops.reshape(kernel, (*kernel.shape[:2], 1, -1)), rates)
-        x = ops.depthwise_conv(inputs, kernel, self.strides, self.padding, self.data_format, rates)
+        if keras.backend.backend() == "jax" and depthwise.is_faster(inputs):
+            x = depthwise.depthwise_convolution(inputs, kernel, self.strides, rates, self.padding)
+        else:
+            x = ops.depthwise_conv(inputs, kernel, self.strides, self.padding, self.data_format, rates)
         return _finished(self, x)
 
     def reach(self, x: Reach) -> Reach:
