@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from kseg.inference.conversion import ANY, int8_graph, is_any_size, onnx_graph, openvino_graph, tensorflow_function
+from kseg.layers import enlarged
 
 
 class Run:
@@ -76,8 +77,11 @@ class OpenVINORun(Run):
     @functools.cached_property
     def graph(self) -> Any:
         """The `openvino.Model` for any image size."""
-        graph = openvino_graph(self.net)
-        return int8_graph(graph, self.calibration) if self.calibration else graph
+        if not self.calibration:
+            return openvino_graph(self.net)
+        with enlarged():
+            graph = openvino_graph(self.net)
+        return int8_graph(graph, self.calibration)
 
     @functools.cached_property
     def _any_size(self) -> Any:

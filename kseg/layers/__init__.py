@@ -15,6 +15,7 @@ from kseg.layers.convolution import (
 from kseg.layers.crf import ConvCRF
 from kseg.layers.cropping import CropLike, SmallestSize, UnpaddedSize
 from kseg.layers.decoder import SegmentationHead, UNetBlock
+from kseg.layers.doubled import enlarged
 from kseg.layers.geometry import Reach
 from kseg.layers.graph import FoldedModel, layer_calls
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
@@ -50,6 +51,7 @@ __all__ = [
     "TransposeUpsampling2D",
     "UNetBlock",
     "UnpaddedSize",
+    "enlarged",
     "layer_calls",
     "single_operation",
 ]

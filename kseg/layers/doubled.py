@@ -1,5 +1,8 @@
 """The convolution of an image enlarged to twice its size, computed on the small image."""
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -11,6 +14,26 @@ from keras import ops
 # tap r (in the order of a convolution). In `PHASES[p][t, a]`, t counts the two small rows that output row 2i + p meets.
 TRANSPOSED = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], "float32")
 PHASES = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], "float32")
+
+_ENLARGED = ContextVar("_ENLARGED", default=False)
+
+
+@contextlib.contextmanager
+def enlarged() -> Iterator[None]:
+    """Lets `UNetBlock` make the enlarged features in graphs that are traced in the block.
+
+    In 8-bit integers, a convolution of them is faster than a transposed convolution.
+    """
+    token = _ENLARGED.set(True)
+    try:
+        yield
+    finally:
+        _ENLARGED.reset(token)
+
+
+def is_enlarged() -> bool:
+    """Returns whether this is a block of `enlarged`."""
+    return _ENLARGED.get()
 
 
 def doubled_convolution(x: Any, kernel: Any) -> Any:
