@@ -172,19 +172,24 @@ def measure(
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Formats the rows of `measure` for README.md: one line per case, its fastest peer, and kseg's ratios to it."""
+    """Formats the rows of `measure` for README.md: one line per case, its fastest peer, and kseg's ratios to it.
+
+    Growth is in a chart.
+    """
     lines = []
-    for (processor, threads, part, net, size, batch), case in rows.groupby(KEY[:-1], sort=False):
+    for (processor, threads, part, net, size, batch), case in rows[rows["part"] != "growth"].groupby(
+        KEY[:-1], sort=False
+    ):
         ours = case["way"].str.startswith("kseg")
-        what = part if part in PROGRAMS[1:] else f"{part}, {batch} of {size}"
+        program = part in (*PROGRAMS[1:], "scores")
         peers = [f"{row['way']}: {_cost(row)}" for row in case[~ours].sort_values("seconds").to_dict("records")]
-        lines.append({"what": what, "net": net, "fastest peer": "".join(peers[:1])})
+        lines.append({"what": part if program else f"{part}, {batch} of {size}", "net": "" if program else net})
+        lines[-1]["fastest peer"] = "".join(peers[:1])
         for row in case[ours].to_dict("records"):
             lines[-1][row["way"]] = _cost(row) if pd.isna(row["ratio"]) else f"{row['ratio']:.2f} ({_cost(row)})"
-        first = case.iloc[0]
-        lines[-1] |= {"device": f"{processor}, {threads} threads; {first['device']}", "versions": first["versions"]}
+        lines[-1]["device"] = f"{processor}, {threads} threads; {case.iloc[0]['device']}"
     table = pd.DataFrame(lines).fillna("")
-    return table[[*table.columns.drop(["device", "versions"]), "device", "versions"]]
+    return table[[*table.columns.drop("device"), "device"]]
 
 
 def charts(rows: pd.DataFrame) -> dict[str, str]:

@@ -47,8 +47,9 @@ class KerasRun(Run):
 class OpenVINORun(Run):
     """Runs a network on OpenVINO, in float32 or, calibrated on images `(H, W, C)`, in int8.
 
-    The graph is for all image sizes. After `PIXELS` pixels in images of one shape, a graph for this shape is made,
-    which takes two seconds: layers use faster operations at known sizes (`kseg.layers.Conv2D`).
+    The first shape gets a graph of its own, since layers use faster operations at known sizes (`kseg.layers.Conv2D`).
+    Others share a graph for all sizes, until `PIXELS` pixels in images of one shape have passed, and it gets its own.
+    Making a graph takes two seconds.
     """
 
     PIXELS = 2**23
@@ -61,18 +62,22 @@ class OpenVINORun(Run):
         self._fixed: Any = None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        if images.shape != self._shape:
-            self._shape, self._seen, self._fixed = images.shape, 0, None
-        self._seen += math.prod(images.shape[:3])
-        if self._fixed is None and (self._seen > self.PIXELS or not is_any_size()):
+        return self.compiled(images.shape)(images.astype(self.dtype, copy=False), share_inputs=True)[0]
+
+    def compiled(self, shape: tuple[int, ...]) -> Any:
+        """Returns the compiled graph for images of this shape."""
+        first = not self._shape
+        if shape != self._shape:
+            self._shape, self._seen, self._fixed = shape, 0, None
+        self._seen += math.prod(shape[:3])
+        if self._fixed is None and (first or self._seen > self.PIXELS or not is_any_size()):
             if self.calibration:  # a second calibration would take minutes
                 graph = self.graph.clone()
-                graph.reshape(images.shape)
+                graph.reshape(shape)
             else:
-                graph = openvino_graph(self.net, images.shape[:3])
+                graph = openvino_graph(self.net, shape[:3])
             self._fixed = openvino_compiled(graph)
-        run = self._any_size if self._fixed is None else self._fixed
-        return run(images.astype(self.dtype, copy=False), share_inputs=True)[0]
+        return self._any_size if self._fixed is None else self._fixed
 
     @functools.cached_property
     def graph(self) -> Any:
@@ -135,16 +140,15 @@ class ONNXRun(Run):
 class AutoRun(Run):
     """Runs a network on OpenVINO, or on the backend if OpenVINO cannot convert it."""
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        return self._run(images)
+    _run: Run | None = None
 
-    @functools.cached_property
-    def _run(self) -> Run:
-        run = OpenVINORun(self.net)
-        try:
-            run.graph  # noqa: B018
-        except Exception as error:  # of types of its own
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            warnings.warn(f"{self.net.name} runs on Keras, OpenVINO cannot convert it: {reason}", stacklevel=2)
-            return KerasRun(self.net)
-        return run
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        if self._run is None:
+            self._run = run = OpenVINORun(self.net)
+            try:
+                run.compiled(images.shape)
+            except Exception as error:  # of types of its own
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                warnings.warn(f"{self.net.name} runs on Keras, OpenVINO cannot convert it: {reason}", stacklevel=2)
+                self._run = KerasRun(self.net)
+        return self._run(images)
