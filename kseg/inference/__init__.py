@@ -4,6 +4,7 @@ from kseg.inference._dense_crf import dense_crf
 from kseg.inference._tune_crf import tune_crf
 from kseg.inference.averaging import FLIPS
 from kseg.inference.batching import Labeled
+from kseg.inference.calibration import spread
 from kseg.inference.comparison import OUTCOMES, Comparison, compare
 from kseg.inference.engine import ENGINES
 from kseg.inference.formats import ALWAYS_WRITTEN, FORMATS
@@ -14,5 +15,6 @@ from kseg.inference.sources import list_images, output_names
 
 __all__ = [
     "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "OUTCOMES", "PIXELS", "Comparison", "Labeled", "Prediction",
-    "Predictor", "compare", "dense_crf", "list_images", "output_names", "predictions", "read_image", "tune_crf",
+    "Predictor", "compare", "dense_crf", "list_images", "output_names", "predictions", "read_image", "spread",
+    "tune_crf",
 ]  # fmt: skip

@@ -54,7 +54,8 @@ class Predictor:
         calibration: For int8, images that set the ranges of the integers: a data set, e.g. the training split, of
             which 64 are used, or any images as in a call.
 
-    The weights are copied when a predictor is constructed: after further training, construct another one.
+    The predictors of a model share a copy of its weights, which is made anew when one is constructed: after further
+    training, construct another one, and do not use older ones.
 
     Raises:
         ModuleNotFoundError: If the engine needs a package that is not installed.

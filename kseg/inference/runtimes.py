@@ -48,8 +48,8 @@ class OpenVINORun(Run):
     """Runs a network on OpenVINO, in float32 or, calibrated on images `(H, W, C)`, in int8.
 
     The first shape gets a graph of its own, since layers use faster operations at known sizes (`kseg.layers.Conv2D`).
-    Others share a graph for all sizes, until `PIXELS` pixels in images of one shape have passed, and it gets its own.
-    Making a graph takes two seconds.
+    Others share a graph for all sizes. After `PIXELS` pixels in a row in images of another shape, the graph for the
+    first is replaced by one for this shape. Making a graph takes two seconds.
     """
 
     PIXELS = 2**23
@@ -57,27 +57,29 @@ class OpenVINORun(Run):
     def __init__(self, net: keras.Model, calibration: Sequence[np.ndarray] = ()):
         super().__init__(net)
         self.calibration = calibration
-        self._shape: tuple[int, ...] = ()
-        self._seen = 0
+        self._shape: tuple[int, ...] = ()  # of the graph `_fixed`
         self._fixed: Any = None
+        self._other: tuple[int, ...] = ()
+        self._seen = 0  # pixels in a row in images of the shape `_other`
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         return self.compiled(images.shape)(images.astype(self.dtype, copy=False), share_inputs=True)[0]
 
     def compiled(self, shape: tuple[int, ...]) -> Any:
         """Returns the compiled graph for images of this shape."""
-        first = not self._shape
-        if shape != self._shape:
-            self._shape, self._seen, self._fixed = shape, 0, None
-        self._seen += math.prod(shape[:3])
-        if self._fixed is None and (first or self._seen > self.PIXELS or not is_any_size()):
-            if self.calibration:  # a second calibration would take minutes
-                graph = self.graph.clone()
-                graph.reshape(shape)
-            else:
-                graph = openvino_graph(self.net, shape[:3])
-            self._fixed = openvino_compiled(graph)
-        return self._any_size if self._fixed is None else self._fixed
+        self._seen = math.prod(shape[:3]) + (self._seen if shape == self._other else 0)
+        self._other = shape
+        if shape == self._shape:
+            return self._fixed
+        if self._fixed is not None and self._seen <= self.PIXELS and is_any_size():
+            return self._any_size
+        if self.calibration:  # a second calibration would take minutes
+            graph = self.graph.clone()
+            graph.reshape(shape)
+        else:
+            graph = openvino_graph(self.net, shape[:3])
+        self._shape, self._fixed = shape, openvino_compiled(graph)
+        return self._fixed
 
     @functools.cached_property
     def graph(self) -> Any:

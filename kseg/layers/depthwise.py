@@ -4,8 +4,8 @@ Measured with JAX 0.10.2 on 2 threads of an AMD EPYC with AVX-512, in CPU time r
 
 - A training step of the U-Net on EfficientNet-Lite0 takes 0.34 times as long, of DeepLabV3+ on ResNet50 0.41 times (2
   images of 256x320). The first step of the U-Net, which compiles, takes 1.15 times as long. Memory does not grow.
-- Inference (one image of 384x480) takes 0.72 times as long for the U-Net, but still about 3 times as long as on
-  TensorFlow, and 0.90 times for DeepLabV3+.
+- Inference (one image of 384x480) takes 0.72 times as long for the U-Net, but still several times as long as on
+  TensorFlow (`benchmarks/experiments/speed.csv`), and 0.90 times for DeepLabV3+.
 
 XLA's other convolutions do 45 to 50 billion multiply-adds per second and core, but only 7 billion in the gradients of
 convolutions with 16 output channels. The order of axes (NCHW or NHWC) makes no difference to the convolutions, nor do
