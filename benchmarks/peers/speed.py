@@ -145,18 +145,13 @@ class Files(torch.utils.data.Dataset[tuple[np.ndarray, np.ndarray]]):
         return found["image"], found["mask"]
 
 
-def _one_thread(worker: int) -> None:
+def _epoch(way: Way, case: Case) -> Job:
     import cv2
 
-    cv2.setNumThreads(1)  # PyTorch itself gives a worker one thread
-
-
-def _epoch(way: Way, case: Case) -> Job:
     _, step = _steps(way, case)
     files, workers = Files(case.folder, case.size), torch.get_num_threads()
-    batches = torch.utils.data.DataLoader(
-        files, case.batch, shuffle=True, drop_last=True, num_workers=workers, worker_init_fn=_one_thread
-    )
+    cv2.setNumThreads(1)  # in each worker, as PyTorch itself
+    batches = torch.utils.data.DataLoader(files, case.batch, shuffle=True, drop_last=True, num_workers=workers)
     return lambda: [step(*batch) for batch in batches], None
 
 
