@@ -78,7 +78,7 @@ def _kseg(title: str, backend: str, style: str = "", parts: tuple[str, ...] = ("
 
 ALL = (*STEPS, "epoch", "predict", "import", "build")
 PRODUCT = Way("matrix product", parts=STEPS, nets=tuple(NETS))
-"""The most multiply-adds per second that the machine was seen to do."""
+"""A large product of matrices, with whose multiply-adds per second those of networks are compared."""
 WAYS = (
     _kseg("TensorFlow", "tensorflow", "keras", ALL),
     _kseg("JAX", "jax", "keras", ALL),

@@ -25,7 +25,7 @@ from kseg.cli._process import prepare as prepare_process
 from kseg.progress import Reporter
 from kseg.training import PeakMemory, process_peak
 
-KEY = ["processor", "threads", "part", "net", "size", "batch", "way"]
+KEY = ["processor", "threads", "device", "part", "net", "size", "batch", "way"]
 PACKAGES = (
     "kseg", "keras", "tensorflow", "jax", "torch", "openvino", "onnxruntime", "segmentation-models-pytorch",
     "torchvision", "keras-hub", "torchmetrics", "albumentations", "numpy",
@@ -42,18 +42,20 @@ def prepare(way: Way, case: Case) -> dict[str, Any]:
     """Builds the job of a way in this process and runs it, since the first runs compile; returns what is known of it.
 
     On a GPU, networks compute in bfloat16. Memory is the increase of the peak of this process, without processes of a
-    data loader, or of the GPU; that of a program is its whole peak.
+    data loader, or of the GPU. That of a program is unknown: Linux counts that of the process that starts it.
     """
     global _run
     jobs, device, precision = importlib.import_module(way.module).JOBS, machine.device(), "float32"
     if not device.startswith("CPU"):
         keras.config.set_dtype_policy(precision := "mixed_bfloat16")
+    elif "int8" in way.style:
+        precision = "int8"
     memory = PeakMemory()
-    before = 0 if case.part in PROGRAMS or memory.gpu is not None else process_peak()
+    before = 0 if memory.gpu is not None else process_peak()
     _run, cost = jobs[case.part](way, case)
     for _ in range(2 if case.part in STEPS else 1):
         _run()
-    peak = process_peak(children=True) if case.part in PROGRAMS else memory.bytes()
+    peak = None if case.part in PROGRAMS else memory.bytes()
     used = None if peak is None or before is None else round((peak - before) / 2**20)
     return {"multiply_adds": cost, "memory_mb": used, "precision": precision, "device": device}
 
@@ -95,11 +97,17 @@ def compare(case: Case, ways: list[Way], rounds: int, seconds: float) -> list[di
                 facts[way] = worker(prepare, way, case)
             except ChildError as error:
                 say(f"{title}: {way.name} is left out: {str(error).splitlines()[0]}")
-        times = [[workers[way](once, seconds) for way in facts] for _ in range(rounds)]
+        times: dict[Way, list[tuple[float, float]]] = {way: [] for way in facts}
+        for way in rounds * [*facts]:
+            try:
+                if way in times:
+                    times[way].append(workers[way](once, seconds))
+            except ChildError as error:
+                say(f"{title}: {way.name} is left out: {str(error).splitlines()[0]}")
+                del times[way], facts[way]
     if not facts:
         return []
-    table = np.array(times)  # (rounds, ways, 2)
-    wall, core = (dict(zip(facts, table[..., place].T, strict=True)) for place in (0, 1))
+    wall, core = ({way: np.array(times[way])[:, place] for way in facts} for place in (0, 1))
     gmacs = {way: (facts[way].pop("multiply_adds") or np.nan) / 1e9 / np.median(wall[way]) for way in facts}
     peak = gmacs.pop(PRODUCT, np.nan)
     peers = [way for way in gmacs if not way.is_kseg]
@@ -172,19 +180,23 @@ def measure(
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Formats the rows of `measure` for README.md: one line per case, its fastest peer, and kseg's ratios to it."""
-    lines = []
-    for (processor, threads, part, net, size, batch), case in rows.groupby(KEY[:-1], sort=False):
+    """Formats the rows of `measure` for README.md: one line per case, its fastest peer, and kseg's ratios to it.
+
+    Growth is in a chart.
+    """
+    lines: list[dict[str, Any]] = []
+    cases = rows[rows["part"] != "growth"].groupby(KEY[:-1], sort=False)
+    for (processor, threads, device, part, net, size, batch), case in cases:
         ours = case["way"].str.startswith("kseg")
-        what = part if part in PROGRAMS[1:] else f"{part}, {batch} of {size}"
+        program = part in (*PROGRAMS[1:], "scores")
         peers = [f"{row['way']}: {_cost(row)}" for row in case[~ours].sort_values("seconds").to_dict("records")]
-        lines.append({"what": what, "net": net, "fastest peer": "".join(peers[:1])})
+        lines.append({"what": part if program else f"{part}, {batch} of {size}", "net": "" if program else net})
+        lines[-1]["fastest peer"] = "".join(peers[:1])
         for row in case[ours].to_dict("records"):
             lines[-1][row["way"]] = _cost(row) if pd.isna(row["ratio"]) else f"{row['ratio']:.2f} ({_cost(row)})"
-        first = case.iloc[0]
-        lines[-1] |= {"device": f"{processor}, {threads} threads; {first['device']}", "versions": first["versions"]}
+        lines[-1]["device"] = f"{processor}, {threads} threads; {device}"
     table = pd.DataFrame(lines).fillna("")
-    return table[[*table.columns.drop(["device", "versions"]), "device", "versions"]]
+    return table[[*table.columns.drop("device"), "device"]]
 
 
 def charts(rows: pd.DataFrame) -> dict[str, str]:

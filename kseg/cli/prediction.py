@@ -53,8 +53,6 @@ Int8 = Annotated[
     ),
 ]
 
-CALIBRATION = 64
-"""Number of images that set the ranges of 8-bit integers."""
 MANY = 64
 """Number of images from which a faster engine makes up for the seconds in which it converts the network."""
 
@@ -70,7 +68,7 @@ def options(tta: bool, crf: bool, tile: int | None, engine: str, int8: str | Non
         if engine not in ("openvino", "auto"):
             raise ValueError(f"--int8 needs --engine openvino, got {engine}")
         images = inference.list_images(int8)
-        chosen = images[:: max(1, len(images) // CALIBRATION)][:CALIBRATION]
+        chosen = [images[index] for index in inference.spread(len(images))]
         found |= {"engine": "openvino", "precision": "int8", "calibration": chosen}
     return found
 

@@ -31,7 +31,8 @@ def loader(
     The samples of all epochs form one stream, in which each epoch has a new order; a batch can contain samples of two
     epochs. Position p of the stream belongs to epoch `p // len(dataset)`. The augmentation of a sample depends only on
     (seed, epoch, index), not on threads or on the start of the stream. With `shuffle=False`, Keras does not warn that
-    it cannot shuffle the batches.
+    it cannot shuffle the batches. On Linux, batches make the process keep freed memory for the next step, unless the
+    environment variable `MALLOC_TRIM_THRESHOLD_` is set.
 
     Args:
         dataset: The data set.

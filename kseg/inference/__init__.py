@@ -4,6 +4,7 @@ from kseg.inference._dense_crf import dense_crf
 from kseg.inference._tune_crf import tune_crf
 from kseg.inference.averaging import FLIPS
 from kseg.inference.batching import Labeled
+from kseg.inference.calibration import spread
 from kseg.inference.comparison import OUTCOMES, Comparison, compare
 from kseg.inference.earth import WGS84, checked_crs
 from kseg.inference.engine import ENGINES
@@ -18,5 +19,5 @@ __all__ = [
     "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "LONGEST_NAME", "OUTCOMES", "PIXELS", "WGS84", "Comparison",
     "Details", "Format", "Frames", "Labeled", "ObjectTable", "Objects", "Overlays", "Prediction", "Predictor",
     "VideoWriter", "background", "checked_crs", "compare", "dense_crf", "find_objects", "is_video", "list_images",
-    "output_names", "predictions", "tune_crf",
+    "output_names", "predictions", "spread", "tune_crf",
 ]  # fmt: skip

@@ -13,6 +13,11 @@ SIDE = 1024
 """Largest height and width in pixels; of larger images, a corner is used."""
 
 
+def spread(count: int) -> list[int]:
+    """Returns at most `COUNT` indices below `count`, spread evenly."""
+    return np.unique(np.linspace(0, count - 1, min(count, COUNT)).round().astype(int)).tolist()
+
+
 def calibration_images(
     sources: Dataset | Iterable[Any], read: Callable[[Any], np.ndarray], size: Sequence[int | None]
 ) -> list[np.ndarray]:
@@ -27,8 +32,7 @@ def calibration_images(
         ValueError: If there are no images.
     """
     if isinstance(sources, Dataset):
-        chosen = range(0, len(sources), max(1, len(sources) // COUNT))
-        sources = [sources[index][0] for index in chosen[:COUNT]]
+        sources = [sources[index][0] for index in spread(len(sources))]
     images = [read(source)[: size[0] or SIDE, : size[1] or SIDE] for source in sources]
     if not images:
         raise ValueError("there are no images for calibration")

@@ -94,7 +94,8 @@ def int8_graph(graph: Any, images: Sequence[np.ndarray]) -> Any:
     import nncf
 
     nncf.set_log_level(logging.ERROR)
-    batches = nncf.Dataset([image[None].astype("float32") for image in images])
+    dtype = graph.inputs[0].get_element_type().to_dtype()
+    batches = nncf.Dataset([image[None].astype(dtype) for image in images])
     labels = nncf.IgnoredScope(types=["Maximum", "Greater", "Select"], validate=False)  # the choice among the scores
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # its progress bars
         warnings.simplefilter("ignore")

@@ -63,7 +63,8 @@ class Predictor:
         pixels: What the numbers of image files and of integer arrays mean; None for what the model was trained on,
             which its weight file stores.
 
-    The weights are copied when a predictor is constructed: after further training, construct another one.
+    The predictors of a model share a copy of its weights, which is made anew when one is constructed: after further
+    training, construct another one, and do not use older ones.
 
     Raises:
         ModuleNotFoundError: If the engine needs a package that is not installed.

@@ -5,9 +5,6 @@ Every layer has a method `reach`, from which `kseg.zoo.receptive_field` computes
 
 from kseg.layers.convolution import (
     FAST_LAYERS,
-    NORM_EPSILON,
-    NORM_MOMENTUM,
-    BatchNormalization,
     Conv2D,
     ConvNormAct,
     DepthwiseConv2D,
@@ -15,8 +12,10 @@ from kseg.layers.convolution import (
 from kseg.layers.crf import ConvCRF
 from kseg.layers.cropping import CropLike, SmallestSize, UnpaddedSize
 from kseg.layers.decoder import SegmentationHead, UNetBlock
+from kseg.layers.doubled import enlarged
 from kseg.layers.geometry import Reach
 from kseg.layers.graph import FoldedModel, layer_calls
+from kseg.layers.normalization import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
 from kseg.layers.resize import Resize, single_operation
 from kseg.layers.scores import ScoreFusion, ScoreUpsampling
@@ -50,6 +49,7 @@ __all__ = [
     "TransposeUpsampling2D",
     "UNetBlock",
     "UnpaddedSize",
+    "enlarged",
     "layer_calls",
     "single_operation",
 ]

@@ -1,18 +1,15 @@
-"""Convolution and batch normalization with the fast operations of the backend, and both with an activation."""
+"""Convolutions with the fast operations of the backend, and a convolution with normalization and activation."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from kseg.layers import depthwise
 from kseg.layers.doubled import doubled_convolution
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
-
-# With Keras's momentum of 0.99 the moving averages are usable only after about 500 steps, and training may be shorter.
-# These are PyTorch's defaults (there the momentum is called 0.1), with which most published models were trained.
-NORM_MOMENTUM = 0.9
-NORM_EPSILON = 1e-5
+from kseg.layers.normalization import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -20,13 +17,19 @@ class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` with the same arguments, weights and results, faster on PyTorch and TensorFlow.
 
     On PyTorch, Keras copies each activation to change the order of its axes, but the convolution also takes a view. On
-    TensorFlow, Keras adds the bias by an operation that the graph optimizer does not fuse with the convolution.
+    TensorFlow, Keras adds the bias by an operation that the graph optimizer does not fuse with the convolution. On all
+    backends, taps of a dilated kernel that meet only padding are left out.
 
     Example:
         >>> import numpy as np
         >>> tuple(Conv2D(8, 3, padding="same")(np.zeros((1, 5, 7, 3), "float32")).shape)
         (1, 5, 7, 8)
     """
+
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        if keras.backend.backend() == "torch":
+            _order_for_torch(self.kernel)
 
     def call(self, inputs: Any) -> Any:
         return self._convolve(inputs, self.kernel) if self.data_format == "channels_last" else super().call(inputs)
@@ -58,7 +61,10 @@ class Conv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="kseg")
 class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """`keras.layers.DepthwiseConv2D` with the same arguments, weights and results, but faster (see `Conv2D`).
+    """`keras.layers.DepthwiseConv2D` with the same arguments, weights and results, but faster.
+
+    On PyTorch and TensorFlow, the reasons are those of `Conv2D`. On JAX on a CPU, the result is a sum of shifted
+    images, one for each tap of the kernel.
 
     Example:
         >>> import numpy as np
@@ -72,7 +78,10 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         kernel, rates = _met_taps(self, inputs.shape, self.kernel)
         if keras.backend.backend() == "torch":
             return _torch_convolution(self, inputs, ops.reshape(kernel, (*kernel.shape[:2], 1, -1)), rates)
-        x = ops.depthwise_conv(inputs, kernel, self.strides, self.padding, self.data_format, rates)
+        if keras.backend.backend() == "jax" and depthwise.is_faster(inputs):
+            x = depthwise.depthwise_convolution(inputs, kernel, self.strides, rates, self.padding)
+        else:
+            x = ops.depthwise_conv(inputs, kernel, self.strides, self.padding, self.data_format, rates)
         return _finished(self, x)
 
     def reach(self, x: Reach) -> Reach:
@@ -104,6 +113,15 @@ def _finished(layer: Any, x: Any) -> Any:
     return x if layer.activation is None else layer.activation(x)
 
 
+def _order_for_torch(kernel: Any) -> None:
+    """Stores a kernel `(height, width, C, filters)` in the order in which PyTorch convolves images `(N, H, W, C)`.
+
+    Otherwise each step copies the kernel and its gradient. The shape and the values stay.
+    """
+    values = kernel.value
+    values.data = values.data.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
+
+
 def _torch_convolution(layer: Any, x: Any, kernel: Any, rates: tuple[int, int]) -> Any:
     """Convolves `x`, `(N, H, W, C)`, with `kernel`, `(height, width, C // groups, filters)`."""
     from torch.nn import functional
@@ -128,76 +146,6 @@ def _torch_convolution(layer: Any, x: Any, kernel: Any, rates: tuple[int, int]) 
         groups=x.shape[1] // kernel.shape[1],
     ).permute(0, 2, 3, 1)
     return x if layer.activation is None else layer.activation(x)
-
-
-@keras.saving.register_keras_serializable(package="kseg")
-class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` in one operation, with the same arguments, weights and results.
-
-    Keras computes the moments and the normalization one by one. On TensorFlow (in training) and on PyTorch this layer
-    calls the fused operation of the backend for images `(N, H, W, C)`; everything else is left to Keras.
-
-    Example:
-        >>> import numpy as np
-        >>> tuple(BatchNormalization()(np.zeros((1, 5, 7, 3), "float32")).shape)
-        (1, 5, 7, 3)
-    """
-
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        fused = {"tensorflow": self._tensorflow, "torch": self._torch}.get(keras.backend.backend())
-        plain = mask is None and not self.renorm and not self.synchronized
-        image = len(inputs.shape) == 4 and self.axis in (-1, 3)
-        precise = keras.backend.standardize_dtype(inputs.dtype) == "float64"
-        training = bool(training and self.trainable)
-        if fused is None or not plain or not image or precise or self.moving_mean.dtype != "float32":
-            return super().call(inputs, training=training, mask=mask)
-        return fused(ops.convert_to_tensor(inputs), training)
-
-    def reach(self, x: Reach) -> Reach:
-        return x
-
-    def _tensorflow(self, x: Any, training: bool) -> Any:
-        if not training:  # oneDNN's fused inference is slower than Keras's formula
-            return super().call(x, training=False)
-        from tensorflow import raw_ops
-
-        scale, offset = self._affine()
-        channels = x.shape[-1]
-        x, mean, variance, *_ = raw_ops.FusedBatchNormV3(
-            x=x,
-            scale=scale,
-            offset=offset,
-            mean=ops.zeros(0),
-            variance=ops.zeros(0),
-            epsilon=self.epsilon,
-        )
-        count = ops.cast(ops.size(x) // channels, "float32")
-        # The operation returns the unbiased variance. Keras averages the biased one, which is 0 for a single value.
-        self._update(mean, ops.where(count > 1, variance * ((count - 1) / count), 0.0))
-        return x
-
-    def _torch(self, x: Any, training: bool) -> Any:
-        import torch
-
-        x = x.permute(0, 3, 1, 2)
-        scale, offset = self._affine()
-        if training:
-            x, mean, inverse = torch.native_batch_norm(x, scale, offset, None, None, True, 0.0, self.epsilon)
-            self._update(mean, (inverse**-2 - self.epsilon).clamp(min=0))
-        else:
-            mean, variance = map(ops.convert_to_tensor, (self.moving_mean, self.moving_variance))
-            x = torch.nn.functional.batch_norm(x, mean, variance, scale, offset, eps=self.epsilon)
-        return x.permute(0, 2, 3, 1)
-
-    def _affine(self) -> tuple[Any, Any]:
-        channels = self.moving_mean.shape
-        scale = self.gamma if self.scale else ops.ones(channels)
-        offset = self.beta if self.center else ops.zeros(channels)
-        return ops.convert_to_tensor(scale), ops.convert_to_tensor(offset)
-
-    def _update(self, mean: Any, variance: Any) -> None:
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
 
 
 FAST_LAYERS: dict[Any, Any] = {

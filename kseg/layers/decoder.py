@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from kseg.layers.convolution import Conv2D, ConvNormAct
+from kseg.layers.doubled import is_enlarged
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
 from kseg.layers.resize import Resize
@@ -74,13 +75,14 @@ class UNetBlock(ConfiguredLayer):
         target = like if skip is None else skip
         size = None if target is None else ops.shape(target)[1:3]
         first, second = self.convs
-        if size is None or _is_twice(size, ops.shape(x)[1:3]):
+        if not is_enlarged() and (size is None or _is_twice(size, ops.shape(x)[1:3])):
             x = first.finish(first.conv.doubled(x, skip), training)
         else:
             if skip is not None and not self.doubling:
                 x = self.match(x, like=skip)
             else:
-                x = self.enlarge(x)[:, : size[0], : size[1]]
+                x = self.enlarge(x)
+                x = x if size is None else x[:, : size[0], : size[1]]
             x = first(x if skip is None else ops.concatenate([x, skip], axis=-1), training=training)
         return second(x, training=training)
 

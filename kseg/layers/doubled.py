@@ -1,16 +1,39 @@
 """The convolution of an image enlarged to twice its size, computed on the small image."""
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-# Tap a of the kernel, at row 2i + p of the large image, meets row i + (p + a - 1) // 2 of the small one. A transposed
-# convolution of stride 2 adds taps a and a + 1 at row 2i + a + 1; `TRANSPOSED[r, a]` tells whether a is part of its
-# tap r (in the order of a convolution). In `PHASES[p][t, a]`, t counts the two small rows that output row 2i + p meets.
+# Both tables define which taps of a 3-tap kernel are added, for one axis; the kernel of two axes uses them twice.
+# TRANSPOSED[r, a] is 1 if tap a of the kernel is part of tap r of the transposed convolution.
+# PHASES[p][t, a] is 1 if, for output pixel 2i + p, tap a meets small pixel i + p - 1 + t.
 TRANSPOSED = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], "float32")
 PHASES = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], "float32")
+
+_ENLARGED = ContextVar("_ENLARGED", default=False)
+
+
+@contextlib.contextmanager
+def enlarged() -> Iterator[None]:
+    """Lets `UNetBlock` make the enlarged features in graphs that are traced in the block.
+
+    In 8-bit integers, a convolution of them is faster than a transposed convolution.
+    """
+    token = _ENLARGED.set(True)
+    try:
+        yield
+    finally:
+        _ENLARGED.reset(token)
+
+
+def is_enlarged() -> bool:
+    """Returns whether this is a block of `enlarged`."""
+    return _ENLARGED.get()
 
 
 def doubled_convolution(x: Any, kernel: Any) -> Any:

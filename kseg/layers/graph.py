@@ -10,7 +10,9 @@ from keras import ops
 
 from kseg.layers.convolution import FAST_LAYERS, ConvNormAct
 
-CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+NORMALIZATIONS = (keras.layers.BatchNormalization, FAST_LAYERS[keras.layers.BatchNormalization])
+CONVOLUTIONS = tuple({*FAST_LAYERS, *FAST_LAYERS.values()} - {*NORMALIZATIONS})
+"""Classes of which exactly (not of subclasses) it is known what they compute."""
 
 
 def layer_calls(model: keras.Model) -> Iterator[tuple[Any, Any]]:
@@ -95,9 +97,9 @@ def _pairs(model: keras.Model) -> Iterator[tuple[Any, Any]]:
     for part, nodes in graphs:
         uses = Counter(id(tensor) for _, node in nodes for tensor in node.input_tensors)
         uses.update(id(tensor) for tensor in part.outputs)
-        makers = {id(node.output_tensors[0]): layer for layer, node in nodes if isinstance(layer, CONVOLUTIONS)}
+        makers = {id(node.output_tensors[0]): layer for layer, node in nodes if type(layer) in CONVOLUTIONS}
         for layer, node in nodes:
-            if not isinstance(layer, keras.layers.BatchNormalization) or layer.axis not in (-1, 3) or layer.renorm:
+            if type(layer) not in NORMALIZATIONS or layer.axis not in (-1, 3) or layer.renorm:
                 continue
             tensor = id(node.input_tensors[0])
             conv = makers.get(tensor)
@@ -108,10 +110,11 @@ def _pairs(model: keras.Model) -> Iterator[tuple[Any, Any]]:
 
 
 def _functional_parts(model: keras.Model) -> list[keras.Model]:
-    """Lists a model and its submodels at every depth, once each, without those of class Sequential."""
+    """Lists a model and its functional submodels at every depth, once each; those of other kinds are not copied."""
     found = [model]
     for part in found:  # grows in the loop
-        found += [x for x in part.layers if isinstance(x, keras.Model) and not any(x is other for other in found)]
+        inner = [x for x in part.layers if isinstance(x, keras.Sequential) or hasattr(x, "operations")]
+        found += [x for x in inner if not any(x is other for other in found)]
     return [part for part in found if not isinstance(part, keras.Sequential)]
 
 

@@ -116,7 +116,9 @@ class Resize(ConfiguredLayer):
         own = known and not self.align_corners  # the backend's resize is faster, but supports only this case
         if own and keras.backend.backend() == "tensorflow":
             own = all(map(_right_by_xla, source, target))
-        if own:
+        if known and self.align_corners and keras.backend.backend() == "torch":
+            values = _by_torch(values, target)
+        elif own:
             values = ops.image.resize(values, target, interpolation="bilinear", data_format="channels_last")
         else:
             for axis in (2, 1):  # columns first: there are fewer rows to process when enlarging
@@ -174,6 +176,14 @@ def _by_tensorflow(image: Any, target: Any, interpolation: str, align_corners: b
         return raw_ops.ResizeNearestNeighbor(images=image, **options)
     values = raw_ops.ResizeBilinear(images=ops.cast(image, "float32"), **options)
     return ops.cast(ops.round(values) if keras.backend.is_int_dtype(image.dtype) else values, image.dtype)
+
+
+def _by_torch(values: Any, target: Any) -> Any:
+    """Bilinear interpolation with aligned corners, which `keras.ops` lacks."""
+    from torch.nn.functional import interpolate
+
+    values = ops.convert_to_tensor(values).permute(0, 3, 1, 2)
+    return interpolate(values, target, mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
 
 
 def repeated(image: Any, factors: Sequence[int]) -> Any:

@@ -66,10 +66,42 @@ class _Factors:
             )
         super().build(variables)  # type: ignore[misc]
 
-    def _rate(self, variable, learning_rate):
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        # Private to Keras, which calls it once per step. On PyTorch, Keras's own optimizers override it to update all
+        # variables by a few operations, but subclasses get the loop over `update_step`.
+        if keras.backend.backend() != "torch":
+            super()._backend_update_step(grads, trainable_variables, learning_rate)  # type: ignore[misc]
+            return
+        from kseg.training.torch_steps import ordered
+
+        groups: dict[tuple[Any, ...], list[Any]] = {}
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            kind = self._factor(variable), self._decays(variable), variable.dtype
+            gradient = ordered(gradient.to(variable.value.dtype), variable.value)
+            groups.setdefault(kind, []).append((gradient, variable))
+        for (factor, decays, dtype), pairs in groups.items():
+            gradients, variables = zip(*pairs, strict=True)
+            rate = ops.cast(learning_rate, dtype) * factor
+            self._torch_step(gradients, variables, rate, self.decay if decays else 0.0)
+
+    def _torch_step(self, gradients, variables, rate, decay: float) -> None:
+        raise NotImplementedError
+
+    def _values(self, slots, variables) -> list[Any]:
+        """The tensors of the moments of some variables, each with its values in the order of the variable's."""
+        from kseg.training.torch_steps import ordered
+
+        found = [slots[self._get_variable_index(variable)].value for variable in variables]  # type: ignore[attr-defined]
+        for moment, variable in zip(found, variables, strict=True):
+            moment.data = ordered(moment.data, variable.value.data)
+        return found
+
+    def _factor(self, variable) -> float:
         # By identity: inside a step, TensorFlow passes its own variables, which have no path.
-        factor = 1.0 if self.factors is None else self.factors[self._get_variable_index(variable)]  # type: ignore[attr-defined]
-        return ops.cast(learning_rate, variable.dtype) * factor
+        return 1.0 if self.factors is None else self.factors[self._get_variable_index(variable)]  # type: ignore[attr-defined]
+
+    def _rate(self, variable, learning_rate):
+        return ops.cast(learning_rate, variable.dtype) * self._factor(variable)
 
     def _decays(self, variable) -> bool:
         return self.decay > 0 and (self.decay_norm or len(variable.shape) > 1)
@@ -133,6 +165,22 @@ class AdamW(_Factors, keras.optimizers.Adam):
             grad=tensorflow.cast(gradient, dtype),
         )
 
+    def _torch_step(self, gradients, variables, rate, decay: float) -> None:
+        from kseg.training import torch_steps
+
+        torch_steps.adam(
+            [*gradients],
+            [variable.value for variable in variables],
+            self._values(self._momentums, variables),
+            self._values(self._velocities, variables),
+            self._values(self._velocity_hats, variables) if self.amsgrad else None,
+            rate=rate,
+            step=ops.cast(self.iterations + 1, variables[0].dtype),
+            decay=decay,
+            betas=(self.beta_1, self.beta_2),
+            epsilon=self.epsilon,
+        )
+
 
 @keras.saving.register_keras_serializable(package="kseg")
 class SGD(_Factors, keras.optimizers.SGD):
@@ -156,6 +204,19 @@ class SGD(_Factors, keras.optimizers.SGD):
         if self._decays(variable):
             gradient = ops.cast(gradient, variable.dtype) + ops.multiply(variable, self.decay)
         super().update_step(gradient, variable, self._rate(variable, learning_rate))
+
+    def _torch_step(self, gradients, variables, rate, decay: float) -> None:
+        from kseg.training import torch_steps
+
+        torch_steps.sgd(
+            [*gradients],
+            [variable.value for variable in variables],
+            self._values(self.momentums, variables) if self.momentum else None,
+            rate=rate,
+            decay=decay,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+        )
 
 
 def factors_of(model: keras.Model, part: keras.layers.Layer, factor: float) -> list[float]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from kseg import data, inference, metrics, pretrained, training, visualize, zoo
 from kseg.cli import prediction
+from kseg.inference import calibration
 from tests.cli.command import kseg_command, refused
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers", "loaded_once")
@@ -217,7 +218,7 @@ def test_options_reach_the_predictor(weights, photos, tmp_path, monkeypatch):
     kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path)
     assert seen[0]["engine"] == "auto"
     seen.clear()
-    monkeypatch.setattr(prediction, "CALIBRATION", 1)
+    monkeypatch.setattr(calibration, "COUNT", 1)
     kseg_command("predict", photos / "a", "--weights", weights, "-o", tmp_path, "--int8", photos / "b")
     int8 = {"engine": "openvino", "precision": "int8", "calibration": inference.list_images(photos / "b")[:1]}
     assert seen[0] == {"tile": 1024, "crf": False} | int8

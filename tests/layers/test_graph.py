@@ -6,6 +6,25 @@ from kseg import layers
 from kseg.layers import FoldedModel
 
 
+class Halved(keras.layers.Conv2D):
+    def call(self, x):
+        return super().call(x) / 2
+
+
+class Raised(keras.layers.BatchNormalization):
+    def call(self, x, training=None):
+        return super().call(x, training=training) + 1
+
+
+class Own(keras.Model):
+    def __init__(self, inner, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = inner
+
+    def call(self, x):
+        return self.inner(x) * 2
+
+
 class Doubled(keras.layers.Layer):
     """A layer without a complete configuration, as users write them."""
 
@@ -71,6 +90,18 @@ def test_a_convolution_that_a_submodel_shares_is_not_folded():
     submodel = keras.Model(part, normed(convolution(part)))
     model = keras.Model(image, submodel(convolution(image)))
     randomize(model, 3)
+    x = np.random.default_rng(2).normal(size=(1, 4, 5, 3)).astype("float32")
+    y = keras.ops.convert_to_numpy(model(x))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(FoldedModel(model).net(x)), y, atol=1e-5 * np.abs(y).max())
+
+
+def test_subclasses_of_the_user_compute_what_they_computed():
+    image, part = keras.Input((None, None, 3)), keras.Input((None, None, 3))
+    inner = keras.Model(part, normed(keras.layers.Conv2D(3, 1)(part)))
+    x = normed(keras.layers.Conv2D(3, 1)(Own(inner)(image)))
+    x = keras.layers.BatchNormalization()(Halved(3, 1)(x))
+    model = keras.Model(image, Raised()(keras.layers.Conv2D(3, 1)(x)))
+    randomize(model, 4)
     x = np.random.default_rng(2).normal(size=(1, 4, 5, 3)).astype("float32")
     y = keras.ops.convert_to_numpy(model(x))
     np.testing.assert_allclose(keras.ops.convert_to_numpy(FoldedModel(model).net(x)), y, atol=1e-5 * np.abs(y).max())
