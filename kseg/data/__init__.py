@@ -17,7 +17,7 @@ from kseg.data.drafting import Draft, draft
 from kseg.data.folder import FolderDataset, folder_arguments
 from kseg.data.picture import SUFFIXES, Pixels, WarnOnce, picture_size, read_picture
 from kseg.data.raster import Georeference, Raster, georeference, open_picture
-from kseg.data.text import read_text
+from kseg.data.finding.text import read_text
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "camvid": camvid, "nuclei": nuclei, "streets": streets, "pets": pets, "voc": voc, "ade20k": ade20k,

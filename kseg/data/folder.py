@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kseg.data import layout, lists
+from kseg.data.finding import layout, lists
 from kseg.data.annotations import Annotations, read
 from kseg.data.dataset import MEMORY_LIMIT, Dataset
 from kseg.data.masks import IGNORE, MaskReader

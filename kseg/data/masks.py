@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kseg.classes import listing, whole
-from kseg.data.mask_file import Indexed, read_mask
+from kseg.data.decoding.mask_file import Indexed, read_mask
 
 STRAY, IGNORE = -1, 255
 

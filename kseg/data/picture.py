@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from kseg.data import decoding
-from kseg.data.decoded import STRIP, Decoded, Refused, name_of
+from kseg.data.decoding import image_file
+from kseg.data.decoding.decoded import STRIP, Decoded, Refused, name_of
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".jp2",
@@ -139,14 +139,14 @@ def read_picture(source: Any, pixels: Pixels = Pixels(), *, on_warning: Warn | N
     is_file = isinstance(source, str | os.PathLike | Image.Image) or hasattr(source, "read")
     try:
         if is_file:
-            decoded = decoding.decode(
+            decoded = image_file.decode(
                 source,
                 pixels.page,
                 keep_alpha=pixels.bands is not None or pixels.channels in (2, 4),
                 single_bands=pixels.bands is not None and max(pixels.bands) > 1,
             )
         else:
-            decoded = decoding.of_array(np.asarray(source), pixels.page)
+            decoded = image_file.of_array(np.asarray(source), pixels.page)
         values = selected(decoded, pixels, name, warn)
         limits = Limits.of(values, decoded, pixels, name, warn)
     except Refused as error:
@@ -175,7 +175,7 @@ def picture_size(path: str | os.PathLike[str], *, page: int | None = None) -> tu
         FileNotFoundError: If the file does not exist.
         ValueError: If it is not a readable image; the message names the file.
     """
-    return decoding.stored_size(path, page)
+    return image_file.stored_size(path, page)
 
 
 def selected(decoded: Decoded, pixels: Pixels, name: str, warn: Warn) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kseg.data.decoded import MICRO, Decoded, Refused, check_page, check_size, name_of
+from kseg.data.decoding.decoded import MICRO, Decoded, Refused, check_page, check_size, name_of
 from kseg.data.picture import Limits, Pixels, Warn, selected
 
 SUFFIXES = (".tif", ".tiff")

@@ -193,7 +193,7 @@ def test_all_images_of_a_folder_have_the_type_of_the_first(tmp_path, first):
 def test_images_above_the_limit_of_pillow_are_read_and_checked(tmp_path, monkeypatch):
     """Case 06: beyond 179 megapixels, Pillow's error ended `check` and training."""
     write_pair(tmp_path, "a", ids([0, 1, 2], [2, 1, 0]))
-    monkeypatch.setattr("kseg.data.decoded.MAX_PIXELS", 5)
+    monkeypatch.setattr("kseg.data.decoding.decoded.MAX_PIXELS", 5)
     write_pair(tmp_path, "b", ids([0, 1]))
     report = data.check(data.FolderDataset(tmp_path, classes=CLASSES))
     assert len(report.problems) == 1 and "a.png: 3 x 2 pixels, more than 5: cut it" in report.problems[0]

@@ -403,7 +403,7 @@ def test_images_are_read_beyond_the_limit_of_pillow_up_to_that_of_kseg(tmp_path,
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        monkeypatch.setattr("kseg.data.decoding.STRIP", 34)
+        monkeypatch.setattr("kseg.data.decoding.image_file.STRIP", 34)
         np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), drawn())
         assert picture_size(tmp_path / "a.png") == SIZE
     assert Image.MAX_IMAGE_PIXELS == 100
@@ -420,7 +420,7 @@ def test_reading_needs_memory_for_the_pixels_and_one_strip(tmp_path, monkeypatch
     pixels = np.zeros((1000, 700, 3), "uint8")
     pixels[::7] = 90
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    monkeypatch.setattr("kseg.data.decoding.STRIP", 700 * 10)
+    monkeypatch.setattr("kseg.data.decoding.image_file.STRIP", 700 * 10)
     tracemalloc.start()
     found = read_picture(tmp_path / "a.png")
     peak = tracemalloc.get_traced_memory()[1]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kseg.data.text import read_text
+from kseg.data.finding.text import read_text
 
 NAMES = ("classes.txt", "labels.txt", "class_names.txt", "codes.txt", "classnames.txt", "label_names.txt")
 TABLES = ("class_dict.csv", "class_dict_seg.csv", "classes.csv", "_classes.csv", "label_colors.csv", "labelmap.txt")

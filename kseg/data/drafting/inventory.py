@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import ImageColor
 
-from kseg.data import decoding
-from kseg.data.mask_file import Indexed, read_mask
+from kseg.data.decoding import image_file
+from kseg.data.decoding.mask_file import Indexed, read_mask
 from kseg.data.picture import picture_size
 
 SAMPLE = 64
@@ -218,12 +218,12 @@ def look_at_images(paths: Sequence[Path]) -> Images:
     values: list[np.ndarray] = []
     for path in _spread(paths, SAMPLE):
         try:
-            decoded = decoding.decode(path, None, keep_alpha=True)
+            decoded = image_file.decode(path, None, keep_alpha=True)
         except (ValueError, OSError) as error:
             if " pages" not in str(error):
                 continue  # most faults are known from its size
             found.pages += 1
-            decoded = decoding.decode(path, 1, keep_alpha=True)
+            decoded = image_file.decode(path, 1, keep_alpha=True)
         pixels = decoded.values
         if decoded.alpha is not None and decoded.sure:
             pixels = np.delete(pixels, decoded.alpha, axis=-1)

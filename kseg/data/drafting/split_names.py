@@ -4,7 +4,7 @@ import collections
 import re
 from collections.abc import Collection, Sequence
 
-from kseg.data.layout import ALIASES
+from kseg.data.finding.layout import ALIASES
 
 SPLIT = re.compile("training|train|validation|valid|val|testing|test")
 

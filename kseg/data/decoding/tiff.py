@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from kseg.data.decoded import Decoded, Refused, check_page, check_size, number, upright
+from kseg.data.decoding.decoded import Decoded, Refused, check_page, check_size, number, upright
 
 
 def read_tiff(file: Any, page: int | None, *, single_bands: bool = False) -> Decoded:

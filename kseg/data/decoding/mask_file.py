@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from kseg.data.decoded import upright
-from kseg.data.decoding import decode, is_deep, open_pillow, orientation
+from kseg.data.decoding.decoded import upright
+from kseg.data.decoding.image_file import decode, is_deep, open_pillow, orientation
 
 SAMPLE_FORMAT, SOFTWARE, PHOTOMETRIC, BITS, SUBFILE = 339, 305, 262, 258, 254  # TIFF tags
 SIGNED = (2,)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from kseg.data.layout import ALIASES, Files, aliases, counted, existing, normal, some
-from kseg.data.text import read_text
+from kseg.data.finding.layout import ALIASES, Files, aliases, counted, existing, normal, some
+from kseg.data.finding.text import read_text
 
 SPLITS = ("train", "val", "test")
 LIST_FOLDERS = ("", "ImageSets/Segmentation", "ImageSets", "splits", "lists")

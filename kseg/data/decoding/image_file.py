@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from kseg.data.decoded import STRIP, Decoded, Refused, check_page, check_size, name_of, number, upright
-from kseg.data.tiff import read_tiff, tiff_size
+from kseg.data.decoding.decoded import STRIP, Decoded, Refused, check_page, check_size, name_of, number, upright
+from kseg.data.decoding.tiff import read_tiff, tiff_size
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 NPY = b"\x93NUM"

@@ -1,0 +1,1 @@
+"""Which files belong to a data set: folders, patterns, lists and shares of images."""
