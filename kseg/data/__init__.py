@@ -14,10 +14,10 @@ from kseg.data._official import ade20k, cityscapes, pets, voc
 from kseg.data._streets import streets
 from kseg.data.dataset import Dataset
 from kseg.data.drafting import Draft, draft
+from kseg.data.finding.text import read_text
 from kseg.data.folder import FolderDataset, folder_arguments
 from kseg.data.picture import SUFFIXES, Pixels, WarnOnce, picture_size, read_picture
 from kseg.data.raster import Georeference, Raster, georeference, open_picture
-from kseg.data.finding.text import read_text
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "camvid": camvid, "nuclei": nuclei, "streets": streets, "pets": pets, "voc": voc, "ade20k": ade20k,

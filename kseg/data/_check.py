@@ -10,8 +10,8 @@ import numpy as np
 
 from kseg.data.annotations import Annotations
 from kseg.data.dataset import Dataset
-from kseg.data.folder import FolderDataset
 from kseg.data.finding.layout import counted, some
+from kseg.data.folder import FolderDataset
 from kseg.data.masks import IGNORE, MaskReader
 from kseg.data.picture import check_values, read_picture
 

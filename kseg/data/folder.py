@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from kseg.data.finding import layout, lists
 from kseg.data.annotations import Annotations, read
 from kseg.data.dataset import MEMORY_LIMIT, Dataset
+from kseg.data.finding import layout, lists
 from kseg.data.masks import IGNORE, MaskReader
 from kseg.data.picture import SUFFIXES, Pixels, WarnOnce, picture_size, read_picture
 from kseg.data.wording import PIXELS, reword

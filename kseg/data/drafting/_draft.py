@@ -16,8 +16,8 @@ from kseg.data.drafting.meaning import Classes, classes_of
 from kseg.data.drafting.pairing import paired
 from kseg.data.drafting.source import Source
 from kseg.data.drafting.writing import Facts, recipe_text, toml
-from kseg.data.folder import FolderDataset
 from kseg.data.finding.layout import ALIASES, some, walk
+from kseg.data.folder import FolderDataset
 from kseg.data.picture import SUFFIXES, picture_size
 
 SPLITS = ("train", "val", "test")

@@ -5,10 +5,10 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from kseg.data.finding import layout
 from kseg.data.annotations import Annotations, read
 from kseg.data.drafting.source import Source, speaks_for_masks
 from kseg.data.drafting.split_names import names_of_splits, template
+from kseg.data.finding import layout
 
 LARGEST = 2**31  # bytes of an annotation file that is opened to see what it holds
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from kseg.data.finding import layout
+from kseg.data.decoding.mask_file import Indexed, read_mask
 from kseg.data.drafting.source import Source, speaks_for_masks
 from kseg.data.drafting.split_names import names_of_splits, template
-from kseg.data.decoding.mask_file import Indexed, read_mask
+from kseg.data.finding import layout
 from kseg.data.picture import SUFFIXES
 
 PLACES = 300  # folders that are compared with each other
