@@ -10,6 +10,7 @@ from kseg.layers.doubled import doubled_convolution
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
 from kseg.layers.normalization import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization
+from kseg.layers.resize import is_single_operation
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -17,7 +18,8 @@ class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` with the same arguments, weights and results, faster on PyTorch and TensorFlow.
 
     On PyTorch, Keras copies each activation to change the order of its axes, but the convolution also takes a view. On
-    TensorFlow, Keras adds the bias by an operation that the graph optimizer does not fuse with the convolution. On all
+    TensorFlow, Keras adds the bias by an operation that the graph optimizer does not fuse with the convolution, and
+    computes a dilated convolution in pieces, which is not necessary without gradients (`single_operation`). On all
     backends, taps of a dilated kernel that meet only padding are left out.
 
     Example:
@@ -53,6 +55,15 @@ class Conv2D(keras.layers.Conv2D):
         kernel, rates = _met_taps(self, inputs.shape, kernel)
         if keras.backend.backend() == "torch":
             return _torch_convolution(self, inputs, kernel, rates)
+        if keras.backend.backend() == "tensorflow" and max(rates) > 1 and is_single_operation():
+            import tensorflow
+
+            around = [0, 0]
+            if self.padding == "same":
+                around = [(taps - 1) * rate for taps, rate in zip(kernel.shape[:2], rates, strict=True)]
+            sides = [[0, 0], *([total // 2, total - total // 2] for total in around), [0, 0]]  # ONNX Runtime's terms
+            kernel = ops.convert_to_tensor(kernel)
+            return _finished(self, tensorflow.nn.conv2d(inputs, kernel, self.strides, sides, dilations=rates))
         return _finished(self, ops.conv(inputs, kernel, self.strides, self.padding, self.data_format, rates))
 
     def reach(self, x: Reach) -> Reach:

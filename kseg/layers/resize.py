@@ -20,11 +20,12 @@ _SINGLE = ContextVar("_SINGLE", default=False)
 
 @contextlib.contextmanager
 def single_operation() -> Iterator[None]:
-    """Lets `Resize` use one operation of TensorFlow in graphs that are traced in the block, for inference and export.
+    """Lets `Resize` and `Conv2D` use one operation of TensorFlow in graphs that are traced in the block.
 
-    Exporters and inference engines recognize this operation. It is not the default because XLA gives wrong values or no
-    gradient, and because rounding of its float32 positions may select a neighboring pixel if the size of the output is
-    not a multiple of that of the input. On other backends there is no difference.
+    These are graphs for inference and export: one operation is faster, and exporters recognize it. It is not the
+    default because on CPUs without oneDNN a dilated convolution has no gradient, and because XLA gives resizing wrong
+    values or no gradient, and rounding of its float32 positions may select a neighboring pixel if the size of the
+    output is not a multiple of that of the input. On other backends there is no difference.
     """
     token = _SINGLE.set(True)
     try:

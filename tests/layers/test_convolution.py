@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from kseg.layers import FAST_LAYERS, ConvNormAct, depthwise
+from kseg.layers import FAST_LAYERS, ConvNormAct, depthwise, single_operation
 from tests.layers.tracing import compiled, gradient
 from tests.reference.convolution import batch_norm, conv2d
 
@@ -112,8 +112,15 @@ def test_a_fast_convolution_equals_that_of_keras(kind, kernel_size, size, option
     def kernel_gradient(layer):
         return gradient(lambda value: layer.stateless_call([value, *bias], [], x)[0] ** 2, kernel)
 
+    def image_gradient(layer):
+        return gradient(lambda image: layer(image) ** 2, x)
+
+    def inferred(layer):
+        with single_operation():
+            return layer(x)
+
     half = "dtype" in options
-    for got in (lambda layer: layer(x), lambda layer: gradient(lambda image: layer(image) ** 2, x), kernel_gradient):
+    for got in (lambda layer: layer(x), inferred, image_gradient, kernel_gradient):
         same(got(first), got(second), 1e-2 if half else 1e-6)
     assert second.get_config() == first.get_config()
     assert [w.path.split("/")[-1] for w in second.weights] == [w.path.split("/")[-1] for w in first.weights]
