@@ -1,8 +1,10 @@
 """Self-describing weight files."""
 
 import errno
+import io
 import json
 import os
+import zipfile
 
 import keras
 import numpy as np
@@ -136,6 +138,14 @@ def test_a_finer_net_starts_from_a_coarser_one(tmp_path):
     np.testing.assert_array_equal(*scores)
 
 
+def zipped(*names):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"")
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -148,8 +158,18 @@ def test_a_finer_net_starts_from_a_coarser_one(tmp_path):
         ),
         ("recipe.toml", b"epochs = 1", "is a recipe, which contains no weights: name the run folder"),
         ("m.onnx", b"\x08\x08", "is an exported model, .* name the weights that it was exported from"),
-        ("m.h5", b"\x89HDF", r"load the model with keras.saving.load_model and save it as \.keras"),
-        ("net.pth", b"PK\x03\x04", "is a PyTorch file without a description"),
+        ("m.h5", b"\x89HDF", r"m\.h5 cannot be loaded as a Keras model \("),
+        ("m.bin", b"\x89HDF", r"is a Keras model in HDF5: kseg\.zoo\.load reads it under a name that ends with \.h5"),
+        ("net.pth", zipped("net/data.pkl"), r"is a PyTorch file without .*zoo\.smp\.load.*zoo\.torchvision\.load"),
+        (
+            "net.pt",
+            zipped("net/data.pkl", "net/constants.pkl"),
+            "is a TorchScript program: in PyTorch, save its tensors",
+        ),
+        ("whole.bin", zipped("model.weights.h5"), r"is a whole Keras model: .* under a name that ends with \.keras"),
+        ("a.npz", zipped("a.npy"), "is no weight file, but a zip archive"),
+        ("cut.pt", b"PK\x03\x04", "is a damaged zip archive"),
+        ("best.safetensors", b"version https://git-lfs.github.com/spec/v1", "run git lfs pull"),
         ("old.pth", b"\x80\x02", "is a PyTorch file without a description"),
     ],
 )
@@ -172,7 +192,7 @@ def test_keras_weight_files_work_too(unet, tmp_path):
         np.testing.assert_array_equal(old, new)
     with pytest.raises(ValueError, match="does not store the number of classes"):
         zoo.unet(weights=path, **SMALL)
-    with pytest.raises(ValueError, match=r"m\.weights\.h5 holds .*: pass it to the builder as weights=$"):
+    with pytest.raises(ValueError, match=r"m\.weights\.h5 holds .*: build it in Python, kseg\.zoo\.unet\(2, weights="):
         zoo.load(path)
 
 
@@ -180,6 +200,8 @@ def test_a_whole_keras_model_of_anybody_loads(tmp_path):
     image = keras.Input((4, 4, 3))
     keras.Model(image, keras.layers.ReLU()(image)).save(tmp_path / "m.keras")
     assert zoo.load(tmp_path / "m.keras").classes == ()
+    keras.Model(image, keras.layers.ReLU()(image)).save(tmp_path / "m.h5")
+    assert zoo.load(tmp_path / "m.h5").output_shape == (None, 4, 4, 3)
     with pytest.raises(ValueError, match=r"m\.keras is a whole Keras model, whose number of classes is fixed"):
         zoo.load(tmp_path / "m.keras", num_classes=5)
     keras.Sequential([keras.Input((4, 4, 3)), keras.layers.ReLU()]).save(tmp_path / "chain.keras")

@@ -13,6 +13,8 @@ Rules = Sequence[tuple[str, str]]
 """Pairs of a regular expression for the whole name of a module, and its replacement. The first match applies."""
 
 _WRAPPERS = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+COPY = 0.5
+"""Share of a model's tensors from which a second set of them is a copy; an average has only those that are trained."""
 _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
 
@@ -63,19 +65,19 @@ def unwrapped(state: Mapping[str, np.ndarray], rules: Rules) -> dict[str, np.nda
     for name, array in state.items():
         module, _, leaf = name.rpartition(".")
         parts = module.split(".")
-        for start in range(len(parts)):
-            if _key(".".join(parts[start:]), leaf, array.ndim, rules):
-                prefix = "".join(f"{part}." for part in parts[:start])
-                counts[prefix] = counts.get(prefix, 0) + 1
-    most = sorted((prefix for prefix in counts if counts[prefix] == max(counts.values())), key=len)
-    copies = [prefix for prefix in most if not prefix.startswith(most[0])]
-    if copies:
-        names = [prefix.rstrip(".") or "the top" for prefix in (most[0], *copies)]
+        fits = (start for start in range(len(parts)) if _key(".".join(parts[start:]), leaf, array.ndim, rules))
+        if (start := next(fits, None)) is not None:
+            prefix = "".join(f"{part}." for part in parts[:start])
+            counts[prefix] = counts.get(prefix, 0) + 1
+    prefix = max(counts, key=lambda each: counts[each], default="")
+    copies = [each for each in counts if counts[each] >= COPY * counts[prefix]]
+    if len(copies) > 1:
+        names = [each.rstrip(".") or "the top" for each in copies]
+        part = max(copies, key=len).rstrip(".")
         raise ValueError(
-            f"the checkpoint contains this model {len(names)} times, below {' and '.join(names)}: choose one, "
-            f"kseg.checkpoints.read(FILE, part={names[-1]!r})"
+            f"the checkpoint contains this model {len(names)} times, below {' and '.join(names)}: choose one, part="
+            f"{part!r} in kseg.zoo.smp.load, kseg.zoo.torchvision.load or kseg.checkpoints.read"
         )
-    prefix = most[0] if most else ""
     return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
 
 

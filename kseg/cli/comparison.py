@@ -11,6 +11,7 @@ import typer
 
 from kseg.cli._application import DataRoot, application, plain_errors
 from kseg.cli._datasets import BatchSize, DataPlace, Split, check_options, open_dataset
+from kseg.cli._models import load_model
 from kseg.cli._process import prepare
 from kseg.cli.folder_options import with_folder_options
 
@@ -20,7 +21,10 @@ from kseg.cli.folder_options import with_folder_options
 def compare(
     context: typer.Context,
     a: Annotated[
-        str, typer.Argument(help="A file written by kseg, a run folder, a .keras file, an address or a released name.")
+        str,
+        typer.Argument(
+            help="A file written by kseg, a run folder, a .keras or .h5 file, an address or a released name."
+        ),
     ],
     b: Annotated[str, typer.Argument(help="Another one with the same classes.")],
     data: DataPlace,
@@ -38,11 +42,11 @@ def compare(
         prepare(training=False)
         from PIL import Image
 
-        from kseg import inference, metrics, zoo
+        from kseg import inference, metrics
         from kseg.pretrained import atomic_write
 
         check_options(data, folder)
-        models = [zoo.load(weights) for weights in (a, b)]
+        models = [load_model(weights) for weights in (a, b)]
         _check_classes(*models)
         dataset = open_dataset(data, split, models[0], folder=folder, data_root=data_root)
         found = inference.compare(models[0], models[1], dataset, count=count, batch_size=batch_size, progress=True)

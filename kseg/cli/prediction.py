@@ -2,25 +2,19 @@
 
 import contextlib
 import dataclasses
-import io
-import os
+import math
 import pathlib
 import re
-import sys
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from kseg.cli._application import application, plain_errors
+from kseg.cli._inputs import find_inputs
+from kseg.cli._models import load_model
 from kseg.cli._process import prepare
 from kseg.cli.folder_options import parsed
-
-if TYPE_CHECKING:
-    from kseg.cli.results import Failures, Results
-    from kseg.data import Georeference
-    from kseg.inference import Format, Labeled, Predictor
 
 Tta = Annotated[
     bool,
@@ -80,7 +74,8 @@ def predict(
         list[str], typer.Argument(help="Images, videos, folders of images, patterns; - reads one from standard input.")
     ],
     weights: Annotated[
-        str, typer.Option(help="A file written by kseg, a run folder, a .keras file, an address or a released name.")
+        str,
+        typer.Option(help="A file written by kseg, a run folder, a .keras or .h5 file, an address or a released name."),
     ],
     out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="The folder to write to.")] = pathlib.Path("out"),
     format: Annotated[
@@ -139,8 +134,10 @@ def predict(
     with plain_errors(context.obj):
         prepare(training=False)
         from kseg import data as sets
-        from kseg import inference, visualize, zoo
+        from kseg import inference, visualize
+        from kseg.cli import _labeling, _summary
         from kseg.cli.results import Failures, Results
+        from kseg.data.wording import reword
 
         kinds = [inference.FORMATS[name] for name in _formats(format)]
         kinds += [kind for kind in inference.ALWAYS_WRITTEN if overlay or kind is not inference.Overlays]
@@ -152,123 +149,40 @@ def predict(
         size, unit = _pixel_size(pixel_size)
         if out.exists() and not out.is_dir():
             raise ValueError(f"{out} is a file: name a folder with -o")
-        images, videos, unread = _images(inputs)
-        model = zoo.load(weights)
-        if engine == "auto" and len(images) < MANY and not videos and int8 is None:
+        found = find_inputs(inputs)
+        model = load_model(weights)
+        if engine == "auto" and len(found.images) < MANY and not found.videos and int8 is None:
             engine = "keras"
-        stored = sets.Pixels.from_json(getattr(model, "pixels", {}), model.inputs[0].shape[-1])
+        stored = sets.Pixels.from_json(model.pixels, model.inputs[0].shape[-1])
         try:
             pixels = dataclasses.replace(stored, **stated)
             predictor = inference.Predictor(model, pixels=pixels, **options(tta, crf, tile, engine, int8))
         except ValueError as error:
-            raise ValueError(_worded(str(error))) from None
+            raise ValueError(reword(str(error), "command")) from None
         doubts: dict[str, list[str]] = {}
         predictor.warn = lambda name, doubt: doubts.setdefault(doubt, []).append(name)
         count = max(2, predictor.channels)
         classes = model.classes or [f"class {index}" for index in range(count)]
         palette = model.palette or visualize.default_palette(count)
-        background = inference.background(classes, binary=predictor.channels == 1)
-        places = [place for name in images if (place := sets.georeference(name)) is not None]
-        details = inference.Details(() if keep_background else background, simplify, size, unit, bool(places), crs)
+        background = () if keep_background else inference.background(classes, binary=predictor.channels == 1)
+        places = [place for name in found.images if (place := sets.georeference(name)) is not None]
+        details = inference.Details(background, simplify, size, unit, bool(places), crs)
         formats = [kind(classes, palette, details) for kind in kinds]
-        start, failed = time.perf_counter(), Failures()
         suffix = max(len(pathlib.PurePath(kind.path).suffix) for kind in kinds if "{name}" in kind.path)
-        names = inference.output_names([*images, *videos], longest=inference.LONGEST_NAME - suffix)
-        total = len(images)
+        names = inference.output_names([*found.images, *found.videos], longest=inference.LONGEST_NAME - suffix)
+        start, failed, total = time.perf_counter(), Failures(), len(found.images)
         with Results(out, formats) as results:
-            listed = zip(names, images, strict=False)
-            if images:
-                for found in predictor.many(images.values(), batch_size=batch_size, progress=len(images) > 1):
-                    name, shown = next(listed)
-                    errors = [found.error] if found.error else _write(results, name, shown, found)
-                    failed.add({"stdin": "standard input"}.get(shown, shown), errors)
-                    del found  # not held while the next one is read
-            for name, shown in zip(names[len(images) :], videos, strict=True):
-                total += _predict_video(predictor, results, name, shown, failed, batch_size)
+            _labeling.label_images(predictor, results, found.images, names[:total], failed, batch_size=batch_size)
+            for name, video in zip(names[total:], found.videos, strict=True):
+                total += _labeling.label_video(predictor, results, video, name, failed, batch_size=batch_size)
         done, seconds = total - len(failed), time.perf_counter() - start
         print(f"{done} of {total} labeled in {seconds:.1f} s ({done / seconds:.2f} per second): {out}")
-        _report(formats, unread, named=bool(model.classes))
-        _report_places(places, kinds, crs)
-        for doubt, doubtful in doubts.items():
-            print(f"warning: {doubtful[0]}: {_worded(doubt)}{_more(doubtful)}", file=sys.stderr)
-        for text in failed.lines():
-            print(f"error: {_worded(text)}", file=sys.stderr)
+        _summary.print_objects(formats, named=bool(model.classes))
+        _summary.print_unread(found)
+        _summary.print_places(places, formats, crs)
+        _summary.print_problems(doubts, failed)
         if failed:
             raise typer.Exit(1)
-
-
-def _write(results: "Results", name: str, shown: str, found: "Labeled", video: Any = None) -> list[Exception]:
-    assert found.image is not None and found.label is not None
-    return results.add(name, shown, found.image, found.label, video)
-
-
-def _predict_video(
-    predictor: "Predictor", results: "Results", name: str, shown: str, failed: "Failures", batch_size: int
-) -> int:
-    """Labels the frames of a video, writes an overlay video, and returns the number of frames, plus 1 if it failed."""
-    from kseg import inference
-    from kseg.cli.results import is_disk_full
-
-    count = 0
-    try:
-        frames = inference.Frames(shown)
-        path = results.folder / "overlays" / f"{name}.mp4"
-        drawn = any(isinstance(each, inference.Overlays) for each in results.formats)
-        with inference.VideoWriter(path, frames.rate) if drawn else contextlib.nullcontext() as video:
-            for found in predictor.many(frames, batch_size=batch_size, progress=True):
-                frame, place = f"{shown} frame {count}", f"{name}/{count:06d}"
-                failed.add(frame, [found.error] if found.error else _write(results, place, frame, found, video))
-                count += 1
-                del found
-        if not count or count < frames.count * 0.99 - 1:
-            raise ValueError(f"only {count} of {frames.count} frames can be decoded")
-    except (ValueError, OSError) as error:
-        if is_disk_full(error):
-            raise
-        failed.add(shown, [error])
-        return count + 1
-    return count
-
-
-def _report(formats: Sequence["Format"], unread: Sequence[pathlib.Path], *, named: bool) -> None:
-    """Prints the number of objects, which classes are background, and which files were not read."""
-    from kseg import inference
-
-    (table,) = [each for each in formats if isinstance(each, inference.ObjectTable)]
-    left = [table.classes[index] for index in table.details.background]
-    found = [f"{count} {name}" for name, count in zip(table.classes, table.counts.tolist(), strict=True) if count]
-    without = f"; without the background, {', '.join(left)} (--keep-background)" if left else ""
-    unknown = "" if left or named else "; the classes have no names, so none is taken for the background"
-    print(f"objects: {', '.join(found) or 'none'}{without}{unknown}")
-    if unread:
-        videos = "; to label videos, name them" if any(map(inference.is_video, unread)) else ""
-        print(f"not read, as they are no images: {len(unread)} file{'s' * (len(unread) > 1)} ({unread[0]}){videos}")
-
-
-def _report_places(places: Sequence["Georeference"], kinds: Sequence[type["Format"]], crs: str) -> None:
-    """Prints in which reference system georeferenced images were written."""
-    from kseg import inference
-
-    if not places:
-        return
-    names = dict.fromkeys(place.crs if place.crs.startswith("EPSG") else "a system of their own" for place in places)
-    own, count = ", ".join(names), f"{len(places)} georeferenced image{'s' if len(places) > 1 else ''}"
-    if inference.FORMATS["geojson"] in kinds:
-        target = {"source": own, inference.WGS84: "longitude and latitude (WGS 84)"}.get(crs, crs)
-        beyond = "" if crs == inference.WGS84 else ", which RFC 7946 does not provide for"
-        print(f"polygons of {count} ({own}): in {target}{beyond}")
-    elif inference.FORMATS["tif"] not in kinds:
-        print(f"{count} ({own}): --format tif writes masks, --format geojson polygons that keep their place")
-
-
-def _worded(text: str) -> str:
-    from kseg.data.wording import reword
-
-    return reword(text, "command")
-
-
-def _more(names: Sequence[str]) -> str:
-    return f" (and {len(names) - 1} more images)" if len(names) > 1 else ""
 
 
 def _pixel_size(text: str | None) -> tuple[float | None, str]:
@@ -277,7 +191,7 @@ def _pixel_size(text: str | None) -> tuple[float | None, str]:
         return None, ""
     match = re.fullmatch(r"\s*([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([^\d\s].*)?", text)
     with contextlib.suppress(ValueError):
-        if match and (size := float(match[1])) > 0:
+        if match and 0 < (size := float(match[1])) < math.inf:
             return size, (match[2] or "").strip()
     raise ValueError(f"--pixel-size takes a positive number and a unit, as 0.25um or 30m, got {text!r}")
 
@@ -289,37 +203,3 @@ def _formats(values: list[str]) -> list[str]:
     if unknown := [name for name in chosen if name not in FORMATS]:
         raise ValueError(f"--format takes {', '.join(FORMATS)}, got {', '.join(map(repr, unknown))}")
     return list(chosen)
-
-
-def _images(inputs: list[str]) -> tuple[dict[str, Any], list[str], list[pathlib.Path]]:
-    """Returns the images and the videos by the names that messages use, each file once, and files that are neither."""
-    from kseg import inference
-
-    found: dict[str, Any] = {}
-    videos, unread = [], []
-    known = set()
-    for text in inputs:
-        if text == "-":
-            found["stdin"] = _standard_input()
-            continue
-        listed = inference.list_images(text)
-        if os.path.isdir(text):
-            files = [path for path in pathlib.Path(text).iterdir() if path.is_file() and path.name[0] != "."]
-            unread += sorted(set(files) - set(listed))
-        for path in listed:
-            if (whole := os.path.realpath(path)) in known:
-                continue
-            known.add(whole)
-            if inference.is_video(path):
-                videos.append(str(path))
-            else:
-                found[str(path)] = path
-    return found, videos, unread
-
-
-def _standard_input() -> Any:
-    if sys.stdin.isatty():
-        raise ValueError("- reads an image from standard input: kseg predict - < photo.jpg")
-    file = io.BytesIO(sys.stdin.buffer.read())
-    file.name = "standard input"  # for messages
-    return file

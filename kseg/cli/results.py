@@ -78,6 +78,8 @@ class Results:
                 ) from None
         for each in self.formats:
             if "{name}" not in each.path:
+                if (self.folder / each.path).is_dir():
+                    raise ValueError(f"{self.folder / each.path} is a folder: choose another one with -o")
                 self.collected[each.path] = tempfile.SpooledTemporaryFile(IN_MEMORY)
         return self
 

@@ -9,6 +9,7 @@ import typer
 
 from kseg.cli._application import DataRoot, application, plain_errors
 from kseg.cli._datasets import BatchSize, DataPlace, Split, check_options, open_dataset
+from kseg.cli._models import load_model
 from kseg.cli._process import prepare
 from kseg.cli.folder_options import with_folder_options
 from kseg.cli.prediction import Crf, Engine, Int8, Tta, options
@@ -43,7 +44,10 @@ def train(
 def evaluate(
     context: typer.Context,
     weights: Annotated[
-        str, typer.Argument(help="A file written by kseg, a run folder, a .keras file, an address or a released name.")
+        str,
+        typer.Argument(
+            help="A file written by kseg, a run folder, a .keras or .h5 file, an address or a released name."
+        ),
     ],
     data: DataPlace,
     folder: dict[str, Any],
@@ -66,11 +70,11 @@ def evaluate(
     """Score a model on every image of a split, at full size."""
     with plain_errors(context.obj):
         prepare(training=False)
-        from kseg import inference, training, zoo
+        from kseg import inference, training
         from kseg.progress import Reporter
 
         check_options(data, folder)
-        model = zoo.load(weights)
+        model = load_model(weights)
         dataset = open_dataset(data, split, model, folder=folder, data_root=data_root)
         predictor = inference.Predictor(model, **options(tta, crf, tile, engine, int8))
         _show(training.evaluate(predictor, dataset, batch_size=batch_size, reporter=Reporter()))

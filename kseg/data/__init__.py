@@ -13,6 +13,7 @@ from kseg.data._nuclei import nuclei
 from kseg.data._official import ade20k, cityscapes, pets, voc
 from kseg.data._streets import streets
 from kseg.data.dataset import Dataset
+from kseg.data.decoding.utf8_path import in_utf8
 from kseg.data.drafting import Draft, draft
 from kseg.data.finding.text import read_text
 from kseg.data.folder import FolderDataset, folder_arguments
@@ -27,8 +28,8 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 __all__ = [
     "DATASETS", "SUFFIXES", "Dataset", "Draft", "FolderDataset", "Georeference", "Pixels", "Raster", "Report",
     "WarnOnce", "ade20k", "annotations", "augment", "camvid", "check", "cityscapes", "draft", "evaluation_loader",
-    "folder_arguments", "georeference", "labels", "load", "loader", "nuclei", "open_picture", "pets", "picture_size",
-    "read_picture", "read_text", "streets", "voc",
+    "folder_arguments", "georeference", "in_utf8", "labels", "load", "loader", "nuclei", "open_picture", "pets",
+    "picture_size", "read_picture", "read_text", "streets", "voc",
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kseg.data.decoding.decoded import MICRO, Decoded, Refused, check_page, check_size, name_of
+from kseg.data.decoding.utf8_path import in_utf8
 from kseg.data.picture import Limits, Pixels, Warn, selected
 
 SUFFIXES = (".tif", ".tiff")
@@ -145,12 +146,13 @@ def _open(source: Any, page: int | None = None) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
-            file = rasterio.open(path)
-            pages = max(1, len(file.subdatasets))
-            if page is None and pages > 1:
-                raise Refused(f"{pages} pages: choose one, such as page = 1")
-            check_page(page or 1, pages)
-            return file if page in (None, 1) else rasterio.open(f"GTIFF_DIR:{page}:{path}")
+            with in_utf8(path) if isinstance(path, str) else contextlib.nullcontext(path) as readable:
+                file = rasterio.open(readable)
+                pages = max(1, len(file.subdatasets))
+                if page is None and pages > 1:
+                    raise Refused(f"{pages} pages: choose one, such as page = 1")
+                check_page(page or 1, pages)
+                return file if page in (None, 1) else rasterio.open(f"GTIFF_DIR:{page}:{readable}")
         except rasterio.errors.RasterioError as error:
             raise ValueError(f"{name}: not an image that can be read ({error})") from None
 

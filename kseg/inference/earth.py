@@ -2,8 +2,8 @@
 
 import itertools
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,12 @@ WGS84 = "EPSG:4326"
 """Longitude and latitude, in which RFC 7946 (GeoJSON) gives coordinates."""
 LONGEST_EDGE = 64
 """Pixels after which an edge gets another corner if it is projected: a straight line is an arc elsewhere."""
+FEATURES = 256
+"""Number of polygons whose corners are projected at a time."""
+TRUE_TO_SCALE = 0.02
+"""Difference of areas on a map and on the ground below which those of the map are kept."""
+RADIUS, ECCENTRICITY = 6_378_137.0, 0.00669437999014
+"""Of the ellipsoid of WGS 84: its radius at the equator in meters, and its squared eccentricity."""
 
 
 def load_rasterio(purpose: str) -> Any:
@@ -34,6 +40,58 @@ def checked_crs(text: str) -> str:
         raise ValueError(
             f"--crs takes source, or a reference system such as EPSG:3857, got {text!r} ({error})"
         ) from None
+
+
+class PixelSize(NamedTuple):
+    """Width, height and area of a pixel in a unit."""
+
+    width: float
+    height: float
+    area: float
+    unit: str
+
+
+def pixel_size(place: Georeference, size: tuple[int, int]) -> PixelSize | None:
+    """Returns the size of a pixel in meters: that of the map, or on the ground where the map is not true to scale.
+
+    Maps in degrees and in web Mercator are not: of them, the size at the center of the image is returned.
+
+    Args:
+        place: Where the image lies.
+        size: Height and width of the image.
+
+    Returns:
+        The size, or None if the reference system says nothing of meters.
+    """
+    a, b, _, d, e, _ = place.transform
+    ground = _steps_on_ground(place, size)
+    steps = ground
+    if place.meters is not None:
+        planar = np.array([[a, d], [b, e]]) * place.meters
+        if ground is None or abs(abs(np.linalg.det(ground) / np.linalg.det(planar)) - 1) < TRUE_TO_SCALE:
+            steps = planar
+    if steps is None:
+        return None
+    width, height = np.hypot(*steps.T).tolist()
+    return PixelSize(width, height, abs(float(np.linalg.det(steps))), "m")
+
+
+def _steps_on_ground(place: Georeference, size: tuple[int, int]) -> np.ndarray | None:
+    """Returns the meters to the east and north of a step along a row and of one along a column, at the center."""
+    rasterio = load_rasterio("the size of pixels")
+    column, row = size[1] / 2 + np.array([0, 1, 0]), size[0] / 2 + np.array([0, 0, 1])
+    a, b, c, d, e, f = place.transform
+    try:
+        found = rasterio.warp.transform(place.crs, WGS84, a * column + b * row + c, d * column + e * row + f)
+    except rasterio.errors.RasterioError:
+        return None
+    longitude, latitude = np.radians(found)
+    if not np.isfinite([longitude, latitude]).all():
+        return None
+    bent = 1 - ECCENTRICITY * np.sin(latitude[0]) ** 2
+    to_east = RADIUS / bent**0.5 * np.cos(latitude[0])
+    to_north = RADIUS * (1 - ECCENTRICITY) / bent**1.5
+    return np.stack([to_east * (longitude[1:] - longitude[0]), to_north * (latitude[1:] - latitude[0])], axis=1)
 
 
 def geotiff(label: np.ndarray, palette: Sequence[Sequence[int]], place: Georeference | None) -> bytes:
@@ -71,37 +129,46 @@ def located(collection: dict[str, Any], place: Georeference, crs: str = WGS84) -
         crs: The reference system of the coordinates, `"source"` for that of the image. All but `WGS84` depart from
             RFC 7946 and are named in the member `crs`, as in GeoJSON of 2008.
 
-    Raises:
-        ValueError: If a coordinate cannot be transformed.
+    Returns:
+        The collection, whose `features` are an iterator. It raises a ValueError if a coordinate cannot be transformed.
     """
     rasterio = load_rasterio("GeoJSON of georeferenced images")
     source = rasterio.crs.CRS.from_user_input(place.crs)
     target = source if crs == "source" else rasterio.crs.CRS.from_user_input(crs)
-    features = collection["features"]
-    rings = [np.array(ring, "float64") for feature in features for ring in feature["geometry"]["coordinates"]]
-    if target != source:
-        rings = [_divided(ring) for ring in rings]
-    if rings:
-        column, row = np.concatenate(rings).T
+
+    def project(points: np.ndarray) -> np.ndarray:
+        column, row = points.T
         a, b, c, d, e, f = place.transform
         x, y = a * column + b * row + c, d * column + e * row + f
         if target != source:
             x, y = map(np.array, rasterio.warp.transform(source, target, x, y))
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             raise ValueError(f"parts of the image cannot be given in {target.to_string()}: choose another --crs")
-        points = np.stack([x, y], axis=1).round(7 if target.is_geographic else 3)
+        return np.stack([x, y], axis=1).round(7 if target.is_geographic else 3)
+
+    features = _projected(collection["features"], project, divided=target != source)
+    if target == rasterio.crs.CRS.from_user_input(WGS84):
+        return {"type": collection["type"], "features": features}
+    authority = target.to_authority()
+    name = target.to_wkt() if authority is None else f"urn:ogc:def:crs:{authority[0]}::{authority[1]}"
+    return {"type": collection["type"], "crs": {"type": "name", "properties": {"name": name}}, "features": features}
+
+
+def _projected(
+    features: Iterable[dict[str, Any]], project: Callable[[np.ndarray], np.ndarray], *, divided: bool
+) -> Iterator[dict[str, Any]]:
+    """Projects the rings of features, those of many features at a time, and turns them as RFC 7946 demands."""
+    features = iter(features)
+    while part := list(itertools.islice(features, FEATURES)):
+        rings = [np.array(ring, "float64") for each in part for ring in each["geometry"]["coordinates"]]
+        rings = [_divided(ring) for ring in rings] if divided else rings
         ends = np.cumsum([len(ring) for ring in rings])
-        found = iter(np.split(points, ends[:-1]))
-    for feature in features:
-        parts = list(itertools.islice(found, len(feature["geometry"]["coordinates"])))
-        turned = [ring if (_area(ring) > 0) == (index == 0) else ring[::-1] for index, ring in enumerate(parts)]
-        feature["geometry"]["coordinates"] = [ring.tolist() for ring in turned]
-    whole = {key: value for key, value in collection.items() if key != "origin"}
-    if target != rasterio.crs.CRS.from_user_input(WGS84):
-        authority = target.to_authority()
-        name = target.to_wkt() if authority is None else f"urn:ogc:def:crs:{authority[0]}::{authority[1]}"
-        whole = {"type": whole.pop("type"), "crs": {"type": "name", "properties": {"name": name}}, **whole}
-    return whole
+        found = iter(np.split(project(np.concatenate(rings)), ends[:-1]))
+        for each in part:
+            own = list(itertools.islice(found, len(each["geometry"]["coordinates"])))
+            turned = [ring if (_area(ring) > 0) == (index == 0) else ring[::-1] for index, ring in enumerate(own)]
+            each["geometry"]["coordinates"] = [ring.tolist() for ring in turned]
+            yield each
 
 
 def _divided(ring: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The choice of an engine, which runs a network on arrays, to probabilities or to class ids."""
 
 import importlib.util
+import itertools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -34,15 +35,14 @@ def check_model(model: Any) -> None:
         )
     if len(inputs) > 1:
         raise ValueError(
-            f"{model.name} has {len(inputs)} inputs: give it one image that is split inside, e.g. "
-            "x = keras.Input((None, None, 4)); model = keras.Model(x, model([x[..., :3], x[..., 3:]]))"
+            f"{model.name} has {len(inputs)} inputs: give it one image that is split inside, e.g. {_split(inputs)}"
         )
     if len(outputs) > 1:
         raise ValueError(
             f"{model.name} has several outputs: build it without auxiliary or outputs_per_scale, or keep one, "
             "keras.Model(model.inputs, model.outputs[0])"
         )
-    if len(shape := inputs[0].shape) == 4 and (shape[1] or 9) <= 4 and (shape[3] or 99) >= 32:
+    if _is_channels_first(shape := inputs[0].shape, outputs[0].shape):
         raise ValueError(
             f"{model.name} takes channels-first images {shape}, kseg (N, H, W, C): wrap it, "
             f"x = keras.Input({(*shape[2:], shape[1])}); y = model(keras.ops.transpose(x, (0, 3, 1, 2))); "
@@ -53,6 +53,24 @@ def check_model(model: Any) -> None:
             f"{model.name} maps {inputs[0].shape} to {outputs[0].shape}: "
             "a segmentation model maps images (N, H, W, C) to scores (N, H, W, num_classes)"
         )
+
+
+def _split(inputs: Sequence[Any]) -> str:
+    """Returns the code that makes a model of several inputs one of a single image."""
+    channels = [each.shape[-1] or 1 if len(each.shape) == 4 else 1 for each in inputs]
+    ends = np.cumsum([0, *channels]).tolist()
+    parts = ", ".join(f"x[..., {start}:{stop}]" for start, stop in itertools.pairwise(ends))
+    return f"x = keras.Input((None, None, {ends[-1]})); model = keras.Model(x, model([{parts}]))"
+
+
+def _is_channels_first(image: Sequence[int | None], scores: Sequence[int | None]) -> bool:
+    """Returns whether these shapes of an image and of its scores are (N, C, H, W) and (N, num_classes, H, W)."""
+    if len(image) != 4 or len(scores) != 4 or image[1] is None:
+        return False
+    if image[1] <= 4 and (image[3] or 32) >= 32:
+        return True
+    smaller = image[1] < min(side or 32 for side in image[2:])
+    return smaller and tuple(image[2:]) == tuple(scores[2:]) and (image[1] <= 16 or image[1] != scores[1])
 
 
 def choose(engine: str) -> type[Run]:

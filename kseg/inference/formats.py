@@ -60,15 +60,12 @@ class Details:
         """Whether tables have columns in real units."""
         return self.georeferenced or self.pixel_size is not None
 
-    def pixel(self, source: str) -> tuple[float | None, str]:
-        """Returns the side of a pixel of an image, and its unit; None if it is unknown."""
-        if self.pixel_size is not None or not self.georeferenced:
-            return self.pixel_size, self.unit
-        place = georeference(source)
-        if place is None or place.meters is None:
-            return None, ""
-        a, b, _, d, e, _ = place.transform
-        return abs(a * e - b * d) ** 0.5 * place.meters, "m"
+    def pixel(self, source: str, label: np.ndarray) -> earth.PixelSize | None:
+        """Returns the size of the pixels of an image; None if it is unknown."""
+        if self.pixel_size is not None:
+            return earth.PixelSize(self.pixel_size, self.pixel_size, self.pixel_size**2, self.unit)
+        place = georeference(source) if self.georeferenced else None
+        return None if place is None else earth.pixel_size(place, label.shape)
 
 
 class Format:
@@ -148,7 +145,10 @@ class Polygons(Format):
         found = polygons.geojson(label, self.classes, without=without, simplify=simplify)
         if (place := georeference(source)) is not None:
             found = earth.located(found, place, self.details.crs)
-        return json.dumps(found).encode()
+        features = found.pop("features")
+        begin = json.dumps(found).removesuffix("}")
+        lines = b",\n".join(json.dumps(each).encode() for each in features)
+        return f'{begin}, "features": [\n'.encode() + lines + b"\n]}\n"
 
 
 class Coco(Format):
@@ -218,10 +218,10 @@ class Areas(Format):
         counts = np.zeros(2**16, "int64")
         for rows in np.array_split(label, -(-label.size // 2**22)):  # bincount converts its input to int64
             counts += np.bincount(rows.reshape(-1), minlength=2**16)
-        size, unit = self.details.pixel(source)
+        size = self.details.pixel(source, label)
         table = []
         for index, (name, area) in enumerate(zip(self.classes, counts[: len(self.classes)].tolist(), strict=True)):
-            real = [_real(area * size**2), unit] if size else [""] * 2 * self.details.measured
+            real = [_real(area * size.area), size.unit] if size else [""] * 2 * self.details.measured
             table.append(_row(source, index, name, area, round(area / label.size, 6), *real))
         return b"".join(table)
 
@@ -245,13 +245,18 @@ class ObjectTable(Format):
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
         found = find_objects(label, len(self.classes), without=self.details.background)
-        size, unit = self.details.pixel(source)
+        size = self.details.pixel(source, label)
         blank = [""] * (len(self.MEASURES) + 1) * self.details.measured
         rows = []
         measures = [found.areas[:, None], found.boxes, found.centroids]
         columns = [column for part in measures for column in part.T.tolist()]
         for number, (index, area, *lengths) in enumerate(zip(found.classes.tolist(), *columns, strict=True), start=1):
-            real = [_real(area * size**2), *(_real(length * size) for length in lengths), unit] if size else blank
+            real: list[Any] = blank
+            if size:
+                scaled = (
+                    _real(length * side) for length, side in zip(lengths, [size.width, size.height] * 3, strict=True)
+                )
+                real = [_real(area * size.area), *scaled, size.unit]
             lengths = [round(length, 3) for length in lengths]
             rows.append(_row(source, self.classes[index], number, area, *lengths, *real))
         self.counts += np.bincount(found.classes, minlength=len(self.classes))

@@ -1,6 +1,6 @@
 """Label maps as GeoJSON: one polygon with holes per connected region, along the edges of the pixels."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,21 +29,27 @@ def geojson(
             every corner. Simplified polygons of neighboring regions may overlap or leave gaps; none crosses itself.
 
     Returns:
-        The collection. Each feature has the properties `id` (of the class), `class`, `object` (its number in the
-        image, from 1, as in `kseg.inference.objects`) and `pixels`.
+        The collection, whose `features` are an iterator, since those of a large image fill the memory. Each has the
+        properties `id` (of the class), `class`, `object` (its number in the image, from 1, as in
+        `kseg.inference.objects`) and `pixels`.
     """
     cv2 = load_opencv("polygons")
-    features = []
     found = find_objects(label, len(classes), without=without)
-    for number, (index, pixels) in enumerate(zip(found.classes.tolist(), found.areas.tolist(), strict=True)):
-        rings = _rings(cv2, found.mask(number))
-        if simplify:
-            rings = _simplified(cv2, rings, simplify)
-        corner = found.boxes[number, :2]
-        properties = {"id": index, "class": classes[index], "object": number + 1, "pixels": pixels}
-        geometry = {"type": "Polygon", "coordinates": [(ring + corner).tolist() for ring in rings]}
-        features.append({"type": "Feature", "properties": properties, "geometry": geometry})
-    return {"type": "FeatureCollection", "origin": ORIGIN, "features": features}
+
+    def features() -> Iterator[dict[str, Any]]:
+        for number, (index, pixels) in enumerate(zip(found.classes.tolist(), found.areas.tolist(), strict=True)):
+            x, y, width, height = found.boxes[number].tolist()
+            if pixels == width * height:  # as most small regions
+                rings = [np.array([[0, 0], [width, 0], [width, height], [0, height], [0, 0]])]
+            else:
+                rings = _rings(cv2, found.mask(number))
+            if simplify:
+                rings = _simplified(cv2, rings, simplify)
+            properties = {"id": index, "class": classes[index], "object": number + 1, "pixels": pixels}
+            geometry = {"type": "Polygon", "coordinates": [(ring + (x, y)).tolist() for ring in rings]}
+            yield {"type": "Feature", "properties": properties, "geometry": geometry}
+
+    return {"type": "FeatureCollection", "origin": ORIGIN, "features": features()}
 
 
 def _rings(cv2: Any, region: np.ndarray) -> list[np.ndarray]:

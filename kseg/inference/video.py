@@ -1,5 +1,6 @@
 """Video files, read and written by OpenCV frame by frame."""
 
+import contextlib
 import os
 import pathlib
 import tempfile
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from kseg.data import in_utf8
 from kseg.inference.opencv import load_opencv
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
@@ -38,7 +40,7 @@ class Frames:
         self.path = path
         if not os.path.isfile(path):
             raise FileNotFoundError(f"no video at {os.fspath(path)}")
-        with _Capture(path) as capture:
+        with _opened(path) as capture:
             cv2 = load_opencv("videos")
             self.rate = float(capture.get(cv2.CAP_PROP_FPS)) or 25.0
             self.count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
@@ -48,7 +50,7 @@ class Frames:
         return self.count
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        with _Capture(self.path) as capture:
+        with _opened(self.path) as capture:
             while True:
                 read, frame = capture.read()
                 if not read:
@@ -56,28 +58,18 @@ class Frames:
                 yield np.ascontiguousarray(frame[..., ::-1])
 
 
-class _Capture:
-    """OpenCV's reader, in a `with` block."""
-
-    def __init__(self, path: str | os.PathLike):
-        self.path = path
-
-    def __enter__(self) -> Any:
-        self.folder = tempfile.TemporaryDirectory(prefix="kseg-")
-        path = pathlib.Path(self.path).absolute()
-        if not _is_text(path):  # OpenCV takes names in UTF-8 only
-            link = pathlib.Path(self.folder.name, f"video{path.suffix}")
-            link.symlink_to(path)
-            path = link
-        self.capture = load_opencv("videos").VideoCapture(str(path))
-        if not self.capture.isOpened():
-            self.__exit__()
-            raise ValueError(f"{os.fspath(self.path)}: not a video that can be read")
-        return self.capture
-
-    def __exit__(self, *_: object) -> None:
-        self.capture.release()
-        self.folder.cleanup()
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[Any]:
+    """Yields OpenCV's reader of a video file."""
+    cv2 = load_opencv("videos")
+    with in_utf8(path) as name:
+        capture = cv2.VideoCapture(name)
+    try:
+        if not capture.isOpened():
+            raise ValueError(f"{os.fspath(path)}: not a video that can be read")
+        yield capture
+    finally:
+        capture.release()
 
 
 class VideoWriter:
@@ -108,7 +100,9 @@ class VideoWriter:
         picture = np.pad(picture, [(0, height % 2), (0, width % 2), (0, 0)], mode="edge")
         if self.video is None:
             size = picture.shape[1::-1]
-            self.video = self.cv2.VideoWriter(str(self.aside), self.cv2.VideoWriter_fourcc(*"mp4v"), self.rate, size)
+            with in_utf8(self.folder.name) as folder:
+                path = os.path.join(folder, self.aside.name)
+                self.video = self.cv2.VideoWriter(path, self.cv2.VideoWriter_fourcc(*"mp4v"), self.rate, size)
             if not self.video.isOpened():
                 raise OSError(
                     f"cannot write {self.path}: OpenCV has no encoder for MPEG-4 of {size[0]}x{size[1]} pixels"
@@ -120,11 +114,7 @@ class VideoWriter:
             self.video.release()
         with self.folder:
             if kind is None and self.aside.is_file():
-                os.replace(self.aside, self.path)
-
-
-def _is_text(path: pathlib.Path) -> bool:
-    try:
-        return bool(str(path).encode())
-    except UnicodeEncodeError:
-        return False
+                try:
+                    os.replace(self.aside, self.path)
+                except OSError as error:
+                    raise OSError(error.errno, f"cannot write {self.path}: {error.strerror}") from None

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import secrets
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,9 @@ LONGEST_NAME = 255
 """Bytes that file systems allow in the name of a file."""
 
 CONVERSION = (
-    "without a description of its model: convert it in Python, model = kseg.zoo.smp.load(FILE, 'Unet', "
-    "encoder_name='resnet34', classes=2); kseg.pretrained.save(model, 'model.safetensors')"
+    "without a description of its model: convert it in Python, model = kseg.zoo.smp.load(FILE, 'Unet', encoder_name="
+    "'resnet34', classes=2), or kseg.zoo.torchvision.load(FILE, 'deeplabv3', encoder='resnet50', num_classes=21); "
+    "kseg.pretrained.save(model, 'model.safetensors')"
 )
 
 
@@ -224,13 +226,31 @@ def _other(path: pathlib.Path) -> str | None:
     if path.suffix in (".onnx", ".tflite", ".xml", ".pb"):
         return "is an exported model, from which no Keras model can be made: name the weights that it was exported from"
     with path.open("rb") as file:
-        begins = file.read(4)
-    if begins == b"\x89HDF" and path.name.endswith(".weights.h5"):
-        return "holds Keras weights without a description of the model: pass it to the builder as weights="
-    if begins == b"\x89HDF":
-        return "is an HDF5 file: load the model with keras.saving.load_model and save it as .keras for kseg.zoo.load"
-    if begins[:2] == b"PK" and path.suffix == ".keras":
-        return "is a whole Keras model: load it with kseg.zoo.load"
-    if begins[:2] in (b"PK", b"\x80\x02"):
-        return f"is a PyTorch file {CONVERSION}"
-    return None
+        begins = file.read(16)
+    if begins[:4] == b"\x89HDF" and path.name.endswith(".weights.h5"):
+        return (
+            "holds Keras weights without a description of the model: build it in Python, kseg.zoo.unet(2, weights=FILE)"
+        )
+    if begins[:4] == b"\x89HDF":
+        return "is a Keras model in HDF5: kseg.zoo.load reads it under a name that ends with .h5"
+    if begins.startswith(b"version https://"):
+        return "is a pointer of Git LFS, not the file itself: run git lfs pull"
+    if begins[:2] == b"PK":
+        return _zipped(path)
+    return f"is a PyTorch file {CONVERSION}" if begins[:1] == b"\x80" and begins[8:9] != b"{" else None
+
+
+def _zipped(path: pathlib.Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.rpartition("/")[2] for name in archive.namelist()}
+    except zipfile.BadZipFile:
+        return "is a damaged zip archive: fetch or write it again"
+    if "model.weights.h5" in names:
+        return "is a whole Keras model: kseg.zoo.load reads it under a name that ends with .keras"
+    if "constants.pkl" in names:
+        return (
+            "is a TorchScript program: in PyTorch, save its tensors, torch.save(torch.jit.load(FILE).state_dict(), "
+            f"'state.pth'), which is a file {CONVERSION}"
+        )
+    return f"is a PyTorch file {CONVERSION}" if "data.pkl" in names else "is no weight file, but a zip archive"

@@ -38,7 +38,7 @@ def load(
             - `torchvision/` and a name in `kseg.zoo.torchvision.PUBLISHED`: downloaded, verified and converted
               once;
             - a hub folder of segmentation-models-pytorch (`config.json` and `model.safetensors`);
-            - a whole Keras model, `.keras`.
+            - a whole Keras model, `.keras` or `.h5`.
         num_classes: A number of classes that differs from the file's; the head is initialized randomly then.
         strict: False loads the tensors that fit and lists the others in a warning.
         head: `"load"`, or `"skip"` to initialize the layers whose shape depends on the number of classes randomly; a
@@ -66,7 +66,7 @@ def load(
     if os.path.isdir(weights):
         builder, arguments, weights = smp.read_folder(weights)
         description = {"builder": builder, "arguments": arguments}
-    elif os.fspath(weights).endswith(".keras") and os.path.isfile(weights):
+    elif _is_whole(os.fspath(weights)):
         return _whole(weights, num_classes)
     else:
         description = pretrained.describe(weights)
@@ -88,6 +88,10 @@ def load(
     pretrained.load(model, weights, strict=strict, head=head if same else "skip")
     kept = ("classes", "palette", "pixels") if same else ("pixels",)
     return pretrained.SegmentationModel.of(model, **{name: description[name] for name in kept if name in description})
+
+
+def _is_whole(path: str) -> bool:
+    return path.endswith((".keras", ".h5", ".hdf5")) and not path.endswith(".weights.h5") and os.path.isfile(path)
 
 
 def _whole(path: str | os.PathLike, num_classes: int | None) -> pretrained.SegmentationModel:

@@ -110,7 +110,7 @@ def convert(
     return known.builder, arguments, rename(state, rules)
 
 
-def load(path: str | os.PathLike, model: str, **options: Any) -> pretrained.SegmentationModel:
+def load(path: str | os.PathLike, model: str, *, part: str = "", **options: Any) -> pretrained.SegmentationModel:
     """Builds the kseg model of a state dict that PyTorch saved, and fills it.
 
     `kseg.pretrained.save(model, "model.safetensors", classes=[...])` then writes a file for `kseg predict`.
@@ -119,6 +119,7 @@ def load(path: str | os.PathLike, model: str, **options: Any) -> pretrained.Segm
         path: A file by `torch.save`, or safetensors: a state dict, alone or in a checkpoint, of whatever wrapper
             (`module.`, `model.`, `state_dict.`, `_orig_mod.`); see `kseg.checkpoints.read`.
         model: Name of the class: `"Unet"`, `"DeepLabV3"` or `"DeepLabV3Plus"`.
+        part: The key of the state dict, e.g. `"state_dict_ema"`, if the file holds the model several times.
         **options: Arguments of the class, e.g. `encoder_name="resnet34", classes=3`.
 
     Returns:
@@ -130,7 +131,7 @@ def load(path: str | os.PathLike, model: str, **options: Any) -> pretrained.Segm
     """
     from kseg.zoo.table import build  # which imports the builders, which import this module
 
-    builder, arguments, arrays = convert(read(path), model, **options)
+    builder, arguments, arrays = convert(read(path, part), model, **options)
     built = build(builder, arguments.pop("num_classes"), **arguments, encoder_weights=None)
     pretrained.load(built, arrays)
     return built

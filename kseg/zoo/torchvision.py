@@ -1,12 +1,14 @@
 """Checkpoints of torchvision: FCN and DeepLabV3 on ResNets. The rules for each model lie beside its builder."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from kseg.checkpoints import below, rename, unwrapped, within
+from kseg import pretrained
+from kseg.checkpoints import below, read, rename, unwrapped, within
 from kseg.encoders import resnet
 from kseg.zoo import deeplab, fcn
 
@@ -62,6 +64,7 @@ PUBLISHED = {
 }
 """The published checkpoints by name; `auxiliary=True` adds the head with which torchvision trains."""
 
+_ARGUMENTS = {"fcn_dilated": _FCN, "deeplabv3": _DEEPLAB}
 _RULES = {"fcn_dilated": fcn.TORCHVISION, "deeplabv3": deeplab.TORCHVISION}
 
 
@@ -84,3 +87,34 @@ def convert(state: Mapping[str, np.ndarray], builder: str, *, auxiliary: bool = 
     rules = [*below(resnet.RULES, "backbone.", "encoder/"), *_RULES[builder]]
     state = unwrapped(state, rules)
     return rename({name: state[name] for name in state if auxiliary or not within(name, "aux_classifier")}, rules)
+
+
+def load(
+    path: str | os.PathLike, builder: str, *, encoder: str, num_classes: int, part: str = ""
+) -> pretrained.SegmentationModel:
+    """Builds the kseg model of a state dict of torchvision's `fcn_resnet50` and the like, and fills it.
+
+    `kseg.pretrained.save(model, "model.safetensors", classes=[...])` then writes a file for `kseg predict`.
+
+    Args:
+        path: A file by `torch.save`, or safetensors: a state dict, alone or in a checkpoint, of whatever wrapper; see
+            `kseg.checkpoints.read`.
+        builder: `"fcn_dilated"` or `"deeplabv3"`.
+        encoder: `"resnet50"` or `"resnet101"`.
+        num_classes: Number of classes, background included.
+        part: The key of the state dict, e.g. `"model_ema"`, if the file holds the model several times.
+
+    Returns:
+        The model, without the auxiliary head.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file or an argument cannot be read, or the tensors do not fit.
+    """
+    from kseg.zoo.table import build  # which imports the builders
+
+    if builder not in _ARGUMENTS:
+        raise ValueError(f"kseg reads {' and '.join(_ARGUMENTS)} of torchvision, not {builder!r}")
+    model = build(builder, num_classes, encoder=encoder, encoder_weights=None, **_ARGUMENTS[builder])
+    pretrained.load(model, convert(read(path, part), builder))
+    return model

@@ -37,11 +37,27 @@ def test_the_prefix_of_a_wrapper_is_removed_with_what_lies_beside(prefix):
     assert list(rename(inner, RULES)) == list(expected)
 
 
-def test_a_model_beside_its_moving_average_is_refused_with_the_call_that_chooses():
-    state = {f"{prefix}{name}": array for prefix in ("model.", "ema.module.") for name, array in STATE.items()}
-    message = r"2 times, below model and ema\.module: choose one, kseg\.checkpoints\.read\(FILE, part='ema\.module'\)"
+AVERAGE = {name: array for name, array in STATE.items() if name != "head.bias"}
+"""An average of the trained weights only, without those of batch normalization, say."""
+
+
+@pytest.mark.parametrize(
+    ("states", "message"),
+    [
+        ({"model.": STATE, "ema.module.": STATE}, r"2 times, below model and ema\.module: .*, part='ema\.module' in"),
+        (
+            {"": STATE, "ema.": AVERAGE},
+            r"2 times, below the top and ema: choose one, part='ema' in kseg\.zoo\.smp\.load",
+        ),
+        ({"ema.": AVERAGE, "model.": STATE}, r"2 times, below ema and model: "),
+    ],
+)
+def test_a_model_beside_its_moving_average_is_refused_with_the_argument_that_chooses(states, message):
+    state = {f"{prefix}{name}": array for prefix, part in states.items() for name, array in part.items()}
     with pytest.raises(ValueError, match=message):
         rename(state, RULES)
+    few = {**{f"model.{name}": array for name, array in STATE.items()}, "loss.encoder.bn1.weight": np.ones(4)}
+    assert len(rename(few, RULES)) == 3
 
 
 def test_an_encoder_is_taken_out_of_a_whole_model():

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import math
+import pathlib
 import sys
 
 import numpy as np
@@ -69,13 +70,14 @@ def test_a_plain_image_gives_a_plain_tiff_file(tmp_path):
 @pytest.mark.parametrize("place", [UTM, TURNED])
 def test_polygons_in_the_system_of_the_image_have_its_areas_and_corners(place):
     found = earth.located(geojson(label(), CLASSES), place, "source")
+    features = list(found["features"])
     assert found["crs"]["properties"]["name"] == "urn:ogc:def:crs:EPSG::32633" and "origin" not in found
-    for feature in found["features"]:
+    for feature in features:
         outer, *holes = feature["geometry"]["coordinates"]
         assert area(outer) > 0 and all(area(hole) < 0 for hole in holes)
         assert outer[0] == outer[-1]
         assert area(outer) + sum(map(area, holes)) == pytest.approx(feature["properties"]["pixels"] * 100)
-    (house,) = [each for each in found["features"] if each["properties"]["class"] == "house"]
+    (house,) = [each for each in features if each["properties"]["class"] == "house"]
     a, b, c, d, e, f = place.transform
     corners = {(a * x + b * y + c, d * x + e * y + f) for x in (20, 100) for y in (10, 80)}
     assert set(map(tuple, house["geometry"]["coordinates"][0])) == corners
@@ -96,7 +98,8 @@ def test_polygons_are_longitude_and_latitude_by_default(tmp_path):
         assert min(math.dist(expected, point) for point in outer) < 2e-7
     assert len(outer) == 9  # edges of 80 and 70 pixels are divided
     plain = json.loads(FORMATS["geojson"](CLASSES, PALETTE).encode("photo.jpg", None, label()))
-    assert plain == geojson(label(), CLASSES)
+    expected = geojson(label(), CLASSES)
+    assert plain == {**expected, "features": list(expected["features"])}
 
 
 def test_another_system_is_named_in_the_file_and_an_unknown_one_refused(tmp_path):
@@ -109,27 +112,35 @@ def test_another_system_is_named_in_the_file_and_an_unknown_one_refused(tmp_path
         assert areas == pytest.approx(feature["properties"]["pixels"] * 100, rel=1e-4)
     with pytest.raises(ValueError, match=r"--crs takes source, or a reference system .* got 'mars'"):
         earth.checked_crs("mars")
-    assert earth.located(geojson(np.full((2, 2), 255), CLASSES), UTM)["features"] == []
+    assert list(earth.located(geojson(np.full((2, 2), 255), CLASSES), UTM)["features"]) == []
 
 
-def test_tables_measure_in_meters_where_the_image_says_how_large_its_pixels_are(tmp_path):
+def test_tables_measure_in_meters_where_the_image_says_where_it_lies(tmp_path):
     feet = Georeference("EPSG:2263", (3, 4, 900_000, 4, -3, 200_000), 0.3048)  # pixels of 5 US feet
-    degrees = Georeference("EPSG:4326", (0.1, 0, 5, 0, -0.1, 50), None)
+    degrees = Georeference("EPSG:4326", (0.001, 0, 5, 0, -0.001, 50), None)
+    mercator = Georeference("EPSG:3857", (50, 0, 1_000_000, 0, -50, 6_000_000), 1.0)
+    wide = Georeference("EPSG:32633", (10, 0, 500_000, 0, -20, 5_400_000), 1.0)
+    areas = {  # of a pixel; on a sphere, a degree is 111,195 m, and web Mercator enlarges by 1 / cos(latitude)
+        "utm": 100, "feet": 25 * 0.3048**2, "wide": 200, "photo": None,
+        "degrees": 111.195**2 * math.cos(math.radians(49.955)), "mercator": 50**2 * math.cos(math.radians(47.35)) ** 2,
+    }  # fmt: skip
+    places = {"utm": UTM, "feet": feet, "degrees": degrees, "mercator": mercator, "wide": wide}
     details = Details((0,), georeferenced=True)
-    for kind, column in ((Areas, "real_area"), (ObjectTable, "real_area")):
+    for kind in (Areas, ObjectTable):
         table = kind(CLASSES, PALETTE, details)
-        content = b"".join(
-            table.encode(source, np.zeros((90, 120, 3)), label())
-            for source in (picture(tmp_path / "a.tif"), picture(tmp_path / "b.tif", feet),
-                           picture(tmp_path / "c.tif", degrees), "photo.jpg")
-        )  # fmt: skip
+        sources = [picture(tmp_path / f"{name}.tif", place) for name, place in places.items()]
+        content = b"".join(table.encode(source, np.zeros((90, 120, 3)), label()) for source in [*sources, "photo.jpg"])
         rows = list(csv.DictReader(io.StringIO((table.head() + content).decode())))
-        house = {row["image"].rpartition("/")[2]: row for row in rows if row["class"] == "house"}
-        pixels = 70 * 80 - 200
-        assert float(house["a.tif"][column]) == pixels * 100 and house["a.tif"]["unit"] == "m"
-        assert float(house["b.tif"][column]) == pytest.approx(pixels * 25 * 0.3048**2, rel=1e-4)
-        for name in ("c.tif", "photo.jpg"):
-            assert house[name][column] == house[name]["unit"] == ""
+        for row in [row for row in rows if row["class"] == "house"]:
+            size = areas[pathlib.Path(row["image"]).stem]
+            if size is None:
+                assert row["real_area"] == row["unit"] == ""
+            else:
+                assert float(row["real_area"]) == pytest.approx((70 * 80 - 200) * size, rel=1e-2) and row["unit"] == "m"
+            if "wide" in row["image"] and kind is ObjectTable:
+                assert (float(row["real_box_width"]), float(row["real_box_height"])) == (800, 1400)
+            if "utm" in row["image"]:
+                assert float(row["real_area"]) == (70 * 80 - 200) * 100
 
 
 def test_a_missing_rasterio_names_the_extra(monkeypatch):

@@ -175,7 +175,7 @@ def test_simplified_polygons_have_fewer_corners_and_stay_valid_and_near(toleranc
     rows, columns = np.indices((60, 80))
     label = (np.hypot(rows - 30, columns - 40) < 25).astype("uint8")
     label[25:35, 35:45], label[30:, 38:40] = 0, 2  # a hole, cut by a thin line
-    exact, simple = (polygons.geojson(label, CLASSES, simplify=each)["features"] for each in (0, tolerance))
+    exact, simple = (list(polygons.geojson(label, CLASSES, simplify=each)["features"]) for each in (0, tolerance))
     corners = [
         sum(len(ring) for each in found for ring in each["geometry"]["coordinates"]) for found in (exact, simple)
     ]

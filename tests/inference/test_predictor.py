@@ -158,7 +158,16 @@ def test_flips_are_undone_before_the_mean(flip, turns):
         Predictor(model, flip="diagonal")
 
 
-@pytest.mark.parametrize("last", ["layer", "operation", "model"])
+class Wrapped(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.last = keras.layers.Activation("sigmoid")
+
+    def call(self, x):
+        return self.last(x)
+
+
+@pytest.mark.parametrize("last", ["layer", "operation", "model", "resized", "cast", "wrapped"])
 def test_a_model_that_returns_probabilities_is_recognized(last):
     """Half of the pixels are foreground; with a second sigmoid, all of them would be."""
     image = keras.Input((None, None, 3))
@@ -167,6 +176,13 @@ def test_a_model_that_returns_probabilities_is_recognized(last):
         "layer": keras.layers.Activation("sigmoid"),
         "operation": keras.ops.sigmoid,
         "model": keras.Sequential([keras.layers.Activation("sigmoid")]),
+        "resized": lambda x: keras.ops.image.resize(
+            keras.layers.UpSampling2D(2)(keras.ops.sigmoid(x)), photo().shape[:2]
+        ),
+        "cast": keras.Sequential(
+            [keras.layers.Activation("sigmoid"), keras.layers.Activation("linear", dtype="float32")]
+        ),
+        "wrapped": Wrapped(),
     }
     model = keras.Model(image, ends[last](scores))
     np.testing.assert_array_equal(Predictor(model)(photo()), photo()[..., 0] > 127)
@@ -290,16 +306,17 @@ def test_a_model_of_a_fixed_batch_size_labels_any_number_of_images():
     np.testing.assert_array_equal(Predictor(fixed).labels(images), Predictor(anysize).labels(images))
 
 
-@pytest.mark.parametrize("size", [(None, None), (32, 40)])
-def test_the_cures_for_channels_first_and_for_two_inputs_work(size):
-    image = keras.Input((3, *size))
+@pytest.mark.parametrize(("bands", "size"), [(3, (None, None)), (3, (32, 40)), (5, (32, 40)), (8, (None, None))])
+def test_the_cures_for_channels_first_and_for_two_inputs_work(bands, size):
+    image = keras.Input((bands, *size))
     inner = keras.ops.transpose(image, (0, 2, 3, 1))[..., :1] - 127.5  # stands for layers with channels first
     first = keras.Model(image, keras.ops.sigmoid(keras.ops.transpose(inner, (0, 3, 1, 2))), name="first")
     with pytest.raises(ValueError, match=r"first takes channels-first images .*: wrap it, ") as error:
         Predictor(first)
     scope = {"keras": keras, "model": first}
     exec(str(error.value).partition("wrap it, ")[2].replace("; ", "\n"), scope)
-    np.testing.assert_array_equal(Predictor(scope["model"])(photo()), photo()[..., 0] > 127)
+    pixels = np.tile(photo(), 3)[..., :bands]
+    np.testing.assert_array_equal(Predictor(scope["model"])(pixels), photo()[..., 0] > 127)
     rgb, depth = keras.Input((*size, 3)), keras.Input((*size, 1))
     both = keras.Model([rgb, depth], keras.ops.concatenate([rgb[..., :1], depth], axis=-1))
     with pytest.raises(ValueError, match="has 2 inputs") as error:

@@ -1,0 +1,51 @@
+"""What `kseg predict` prints at the end."""
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from kseg.cli._inputs import Inputs
+from kseg.cli.results import Failures
+from kseg.data import Georeference
+from kseg.data.wording import reword
+from kseg.inference import FORMATS, WGS84, Format, ObjectTable, is_video
+
+
+def print_objects(formats: Sequence[Format], *, named: bool) -> None:
+    """Prints the number of objects, and which classes are background; `named` says whether the model names classes."""
+    (table,) = [each for each in formats if isinstance(each, ObjectTable)]
+    left = [table.classes[index] for index in table.details.background]
+    found = [f"{count} {name}" for name, count in zip(table.classes, table.counts.tolist(), strict=True) if count]
+    without = f"; without the background, {', '.join(left)} (--keep-background)" if left else ""
+    unknown = "" if left or named else "; the classes have no names, so none is taken for the background"
+    print(f"objects: {', '.join(found) or 'none'}{without}{unknown}")
+
+
+def print_unread(inputs: Inputs) -> None:
+    """Prints how many files of folders are neither images nor named videos."""
+    if inputs.unread:
+        videos = "; to label videos, name them" if any(map(is_video, inputs.unread)) else ""
+        count = f"{len(inputs.unread)} file{'s' * (len(inputs.unread) > 1)}"
+        print(f"not read, as they are no images: {count} ({inputs.unread[0]}){videos}")
+
+
+def print_places(places: Sequence[Georeference], formats: Sequence[Format], crs: str) -> None:
+    """Prints in which reference system georeferenced images were written."""
+    if not places:
+        return
+    names = dict.fromkeys(place.crs if place.crs.startswith("EPSG") else "a system of their own" for place in places)
+    own, count = ", ".join(names), f"{len(places)} georeferenced image{'s' if len(places) > 1 else ''}"
+    if any(isinstance(each, FORMATS["geojson"]) for each in formats):
+        target = {"source": own, WGS84: "longitude and latitude (WGS 84)"}.get(crs, crs)
+        beyond = "" if crs == WGS84 else ", which RFC 7946 does not provide for"
+        print(f"polygons of {count} ({own}): in {target}{beyond}")
+    elif not any(isinstance(each, FORMATS["tif"]) for each in formats):
+        print(f"{count} ({own}): --format tif writes masks, --format geojson polygons that keep their place")
+
+
+def print_problems(doubts: Mapping[str, Sequence[str]], failed: Failures) -> None:
+    """Prints what is doubtful, with the names of its images, and what failed, on stderr."""
+    for doubt, names in doubts.items():
+        more = f" (and {len(names) - 1} more images)" if len(names) > 1 else ""
+        print(f"warning: {names[0]}: {reword(doubt, 'command')}{more}", file=sys.stderr)
+    for text in failed.lines():
+        print(f"error: {reword(text, 'command')}", file=sys.stderr)
