@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kseg.inference.engine import check_model
+from kseg.inference import check_model
 from kseg.inference.network import ENDINGS, Ending, Network
 from kseg.metrics import gives_logits
 

@@ -38,7 +38,7 @@ def geojson(
 
     def features() -> Iterator[dict[str, Any]]:
         for number, (index, pixels) in enumerate(zip(found.classes.tolist(), found.areas.tolist(), strict=True)):
-            x, y, width, height = found.boxes[number].tolist()
+            corner, (width, height) = found.boxes[number, :2], found.boxes[number, 2:].tolist()
             if pixels == width * height:  # as most small regions
                 rings = [np.array([[0, 0], [width, 0], [width, height], [0, height], [0, 0]])]
             else:
@@ -46,7 +46,7 @@ def geojson(
             if simplify:
                 rings = _simplified(cv2, rings, simplify)
             properties = {"id": index, "class": classes[index], "object": number + 1, "pixels": pixels}
-            geometry = {"type": "Polygon", "coordinates": [(ring + (x, y)).tolist() for ring in rings]}
+            geometry = {"type": "Polygon", "coordinates": [(ring + corner).tolist() for ring in rings]}
             yield {"type": "Feature", "properties": properties, "geometry": geometry}
 
     return {"type": "FeatureCollection", "origin": ORIGIN, "features": features()}
