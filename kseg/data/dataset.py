@@ -7,6 +7,7 @@ import numpy as np
 
 from kseg.classes import check_names
 from kseg.data.masks import IGNORE, label_map
+from kseg.data.picture import WarnOnce, check_values
 from kseg.visualize import Color, default_palette
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of decoded pairs that one data set may keep
@@ -61,6 +62,7 @@ class Dataset:
         check_names(self.classes, name)
         self.palette: tuple[Color, ...] = _checked_palette(name, palette, len(self.classes))
         self.memory_limit = memory_limit
+        self.warn = WarnOnce()
         self._forget()
 
     @property
@@ -105,14 +107,13 @@ class Dataset:
 
         Raises:
             IndexError: If there are fewer pairs.
-            ValueError: If a file cannot be read.
+            ValueError: If a file cannot be read, or the image or the label has another shape, type or other values.
         """
         index = range(len(self))[index]  # negative indices and IndexError like a list
         pair = self._kept.get(index)
         if pair is None:
             try:
-                image, label = self.read(index)
-                pair = image, label_map(label, len(self.classes), f"{self.name} {self.identifier(index)}")
+                pair = self._checked(*self.read(index), f"{self.name} {self.identifier(index)}")
             except (OSError, ValueError) as error:
                 self.fault = self.fault or error
                 raise
@@ -122,6 +123,18 @@ class Dataset:
                     self._kept[index] = pair
                     self._kept_bytes += size
         return pair[0].copy(), pair[1].copy()
+
+    def _checked(self, image: np.ndarray, label: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a pair that was read, with the label as uint8; errors and warnings begin with `name`."""
+        image = np.asarray(image)
+        self._check_image(image, name)
+        label = label_map(label, len(self.classes), name)
+        if image.shape[:2] != label.shape:
+            raise ValueError(f"{name}: the label is {label.shape} but the image is {image.shape[:2]}")
+        return image, label
+
+    def _check_image(self, image: np.ndarray, name: str) -> None:
+        check_values(image, name, self.warn)
 
     def _forget(self) -> None:
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}

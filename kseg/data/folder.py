@@ -13,7 +13,7 @@ from kseg.data.annotations import Annotations, read
 from kseg.data.dataset import MEMORY_LIMIT, Dataset
 from kseg.data.finding import layout, lists
 from kseg.data.masks import IGNORE, MaskReader
-from kseg.data.picture import SUFFIXES, Pixels, WarnOnce, picture_size, read_picture
+from kseg.data.picture import SUFFIXES, Pixels, picture_size, read_picture
 from kseg.data.wording import PIXELS, reword
 
 VOTERS = 32  # masks that decide together whether 255 is void
@@ -102,7 +102,6 @@ class FolderDataset(Dataset):
             raise ValueError(f"{self.name}: channels={channels}, but there are {pixels.channels} bands: leave one out")
         self.pixels = pixels if channels is None else dataclasses.replace(pixels, channels=channels)
         self.channels, self.splits = self.pixels.channels, splits
-        self.warn = WarnOnce()
         self._dtype: np.dtype[Any] | None = None
         self.unread: list[str] = []
         ignore = (ignore,) if isinstance(ignore, int | str) else tuple(ignore)
@@ -270,6 +269,9 @@ class FolderDataset(Dataset):
         if self._dtype == np.uint8 and image.dtype != np.uint8:
             image = np.rint(image)
         return image.astype(self._dtype, copy=False)
+
+    def _check_image(self, image: np.ndarray, name: str) -> None:
+        """Does nothing, because the reader of the files has checked the image."""
 
     def _picture(self, path: Path) -> np.ndarray:
         return read_picture(path, self.pixels, on_warning=lambda name, doubt: self.warn(name, self.worded(doubt)))

@@ -43,7 +43,7 @@ def from_one_hot(target: np.ndarray, *, ignore_class: int = IGNORE) -> np.ndarra
         uint8 array `(...)`: the index of the largest entry.
 
     Raises:
-        ValueError: If there are more than 255 classes.
+        ValueError: If there are more than 255 classes, a score is NaN, or an integer is neither 0 nor 1.
 
     Example:
         >>> from_one_hot(np.array([[0, 1], [0, 0], [1, 0]])).tolist()
@@ -52,6 +52,13 @@ def from_one_hot(target: np.ndarray, *, ignore_class: int = IGNORE) -> np.ndarra
     target = np.asarray(target)
     if target.shape[-1] > 255:
         raise ValueError(f"{target.shape[-1]} classes do not fit uint8, where 255 is void: pass at most 255")
+    broken = np.isnan(target) if target.dtype.kind == "f" else (target != 0) & (target != 1)
+    if broken.any():
+        found = dict(zip(*np.unique(target[broken], return_counts=True), strict=True))
+        raise ValueError(
+            f"integers must be 0 or 1 (one-hot) and scores must be numbers, got {listing(found)}: convert colors by "
+            "from_rgb, and pass scores as floats"
+        )
     return np.where(target.any(axis=-1), target.argmax(axis=-1), ignore_class).astype("uint8")
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from kseg.classes import listing, whole
 from kseg.data.decoding.mask_file import Indexed, read_mask
 
-STRAY, IGNORE = -1, 255
+STRAY, IGNORE, WHITE_16 = -1, 255, 65535
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 
 class MaskReader:
@@ -28,6 +29,8 @@ class MaskReader:
             raise ValueError(f"{len(self.classes)} classes do not fit 8 bits, where {IGNORE} is void: {IGNORE} at most")
         ignore = (ignore,) if isinstance(ignore, int) else ignore
         self.void_is_255 = IGNORE in ignore  # stated by the user, so not a likely mistake
+        self.values_given = values is not None
+        self.index_of: dict[tuple[int, ...], tuple[int, str]] = {}  # color of palette images to index and file
         values = range(len(self.classes)) if values is None else values
         if len(values) != len(self.classes):
             raise ValueError(f"values names {len(values)} mask values for {len(self.classes)} classes")
@@ -48,11 +51,10 @@ class MaskReader:
         mask = read_mask(path)
         if isinstance(mask, Indexed):
             return self._indexed(mask, path)
-        if mask.dtype.kind == "b":  # values=[0, 255] mean black and white too
-            white = 1 if 1 in self.of_value or self.of_value[IGNORE] == IGNORE else IGNORE
-            return mask.astype(np.uint8) * np.uint8(white)
+        if self._is_8_bits_written_as_16(mask):
+            mask = (mask // 257).astype(np.uint8)
         if mask.ndim == 2:
-            return self._colored(mask)
+            return self._gray(mask, path)
         gray = (mask == mask[..., :1]).all()
         if self.palette is None and not gray:
             colors, counts = np.unique(mask.reshape(-1, mask.shape[-1]), axis=0, return_counts=True)
@@ -63,20 +65,33 @@ class MaskReader:
             )
         if self.palette is None or (gray and mask.dtype != np.uint8):
             return mask[..., 0]
-        if mask.dtype == np.uint16 and not (mask % 257).any():  # 8 bits written as 16
-            return (mask // 257).astype(np.uint8)
         if mask.dtype != np.uint8:
             raise ValueError(f"{path}: a color mask must have 8 bits per channel, this one is {mask.dtype}: convert it")
         return mask
 
-    def _colored(self, mask: np.ndarray) -> np.ndarray:
-        """Returns a gray mask as colors if white is the color of a class, and each value that of a class or void."""
-        if self.palette is None or mask.dtype != np.uint8 or self.of_color.get(_code([255] * 3), IGNORE) == IGNORE:
-            return mask
-        present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
-        if 255 not in present or any(_code([value] * 3) not in self.of_color for value in present):
-            return mask
-        return np.repeat(mask[..., None], 3, axis=-1)
+    def _is_8_bits_written_as_16(self, mask: np.ndarray) -> bool:
+        """Returns whether colors, or gray levels with white, of 16 bits are those of a palette of 8 bits."""
+        if self.palette is None or mask.dtype != np.uint16 or WHITE_16 in self.of_value or (mask % 257).any():
+            return False
+        return mask.ndim == 3 or bool((mask == WHITE_16).any())
+
+    def _gray(self, mask: np.ndarray, path: Path) -> np.ndarray:
+        """Returns a gray mask, as colors if a level is no mask value and all levels are colors of the palette."""
+        is_bit = mask.dtype.kind == "b"
+        levels = mask * np.uint8(IGNORE) if is_bit else mask
+        if self.palette is not None and not self.values_given and levels.dtype == np.uint8:
+            present = np.flatnonzero(np.bincount(levels.ravel(), minlength=256)).tolist()
+            known = self.of_value.keys() - (() if self.void_is_255 else {IGNORE})
+            if not known.issuperset(present) and all(_code([level] * 3) in self.of_color for level in present):
+                if self.of_color.get(0, 0) != 0:
+                    raise ValueError(
+                        f"{path}: black is the color of another class than the mask value 0, so the meaning of this "
+                        "gray mask is open: give values=, the gray level of each class, or save it in color"
+                    )
+                return np.repeat(levels[..., None], 3, axis=-1)
+        if is_bit and (1 in self.of_value or self.of_value[IGNORE] == IGNORE):  # else values=[0, 255]
+            return mask.astype(np.uint8)
+        return levels
 
     def _indexed(self, mask: Indexed, path: Path) -> np.ndarray:
         """Returns the indices of a palette image, or its colors if these are the colors of other classes."""
@@ -85,7 +100,7 @@ class MaskReader:
         # A color that occurs twice is padding, as in files whose index 255 is void, and decides nothing.
         known = {index: color for index, color in enumerate(colors) if color not in colors[:index]}
         if self.palette is None:
-            return self._by_brightness(indices, {index: known.get(index) for index in present}, path)
+            return self._by_brightness(indices, present, known, path)
         meant = {index: self.of_color.get(_code(known[index])) for index in present if index in known}
         wrong = [index for index, target in meant.items() if target not in (None, self.of_value.get(index))]
         if not wrong:
@@ -106,18 +121,30 @@ class MaskReader:
             )
         return np.take(mask.colors, indices, axis=0)
 
-    def _by_brightness(self, indices: np.ndarray, colors: dict[int, tuple[int, ...] | None], path: Path) -> np.ndarray:
+    def _by_brightness(
+        self, indices: np.ndarray, present: list[int], known: dict[int, tuple[int, ...]], path: Path
+    ) -> np.ndarray:
         """Returns the indices of a palette image, or gray levels if all of them are mask values of classes."""
-        gray = {index: color[0] for index, color in colors.items() if color and len(set(color)) == 1}
-        if len(gray) == len(colors) and all(self.of_value.get(level, IGNORE) != IGNORE for level in gray.values()):
+        gray = {index: known[index][0] for index in present if len(set(known.get(index, ()))) == 1}
+        if len(gray) == len(present) and all(self.of_value.get(level, IGNORE) != IGNORE for level in gray.values()):
             table = np.zeros(256, np.uint8)
             table[list(gray)] = list(gray.values())
             return np.take(table, indices)
-        if len(self.classes) == 2 and set(gray.values()) <= {0, 255} and (gray.get(0) == 255 or gray.get(1) == 0):
+        inverted = known.get(0) == WHITE or known.get(1) == BLACK
+        if inverted and set(known.values()) <= {BLACK, WHITE} and not self.values_given:
             raise ValueError(
-                f"{path}: index {0 if gray.get(0) == 255 else 1} of this palette image is "
-                f"{'white' if gray.get(0) == 255 else 'black'}: to read its brightness, give values=[0, 255]"
+                f"{path}: index {0 if known.get(0) == WHITE else 1} of this palette image is "
+                f"{'white' if known.get(0) == WHITE else 'black'}: to read its brightness, give {self._two_values()}, "
+                f"to use its indices, values={list(range(len(self.classes)))}"
             )
+        for index in present:
+            color = known.get(index, (index,))
+            other, file = self.index_of.setdefault(color, (index, path.name))
+            if other != index:
+                raise ValueError(
+                    f"{path}: index {index} has the color {color}, which index {other} has in {file}: give palette=, "
+                    "one (red, green, blue) for each class"
+                )
         return indices
 
     def decode(self, raw: np.ndarray, path: Path | str) -> np.ndarray:
@@ -144,19 +171,24 @@ class MaskReader:
 
     def black_and_white(self) -> str:
         """Returns what is wrong with masks that look black-and-white, and the cure."""
-        values = [0, IGNORE, *range(2, len(self.classes))]
-        shown = ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
         return (
             "most pixels above class 0 are 255, and 255 means void; for black-and-white masks give "
-            f"values=[{shown}], for void give ignore=[255]"
+            f"{self._two_values()}, for void give ignore=[255]"
         )
 
+    def _two_values(self, foreground: int = IGNORE) -> str:
+        """Returns the option for masks in which 0 is class 0 and the foreground is class 1."""
+        return f"values={[0, foreground, *range(2, len(self.classes))]}"
+
     def _values_for(self, raw: np.ndarray, strays: dict[str, int]) -> str:
-        """Returns a hint for masks of two values, such as 0 and 65535."""
-        if len(self.classes) != 2 or len(strays) > 1 or raw.ndim != 2 or (raw == 1).any():
+        """Returns a hint for masks of two values, such as 0 and 65535, and for ids that were saved as colors."""
+        if raw.ndim == 3:
+            ids = (raw == raw[..., :1]).all() and np.isin(raw, list(self.of_value)).all()
+            return "; if its gray levels are ids, leave palette out" if ids else ""
+        value = next(iter(strays))
+        if len(strays) > 1 or (raw == 1).any() or not value.isdigit():
             return ""
-        (value,) = strays
-        return f"; if it is class 1, give values=[0, {value}]" if value.isdigit() else ""
+        return f"; if it is class 1, give {self._two_values(int(value))}"
 
     def translate(self, raw: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
         """Returns the label map, with unknown values ignored, and the pixel count of each unknown value or color."""

@@ -56,14 +56,17 @@ class Pixels:
 
     def __post_init__(self) -> None:
         if self.range is not None and self.range != "percentile":
-            pair: tuple[float, ...] = () if isinstance(self.range, str) else tuple(map(float, self.range))
+            try:
+                pair: tuple[float, ...] = () if isinstance(self.range, str) else tuple(map(float, self.range))
+            except (TypeError, ValueError):
+                pair = ()
             if len(pair) != 2 or not -math.inf < pair[0] < pair[1] < math.inf:
                 raise ValueError(f'range must be two values such as [0, 4095], or "percentile", got {self.range!r}')
             object.__setattr__(self, "range", pair)
         if self.bands is not None:
-            bands = tuple(int(band) for band in self.bands)
-            if not bands or min(bands) < 1:
-                raise ValueError(f"bands are counted from 1, such as [4, 3, 2], got {list(bands)}")
+            bands = tuple(np.atleast_1d(self.bands).tolist())
+            if not bands or not all(isinstance(band, int) and band >= 1 for band in bands):
+                raise ValueError(f"bands are whole numbers from 1, such as [4, 3, 2], got {self.bands!r}")
             object.__setattr__(self, "bands", bands)
             object.__setattr__(self, "channels", len(bands))
         if self.page is not None and self.page < 1:
@@ -155,10 +158,30 @@ def read_picture(source: Any, pixels: Pixels = Pixels(), *, on_warning: Warn | N
 
 
 def check_values(image: np.ndarray, name: str, warn: Warn) -> None:
-    """Refuses an image of a data set that is not uint8 or float with values from 0 to 255; doubts go to `warn`."""
-    if image.dtype != np.uint8 and image.dtype.kind != "f":
-        raise ValueError(f"{name}: the image is {image.dtype}: data sets give uint8, or floats from 0 to 255")
-    read_picture(image, Pixels(channels=image.shape[-1]), on_warning=lambda _, doubt: warn(name, doubt))
+    """Checks that an image of a data set is `(H, W, C)`, uint8 or float with values from 0 to 255.
+
+    Args:
+        image: The image.
+        name: Its name, for messages.
+        warn: A function that takes the name and what is doubtful.
+
+    Raises:
+        ValueError: If the shape, the type or the values are others.
+    """
+    if image.ndim != 3 or image.size == 0 or (image.dtype != np.uint8 and image.dtype.kind != "f"):
+        raise ValueError(
+            f"{name}: an image of a data set must be (H, W, C), uint8 or float with values from 0 to 255, "
+            f"got {image.dtype} {image.shape}"
+        )
+    if image.dtype == np.uint8:
+        return
+    low, high = float(image.min()), float(image.max())
+    if not 0 <= low <= high <= 255:  # nor NaN
+        raise ValueError(
+            f"{name}: images of a data set must have values from 0 to 255, got {low:g} to {high:g}: clip or scale them"
+        )
+    if 0 < high <= 1:
+        warn(name, "values from 0 to 1 are nearly black (255 is white): multiply by 255")
 
 
 def picture_size(path: str | os.PathLike[str], *, page: int | None = None) -> tuple[int, int]:
@@ -182,6 +205,8 @@ def selected(decoded: Decoded, pixels: Pixels, name: str, warn: Warn) -> np.ndar
     """Returns the bands to use, `(H, W, B)`: as many as channels, or gray for RGB, or RGB for gray."""
     values, wanted = decoded.values, pixels.channels
     count = values.shape[-1]
+    if values.dtype.kind not in "uif":
+        raise Refused(f"an image must have integers or floats, got {values.dtype}")
     if pixels.bands is not None:
         if max(pixels.bands) > count:
             raise Refused(f"bands = {list(pixels.bands)}, but there {'are' if count > 1 else 'is'} {count}")
@@ -206,7 +231,7 @@ def selected(decoded: Decoded, pixels: Pixels, name: str, warn: Warn) -> np.ndar
     if count > wanted:
         turned = ", or move the bands last (numpy.moveaxis(array, 0, -1))" if values.shape[0] == wanted else ""
         raise Refused(f"{have}: choose bands, such as bands = {list(range(1, wanted + 1))}{turned}")
-    raise Refused(have)
+    raise Refused(f"{have}: choose bands, such as bands = {list(range(1, count + 1))}" if wanted == 3 else have)
 
 
 @dataclass(frozen=True)
@@ -266,8 +291,8 @@ class Limits:
         lowest, highest = (float(valid.min()), float(valid.max())) if valid.size else (0.0, 0.0)
         if not 0 <= lowest <= highest <= 255:  # nor NaN
             raise Refused(
-                f"a float image must have values from 0 to 255, got {lowest:g} to {highest:g}: "
-                "say what they mean, such as range = [0, 1]"
+                f"a float image must have values from 0 to 255, got {lowest:g} to {highest:g}: say what they mean, "
+                f'such as range = [{-1 if -1 <= lowest < 0 else 0}, 1] or range = "percentile"'
             )
         if 0 < highest <= 1:
             warn(name, "values from 0 to 1 are nearly black (255 is white): multiply by 255, or give range = [0, 1]")

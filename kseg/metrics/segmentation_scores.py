@@ -69,7 +69,7 @@ class SegmentationScores(keras.metrics.Metric):
     A label that is neither a class nor `ignore_class`, a fraction, or one-hot with a sum other than 0 or 1 is an error
     in the data, but a compiled function cannot raise it: all scores become NaN, and `stray_pixels` is the number of
     such pixels. If 255, which means void, is the only label above 0, it is probably the foreground: all scores become
-    NaN, and a warning appears at the end of the epoch.
+    NaN. A warning says so at the end of the epoch.
 
     Args:
         num_classes: Number of classes. 1 is a binary task: labels 0 and 1, one channel, and two classes in the scores,
@@ -224,21 +224,24 @@ class SegmentationScores(keras.metrics.Metric):
         return {name: value + broken for name, value in results.items()}
 
     def _warn(self) -> None:
-        """Warns once that 255 is probably the foreground, unless a compiled function is being traced."""
-        if self.warned or self.ignore_class != 255:
+        """Warns once of labels for which the scores are NaN, unless a compiled function is being traced."""
+        if self.warned:
             return
         try:
             totals = self._totals()
         except Exception:  # each backend has its own error for values that do not exist yet
             return
         background, *others = totals[:-3].reshape(self.size, self.size).sum(axis=1).tolist()
-        if background and totals[-3] and not any(others):
-            self.warned = True
-            warnings.warn(
-                "255, which means void, is the only label above 0, so the scores are nan: if it is a class, train with "
-                "labels // 255",
-                stacklevel=2,
-            )
+        void, stray = int(totals[-3]), int(totals[-1])
+        if stray:
+            ids = f"classes 0 to {self.size - 1}" + ("" if self.ignore_class is None else f" or {self.ignore_class}")
+            text = f"{stray} pixels have labels that are not {ids} (nor one-hot): correct them"
+        elif self.ignore_class == 255 and background and void and not any(others):
+            text = "255, which means void, is the only label above 0: if it is a class, train with labels // 255"
+        else:
+            return
+        self.warned = True
+        warnings.warn(f"the scores are nan, because {text}", stacklevel=3)
 
     def _totals(self) -> Any:
         high, low = (ops.convert_to_numpy(v).astype("int64") for v in (self.high, self.low))

@@ -1,4 +1,5 @@
 import pickle
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -175,8 +176,26 @@ def test_what_is_doubtful_about_images_is_said_once_and_counted_by_check(tmp_pat
     assert [note.split(": ")[0] for note in report.notes] == ["3 images"]
     divided = Pairs([(np.full((2, 2, 3), 0.5, "float32"), np.zeros((2, 2), "uint8"))])
     assert "1 image: values from 0 to 1 are nearly black" in data.check(divided).notes[0]
-    outside = Pairs([(np.full((2, 2, 3), 256, "float32"), np.zeros((2, 2), "uint8"))])
-    assert "a float image must have values from 0 to 255" in data.check(outside).problems[0]
+    with pytest.warns(UserWarning, match="values from 0 to 1 are nearly black") as caught:
+        assert divided[0][0].max() == divided[0][0].max() == 0.5
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.full((2, 2, 3), 256, "float32"), "must have values from 0 to 255, got 256 to 256"),
+        (np.full((2, 2, 3), np.nan), "must have values from 0 to 255, got nan to nan"),
+        (np.full((2, 2, 3), 256, "uint16"), r"uint8 or float .*, got uint16 \(2, 2, 3\)"),
+        (np.zeros((2, 2), "uint8"), r"\(H, W, C\), .*, got uint8 \(2, 2\)"),
+        (np.zeros((2, 3, 3), "uint8"), r"the label is \(2, 2\) but the image is \(2, 3\)"),
+    ],
+)
+def test_images_of_a_data_set_of_ones_own_are_checked(image, message):
+    dataset = Pairs([(image, np.zeros((2, 2), "uint8"))])
+    with pytest.raises(ValueError, match=message):
+        dataset[0]
+    assert re.search(message, data.check(dataset).problems[0])
 
 
 @pytest.mark.parametrize("first", ["uint8", "uint16"])

@@ -55,6 +55,11 @@ def test_classes_are_merged_and_renumbered():
         (lambda: labels.remap(np.array([0, 1]), {0: 1}), r"labels 1 \(1 pixels\) are outside the mapping"),
         (lambda: labels.remap(np.array([0]), {0: 256}), "new ids must be 0 to 255, got 256"),
         (lambda: labels.from_rgb(np.full((1, 2, 3), 9, "uint8"), PALETTE), r"\(9, 9, 9\) \(2 pixels\) are outside"),
+        (
+            lambda: labels.from_one_hot(np.full((1, 2, 3), 255, "uint8")),
+            r"got 255 \(6 pixels\): convert colors by from_rgb",
+        ),
+        (lambda: labels.from_one_hot(np.array([0.5, np.nan])), r"scores must be numbers, got nan \(1 pixels\)"),
         (lambda: labels.from_rgb(np.zeros((1, 2), "uint8"), PALETTE), r"an RGB mask is uint8 \(H, W, 3\), got"),
         (lambda: labels.from_rgb(np.zeros((1, 2, 3), "uint8"), [(0, 0, 0)] * 300), "300 classes do not fit 8 bits"),
     ],

@@ -1,3 +1,5 @@
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -127,10 +129,14 @@ def test_colors_of_16_bits_keep_their_low_bytes(tmp_path):
     label = np.array([[0, 1, 2]])
     for pixels, reader in (
         (np.repeat(label[..., None], 3, axis=-1), MaskReader(CLASSES)),
-        (np.array(PALETTE)[label][..., ::-1] * 257, MaskReader(CLASSES, PALETTE)),
+        (np.array(PALETTE)[label] * 257, MaskReader(CLASSES, PALETTE)),
     ):
-        assert cv2.imwrite(str(tmp_path / "m.png"), pixels.astype("uint16"))
-        assert reader.read(tmp_path / "m.png").tolist() == label.tolist()
+        pixels = pixels.astype("uint16")
+        assert cv2.imwrite(str(tmp_path / "m.png"), pixels[..., ::-1])
+        tifffile.imwrite(tmp_path / "m.tif", pixels, photometric="rgb")
+        tifffile.imwrite(tmp_path / "n.tif", np.moveaxis(pixels, -1, 0), photometric="rgb", planarconfig="separate")
+        for name in ("m.png", "m.tif", "n.tif"):
+            assert reader.read(tmp_path / name).tolist() == label.tolist()
 
 
 def palette_image(indices, *colors):
@@ -171,11 +177,45 @@ def test_a_palette_image_whose_indices_and_colors_contradict_is_refused(tmp_path
 
 def test_a_black_and_white_palette_image_is_read_by_its_brightness(tmp_path):
     path = write(tmp_path / "m.png", palette_image([0, 1], (255, 255, 255), (0, 0, 0)))
-    with pytest.raises(ValueError, match=r"index 0 of this palette image is white: .* give values=\[0, 255\]"):
-        MaskReader(CELLS).read(path)
+    for classes, values in ((CELLS, "[0, 255]"), (CLASSES, "[0, 255, 2]")):
+        with pytest.raises(ValueError, match=rf"index 0 of this palette image is white: .* values={re.escape(values)}"):
+            MaskReader(classes).read(path)
+    assert MaskReader(CELLS, values=(0, 1)).read(path).tolist() == [[0, 1]]  # the indices, as stated
+    red = write(tmp_path / "r.png", palette_image([0, 1], (255, 255, 255), (255, 0, 0)))
+    assert MaskReader(CELLS).read(red).tolist() == [[0, 1]]
     assert MaskReader(CELLS, values=(0, 255)).read(path).tolist() == [[1, 0]]
     assert MaskReader(CELLS, [BLACK, [255] * 3]).read(path).tolist() == [[1, 0]]
     assert MaskReader(CELLS, [BLACK, [255] * 3]).read(write(tmp_path / "n.png", ids([0, 255]))).tolist() == [[0, 1]]
+
+
+def test_palette_images_that_number_their_colors_differently_need_a_palette(tmp_path):
+    first = write(tmp_path / "a.png", palette_image([0, 1, 2], *PALETTE))
+    second = write(tmp_path / "b.png", palette_image([0, 1, 2], PALETTE[0], PALETTE[2], PALETTE[1]))
+    reader = MaskReader(CLASSES)
+    assert reader.read(first).tolist() == [[0, 1, 2]]
+    with pytest.raises(
+        ValueError, match=r"b\.png: index 1 has the color \(255, 0, 0\), which index 2 has in a\.png: give"
+    ):
+        reader.read(second)
+    assert MaskReader(CLASSES, PALETTE).read(second).tolist() == [[0, 2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("palette", "mask", "expected"),
+    [
+        pytest.param([BLACK, RED, [255] * 3], np.array([[False, True]]), [0, 2], id="one bit"),
+        pytest.param([BLACK, RED, [255] * 3], ids([0, 255]), [0, 2], id="white"),
+        pytest.param([BLACK, RED, [255] * 3], np.array([[0, 65535]], np.uint16), [0, 2], id="white of 16 bits"),
+        pytest.param([BLACK, [90] * 3, RED], ids([0, 90]), [0, 1], id="gray levels"),
+        pytest.param([BLACK, RED, [255] * 3], ids([0, 1, 2]), [0, 1, 2], id="ids"),
+    ],
+)
+def test_gray_masks_are_ids_or_levels_of_the_palette(tmp_path, palette, mask, expected):
+    path = write(tmp_path / "m.png", mask)
+    assert MaskReader(CLASSES, palette).read(path).tolist() == [expected]
+    if mask.max() > 2 or mask.dtype == bool:
+        with pytest.raises(ValueError, match="black is the color of another class than the mask value 0"):
+            MaskReader(CLASSES, palette[::-1]).read(path)
 
 
 def test_a_mask_has_one_page_and_may_have_overviews(tmp_path):
@@ -183,9 +223,22 @@ def test_a_mask_has_one_page_and_may_have_overviews(tmp_path):
         file.write(ids([0, 1], [2, 0]))
         file.write(ids([0]), subfiletype=1)
     assert MaskReader(CLASSES).read(tmp_path / "m.tif").tolist() == [[0, 1], [2, 0]]
-    tifffile.imwrite(tmp_path / "m.tif", np.zeros((2, 4, 5), "uint8"), photometric="minisblack")
-    with pytest.raises(ValueError, match=r"m\.tif: cannot be read as a mask .*2 pages"):
-        MaskReader(CLASSES).read(tmp_path / "m.tif")
+    for pages, options in ((2, {}), (1, {"description": "ImageJ=1.54f\nimages=2\n", "metadata": None})):
+        tifffile.imwrite(tmp_path / "m.tif", np.zeros((pages, 4, 5), "uint8"), photometric="minisblack", **options)
+        with pytest.raises(ValueError, match=r"m\.tif: 2 pages where a mask has one"):
+            MaskReader(CLASSES).read(tmp_path / "m.tif")
+
+
+def test_no_band_of_a_mask_is_dropped_but_opacity(tmp_path):
+    label = ids([0, 1, 2], [2, 1, 0])
+    for count, dtype in ((2, "uint8"), (2, "float32"), (4, "uint8"), (5, "uint8")):
+        one_hot = np.eye(count)[np.minimum(label, count - 1)].astype(dtype)
+        kind, more = ("rgb", count - 3) if count == 4 else ("minisblack", count - 1)
+        tifffile.imwrite(tmp_path / "m.tif", one_hot, photometric=kind, planarconfig="contig", extrasamples=[0] * more)
+        np.save(tmp_path / "m.npy", one_hot)
+        for name, message in (("m.npy", "save argmax"), ("m.tif", "save")):
+            with pytest.raises(ValueError, match=rf"{name}: .*{message}"):
+                MaskReader(CLASSES).read(tmp_path / name)
 
 
 def test_a_mask_is_turned_like_its_image(tmp_path):

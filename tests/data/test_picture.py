@@ -12,7 +12,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from kseg.data import Pixels, WarnOnce, decoded, picture, picture_size, read_picture
+from kseg.data import Pixels, WarnOnce, picture, picture_size, read_picture
+from kseg.data.decoding import decoded
 
 SIZE = (12, 17)
 RGB = Pixels()
@@ -111,6 +112,8 @@ def test_sixteen_bits_keep_all_bits(tmp_path, suffix, bands):
 
 def test_colors_of_sixteen_bits_are_not_cut_in_other_formats(tmp_path):
     values = np.tile(drawn(3, "uint16"), (6, 4, 1))  # OpenCV writes no JPEG 2000 of a few pixels
+    cv2.imwrite(str(tmp_path / "a.pgm"), values[..., 0])
+    np.testing.assert_allclose(read_picture(tmp_path / "a.pgm"), values[..., [0, 0, 0]] / 257, rtol=1e-6)
     for name in ("a.ppm", "a.jp2"):
         options = [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000] if name == "a.jp2" else []
         cv2.imwrite(str(tmp_path / name), values[..., ::-1], options)
@@ -204,7 +207,7 @@ def test_no_band_is_dropped_without_a_word(tmp_path):
         assert picture_size(path) == SIZE
     with pytest.raises(ValueError, match=r"3 bands where 5 are expected$"):
         read_picture(drawn(), Pixels(channels=5))
-    with pytest.raises(ValueError, match=r"2 bands where 3 are expected$"):
+    with pytest.raises(ValueError, match=r"2 bands where 3 are expected: choose bands, such as bands = \[1, 2\]$"):
         read_picture(drawn(2))
 
 
@@ -360,6 +363,7 @@ def test_errors_name_the_file(tmp_path):
         (np.zeros((2, 2, 7), "uint8"), ValueError, "7 bands where 3 are expected"),
         (np.zeros((0, 2, 3), "uint8"), ValueError, "got uint8 \\(0, 2, 3\\)"),
         (np.zeros((2, 2, 3), bool), ValueError, "got bool"),
+        (np.full((2, 2), -1.0), ValueError, r"got -1 to -1: say what they mean, such as range = \[-1, 1\]"),
         (Image.new("I", (2, 2)), ValueError, "int32 values have no known range"),
         (np.full((2, 2, 3), np.nan), ValueError, "values from 0 to 255, got nan to nan"),
     ):
@@ -370,7 +374,7 @@ def test_errors_name_the_file(tmp_path):
 @pytest.mark.parametrize(
     "options",
     [{"range": (5, 5)}, {"range": (0, 1, 2)}, {"range": "percentiles"}, {"range": (0, float("inf"))}, {"bands": ()},
-     {"bands": (0, 1)}, {"page": 0}, {"channels": 0}],
+     {"range": 4095}, {"bands": (0, 1)}, {"bands": (1.5,)}, {"bands": "rgb"}, {"page": 0}, {"channels": 0}],
 )  # fmt: skip
 def test_wrong_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -133,14 +134,20 @@ def _is_plain(image: Any) -> bool:
     """Whether a TIFF file has one page, with 8 bits per band or 16-bit gray, and no band that Pillow drops."""
     tags = image.tag_v2
     bits, samples = set(np.atleast_1d(tags.get(258, 1)).tolist()), int(tags.get(277, 1))
-    stack = "images=" in str(tags.get(270, "")) and str(tags.get(270)).startswith("ImageJ=")
-    if image.n_frames > 1 or stack or set(np.atleast_1d(tags.get(339, 1)).tolist()) != {1}:
+    if image.n_frames > 1 or imagej_pages(image) > 1 or set(np.atleast_1d(tags.get(339, 1)).tolist()) != {1}:
         return False
     if samples > 1 and tags.get(284, 1) != 1:  # planar
         return False
     if max(bits) <= 8:
         return image.mode in _MODES and set(np.atleast_1d(tags.get(338, 1)).tolist()) <= {1, 2}
     return bits == {16} and samples == 1 and tags.get(262) == 1
+
+
+def imagej_pages(image: Any) -> int:
+    """Returns the number of pages that ImageJ states for the first page of a TIFF file, else 1."""
+    text = str(getattr(image, "tag_v2", {}).get(270, ""))
+    found = re.search(r"^images=(\d+)", text, re.MULTILINE) if text.startswith("ImageJ=") else None
+    return int(found[1]) if found else 1
 
 
 def _pillow(image: Image.Image, page: int | None, *, keep_alpha: bool, own: bool) -> Decoded:
@@ -160,7 +167,7 @@ def _pillow(image: Image.Image, page: int | None, *, keep_alpha: bool, own: bool
     turn = orientation(image)
     if deep is not None:
         values, mode = deep, ("LA", "RGB", "RGBA")[deep.shape[-1] - 2]
-    elif image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # the latter in old Pillow
+    elif image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         values, mode = _strips(image, None, "uint16"), "I"
     elif image.mode in ("I", "F"):
         values, mode = _strips(image, None, "int32" if image.mode == "I" else "float32"), "I"
@@ -225,7 +232,9 @@ def is_deep(image: Any) -> bool:
         return place >= 0 and (head[place + 14] & 127) + 1 > 8
     if image.format == "PPM":
         return isinstance(details, tuple) and len(details) > 1 and int(details[1]) > 255
-    return image.format in ("PNG", "TIFF") and ";16" in str(details)
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (8,))) > 8
+    return image.format == "PNG" and ";16" in str(details)
 
 
 def _content(file: Any, size: int = -1) -> bytes:

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from kseg.data.decoding.decoded import upright
-from kseg.data.decoding.image_file import decode, is_deep, open_pillow, orientation
+from kseg.data.decoding.decoded import Refused, upright
+from kseg.data.decoding.image_file import decode, imagej_pages, is_deep, open_pillow, orientation
 
-SAMPLE_FORMAT, SOFTWARE, PHOTOMETRIC, BITS, SUBFILE = 339, 305, 262, 258, 254  # TIFF tags
-SIGNED = (2,)
+SAMPLE_FORMAT, EXTRA_SAMPLES, SOFTWARE, PHOTOMETRIC, BITS, SUBFILE = 339, 338, 305, 262, 258, 254  # TIFF tags
+SIGNED, OPACITY = (2,), {1, 2}
 REDUCED_OR_MASK = 1 | 4  # bits of SUBFILE: an overview, or the transparency of another page
 
 
@@ -33,21 +33,19 @@ def read_mask(path: Path) -> Indexed | np.ndarray:
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If it cannot be read, or has several pages.
+        ValueError: If it cannot be read, or has several pages or other bands.
     """
     try:
-        pixels = _numpy_file(path) if path.suffix.lower() == ".npy" else _image_file(path)
+        if path.suffix.lower() == ".npy":
+            return _planes(np.load(path, allow_pickle=False), alpha=False)
+        return _image_file(path)
     except (FileNotFoundError, MemoryError):
         raise
+    except Refused as error:
+        raise ValueError(f"{path}: {error}") from None
     except Exception as error:  # on damaged files, decoders raise errors of many types
         reason = str(error).removeprefix(f"{path}: ")
         raise ValueError(f"{path}: cannot be read as a mask ({type(error).__name__}: {reason})") from error
-    return pixels if isinstance(pixels, Indexed) else _planes(pixels, path)
-
-
-def _numpy_file(path: Path) -> np.ndarray:
-    array: np.ndarray = np.load(path, allow_pickle=False)
-    return array
 
 
 def _image_file(path: Path) -> Indexed | np.ndarray:
@@ -55,10 +53,13 @@ def _image_file(path: Path) -> Indexed | np.ndarray:
         try:
             mask = open_pillow(file)
         except Image.UnidentifiedImageError:
-            return decode(path, None, keep_alpha=False).values  # a TIFF file that Pillow cannot read, e.g. of 64 bits
-        if pages := _further_pages(mask):
-            raise ValueError(f"{pages + 1} pages: save one page")
-        return decode(path, None, keep_alpha=False).values if is_deep(mask) else _pillow(mask)
+            mask = None  # a TIFF file that Pillow cannot read, e.g. of 64 bits
+        if mask is not None and (pages := _pages(mask)) > 1:
+            raise Refused(f"{pages} pages where a mask has one: save one of them")
+        if mask is not None and not is_deep(mask):
+            return _pillow(mask)
+    decoded = decode(path, None, keep_alpha=False)
+    return _planes(decoded.values, alpha=decoded.alpha is not None)
 
 
 def _pillow(mask: Image.Image) -> Indexed | np.ndarray:
@@ -72,7 +73,9 @@ def _pillow(mask: Image.Image) -> Indexed | np.ndarray:
         return Indexed(indices if indices.ndim == 2 else indices[..., 0], colors)
     if mask.mode not in ("1", "L", "LA", "RGB", "RGBA", "I", "F") and not mask.mode.startswith("I;16"):
         mask = mask.convert("RGB")  # e.g. CMYK
-    pixels = upright(np.array(mask), turn)
+    if not OPACITY.issuperset(tags.get(EXTRA_SAMPLES, ())):
+        raise Refused("a band of the mask is neither gray, color nor opacity: save it without this band")
+    pixels = _planes(upright(np.array(mask), turn), alpha=True)
     if mask.mode == "1" and str(tags.get(SOFTWARE, "")).startswith("tifffile") and tags.get(PHOTOMETRIC) == 0:
         return ~pixels  # tifffile, and so scikit-image, marks True as black
     if mask.format == "TIFF" and mask.mode in ("L", "I") and bits[0] in (8, 32):  # Pillow confuses their signs
@@ -80,26 +83,30 @@ def _pillow(mask: Image.Image) -> Indexed | np.ndarray:
     return pixels
 
 
-def _planes(pixels: np.ndarray, path: Path) -> np.ndarray:
+def _planes(pixels: np.ndarray, *, alpha: bool) -> np.ndarray:
     """Returns numbers `(H, W)` or colors `(H, W, 3)`, without alpha and axes of length 1."""
     shape = pixels.shape
-    if pixels.ndim == 3 and shape[-1] == 2:
-        pixels = pixels[..., :1]
-    if pixels.ndim == 3 and 1 in (shape[0], pixels.shape[-1]) and shape[-1] not in (3, 4):
-        pixels = pixels[0] if shape[0] == 1 and pixels.shape[-1] != 1 else pixels[..., 0]
-    if pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
-        return pixels[..., :3]
-    if pixels.ndim != 2 or pixels.dtype.kind not in "buif":
-        raise ValueError(f"{path}: a mask must be numbers (H, W) or colors (H, W, 3), got {pixels.dtype} {shape}")
+    if pixels.ndim == 3 and alpha and shape[-1] in (2, 4):
+        pixels = pixels[..., :-1]
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    elif pixels.ndim == 3 and pixels.shape[0] == 1 and pixels.shape[-1] != 3:
+        pixels = pixels[0]
+    colors = pixels.ndim == 3 and pixels.shape[-1] == 3
+    if (pixels.ndim != 2 and not colors) or pixels.dtype.kind not in "buif":
+        raise Refused(
+            f"a mask must be numbers (H, W) or colors (H, W, 3), got {pixels.dtype} {shape}: of one-hot labels, save "
+            "argmax(axis=-1)"
+        )
     return pixels
 
 
-def _further_pages(image: Image.Image) -> int:
-    """Returns the number of pages after the first, without the overviews of a TIFF file."""
-    count = 0
+def _pages(image: Image.Image) -> int:
+    """Returns the number of pages, without the overviews of a TIFF file."""
+    count, stated = 1, imagej_pages(image)
     for page in range(1, getattr(image, "n_frames", 1)):
         image.seek(page)
         count += not getattr(image, "tag_v2", {}).get(SUBFILE, 0) & REDUCED_OR_MASK
     if getattr(image, "n_frames", 1) > 1:
         image.seek(0)
-    return count
+    return max(count, stated)

@@ -64,9 +64,11 @@ def _place(tif: Any, page: int | None, single_bands: bool) -> tuple[int, int | N
     if not total:
         raise ValueError("no pages")
     if page is None and total > 1:
-        if single_bands and len(series) == 1 and not set("SC") & set(series[0][1].axes):
+        single = len(series) == 1 and not set("SC") & set(series[0][1].axes)
+        if single and single_bands:
             return series[0][0], None
-        raise Refused(f"{total} pages: choose one, such as page = 1")
+        bands = f"; if they are the bands of one image, bands = {list(range(1, total + 1))}"
+        raise Refused(f"{total} pages: choose one, such as page = 1{bands if single and total < 20 else ''}")
     page = page or 1
     check_page(page, total)
     place = int(np.searchsorted(np.cumsum(counts), page))
