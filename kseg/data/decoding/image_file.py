@@ -233,7 +233,7 @@ def is_deep(image: Any) -> bool:
     if image.format == "PPM":
         return isinstance(details, tuple) and len(details) > 1 and int(details[1]) > 255
     if image.format == "TIFF":
-        return max(image.tag_v2.get(258, (8,))) > 8
+        return bool(max(image.tag_v2.get(258, (8,))) > 8)
     return image.format == "PNG" and ";16" in str(details)
 
 
