@@ -1,6 +1,7 @@
 """`kseg datasets list` and `kseg datasets check`."""
 
 import pathlib
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,7 +55,8 @@ def check_dataset(
         else:
             if "classes" not in folder:
                 raise ValueError(
-                    "--classes is missing: name the classes in the order of their ids, background included, as a,b,c"
+                    "--classes is missing: name the classes in the order of their ids, as background,cell, or "
+                    f"let kseg init {shlex.quote(str(path))} write a recipe"
                 )
             options = sets.folder_arguments(parsed(folder))
             opened = _splits(lambda name: sets.FolderDataset(path, name, interface="command", **options), split)

@@ -1,6 +1,7 @@
 """`kseg init`."""
 
 import pathlib
+import shlex
 import tomllib
 from typing import Annotated
 
@@ -30,4 +31,5 @@ def init(
             print(line)
         for line in found.problems:
             print(f"problem: {line}")
-        print(f"wrote {output}; next: kseg datasets check {output}, then kseg train {output}")
+        name = shlex.quote(str(output))
+        print(f"wrote {name}; next: kseg datasets check {name}, then kseg train {name}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from kseg.data.annotations import Annotations
 from kseg.data.dataset import Dataset
-from kseg.data.finding.layout import counted, some
+from kseg.data.finding.messages import counted, printable, some
 from kseg.data.folder import FolderDataset
 from kseg.data.masks import IGNORE, MaskReader
 from kseg.data.picture import check_values, read_picture
@@ -106,26 +106,22 @@ class _Survey:
         self.doubts: dict[str, list[str]] = {}  # what is doubtful about images to their names
 
     def partners(self, dataset: FolderDataset) -> None:
-        alone = [image.name for image in dataset.images if dataset.mask_of[image] is None]
-        left_out = [path.name for path in dataset.left_out]
-        unmatched = [path.name for path in dataset.masks_without_image]
-        twice = [path.name for path in dataset.duplicates]
-        for names, one, many, rest, cure in (
-            (alone, "image has", "images have", f"{dataset.no_mask} in {dataset.mask_folder}", dataset.cure),
-            (left_out, "image is", "images are", f"left out of all shares: {dataset.no_mask}", ""),
-            (
-                dataset.missing,
-                "name is",
-                "names are",
-                f"listed in {dataset.list} but not in {dataset.image_folder}",
-                "",
-            ),
-            (unmatched, "mask has", "masks have", f"no image, in {dataset.mask_folder}", ""),
-            (twice, "file has", "files have", "the same name as one of another type", _choice(dataset)),
+        images, masks = dataset.image_folder, dataset.mask_folder
+        absent = ("mask has", "masks have", f"no image, in {masks}")
+        if dataset.annotations is not None:
+            absent = ("annotated image is", "annotated images are", f"not in {images}")
+        alone = [image for image in dataset.images if dataset.mask_of[image] is None]
+        for files, one, many, rest, cure in (
+            (alone, "image has", "images have", f"{dataset.no_mask} in {masks}", dataset.cure),
+            (dataset.left_out, "image is", "images are", f"left out of all shares: {dataset.no_mask}", ""),
+            (dataset.missing, "name is", "names are", f"listed in {dataset.list} but not in {images}", ""),
+            (dataset.masks_without_image, *absent, ""),
+            (dataset.duplicates, "file has", "files have", "the same name as another and is not read", dataset.choice),
         ):
-            if names:
-                subject = one if len(names) == 1 else many
-                self.problems.append(f"{len(names)} {subject} {rest} ({some(names)}){cure}")
+            if files:
+                subject = one if len(files) == 1 else many
+                names = [file if isinstance(file, str) else file.name for file in files]
+                self.problems.append(f"{len(files)} {subject} {rest} ({some(names)}){cure}")
         self.notes += dataset.unread
 
     def fault(self, file: Path | str, error: Exception | str) -> None:
@@ -222,8 +218,8 @@ class _Survey:
         return Report(
             name=f"{self.dataset.name} ({split})" if split else self.dataset.name,
             images=len(self.dataset),
-            problems=tuple(map(worded, problems)),
-            notes=tuple(map(worded, notes)),
+            problems=tuple(printable(worded(line)) for line in problems),
+            notes=tuple(printable(worded(line)) for line in notes),
             pixels=tuple(self.pixels.tolist()),
             occurrences=tuple(self.occurrences.tolist()),
             classes=classes,
@@ -260,15 +256,6 @@ class _Survey:
             f"mask values {', '.join(shown)}{more} are none of the {len(self.dataset.classes)} classes: {some(files)}; "
             f"correct the masks, add a class, or {cure}"
         )
-
-
-def _choice(dataset: FolderDataset) -> str:
-    """Returns how to choose one of several files with the same name."""
-    if not dataset.duplicates:
-        return ""
-    file = dataset.duplicates[0]
-    option = "images" if file.is_relative_to(dataset.image_folder) else "masks"
-    return f': choose one type, as {option}="{file.parent.name}/{{stem}}{file.suffix}"'
 
 
 def _size(shape: tuple[int, ...]) -> str:

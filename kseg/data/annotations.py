@@ -6,6 +6,7 @@
 import difflib
 import os
 import unicodedata
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,15 @@ class Annotations:
             return draw(self._objects(picture), size, fill=self.fill)
         except ValueError as error:
             raise ValueError(f"{self.path}: {picture.names[0]}: {error}") from None
+
+    def digest(self, image: str | os.PathLike[str]) -> int:
+        """Returns a number that changes if the objects of an image file do."""
+        picture, code = self.find(image), 0
+        for name, region in picture.objects if picture else ():
+            arrays = region.polygons if region.runs is None else (region.runs,)
+            for content in (name.encode("utf-8", "replace"), *(array.tobytes() for array in arrays)):
+                code = zlib.crc32(content, code)
+        return code
 
     def _objects(self, picture: Picture) -> Iterator[tuple[int, Region]]:
         for name, region in picture.objects:

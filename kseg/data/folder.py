@@ -11,7 +11,7 @@ import numpy as np
 
 from kseg.data.annotations import Annotations, read
 from kseg.data.dataset import MEMORY_LIMIT, Dataset
-from kseg.data.finding import layout, lists
+from kseg.data.finding import layout, lists, messages
 from kseg.data.masks import IGNORE, MaskReader
 from kseg.data.picture import SUFFIXES, Pixels, picture_size, read_picture
 from kseg.data.wording import PIXELS, reword
@@ -24,8 +24,8 @@ class FolderDataset(Dataset):
 
     By default, `images/x.jpg` belongs to `masks/x.png`; `mask_suffix="_mask"` pairs it with `masks/x_mask.png`. The
     images of a split are those in its list, `train.txt`, `ImageSets/Segmentation/train.txt` or another place in
-    `splits`; those in its folder, `images/train`; or a share of all images. `valid` and `validation` mean `val`. Files
-    are opened when a pair is read; `kseg.data.check` reads them all.
+    `splits`; those in its folder, `images/train` or `train/images`; or a share of all images. `valid` and `validation`
+    mean `val`. Files are opened when a pair is read; `kseg.data.check` reads them all.
 
     Args:
         root: The folder that contains the data.
@@ -137,62 +137,75 @@ class FolderDataset(Dataset):
         self.unread += chosen.notes
         self.images = [found.by_key[key] for key in self.keys]
         self.mask_of = {found.by_key[key]: labels.by_key.get(key) for key in self.keys}
-        self.masks_without_image = [mask for key, mask in labels.by_key.items() if key not in found.by_key]
+        left = {key: mask for key, mask in labels.by_key.items() if key not in found.by_key}
+        self.masks_without_image = list(left.values())
+        if left and found.of_split and not labels.of_split:  # those of the other splits
+            self.masks_without_image = []
+            noun = "mask" if self.annotations is None else "annotated image"
+            text = f"{messages.counted(len(left), noun)} in {labels.folder} without an image in {found.folder}"
+            self.unread.append(f"{text}: {messages.some([mask.name for mask in left.values()])}")
         self.duplicates = found.duplicates + labels.duplicates
-        self.unread += layout.unread(found, labels)
+        self.choice = messages.choice(found, "image", images, image_suffix) or messages.choice(
+            labels, "mask", masks, mask_suffix
+        )
+        self.unread += messages.unread(found, labels)
         self.cure = ""
         if self.annotations is None:
             alone = [key for key in self.keys if key not in labels.by_key]
-            left = [key for key in labels.by_key if key not in found.by_key]
-            self.cure = layout.cure(alone, left, (images, masks))
+            self.cure = messages.cure(alone, left, (images, masks), labels)
+        elif self.annotations.kind == "YOLO":
+            self.cure = ": for an image without objects, give an empty text file of its name"
 
     def _annotated(self, found: layout.Files, place: str, ignore: Sequence[str]) -> layout.Files:
-        """Reads the annotations; the "mask" of an image that they contain is their file."""
+        """Reads the annotations; the "mask" of an image that they contain is the image itself."""
         names = layout.aliases(self.split)
         tried = [place.replace("{split}", name) for name in names] if "{split}" in place else []
-        folders = [f"{place}/{name}" for name in names if (self.root / place / name).is_dir()]
+        nested = [each for name in names for each in (f"{place}/{name}", f"{name}/{place}")]
+        folders = [each for each in nested if (self.root / each).is_dir()]
         paths = [self.root / each for each in (tried or folders or [place])]
         path = next((path for path in paths if path.exists()), paths[0])
         if not path.exists():
             raise FileNotFoundError(f"{self.name}: there are no annotations at {path}; give their place, annotations=")
         self.annotations = read(path, self.classes, ignore=ignore)
         self.unread += self.annotations.notes
-        labeled = {key: path for key, image in found.by_key.items() if self.annotations.find(image) is not None}
+        pictures = {key: self.annotations.find(image) for key, image in found.by_key.items()}
+        labeled = {key: found.by_key[key] for key, picture in pictures.items() if picture is not None}
         kinds = tuple(f"ending in {kind} " for kind in (".json", ".xml", ".txt"))  # those that were just read
         found.unread = {why: files for why, files in found.unread.items() if not why.startswith(kinds)}
         if tried and not found.of_split and self.splits is None:
             found.of_split, found.by_key = True, {key: found.by_key[key] for key in labeled}
-        return layout.Files(path, labeled)
+        here = {id(picture) for picture in pictures.values()}
+        absent = [picture.names[0] for picture in self.annotations.pictures if id(picture) not in here]
+        return layout.Files(path, {name: Path(name) for name in absent} | labeled, of_split=bool(tried or folders))
 
     def _find(self, option: str, place: str, suffix: str, kinds: Collection[str]) -> layout.Files:
         """Finds the images or the masks, in the folder of the split if there is one."""
         pattern, names = layout.pattern_of(place, suffix, option), layout.aliases(self.split)
-        shared = lists.are_shares(self.splits)
-        if "{split}" in pattern and shared:
+        shared, nested = lists.are_shares(self.splits), "{split}" in pattern
+        if nested and shared:
             raise ValueError(f'{option}="{place}" has a {{split}}, and splits="{self.splits}" divides all images')
-        tried = [pattern]
-        if "{split}" in pattern:
-            tried = [pattern.replace("{split}", name) for name in names] or tried
-        elif layout.is_folder(place) and not shared:
-            tried = [f"/{name}/".join(pattern.rsplit("/", 1)) for name in names] + tried
+        patterns = [pattern]
+        if names and not nested and not shared and layout.is_folder(place):  # images/train, train/images, images
+            patterns = ["/{split}/".join(pattern.rsplit("/", 1)), f"{{split}}/{pattern}", pattern]
         empty = None
-        for each in tried:
-            with contextlib.suppress(FileNotFoundError):
-                files = layout.find(self.root, each, kinds)
-                files.of_split = each != pattern
-                if files.by_key or "{split}" not in pattern:
-                    return files
-                empty = empty or files
+        for each in patterns:
+            for name in ("{split}" in each and names) or ("{split}",):
+                with contextlib.suppress(FileNotFoundError):
+                    files = layout.find(self.root, each.replace("{split}", name), kinds)
+                    files.pattern, files.of_split = each, "{split}" in each
+                    if files.by_key or not nested:
+                        return files
+                    empty = empty or files
         if empty is not None:
             return empty
         if not self.root.is_dir():
             raise FileNotFoundError(f"{self.name}: there is no folder {self.root} (working directory: {Path.cwd()})")
-        folder = layout.folder_of(self.root, tried[0] if "{split}" in pattern else pattern)
+        folder = self.root.joinpath(*layout.fixed(pattern.replace("{split}", names[0]) if names else pattern))
+        text = f"{self.name}: there is no folder {folder}; if it has another name, give {option}="
+        if any(path.suffix.lower() in kinds for path in self.root.iterdir()):
+            raise FileNotFoundError(f'{text}, or {option}="." for the files in {self.root} itself')
         here = sorted(path.name for path in self.root.glob("*/") if not path.name.startswith("."))
-        raise FileNotFoundError(
-            f"{self.name}: there is no folder {folder}; if it has another name, give {option}="
-            + (f" ({self.root} has {layout.some(here, 6)})" if here else "")
-        )
+        raise FileNotFoundError(text + (f" ({self.root} has {messages.some(here, 6)})" if here else ""))
 
     @contextlib.contextmanager
     def _worded(self) -> Iterator[None]:

@@ -80,16 +80,22 @@ def check(split: data.Dataset, name: str) -> None:
 
 
 def contents(train: data.Dataset, val: data.Dataset | None) -> dict[str, list[list[Any]]]:
-    """Lists the images of both splits: the name and, if there are files, the sizes in bytes of image and mask."""
+    """Lists the images of both splits: the name and, if there are files, the sizes in bytes of image and mask.
+
+    For annotations, a number that changes with the objects of the image takes the place of the mask's size.
+    """
 
     def images(split: data.Dataset) -> list[list[Any]]:
+        names = [split.identifier(index) for index in range(len(split))]
         if not isinstance(split, data.FolderDataset):
-            return [[split.identifier(index)] for index in range(len(split))]
-        pairs = [(image, split.mask_of[image]) for image in split.images]
-        return [
-            [split.identifier(index), *(file.stat().st_size if file else None for file in pair)]
-            for index, pair in enumerate(pairs)
-        ]
+            return [[name] for name in names]
+        sizes = [image.stat().st_size for image in split.images]
+        if split.annotations is not None:
+            labels: list[Any] = [split.annotations.digest(image) for image in split.images]
+        else:
+            masks = [split.mask_of[image] for image in split.images]
+            labels = [mask.stat().st_size if mask else None for mask in masks]
+        return [list(entry) for entry in zip(names, sizes, labels, strict=True)]
 
     return {"train": images(train), "val": [] if val is None else images(val)}
 

@@ -329,3 +329,14 @@ def test_errors_about_one_image(tmp_path):
     write(tmp_path / "yolo" / "a.txt", "0 0.1 0.2 x")
     with pytest.raises(ValueError, match=r"a.txt, line 1: YOLO's lines are numbers"):
         annotations.read(tmp_path / "yolo")
+
+
+def test_the_digest_of_an_image_changes_with_its_objects(tmp_path):
+    content = coco(("leaf", [ring(0, 0, 9, 9)]), images=("a.jpg", "b.jpg"))
+    digests = []
+    for name, shape in (("leaf", [ring(0, 0, 9, 9)]), ("leaf", [ring(0, 0, 9, 8)]), ("stem", [ring(0, 0, 9, 9)])):
+        content["annotations"] = coco((name, shape))["annotations"]
+        found = annotations.read(write(tmp_path / "x.json", content))
+        digests.append(found.digest("a.jpg"))
+        assert found.digest("b.jpg") == 0
+    assert len({*digests}) == 3

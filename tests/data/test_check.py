@@ -1,4 +1,6 @@
+import os
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -68,7 +70,7 @@ def add(name, *rows):
         (
             add("images/a.jpg", [0, 0, 0], [0, 0, 0]),
             {},
-            r'^1 file has the same name as one of another type \(a\.png\): choose .* images="images/\{stem\}\.png"$',
+            r'^1 file has the same name as another and is not read \(a\.png\): choose .* image_suffix="\.png"',
         ),
         (lambda root: [path.unlink() for path in root.rglob("*.png")], {}, "^there are no images in"),
     ],
@@ -183,3 +185,14 @@ def test_any_data_set_can_be_checked():
     stray, size = sorted(data.check(Pairs(pairs)).problems, reverse=True)[::-1]
     assert stray == "000001: the label is (4, 5) but the image is (4, 4)"
     assert size.startswith("mask values 5 (36 pixels in 2 masks) are none of the 3 classes")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_not_utf8_can_be_printed(tmp_path):
+    for kind in ("images", "masks"):
+        write(tmp_path / kind / os.fsdecode(b"caf\xe9.png"), ids([0, 1]))
+        (tmp_path / kind / os.fsdecode(b"th\xe9.png")).write_bytes(b"broken")
+    write(tmp_path / "images" / os.fsdecode(b"g\xe2teau.png"), ids([0, 1]))
+    found = report(tmp_path)
+    assert found.pixels == (1, 1, 0)
+    assert len(found.problems) == 3 and "th?.png" in str(found).encode("utf-8").decode()

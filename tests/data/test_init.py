@@ -56,6 +56,7 @@ def numbered(root, image, mask, pixels=WHITE, count=6):
             "images": "imgs", "masks": "gt", "image_suffix": "_sat", "mask_suffix": "_mask"}),
         ("case{}/image.png", "case{}/mask.png", {"images": "{stem}/image.png", "masks": "{stem}/mask.png"}),
         ("mri/P{0}/P{0}_1.tif", "mri/P{0}/P{0}_1_mask.tif", {"images": "mri", "masks": "mri", "mask_suffix": "_mask"}),
+        ("Tile {}/images/a.jpg", "Tile {}/masks/a.png", {"images": "{folder}/images", "masks": "{folder}/masks"}),
         ("imagesTr/case_{:03}_0000.png", "labelsTr/case_{:03}.png", {
             "images": "imagesTr", "masks": "labelsTr", "image_suffix": "_0000"}),
         ("train/{}.jpg", "train_masks/{}_mask.gif", {
@@ -80,6 +81,7 @@ def test_black_and_white_masks_pair_in_many_layouts(image, mask, expected, tmp_p
     ("layout", "counts"),
     [
         ("{split}/images/{n}.png {split}/masks/{n}.png", "train 4, val 4, test 4"),
+        ("Data/{Split}/Images/{n}.png Data/{Split}/Masks/{n}.png", "train 4, val 4, test 4"),
         ("images/{split}/{n}.png labels/{split}/{n}.png", "train 4, val 4, test 4"),
         ("{split}/{n}.png {split}annot/{n}.png", "train 4, val 4, test 4"),
         ("leftImg8bit/{split}/aachen/a_{n}_leftImg8bit.png gtFine/{split}/aachen/a_{n}_gtFine_labelIds.png", None),
@@ -88,7 +90,8 @@ def test_black_and_white_masks_pair_in_many_layouts(image, mask, expected, tmp_p
 )
 def test_folders_of_splits(layout, counts, tmp_path):
     for split in ("train", "val", "test"):
-        image, mask = layout.replace("{split}", split).replace("{n}", "{}").split()
+        layout_of_split = layout.replace("{split}", split).replace("{Split}", split.title())
+        image, mask = layout_of_split.replace("{n}", "{}").split()
         numbered(tmp_path, image, mask, CLASSES, count=4)
     if "gtFine" in layout:
         for path in list(tmp_path.rglob("*_labelIds.png")):
@@ -132,6 +135,28 @@ def test_a_folder_for_training_alone_is_divided(tmp_path):
     content, train, _ = drafted(tmp_path)
     assert content["data"]["images"] == "train/images" and content["data"]["split"] == "80/20"
     assert len(train) == 5
+
+
+def test_folders_of_splits_inside_folders_and_what_is_not_used(tmp_path):
+    for site in ("north", "south"):
+        for split in ("train", "valid"):
+            numbered(tmp_path, f"{split}/{site}/photos/{{}}.jpg", f"{split}/{site}/labels/{{}}.png", CLASSES, count=2)
+    photo(tmp_path / "overlays" / "1.png")
+    content, train, found = drafted(tmp_path)
+    assert content["data"]["images"] == "{split}/{folder}/photos" and len(train) == 4
+    assert "not used: 1 images in overlays" in found.findings
+
+
+def test_the_classes_of_camvid_are_known(tmp_path):
+    label = np.arange(12, dtype="uint8").repeat(256).reshape(SIZE)
+    for split, number in (("train", "006690"), ("val", "006720")):
+        photo(tmp_path / split / f"0001TP_{number}.png")
+        folders.write(tmp_path / f"{split}annot" / f"0001TP_{number}.png", label)
+        (tmp_path / f"{split}.txt").write_text(f"/SegNet/{split}/0001TP_{number}.png /SegNet/{split}annot/x.png")
+    content, train, _ = drafted(tmp_path)
+    assert tuple(content["data"]["classes"]) == data.camvid.__globals__["CLASSES"]
+    assert content["data"]["ignore"] == [11] and content["data"]["augment"] == "street"
+    assert np.unique(train[0][1]).tolist() == [*range(11), 255]
 
 
 def test_masks_of_colors_with_and_without_a_table(tmp_path):

@@ -85,15 +85,40 @@ def test_cityscapes_is_read_as_it_is_laid_out(tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["valid", "validation", "val"])
-@pytest.mark.parametrize("options", [{"images": "{split}", "masks": "{split}", "mask_suffix": "_mask"}, None])
-def test_valid_means_val(tmp_path, folder, options):
-    """Roboflow's layout: images and masks side by side, in one folder for each split."""
-    if options:
-        put(tmp_path, "train/a.jpg", "train/a_mask.png", f"{folder}/b.jpg", f"{folder}/b_mask.png")
-    else:
-        options = {}
-        put(tmp_path, "images/train/a.jpg", "masks/train/a.png", f"images/{folder}/b.jpg", f"masks/{folder}/b.png")
-    assert [image.split("/")[-1] for image, _ in names(tmp_path, "val", **options)] == ["b.jpg"]
+@pytest.mark.parametrize(
+    ("image", "mask", "options"),
+    [
+        ("{}/a.jpg", "{}/a_mask.png", {"images": "{split}", "masks": "{split}", "mask_suffix": "_mask"}),  # Roboflow
+        ("{}/a.jpg", "{}/a_mask.png", {"images": ".", "masks": ".", "mask_suffix": "_mask"}),
+        ("images/{}/a.jpg", "masks/{}/a.png", {}),
+        ("{}/images/a.jpg", "{}/masks/a.png", {}),
+        ("images/{}/a.jpg", "{}/masks/a.png", {}),
+    ],
+)
+def test_folders_of_splits_are_found_and_valid_means_val(tmp_path, folder, image, mask, options):
+    for name in ("train", folder):
+        put(tmp_path, image.format(name), mask.format(name))
+    for split, name in (("train", "train"), ("val", folder)):
+        assert names(tmp_path, split, **options) == [(image.format(name), mask.format(name))]
+
+
+def test_masks_of_other_splits_are_no_problem(tmp_path):
+    put(tmp_path, "images/train/a.png", "images/val/b.png", "masks/a.png", "masks/b.png")
+    for split, other in (("train", "b"), ("val", "a")):
+        found = data.check(data.FolderDataset(tmp_path, split, classes=CLASSES))
+        assert found.ok and found.images == 1
+        assert found.notes[0].startswith("1 mask in ") and found.notes[0].endswith(f"{split}: {other}.png")
+
+
+def test_files_beside_each_other_are_told_apart_step_by_step(tmp_path):
+    """From a flat folder to its options, by the errors alone."""
+    put(tmp_path, *(f"{stem}{end}.png" for stem in ("1", "10", "2") for end in ("", "_mask")))
+    options = {}
+    for option, value in (("images", "."), ("masks", "."), ("mask_suffix", "_mask")):
+        with pytest.raises((ValueError, FileNotFoundError), match=f'{option}="{value}"'):
+            names(tmp_path, **options)
+        options[option] = value
+    assert names(tmp_path, **options)[2] == ("2.png", "2_mask.png")
 
 
 @pytest.mark.parametrize("ending", ["gif", "ppm", "pgm", "jp2", "bmp", "tif", "png"])
@@ -131,6 +156,26 @@ def test_lists_of_any_editor_are_read(tmp_path, content):
     put(tmp_path, *(f"{kind}/{stem}.png" for kind in ("images", "masks") for stem in "abc"))
     (tmp_path / "train.txt").write_bytes(content)
     assert [image for image, _ in names(tmp_path, "train")] == ["images/a.png", "images/b.png"]
+
+
+def test_names_in_lists_are_those_of_one_image(tmp_path):
+    put(tmp_path, *(f"{kind}/{name}.png" for kind in ("images", "masks") for name in ("x/1", "y/1", "y/2")))
+
+    def listed(*lines, file="train.txt", **options):
+        (tmp_path / file).write_text("\n".join(lines))
+        return names(tmp_path, "train", **options)
+
+    assert [image for image, _ in listed("D:\\set\\images\\y\\1.png", "/home/me/x/1.png")] == [
+        "images/y/1.png",
+        "images/x/1.png",
+    ]
+    table = "image,mask", "images/y/2.png,masks/y/2.png"
+    assert len(listed(*table, file="train.csv", splits="{split}.csv")) == 1
+    with pytest.raises(ValueError, match=r"train\.txt: 1 name of several images in .*, such as '1\.png'"):
+        listed("1.png", "y/2.png")
+    listed("x/1.png", "x/2.png")  # which is not y/2.png
+    (problem,) = data.check(data.FolderDataset(tmp_path, "train", classes=CLASSES)).problems
+    assert problem.startswith("1 name is listed in ") and problem.endswith("(x/2.png)")
 
 
 def test_a_list_of_another_encoding_is_named(tmp_path):
@@ -246,6 +291,12 @@ def test_what_is_proposed_pairs_the_files(tmp_path, image, mask, options):
     assert all(mask for _, mask in names(tmp_path, **options))
 
 
+def test_a_suffix_that_no_mask_has_is_explained(tmp_path):
+    put(tmp_path, "images/a.png", "masks/a_Mask.png")
+    with pytest.raises(ValueError, match=r"masks, which has 1 file not named \*_mask: a_Mask\.png$"):
+        data.FolderDataset(tmp_path, classes=CLASSES, mask_suffix="_mask")[0]
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -351,3 +402,38 @@ def test_names_that_a_list_repeats_are_noted(tmp_path):
     dataset = data.FolderDataset(tmp_path, "train", classes=CLASSES)
     assert len(dataset) == 1
     assert data.check(dataset).notes[0].startswith("2 repeated names in ")
+
+
+def test_annotated_images_that_are_missing_are_named(tmp_path):
+    put(tmp_path, "images/a.png", "images/b.png")
+    coco(tmp_path, "all", "a", "c", "d")
+    dataset = data.FolderDataset(tmp_path, classes=CLASSES, annotations="instances_all.json")
+    alone, absent = data.check(dataset).problems
+    assert alone.startswith("1 image has no annotations of this image in ")
+    assert absent.startswith("2 annotated images are not in ") and absent.endswith("(c.png, d.png)")
+    put(tmp_path, "photos/train/a.png", "photos/val/c.png", "photos/val/d.png")  # one file for all splits
+    for split in ("train", "val"):
+        options = {"images": "photos", "annotations": "instances_all.json"}
+        assert data.check(data.FolderDataset(tmp_path, split, classes=CLASSES, **options)).ok
+
+
+def test_an_image_without_a_text_of_yolo_is_named_with_the_cure(tmp_path):
+    put(tmp_path, "train/images/a.png", "train/images/b.png")
+    (tmp_path / "train" / "labels").mkdir()
+    (tmp_path / "train" / "labels" / "a.txt").write_text("0 0.5 0 1 0 1 1 0.5 1")
+    (tmp_path / "data.yaml").write_text("names: [cell]")
+    (tmp_path / "train" / "mkdocs.yml").write_text("a: !!python/name:b.c")
+    dataset = data.FolderDataset(tmp_path, "train", classes=CLASSES, annotations="labels")
+    assert dataset[0][1].tolist() == [[0, 1], [0, 1]]
+    with pytest.raises(ValueError, match=r"b\.png: no annotations .* give an empty text file of its name"):
+        dataset[1]
+    (tmp_path / "train" / "labels" / "b.txt").write_text("")
+    assert data.FolderDataset(tmp_path, "train", classes=CLASSES, annotations="labels")[1][1].max() == 0
+
+
+def test_names_of_folders_and_lists_in_capitals_are_found(tmp_path):
+    put(tmp_path, "Images/Train/a.png", "Masks/Train/a.png", "Images/Val/b.png", "Masks/Val/b.png")
+    for split, stem in (("train", "a"), ("val", "b")):
+        assert names(tmp_path, split) == [(f"Images/{split.title()}/{stem}.png", f"Masks/{split.title()}/{stem}.png")]
+    (tmp_path / "Train.TXT").write_text("b")
+    assert names(tmp_path, "train", images="images/**", masks="masks/**")[0][0] == "Images/Val/b.png"

@@ -16,7 +16,8 @@ from kseg.data.drafting.meaning import Classes, classes_of
 from kseg.data.drafting.pairing import paired
 from kseg.data.drafting.source import Source
 from kseg.data.drafting.writing import Facts, recipe_text, toml
-from kseg.data.finding.layout import ALIASES, some, walk
+from kseg.data.finding.layout import ALIASES, fixed, walk
+from kseg.data.finding.messages import some
 from kseg.data.folder import FolderDataset
 from kseg.data.picture import SUFFIXES, picture_size
 
@@ -104,20 +105,22 @@ def _find(root: Path) -> Source:
         kinds = collections.Counter(path.suffix for path in files).most_common(3)
         has = ", ".join(f"{count} {kind} files" for kind, count in kinds) or "no files"
         raise FileNotFoundError(f"{root} holds no images: it has {has}, and images are {', '.join(SUFFIXES)}")
-    pairs = paired(root, pictures)
-    if pairs is not None and len(pairs.masks) > 0.3 * (len(pictures) - len(pairs.masks)):
-        return pairs
-    found, faults = annotated(root, files, pictures)
-    if found is not None and (pairs is None or len(found.images) > len(pairs.images)):
-        return found
-    if pairs is not None:
-        return pairs
-    if faults:
+    source, faults = paired(root, pictures), []
+    if source is None or len(source.masks) <= 0.3 * (len(pictures) - len(source.masks)):
+        found, faults = annotated(root, files, pictures)
+        if found is not None and (source is None or len(found.images) > len(source.images)):
+            source = found
+    if source is None and faults:
         raise ValueError(faults[0])
-    raise ValueError(
-        f"{root}: found no masks whose names pair with images, and no annotations ({_contents(root, pictures)}). Name "
-        "each mask like its image, x.jpg and x.png or x_mask.png, one mask for each image"
-    )
+    if source is None:
+        raise ValueError(
+            f"{root}: found no masks whose names pair with images, and no annotations ({_contents(root, pictures)}). "
+            "Name each mask like its image, x.jpg and x.png or x_mask.png, one mask for each image"
+        )
+    used = {*source.images, *source.masks}
+    if others := [path for path in pictures if path not in used]:
+        source.notes.append(f"not used: {_contents(root, others)}")
+    return source
 
 
 def _contents(root: Path, pictures: Sequence[Path]) -> str:
@@ -144,7 +147,8 @@ def _splits(root: Path, facts: Facts) -> list[str]:
     _count(root, facts)
     if counts.get("train") and counts.get("val"):
         return []
-    alone = bool(counts.get("train"))
+    there = [split for split in SPLITS if counts.get(split)]
+    alone = "train" in there
     if not _fixed(root, options) and alone:
         return ["# There is a list of training images, but none of validation images."]
     total = counts["train"] if alone else len(facts.source.images)
@@ -155,8 +159,11 @@ def _splits(root: Path, facts: Facts) -> list[str]:
     counts.clear()
     del facts.problems[before:]
     _count(root, facts)
-    found = "There are images for training only" if alone else "There are no lists or folders of splits"
-    return [f"# {found}: these are the shares of {', '.join(SPLITS[: shares.count('/') + 1])}, dealt out by name."]
+    found, which = "There are neither lists nor folders of splits", "images"
+    if alone:
+        found, which = f"There are images for {' and '.join(there)} only", "those of train"
+    parts = ", ".join(f"{share} % {split}" for split, share in zip(SPLITS, shares.split("/"), strict=False))
+    return [f"# {found}: {which} are divided at random, but always alike, into {parts}."]
 
 
 def _count(root: Path, facts: Facts) -> None:
@@ -177,18 +184,21 @@ def _count(root: Path, facts: Facts) -> None:
 
 def _fixed(root: Path, options: dict[str, Any]) -> bool:
     """Replaces `{split}` by the one folder that there is, and says whether splits are folders."""
-    names = [name for split in SPLITS for name in ALIASES[split]]
+    known = [name for split in SPLITS for name in ALIASES[split]]
+    names = [form for name in known for form in (name, name.title(), name.upper())]
+
+    def named(pattern: str) -> str:
+        """Returns the first name of a split whose folder exists, or ""."""
+        folders = ((name, root.joinpath(*fixed(f"{pattern.replace('{split}', name)}/{{stem}}"))) for name in names)
+        return next((name for name, folder in folders if folder.is_dir()), "")
+
     images = str(options["images"])
     if "{split}" in images:
-        name = next((name for name in names if (root / images.replace("{split}", name)).is_dir()), "")
+        name = named(images)
         options |= {key: value.replace("{split}", name) for key, value in options.items()}
-        return True
-    name = next((name for name in names if (root / images / name).is_dir()), "")
-    if name:
-        inner = {
-            key for key in ("images", "masks", "annotations") if (root / str(options.get(key, "")) / name).is_dir()
-        }
-        options |= {key: f"{value}/{name}" for key, value in options.items() if key in inner}
+    elif name := named(f"{images}/{{split}}"):
+        places = {key: str(options[key]) for key in ("images", "masks", "annotations") if key in options}
+        options |= {key: f"{place}/{name}" for key, place in places.items() if (root / place / name).is_dir()}
     return bool(name)
 
 

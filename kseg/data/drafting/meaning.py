@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kseg.data._camvid import CLASSES as CAMVID_CLASSES
 from kseg.data._official import VOC_CLASSES, VOC_PALETTE, VOC_VOID
 from kseg.data.drafting.class_files import KnownClasses
 from kseg.data.drafting.inventory import Masks, color_name
@@ -13,6 +14,8 @@ from kseg.data.masks import IGNORE
 MOST = 64  # values of masks above which they may be smoothed
 IDS = 40  # values below are ids, beside which 255 is void
 VOID_NAMES = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "dont care", "don't care", "__ignore__")
+
+VOC_NAMES, CAMVID_NAMES = r"20\d\d_\d{6}", r"(0001TP|0006R0|0016E5|Seq05VD)_\w+"
 
 Color = tuple[int, int, int]
 
@@ -163,13 +166,12 @@ def _names(
             return ["background", *names], list(range(len(names) + 1)), f"Names are from {known.path.name}."
         if known.values is None and len(names) == len(used):
             return names, used, f"Names are from {known.path.name}, in the order of the mask values."
-    official = all(re.fullmatch(r"20\d\d_\d{6}", stem) for stem in stems)
-    if official and used[-1] < len(VOC_CLASSES) and all(masks.palette.get(v) == VOC_PALETTE[v] for v in used):
-        return (
-            list(VOC_CLASSES),
-            list(range(len(VOC_CLASSES))),
-            "The names of PASCAL VOC, whose palette the masks have.",
-        )
+    as_voc = used[-1] < len(VOC_CLASSES) and all(masks.palette.get(value) == VOC_PALETTE[value] for value in used)
+    if as_voc and _named(stems, VOC_NAMES):
+        return [*VOC_CLASSES], [*range(len(VOC_CLASSES))], "The names of PASCAL VOC, whose palette the masks have."
+    if len(used) > 9 and used[-1] == len(CAMVID_CLASSES) and _named(stems, CAMVID_NAMES):
+        names = [*CAMVID_CLASSES, "void"]
+        return names, [*range(len(names))], "The names of CamVid, whose images these are."
     values = used
     if used[0] <= 1 and used[-1] < IDS and len(used) > 0.5 * (used[-1] + 1):  # a few ids that no mask has
         values = list(range(used[0], used[-1] + 1)) if used[-1] > used[0] + 1 or used[0] == 0 else used
@@ -178,6 +180,10 @@ def _names(
     most = masks.pixels.most_common(1)[0][0]  # the value 0 may as well be the sky
     names = ["background" if value == most == 0 else f"class_{value}" for value in values]
     return names, values, "Names are the mask values: rename the classes as you like, in this order."
+
+
+def _named(stems: Sequence[str], form: str) -> bool:
+    return all(re.fullmatch(form, stem) for stem in stems)
 
 
 def _by_color(masks: Masks, known: KnownClasses | None) -> Classes:

@@ -38,27 +38,42 @@ class Place:
 
 
 def _places(root: Path, pictures: Sequence[Path]) -> list[Place]:
-    """Returns the folders that hold pictures, and those whose subfolders do."""
+    """Returns the folders that hold pictures, those whose subfolders do, and patterns such as `{folder}/images`."""
     folders = collections.defaultdict(list)
     for path in pictures:
         folders[tuple(layout.normal(part) for part in path.parent.relative_to(root).parts)].append(path)
     names = names_of_splits(folders)
     templates = {parts: template(parts, names) for parts in folders}
     direct = {parts for parts, _ in templates.values()}
+    siblings: dict[tuple[str, ...], set[str]] = collections.defaultdict(set)
+    for general in direct:
+        for depth in range(len(general) - 1):
+            siblings[_with_folder(general, depth)].add(general[depth])
     places: dict[tuple[str, ...], Place] = {}
+
+    def add(start: tuple[str, ...], split: str, between: Sequence[str], paths: Sequence[Path]) -> None:
+        place = places.setdefault(start, Place("/".join(start) or "."))
+        for path in paths:
+            stem = layout.normal(path.stem)
+            stem = stem.replace(split, "{split}") if split else stem
+            place.files["/".join([split, *between, stem])].append(path)
+
     for parts, paths in folders.items():
         general, name = templates[parts]
         for depth in range(len(general), -1, -1):
             start, rest = general[:depth], general[depth:]
             if rest and (start in direct or any("{split}" in part for part in rest)):
                 break
-            place = places.setdefault(start, Place("/".join(start) or "."))
-            split = "" if start == parts[:depth] else name
-            for path in paths:
-                stem = layout.normal(path.stem)
-                stem = stem.replace(split, "{split}") if split else stem
-                place.files["/".join([split, *parts[depth:], stem])].append(path)
+            add(start, "" if start == parts[:depth] else name, parts[depth:], paths)
+        for depth in range(len(general) - 1):
+            if len(siblings[start := _with_folder(general, depth)]) > 1:
+                add(start, name, general[depth : depth + 1], paths)
     return sorted(places.values(), key=lambda place: -place.size)[:PLACES]
+
+
+def _with_folder(parts: tuple[str, ...], depth: int) -> tuple[str, ...]:
+    """Returns the parts of a path with `{folder}` for one of them."""
+    return (*parts[:depth], "{folder}", *parts[depth + 1 :])
 
 
 def paired(root: Path, pictures: Sequence[Path]) -> Source | None:

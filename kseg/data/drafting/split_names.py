@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from kseg.data.finding.layout import ALIASES
 
-SPLIT = re.compile("training|train|validation|valid|val|testing|test")
+SPLIT = re.compile("training|train|validation|valid|val|testing|test", re.IGNORECASE)
 
 
 def template(parts: Sequence[str], names: Collection[str]) -> tuple[tuple[str, ...], str]:
@@ -33,4 +33,4 @@ def _names_in(part: str) -> list[str]:
 
 
 def _canonical(name: str) -> str:
-    return next(split for split, names in ALIASES.items() if name in names)
+    return next(split for split, names in ALIASES.items() if name.lower() in names)

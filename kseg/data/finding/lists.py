@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from kseg.data.finding.layout import ALIASES, Files, aliases, counted, existing, normal, some
+from kseg.data.finding.layout import ALIASES, Files, aliases, child, existing, normal
+from kseg.data.finding.messages import counted, some
 from kseg.data.finding.text import read_text
 
 SPLITS = ("train", "val", "test")
-LIST_FOLDERS = ("", "ImageSets/Segmentation", "ImageSets", "splits", "lists")
+LIST_FOLDERS = ("", "ImageSets/Segmentation", "ImageSets", "splits", "split", "lists", "list")
 """Where the lists of splits are looked for."""
 
 
@@ -75,13 +76,20 @@ def select(
 def _listed(file: Path, found: Files, root: Path) -> Selection:
     names = Names(found.by_key, root)
     pairs = [(entry, names.find(entry)) for entry in read_list(file)]
+    if file.suffix.lower() == ".csv" and len(pairs) > 1 and pairs[0][1] is None:
+        pairs = pairs[1:]  # the names of the columns
     entries = [(entry, key) for entry, key in pairs if key is not None or not entry.startswith("#")]
-    keys = [key for _, key in entries if key is not None]
-    if entries and not keys:
+    if several := [entry for entry, key in entries if key == ""]:
+        raise ValueError(
+            f"{file}: {counted(len(several), 'name')} of several images in {found.folder}, such as {several[0]!r}: "
+            "write their folders too"
+        )
+    if entries and all(key is None for _, key in entries):
         raise ValueError(
             f"{file}: none of its {len(entries)} names, such as {entries[0][0]!r}, is an image in {found.folder}, "
             f"which has {some(sorted(found.by_key)) or 'no images'}"
         )
+    keys = [key for _, key in entries if key]
     unique = list(dict.fromkeys(keys))
     repeated = len(keys) - len(unique)
     notes = [f"{counted(repeated, 'repeated name')} in {file}: each image is read once"] if repeated else []
@@ -170,7 +178,7 @@ def known_splits(root: Path) -> set[str]:
 def _file(root: Path, pattern: str, split: str = "") -> Path | None:
     parts = PurePosixPath(normal(pattern.replace("\\", "/").replace("{split}", split))).parts
     try:
-        path = existing(root, parts[:-1]) / parts[-1]
+        path = child(existing(root, parts[:-1]), parts[-1])
     except FileNotFoundError:
         return None
     return path if path.is_file() else None
@@ -194,29 +202,32 @@ class Names:
     """Finds images by what lists call them: a stem, a file name or a path, with or without an ending."""
 
     def __init__(self, files: Mapping[str, Path], root: Path) -> None:
-        self.keys: dict[str, str | None] = {}
+        self.keys: dict[str, str] = {}
         for key, path in files.items():
-            try:
-                relative = PurePosixPath(normal(path.relative_to(root).as_posix()))
-            except ValueError:
-                relative = PurePosixPath(normal(path.as_posix()))
-            parts = relative.parts
+            below = path.relative_to(root) if path.is_relative_to(root) else path
+            parts = PurePosixPath(normal(below.as_posix())).parts
             names = {key, PurePosixPath(key).name}
             for start in range(len(parts)):
                 part = PurePosixPath(*parts[start:])
                 names |= {str(part), str(part.with_suffix(""))}
-            for name in names:  # None: a name of several images
-                self.keys[name] = key if self.keys.get(name, key) == key else None
+            for name in names:
+                self.keys[name] = key if self.keys.get(name, key) == key else ""
         self.keys |= {key: key for key in files}
 
     def find(self, entry: str) -> str | None:
-        """Returns the key of the image that an entry names, or None; further columns are ignored."""
-        for column in (entry, re.split(r"[\s,;]", entry, maxsplit=1)[0]):
+        """Returns the key of the image that an entry names, "" if there are several, or None.
+
+        Further columns are ignored, and so are folders above those that tell images apart, as of another computer.
+        """
+        several = None
+        for column in (entry, re.split(r"[\s,;]", entry, maxsplit=1)[0].strip("\"'")):
             for text in (column, column.replace("\\", "/")):
                 parts = text.split("/")
                 for start in range(len(parts)):
                     name = "/".join(parts[start:])
-                    key = self.keys.get(name) or self.keys.get(re.sub(r"(?<=[^/])\.\w+$", "", name))
-                    if key is not None:
-                        return key
-        return None
+                    for form in (name, re.sub(r"(?<=[^/])\.\w+$", "", name)):
+                        key = self.keys.get(form)
+                        if key and (start == 0 or form.count("/") >= key.count("/")):
+                            return key
+                        several = "" if key == "" else several
+        return several

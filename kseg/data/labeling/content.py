@@ -16,7 +16,6 @@ class Picture:
 
 
 @dataclass
-@dataclass
 class Labels:
     """The content of annotation files.
 

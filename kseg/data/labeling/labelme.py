@@ -22,7 +22,7 @@ def one_image(content: dict[str, Any], path: Path) -> Labels:
         picture.names = (name, path.stem)
     for shape in content["shapes"]:
         points, kind = np.asarray(shape.get("points", []), float).reshape(-1, 2), shape.get("shape_type", "polygon")
-        if kind == "polygon":
+        if kind in ("polygon", "oriented_rectangle", "rotation"):  # the latter of X-AnyLabeling
             region = regions.polygon(points.reshape(-1).tolist())
         elif kind == "rectangle":
             (x, y), (right, bottom) = points.min(axis=0), points.max(axis=0)

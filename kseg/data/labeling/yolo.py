@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from kseg.data.finding.text import read_text
 from kseg.data.labeling import regions
 from kseg.data.labeling.content import Labels, Picture
 
@@ -11,10 +12,10 @@ def text_files(folder: Path, files: Sequence[Path]) -> Labels:
     names = _names(folder)
     labels = Labels("YOLO", list(names.values()), complete=bool(names))
     for file in files:
-        if file.name in ("classes.txt", "train.txt", "val.txt", "test.txt"):
+        if file.name in ("classes.txt", "train.txt", "val.txt", "test.txt") or file.name.startswith("README"):
             continue
         labels.pictures.append(picture := Picture((file.relative_to(folder).with_suffix("").as_posix(),), None))
-        for number, line in enumerate(file.read_text("utf-8-sig").splitlines(), start=1):
+        for number, line in enumerate(read_text(file).splitlines(), start=1):
             try:
                 index, *points = (float(word) for word in line.split()) if line.strip() else (0.0,)
             except ValueError:
@@ -35,7 +36,7 @@ def _names(folder: Path) -> dict[int, str]:
     """Returns the class names of classes.txt or data.yaml, in the folder or above it."""
     for place in (folder, *list(folder.resolve().parents)[:3]):
         if (listed := place / "classes.txt").is_file():
-            lines = [line.strip() for line in listed.read_text("utf-8-sig").splitlines()]
+            lines = [line.strip() for line in read_text(listed).splitlines()]
             return dict(enumerate(line for line in lines if line))
         for file in sorted([*place.glob("*.yaml"), *place.glob("*.yml")]):
             try:
@@ -43,8 +44,10 @@ def _names(folder: Path) -> dict[int, str]:
             except ImportError:
                 raise ImportError(f"the class names in {file} need PyYAML: pip install 'kseg[train]'") from None
             try:
-                content = yaml.safe_load(file.read_text("utf-8-sig"))
-            except yaml.YAMLError as error:
+                content = yaml.safe_load(read_text(file))
+            except (yaml.YAMLError, ValueError) as error:
+                if file.stem not in ("data", "dataset"):  # of another program
+                    continue
                 raise ValueError(f"{file} is not YAML: {error}") from None
             names = content.get("names") if isinstance(content, dict) else None
             if names:
