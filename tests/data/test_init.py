@@ -74,7 +74,7 @@ def test_black_and_white_masks_pair_in_many_layouts(image, mask, expected, tmp_p
     assert np.unique(train[0][1]).tolist() == [0, 1] and (train[0][1] == BLOB).all()
     assert section["crop"] == [32, 32] and section["batch_size"] <= len(train)
     assert not found.problems
-    assert "19.5%" in str(found.findings)  # 20 x 30 of 48 x 64 pixels
+    assert "foreground 20 %" in str(found.findings)  # 20 x 30 of 48 x 64 pixels
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_folders_of_splits_inside_folders_and_what_is_not_used(tmp_path):
     photo(tmp_path / "overlays" / "1.png")
     content, train, found = drafted(tmp_path)
     assert content["data"]["images"] == "{split}/{folder}/photos" and len(train) == 4
-    assert "not used: 1 images in overlays" in found.findings
+    assert "not used: 1 image in overlays" in found.findings
 
 
 def test_the_classes_of_camvid_are_known(tmp_path):
@@ -234,6 +234,25 @@ def test_photos_with_an_up_and_a_down_are_not_turned(tmp_path):
     sky[24:] = 1
     numbered(tmp_path, "images/{}.png", "masks/{}.png", sky)
     assert drafted(tmp_path)[0]["data"]["augment"] == "street"
+
+
+@pytest.mark.parametrize(
+    ("folder", "gray", "augment"), [("cells", False, "microscope"), ("a", True, "microscope"), ("a", False, "street")]
+)
+def test_jpeg_images_of_instruments_get_no_jitter_for_streets(folder, gray, augment, tmp_path):
+    numbered(tmp_path / folder, "images/{}.jpg", "masks/{}.png", WHITE * (np.indices(SIZE)[0] % 2).astype("uint8"))
+    if gray:
+        for path in (tmp_path / folder / "images").iterdir():
+            Image.open(path).convert("L").save(path)
+    content, _, found = drafted(tmp_path / folder)
+    assert content["data"]["augment"] == augment and "selection" not in content
+    assert all(len(line) <= 100 for line in found.recipe.splitlines() if line.startswith("#"))
+
+
+def test_validation_that_takes_long_is_not_done_after_each_epoch(tmp_path):
+    for split, count in (("train", 2), ("val", 12)):
+        numbered(tmp_path, f"images/{split}/{{}}.png", f"masks/{split}/{{}}.png", CLASSES, count=count)
+    assert drafted(tmp_path)[0]["selection"] == {"every": 24}
 
 
 def test_rare_classes_get_a_loss_that_weights_them(tmp_path):

@@ -15,9 +15,9 @@ from kseg.data.drafting.labeled import annotated
 from kseg.data.drafting.meaning import Classes, classes_of
 from kseg.data.drafting.pairing import paired
 from kseg.data.drafting.source import Source
-from kseg.data.drafting.writing import Facts, recipe_text, toml
+from kseg.data.drafting.writing import Facts, percent, recipe_text, toml
 from kseg.data.finding.layout import ALIASES, fixed, walk
-from kseg.data.finding.messages import some
+from kseg.data.finding.messages import counted, some
 from kseg.data.folder import FolderDataset
 from kseg.data.picture import SUFFIXES, picture_size
 
@@ -125,7 +125,7 @@ def _find(root: Path) -> Source:
 
 def _contents(root: Path, pictures: Sequence[Path]) -> str:
     folders = collections.Counter(path.parent.relative_to(root).as_posix() for path in pictures)
-    shown = [f"{count} images in {folder}" for folder, count in folders.most_common(4)]
+    shown = [f"{counted(count, 'image')} in {folder}" for folder, count in folders.most_common(4)]
     return ", ".join(shown) + (f" and {len(folders) - 4} more folders" if len(folders) > 4 else "")
 
 
@@ -176,6 +176,10 @@ def _count(root: Path, facts: Facts) -> None:
         facts.counts[split] = len(opened.images) - len(bare)
         if bare:
             facts.problems.append(f"{len(bare)} images of {split} have no {kind}: {some(bare)}")
+        if opened.masks_without_image and split == "train":
+            lost = [path.name for path in opened.masks_without_image]
+            noun, lack = ("mask", "image") if kind == "masks" else ("annotated image", "file")
+            facts.problems.append(f"{counted(len(lost), noun)} without {lack}: {some(lost)}")
         if opened.left_out and split == "train":
             names = [image.name for image in opened.left_out]
             verb = f"image has no {kind[:-1]} and is" if len(names) == 1 else f"images have no {kind} and are"
@@ -218,10 +222,10 @@ def _findings(facts: Facts) -> list[str]:
     sizes = collections.Counter(images.sizes.values()).most_common()
     shown = ", ".join(f"{height}x{width} ({count})" for (height, width), count in sizes[:3])
     lines.append(f"sizes: {shown}" + (f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""))
-    bands = " or ".join(str(count) for count in sorted(images.bands))
-    gray = "" if set(images.bands) <= {1} or not images.gray else ", all equal: gray"
-    lines.append(f"pixels: {', '.join(images.dtypes)}, {bands} bands{gray}, values {images.low:g} to {images.high:g}")
+    bands = " or ".join(str(count) for count in sorted(images.bands)) + " band" + "s" * (set(images.bands) != {1})
+    gray = "" if set(images.bands) <= {1} or images.gray < 1 else ", all equal: gray"
+    lines.append(f"pixels: {', '.join(images.dtypes)}, {bands}{gray}, values {images.low:g} to {images.high:g}")
     shares = zip(classes.names, facts.shares, strict=True)
-    lines.append("classes: " + ", ".join(f"{name} {share:.1%}" for name, share in shares))
+    lines.append("classes: " + ", ".join(f"{name} {percent(share)}" for name, share in shares))
     lines.append("splits: " + ", ".join(f"{name} {count}" for name, count in facts.counts.items()))
     return [*lines, *classes.notes, *source.notes]

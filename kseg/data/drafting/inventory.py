@@ -187,7 +187,7 @@ class Images:
         high: Largest value.
         tails: The values below which 0.1 % and 99.9 % of all pixels lie.
         brightest: Median over the images of the value below which 99 % of the pixels lie.
-        gray: Whether all bands are equal in every image.
+        gray: Share of images whose bands are all equal, of the sample.
         photos: Share of JPEG files.
         pages: Number of images with several pages.
         unreadable: Errors of files that could not be read.
@@ -201,7 +201,7 @@ class Images:
     high: float = 0.0
     tails: tuple[float, float] = (0.0, 0.0)
     brightest: float = 0.0
-    gray: bool = True
+    gray: float = 0.0
     photos: float = 0.0
     pages: int = 0
     unreadable: list[str] = field(default_factory=list)
@@ -229,11 +229,12 @@ def look_at_images(paths: Sequence[Path]) -> Images:
             pixels = np.delete(pixels, decoded.alpha, axis=-1)
         found.dtypes[str(pixels.dtype)] += 1
         found.bands[pixels.shape[-1]] += 1
-        found.gray &= bool((pixels == pixels[..., :1]).all())
+        found.gray += bool((pixels == pixels[..., :1]).all())
         step = max(1, pixels.shape[0] * pixels.shape[1] // 2**16)
         sample = pixels.reshape(-1, pixels.shape[-1])[::step].reshape(-1).astype(float)
         sample = sample if decoded.nodata is None else sample[sample != decoded.nodata]
         values.append(sample[np.isfinite(sample)])
+    found.gray /= max(1, found.dtypes.total())
     values = [sample for sample in values if sample.size]
     if values:
         whole = np.concatenate(values)

@@ -9,7 +9,7 @@ from kseg.data.annotations import Annotations
 TOKENS = {
     "label": 3, "annot": 3, "gt": 3, "truth": 3, "manual": 3, "seg": 3, "trimap": 3, "trainids": 4, "mask": 2,
     "target": 2, "class": 1, "instance": -4, "object": -3, "color": -2, "rgb": -3, "vis": -3, "overlay": -5,
-    "depth": -5, "image": -2, "img": -2, "sat": -1, "photo": -2, "jpeg": -2, "input": -2,
+    "human": -3, "depth": -5, "image": -2, "img": -2, "sat": -1, "photo": -2, "jpeg": -2, "input": -2,
 }  # fmt: skip
 """Parts of names of masks and what they speak for: above 0 that files are masks, below 0 that they are not."""
 

@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from kseg.data.drafting.source import Source
 STEPS = 2000  # of training: about 40 minutes of a small U-Net on 2 cores
 MANY = 1000  # training images from which a larger encoder pays
 WIDTH = 100  # of lines with lists
+INSTRUMENTS = re.compile(r"nucle\w*|micro\w*|histo\w*|cells?\b|tissue|tumou?r|retina\w*|aerial|satellite", re.I)
+"""Names of folders and classes of images that have no up and down."""
 MARGIN = 0.08  # difference of the classes at top and bottom from which images have an up and a down
 
 
@@ -66,7 +70,8 @@ def recipe_text(facts: Facts, split_lines: Sequence[str]) -> str:
         lines += [f"# {{{word}}} stands for {meaning}."] if f"{{{word}}}" in text else []
     for key, value in options.items():
         lines += [*(split_lines if key == "split" else ()), f"{key} = {toml(value)}"]
-    lines += [*(f"# {line}" for line in classes.reasons), f"classes = {toml(list(names))}"]
+    lines += [f"# {' '.join(classes.reasons)}"] if classes.reasons else []
+    lines += [f"classes = {toml(list(names))}"]
     lines += [f"{key} = {toml(value)}" for key, value in classes.keys().items()]
     lines += _pixels(facts)
     lines += [f"# {why}", f"crop = {toml([crop, crop])}", f"batch_size = {batch}"]
@@ -75,15 +80,22 @@ def recipe_text(facts: Facts, split_lines: Sequence[str]) -> str:
     encoder, reason = _encoder(counts["train"])
     lines += [f"# {reason}", f"encoder = {toml(encoder)}", *_loss(facts)]
     lines += ["", "[optimizer]", "# Lower the rate if the loss grows or becomes nan.", "learning_rate = 1e-3"]
-    lines += ["warmup_epochs = 1", "", "[selection]"]
+    lines += ["warmup_epochs = 1"]
     if counts.get("val"):
-        every = max(1, round(20 / steps))
-        often = "each epoch" if every == 1 else f"every {every} epochs"
-        lines += [f"# Scores the validation images after {often}; the weights with the best mIoU are kept."]
-        lines += [f"every = {every}"]
+        # Of an image, prediction takes about a third of the time of a step; a quarter more time is little.
+        pixels = float(np.median([height * width for height, width in facts.images.sizes.values()] or [crop**2]))
+        every = max(1, round(4 / 3 * counts["val"] * pixels / (counts["train"] * crop**2)))
+        if every > 1:
+            lines += ["", "[selection]", f"# Scores the validation images every {every} epochs, since that takes long."]
+            lines += [f"every = {every}"]
     else:
-        lines += [*split_lines, "# Without them, the weights of the last epoch are kept.", "every = 0"]
-    return "\n".join(lines) + "\n"
+        lines += ["", "[selection]", *split_lines, "# The weights of the last epoch are kept.", "every = 0"]
+    return "".join(f"{_wrapped(line)}\n" for line in lines)
+
+
+def _wrapped(line: str) -> str:
+    """Returns a comment in lines of at most `WIDTH` letters; other lines as they are."""
+    return textwrap.fill(line, WIDTH, subsequent_indent="# ") if line.startswith("# ") else line
 
 
 def _crop(facts: Facts) -> tuple[int, int, str]:
@@ -94,8 +106,8 @@ def _crop(facts: Facts) -> tuple[int, int, str]:
     side = min(side, max(32, short // 32 * 32))
     batch = max(1, min(batch, facts.counts["train"]))
     what = f"A step takes {batch} random crops of {side}x{side} pixels" if batch > 1 else "A step takes one random crop"
-    known = f"most images have {short} or more" if sides.min() < sides.max() else f"the images have {short}"
-    return batch, side, f"{what}; on their shorter side, {known}."
+    known = f"most images is {short} or more" if sides.min() < sides.max() else f"the images is {short}"
+    return batch, side, f"{what}. The shorter side of {known}."
 
 
 def _pixels(facts: Facts) -> list[str]:
@@ -138,14 +150,16 @@ def _augmentation(facts: Facts) -> tuple[str, str]:
     vertical, horizontal = facts.masks.tilt()
     street, microscope = "Random size, mirroring and colors", "Random quarter turns, mirroring, size and brightness"
     if set(images.dtypes) != {"uint8"} or images.bands.keys() - {1, 3}:
-        return "microscope", f"{microscope}: the images are those of an instrument, without an up and down."
+        return "microscope", f"{microscope}: images of an instrument have no up and down."
     if vertical > MARGIN and vertical > 1.5 * horizontal:
-        return "street", f"{street}, but no turns: the classes at the top of the images differ from those below."
-    if images.gray:
-        return "microscope", f"{microscope}: the images are gray, and the classes lie alike on all sides."
+        return "street", f"{street}, no turns: the classes differ between top and bottom."
+    if images.gray > 0.5:
+        return "microscope", f"{microscope}: gray images, with the classes alike on all sides."
+    if hit := INSTRUMENTS.search(" ".join((PurePosixPath(facts.folder).name, *facts.classes.names))):
+        return "microscope", f'{microscope}: "{hit[0]}" speaks for images without up and down.'
     if images.photos > 0.5:
         return "street", f'{street}, as for photos. If yours have no up and down, "microscope" turns them too.'
-    return "microscope", f'{microscope}: the classes lie alike on all sides. For photos, take "street".'
+    return "microscope", f'{microscope}: classes alike on all sides. For photos, take "street".'
 
 
 def _encoder(images: int) -> tuple[str, str]:
@@ -163,7 +177,7 @@ def _loss(facts: Facts) -> list[str]:
     if len(present) < 2 or present.min() > 0.5 / len(present):
         return []
     rarest = names[int(np.flatnonzero(shares == present.min())[0])]
-    reason = f"# Only {_percent(present.min())} of the pixels are {rarest}."
+    reason = f"# Only {percent(present.min())} of the pixels are {rarest}."
     lines = ["", "[loss]"]
     if len(names) == 2:
         lines += [f"{reason} Dice measures the overlap of a class, also of a rare one."]
@@ -179,7 +193,7 @@ def _loss(facts: Facts) -> list[str]:
     ]
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """Returns a share in percent with two digits, such as `14 %` or `0.31 %`."""
     return f"{float(f'{100 * share:.2g}'):g} %"
 
