@@ -46,7 +46,7 @@ class Report:
     def __str__(self) -> str:
         width, total = max(len(name) for name in self.classes), max(1, sum(self.pixels))
         lines = [
-            f"{self.name}: {self.images} images, {len(self.classes)} classes",
+            f"{self.name}: {counted(self.images, 'image')}, {len(self.classes)} classes",
             f"  {'class':{width + 4}} pixels   images",
         ]
         for index, (name, pixels, images) in enumerate(zip(self.classes, self.pixels, self.occurrences, strict=True)):

@@ -105,7 +105,8 @@ def _find(root: Path) -> Source:
         kinds = collections.Counter(path.suffix for path in files).most_common(3)
         has = ", ".join(f"{count} {kind} files" for kind, count in kinds) or "no files"
         raise FileNotFoundError(f"{root} holds no images: it has {has}, and images are {', '.join(SUFFIXES)}")
-    source, faults = paired(root, pictures), []
+    source = paired(root, pictures)
+    faults: list[str] = []
     if source is None or len(source.masks) <= 0.3 * (len(pictures) - len(source.masks)):
         found, faults = annotated(root, files, pictures)
         if found is not None and (source is None or len(found.images) > len(source.images)):
