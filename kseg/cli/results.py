@@ -1,5 +1,6 @@
 """The files that `kseg predict` writes: label maps in the chosen formats, overlays, and tables."""
 
+import contextlib
 import errno
 import itertools
 import pathlib
@@ -14,6 +15,8 @@ from kseg.pretrained import atomic_write
 
 IN_MEMORY = 2**24
 """Bytes up to which a file for all images is kept in memory; larger ones wait in a temporary file."""
+TABLE, HEAD = "areas.csv", b"image,id,class,pixels,share"
+"""The table that every run writes and its beginning, by which a folder of results is recognized."""
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 """Numbers of the errors of a full disk."""
 
@@ -69,6 +72,7 @@ class Results:
 
     def __enter__(self) -> "Results":
         """Makes the folders: where that is not allowed, no image is labeled in vain."""
+        self._check()
         for folder in {(self.folder / each.path).parent for each in self.formats}:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -82,6 +86,17 @@ class Results:
                     raise ValueError(f"{self.folder / each.path} is a folder: choose another one with -o")
                 self.collected[each.path] = tempfile.SpooledTemporaryFile(IN_MEMORY)
         return self
+
+    def _check(self) -> None:
+        """Refuses a folder with files in the places of results, such as masks for training, that no run wrote."""
+        with contextlib.suppress(OSError), (self.folder / TABLE).open("rb") as table:
+            if table.read(len(HEAD)) == HEAD:
+                return
+        for each in self.formats:
+            place = self.folder / each.path
+            there = place.parent.glob("*") if "{name}" in each.path else [place]
+            if found := next((path for path in there if path.is_file()), None):
+                raise ValueError(f"{found} was not written by kseg predict: name another folder with -o")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Writes the files for all images; after an error, they hold the images that were done."""

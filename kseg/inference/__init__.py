@@ -7,7 +7,7 @@ from kseg.inference.batching import Labeled
 from kseg.inference.calibration import spread
 from kseg.inference.comparison import OUTCOMES, Comparison, compare
 from kseg.inference.earth import WGS84, checked_crs
-from kseg.inference.engine import ENGINES, check_model
+from kseg.inference.engine import ENGINES, check_model, is_out_of_memory
 from kseg.inference.formats import ALWAYS_WRITTEN, FORMATS, Details, Format, ObjectTable, Overlays, background
 from kseg.inference.labeling import PIXELS, Prediction, predictions
 from kseg.inference.objects import Objects, find_objects
@@ -18,6 +18,6 @@ from kseg.inference.video import Frames, VideoWriter, is_video
 __all__ = [
     "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "LONGEST_NAME", "OUTCOMES", "PIXELS", "WGS84", "Comparison",
     "Details", "Format", "Frames", "Labeled", "ObjectTable", "Objects", "Overlays", "Prediction", "Predictor",
-    "VideoWriter", "background", "check_model", "checked_crs", "compare", "dense_crf", "find_objects", "is_video",
-    "list_images", "output_names", "predictions", "spread", "tune_crf",
+    "VideoWriter", "background", "check_model", "checked_crs", "compare", "dense_crf", "find_objects",
+    "is_out_of_memory", "is_video", "list_images", "output_names", "predictions", "spread", "tune_crf",
 ]  # fmt: skip

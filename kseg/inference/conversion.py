@@ -131,12 +131,17 @@ def onnx_graph(net: keras.Model, size: Sequence[int | None] = ANY) -> Any:
 
 
 def tensorflow_function(net: keras.Model, shape: Sequence[int | None] | None = None) -> Any:
-    """Returns a TensorFlow function for inference, traced once; None takes the shape of the network's input."""
+    """Returns a TensorFlow function for inference, traced once; None takes the shapes of the network's inputs."""
     import tensorflow
 
     # Keras traces its graph anew for many image sizes and warns of it; this graph is traced once, for all sizes.
-    spec = tensorflow.TensorSpec(shape or net.inputs[0].shape, net.inputs[0].dtype, name="image")
-    function = tensorflow.function(functools.partial(net, training=False), input_signature=[spec], autograph=False)
+    specs = [
+        tensorflow.TensorSpec(shape or each.shape, each.dtype, name=name)
+        for name, each in zip(("image", "truth"), net.inputs, strict=False)
+    ]
+    call = functools.partial(net, training=False)
+    run = call if len(specs) == 1 else lambda image, truth: call([image, truth])
+    function = tensorflow.function(run, input_signature=specs, autograph=False)
     with single_operation():
         function.get_concrete_function()
     return function

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from kseg.inference.conversion import check_packages, is_any_size
-from kseg.inference.network import Network
+from kseg.inference.network import Loss, Network
 from kseg.inference.runtimes import AutoRun, KerasRun, ONNXRun, OpenVINORun, Run
 
 ENGINES: Mapping[str, type[Run]] = MappingProxyType(
@@ -93,10 +93,8 @@ def choose(engine: str) -> type[Run]:
 
 def networks(
     model: keras.Model, *, from_logits: bool, engine: str = "keras", calibration: Sequence[np.ndarray] = ()
-) -> tuple[Run, Run, Run]:
-    """Returns functions that run a model up to its scores, to probabilities and to labels.
-
-    Scores are those that the model returns, logits or probabilities, as probabilities float32 `(N, H, W, num_classes)`.
+) -> tuple[Run, Run]:
+    """Returns functions that run a model to probabilities, float32 `(N, H, W, num_classes)`, and to labels.
 
     Choosing the classes inside the network is faster than fetching the scores of all classes. The functions are kept as
     long as the model, and compiled in their first call. Their weights are those that the model has now. With images for
@@ -111,11 +109,21 @@ def networks(
 
     def made(ending: str) -> Any:
         net = network.net(ending, from_logits=from_logits)
-        if calibration and ending != "scores":
+        if calibration:
             return OpenVINORun(net, calibration)
-        return network.keep((run, ending, from_logits), lambda: run(net), frozen=run is not KerasRun)
+        weights = None if run is KerasRun else network.weights
+        return network.keep((run, ending, from_logits), lambda: run(net), weights)
 
-    return made("scores"), made("probabilities"), made("labels")
+    return made("probabilities"), made("labels")
+
+
+def measuring(model: keras.Model, loss: Loss, *, from_logits: bool) -> KerasRun:
+    """Returns a function from images and label maps, int32 `(N, H, W)`, to labels and a loss, a scalar, on the backend.
+
+    It is kept until another loss is asked for.
+    """
+    network = Network.of(model)
+    return network.keep(("loss", from_logits), lambda: KerasRun(network.measuring(loss, from_logits=from_logits)), loss)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -14,7 +14,8 @@ import numpy as np
 
 from kseg.data import Dataset
 from kseg.inference.engine import is_out_of_memory
-from kseg.inference.predictor import Loss, Predictor
+from kseg.inference.network import Loss
+from kseg.inference.predictor import Predictor
 from kseg.metrics import confusion_matrix
 from kseg.progress import Reporter
 

@@ -3,7 +3,7 @@
 import weakref
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -14,6 +14,9 @@ from kseg.metrics import classes_of
 
 ENDINGS = ("scores", "probabilities", "labels")
 """Outputs of a network: the model's own scores, probabilities (float32), or class ids (uint8; int32 above 256)."""
+
+Loss: TypeAlias = Callable[[Any, Any], Any]
+"""A function of label maps `(N, H, W)` and scores `(N, H, W, num_classes)`, such as a loss of `kseg.losses`."""
 
 
 class Network:
@@ -51,11 +54,18 @@ class Network:
             self.nets[key] = keras.Model(net.inputs[0], last(net.outputs[0]))
         return self.nets[key]
 
-    def keep(self, key: Any, make: Callable[[], Any], *, frozen: bool) -> Any:
-        """Returns what `make` made for this key; if it has frozen weights, for these weights."""
-        weights = self.weights if frozen else None
-        if key not in self.kept or self.kept[key][0] != weights:
-            self.kept[key] = weights, make()
+    def measuring(self, loss: Loss, *, from_logits: bool) -> keras.Model:
+        """Returns the network as a Keras model of images and label maps, which gives class ids and the loss."""
+        net = self.folded.net
+        image, scores = net.inputs[0], net.outputs[0]
+        truth = keras.Input(batch_shape=scores.shape[:-1], dtype="int32", name=f"truth_of_{net.name}")
+        last = Measuring(loss, from_logits, name=f"loss_of_{net.name}", autocast=False)
+        return keras.Model([image, truth], list(last(scores, truth)))
+
+    def keep(self, key: Any, make: Callable[[], Any], state: Any = None) -> Any:
+        """Returns what `make` made for this key, unless it was made in another `state`, such as other weights."""
+        if key not in self.kept or self.kept[key][0] != state:
+            self.kept[key] = state, make()
         return self.kept[key][1]
 
 
@@ -71,14 +81,32 @@ class Ending(keras.layers.Layer):
         self.built = True
 
     def call(self, scores: Any) -> Any:
-        channels = scores.shape[-1]
         if self.ending == "labels":
-            labels = classes_of(scores, from_logits=self.from_logits)
-            return ops.cast(labels, "uint8" if channels <= 256 else "int32")
+            return _labels(scores, self.from_logits)
         scores = ops.cast(scores, "float32")
         if self.ending == "scores" or not self.from_logits:
             return scores
-        return ops.sigmoid(scores) if channels == 1 else ops.softmax(scores)
+        return ops.sigmoid(scores) if scores.shape[-1] == 1 else ops.softmax(scores)
+
+
+class Measuring(keras.layers.Layer):
+    """The last step, from scores and label maps to class ids and the loss, a scalar."""
+
+    def __init__(self, loss: Loss, from_logits: bool, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.loss, self.from_logits = loss, from_logits
+        self.built = True
+
+    def compute_output_spec(self, scores: Any, truth: Any) -> Any:
+        labels = keras.KerasTensor(scores.shape[:-1], "uint8" if scores.shape[-1] <= 256 else "int32")
+        return labels, keras.KerasTensor((), "float32")
+
+    def call(self, scores: Any, truth: Any) -> Any:
+        return _labels(scores, self.from_logits), ops.cast(self.loss(truth, scores), "float32")
+
+
+def _labels(scores: Any, from_logits: bool) -> Any:
+    return ops.cast(classes_of(scores, from_logits=from_logits), "uint8" if scores.shape[-1] <= 256 else "int32")
 
 
 def _checksum(model: keras.Model) -> int:

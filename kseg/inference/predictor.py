@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,16 +15,14 @@ from kseg.inference._dense_crf import dense_crf
 from kseg.inference.averaging import FLIPS, mean_probabilities
 from kseg.inference.batching import Labeled, batches
 from kseg.inference.calibration import calibration_images
-from kseg.inference.engine import check_model, is_out_of_memory, networks
-from kseg.inference.runtimes import Run
+from kseg.inference.engine import check_model, is_out_of_memory, measuring, networks
+from kseg.inference.network import Loss
+from kseg.inference.runtimes import KerasRun
 from kseg.inference.sources import list_images
 from kseg.inference.tiling import STEP, blend, check_sizes
 from kseg.inference.video import Frames, is_video
-from kseg.metrics import classes_of, gives_logits
+from kseg.metrics import gives_logits
 from kseg.progress import Reporter
-
-Loss: TypeAlias = Callable[[np.ndarray, Any], Any]
-"""A function of label maps `(N, H, W)` and scores `(N, H, W, num_classes)`, such as a loss of `kseg.losses`."""
 
 SCORES = 2**26
 """Scores that are held at once to compute a loss."""
@@ -128,9 +126,10 @@ class Predictor:
             raise ValueError('give precision="int8" and calibration=, e.g. the training split, together')
         images = [] if calibration is None else calibration_images(calibration, self.read, self.size)
         self.from_logits = from_logits
-        self._to_scores, self._to_probabilities, self._to_labels = networks(
+        self._to_probabilities, self._to_labels = networks(
             model, from_logits=from_logits, engine=engine, calibration=images
         )
+        self._measuring: tuple[Loss, KerasRun] | None = None
         self._plain = self.crf is None and self.scales == (1,) and len(FLIPS[flip]) == 1 and threshold == 0.5
 
     def __call__(self, source: Any) -> np.ndarray:
@@ -172,7 +171,8 @@ class Predictor:
         Args:
             images: The images `(N, H, W, C)`.
             truth: Their label maps.
-            loss: A function of label maps `(N, H, W)` and the scores of the model, `(N, H, W, num_classes)`.
+            loss: A function of label maps `(N, H, W)`, in which 255 is void, and the scores of the model, `(N, H, W,
+                num_classes)`, which the backend compiles with the network. Batches may be padded with void pixels.
 
         Returns:
             The label maps, as `labels` returns them, and the loss. Where tiles or an average are joined, the scores
@@ -194,11 +194,21 @@ class Predictor:
 
     def _measure(self, images: np.ndarray, truth: Sequence[np.ndarray], loss: Loss) -> tuple[np.ndarray, float]:
         whole = self._is_whole(images[0])
-        if self._plain and whole:
-            scores = keras.ops.convert_to_tensor(self._run(self._to_scores, images))
-            ids = keras.ops.convert_to_numpy(classes_of(scores, from_logits=self.from_logits))
-            return ids.astype(self.dtype), float(loss(np.stack(truth), scores))
-        found, values = np.empty(images.shape[:3], self.dtype), []
+        values: list[float] = []
+        if self._plain and whole and not self.batch and isinstance(self._to_labels, KerasRun):
+            if self._measuring is None or self._measuring[0] is not loss:
+                self._measuring = loss, measuring(self.model, loss, from_logits=self.from_logits)
+            network = self._measuring[1]
+
+            def run(padded: np.ndarray) -> np.ndarray:
+                known = np.full(padded.shape[:3], Dataset.ignore_class, "int32")
+                known[: len(images), : images.shape[1], : images.shape[2]] = truth
+                ids, value = network(padded, known)
+                values.append(float(value))
+                return ids
+
+            return self._run(run, images).astype(self.dtype, copy=False), values[0]
+        found = np.empty(images.shape[:3], self.dtype)
         for ids, image, label in zip(found, images, truth, strict=True):
             joined = whole or self.crf is not None
             parts = [(np.s_[:, :], next(self._whole(image[None])))] if joined else self._blocks(image)
@@ -340,7 +350,7 @@ class Predictor:
     def _predict(self, images: np.ndarray) -> np.ndarray:
         return mean_probabilities(functools.partial(self._run, self._to_probabilities), images, self.scales, self.flip)
 
-    def _run(self, run: Run, images: np.ndarray) -> np.ndarray:
+    def _run(self, run: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
         """Runs the network on images that are padded to the sizes that it takes or was compiled for."""
         count, height, width = images.shape[:3]
         below, beside = ((side or given) - given for side, given in zip(self.size, (height, width), strict=True))

@@ -27,21 +27,31 @@ class Run:
 
 
 class KerasRun(Run):
-    """Runs a network on the backend. New weights of the network take effect."""
+    """Runs a network on the backend. New weights of the network take effect. It may have further inputs and outputs."""
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        return self._function(images)
+    def __call__(self, images: np.ndarray, *more: np.ndarray) -> Any:
+        return self._function(images, *more)
 
     @functools.cached_property
     def _function(self) -> Any:
+        net, single = self.net, len(self.net.inputs) == 1
         if keras.backend.backend() == "tensorflow":
-            function = tensorflow_function(self.net)
-            return lambda images: function(images.astype(self.dtype, copy=False)).numpy()
+            function = tensorflow_function(net)
+
+            def run(images: np.ndarray, *more: np.ndarray) -> Any:
+                found = function(images.astype(self.dtype, copy=False), *more)
+                return keras.tree.map_structure(lambda tensor: tensor.numpy(), found)
+
+            return run
         if keras.backend.backend() == "torch":
             import torch
 
-            return torch.inference_mode()(lambda images: ops.convert_to_numpy(self.net(images, training=False)))
-        return self.net.predict_on_batch
+            def eager(*inputs: np.ndarray) -> Any:
+                found = net(inputs[0] if single else list(inputs), training=False)
+                return keras.tree.map_structure(ops.convert_to_numpy, found)
+
+            return torch.inference_mode()(eager)
+        return net.predict_on_batch if single else lambda *inputs: net.predict_on_batch(list(inputs))
 
 
 class OpenVINORun(Run):

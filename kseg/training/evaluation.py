@@ -12,6 +12,9 @@ from kseg import data, metrics, visualize, zoo
 from kseg.inference import Predictor, predictions
 from kseg.progress import Reporter
 
+SAMPLE_SIDE = 1024
+"""Longest side of an image in a sample picture."""
+
 
 def evaluate(
     model: keras.Model | str | os.PathLike | Predictor | Callable[[np.ndarray], np.ndarray],
@@ -77,13 +80,16 @@ def sample_picture(
 ) -> np.ndarray:
     """Draws one row per image: the image, its label, and the prediction of each model, with its title; and a legend.
 
-    `places` are indices, cut off to integers; options are those of `kseg.visualize.grid`.
+    `places` are indices, cut off to integers; options are those of `kseg.visualize.grid`. Of larger images than
+    `SAMPLE_SIDE`, every second, third, ... pixel is shown.
     """
     predictors = [Predictor(model, tile=1024) for model in models.values()]
     rows = []
     for place in np.unique(np.asarray(places, int)):
         image, label = split[int(place)]
-        predicted = [predictor(image) for predictor in predictors]
-        rows.append([image, *(visualize.colorize(mask, split.palette) for mask in (label, *predicted))])
+        masks = [label, *(predictor(image) for predictor in predictors)]
+        step = -(-max(label.shape) // SAMPLE_SIDE)
+        cells = [visualize.colorize(mask[::step, ::step], split.palette) for mask in masks]
+        rows.append([visualize.rgb(image[::step, ::step]), *cells])
     options.setdefault("footer", lambda width: visualize.legend(split.classes, split.palette, width=width))
     return visualize.grid(rows, titles=["image", "label", *models], **options)

@@ -77,12 +77,19 @@ class RunFolder:
     def _check(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{self.path} is a file: name a folder for the run")
-        if not (self.path / RECIPE).is_file():
-            # versions.json is written first: it is alone where the first start was killed at once.
+        content = self._read(RECIPE) if (self.path / RECIPE).exists() else None
+        # versions.json is written first: it is alone where the first start was killed at once.
+        backend = self._read(VERSIONS).get("backend") if content is not None or (self.path / VERSIONS).exists() else ""
+        if backend is None:
+            raise ValueError(f"{self.path / VERSIONS} is not a file that a run wrote: name another folder")
+        if content is None:
             if foreign := [name for name in FILES if name != VERSIONS and (self.path / name).exists()]:
                 raise ValueError(f"{self.path} holds {foreign[0]} but no {RECIPE} of a run: name another folder")
             return
-        there = Recipe.from_dict(self._read(RECIPE), source=str(self.path / RECIPE))
+        try:
+            there = Recipe.from_dict(content, source=str(self.path / RECIPE))
+        except ValueError as error:
+            raise ValueError(f"{error}; if no run wrote this file, name another folder") from None
         if not self._trained():  # an earlier start failed before its first checkpoint
             return
         if differences := there.differences(self.recipe):
@@ -90,7 +97,6 @@ class RunFolder:
             raise ValueError(
                 f"{self.path} holds a run of another recipe ({change}): name another folder{self._start()}"
             )
-        backend = self._read(VERSIONS).get("backend")
         if backend != keras.backend.backend():
             raise ValueError(
                 f"{self.path} holds a run on {backend}, this is {keras.backend.backend()}: "

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from kseg import pretrained, visualize
+from kseg.inference import is_out_of_memory
 from kseg.progress import Reporter
 from kseg.training import checkpoint, preparation, process, splits
 from kseg.training.epochs import Epochs
@@ -60,7 +61,7 @@ class Run:
         self.drawn: tuple[int, np.ndarray | None] = (-1, None)
         self.seconds = 0.0
         self.closed = True  # whether the last epoch was validated, if it has to be
-        self.saved = time.perf_counter()
+        self.saved, self.stored = time.perf_counter(), (0, True)  # when, and after which epoch
         self.beginning: float | None = None
 
     def train(self, start: float, until: float) -> dict[str, Any]:
@@ -75,6 +76,7 @@ class Run:
         first, epochs = len(self.rows), self.recipe.epochs
         begin = functools.partial(process.seed_epoch, self.recipe.seed)
         callback = Epochs(epochs, self.steps, self.reporter, begin=begin, end=self._end_epoch)
+        last = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self._keep_stopped())
         compiles = keras.backend.backend() != "torch"
         self.reporter.line(
             f"{len(self.train_split)} images for training, {len(self.val_split or ())} for validation, "
@@ -87,13 +89,19 @@ class Run:
                     initial_epoch=first,
                     epochs=epochs,
                     steps_per_epoch=self.steps,
-                    callbacks=[callback, *tracked, *self.callbacks],
+                    callbacks=[callback, *tracked, *self.callbacks, last],
                     shuffle=False,  # the loader shuffles
                     verbose=0,
                 )
-        except Exception:
+        except Exception as error:  # backends have error types of their own
             if self.train_split.fault:  # an unreadable file, hidden under the errors of the backend
                 raise self.train_split.fault from None
+            if is_out_of_memory(error) and not isinstance(error, MemoryError):  # not one with a text of its own
+                section = self.recipe.data
+                crop = "give a crop" if section.crop is None else f"lower crop = {list(section.crop)}"
+                raise MemoryError(
+                    f"memory ran out in training: lower batch_size = {section.batch_size} or {crop} in [data]"
+                ) from error
             raise
 
     def _resume(self) -> None:
@@ -103,6 +111,7 @@ class Run:
         state = checkpoint.restore(self.model, self.folder.path / CHECKPOINT)
         self.rows, self.best, self.seconds = state["rows"], state["best"], state["seconds"]
         self.closed = state["closed"]
+        self.stored = len(self.rows), self.closed
         self.reporter.line(f"resuming {self.folder.path} after epoch {len(self.rows)} of {self.recipe.epochs}")
         if changed := self.folder.other_versions():
             self.reporter.line(f"warning: versions have changed since the first start ({changed}); results may differ")
@@ -137,18 +146,19 @@ class Run:
         self.seconds += row["seconds"]
         every = self.recipe.selection.every
         self.closed = epoch + 1 < self.recipe.epochs and (every == 0 or (epoch + 1) % every > 0)
-        saves = not self.closed or start - self.saved > CHECKPOINT_SECONDS
-        if saves:
+        if not self.closed or start - self.saved > CHECKPOINT_SECONDS:
             self._checkpoint()
-        validated = not self.closed
         logs |= {"learning_rate": row["learning_rate"], **self._close_epoch()}
         now = time.perf_counter()
         self.beginning = self.beginning or now - self.start
         lately = [row["seconds"] for row in self.rows[-max(1, every) :]]  # one of them validated
-        stops = now + max(now - start + seconds, *lately) > self.until
-        if stops and (validated or not saves):
+        return now + max(now - start + seconds, *lately) > self.until
+
+    def _keep_stopped(self) -> None:
+        """Writes a checkpoint if training stops before the last epoch and none holds the present state."""
+        reached = len(self.rows), self.closed
+        if self.model.stop_training and len(self.rows) < self.recipe.epochs and self.stored != reached:
             self._checkpoint()
-        return stops
 
     def _close_epoch(self) -> dict[str, float]:
         """Validates the last epoch if it is time to; can be repeated from the checkpoint if killed at any point.
@@ -213,7 +223,7 @@ class Run:
         state = {"rows": self.rows, "best": self.best, "seconds": self.seconds, "closed": self.closed}
         checkpoint.save(self.model, self.folder.path / CHECKPOINT, state)
         self.folder.write_table("log.csv", self.rows)
-        self.saved = time.perf_counter()
+        self.saved, self.stored = time.perf_counter(), (len(self.rows), self.closed)
         self.seconds += self.saved - start
 
     def save(self, name: str) -> str:

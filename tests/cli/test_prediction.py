@@ -302,3 +302,16 @@ def test_released_weights_label_a_street_without_a_network(tmp_path, monkeypatch
     assert label.shape == (96, 128) and (label[-8:] == road).mean() > 0.9 and (label[:8] != road).all()
     assert sum(float(row["share"]) for row in table(tmp_path / "out")) == pytest.approx(1, abs=0.01)
     assert (tmp_path / "out/overlays/photo.jpg").is_file() and not (tmp_path / "home").exists()
+
+
+def test_files_of_the_user_in_the_places_of_results_are_kept(weights, photos, tmp_path):
+    """A data set's folder as the folder of results: its masks have the names of the predicted ones."""
+    for place in ("masks/1.png", "coco.json", "areas.csv"):
+        out = tmp_path / place.replace("/", "-")
+        (out / place).parent.mkdir(parents=True)
+        (out / place).write_text("precious")
+        text = refused("predict", photos / "b", "--weights", weights, "-o", out, "--format", "png,coco")
+        assert f"{out / place} was not written by kseg predict: name another folder with -o" in text
+        assert (out / place).read_text() == "precious"
+    for _ in range(2):  # results may be written again
+        assert kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path / "new").exit_code == 0

@@ -7,7 +7,7 @@ import sklearn.metrics
 from kseg.inference import Predictor, labeling, predictions, predictor
 from kseg.losses import CrossEntropy
 from kseg.metrics import confusion_matrix
-from kseg.training import evaluate, splits
+from kseg.training import evaluate, evaluation, sample_picture, splits
 from tests.data.folders import Pairs
 
 
@@ -22,9 +22,9 @@ def drawn(sizes=((8, 8), (8, 8), (6, 10)), classes=("a", "b", "c")):
     return Pairs(pairs, classes)
 
 
-def channels():
+def channels(size=(None, None)):
     """A model whose scores are the channels of the image, so that it predicts the brightest channel."""
-    image = keras.Input((None, None, 3))
+    image = keras.Input((*size, 3))
     model = keras.Model(image, keras.layers.Conv2D(3, 1, use_bias=False)(image))
     model.set_weights([np.eye(3, dtype="float32")[None, None] / 100])
     return model
@@ -58,11 +58,11 @@ def cross_entropy(dataset, scale=0.01):
     return np.mean(losses)
 
 
-@pytest.mark.parametrize("scores", [2**26, 1])
-def test_the_loss_is_the_mean_over_the_images(scores, monkeypatch):
+@pytest.mark.parametrize(("scores", "size"), [(2**26, (None, None)), (1, (None, None)), (2**26, (12, 16))])
+def test_the_loss_is_the_mean_over_the_images_without_their_padding(scores, size, monkeypatch):
     monkeypatch.setattr(predictor, "SCORES", scores)
     dataset = drawn()
-    found = evaluate(channels(), dataset, batch_size=1 if scores > 1 else 8, loss=CrossEntropy())
+    found = evaluate(channels(size), dataset, batch_size=1 if scores > 1 else 8, loss=CrossEntropy())
     np.testing.assert_allclose(found["loss"], cross_entropy(dataset), rtol=1e-5)
     assert found["confusion_matrix"] == evaluate(channels(), dataset)["confusion_matrix"]
     assert "loss" not in evaluate(channels(), dataset)
@@ -243,3 +243,11 @@ def test_255_as_the_only_foreground_is_refused():
     dataset.marks_void = True
     assert evaluate(channels(), dataset)["miou"] == 1
     splits.check(dataset, "train")
+
+
+def test_sample_pictures_of_large_images_show_some_of_their_pixels(monkeypatch):
+    dataset = drawn(sizes=((80, 60), (8, 8)))
+    whole = sample_picture({"model": channels()}, dataset, np.arange(2), footer=None)
+    monkeypatch.setattr(evaluation, "SAMPLE_SIDE", 40)
+    small = sample_picture({"model": channels()}, dataset, np.arange(2), footer=None)
+    assert whole.shape[0] - small.shape[0] == 40 and whole.shape[1] > small.shape[1]

@@ -79,6 +79,12 @@ def test_files_of_others_are_not_overwritten(content, tmp_path):
     refused(content, tmp_path, "holds log.csv but no recipe.json of a run: name another folder")
     (tmp_path / "log.csv").rename(tmp_path / "recipe.json")
     refused(content, tmp_path, "recipe.json is not a file that a run wrote: name another folder")
+    (tmp_path / "recipe.json").write_text(Recipe.from_dict(content).to_json())  # written by the user
+    refused(content, tmp_path, "versions.json is missing: put it back, or name another folder")
+    (tmp_path / "versions.json").write_text('{"1.0": "the manual"}')
+    refused(content, tmp_path, "versions.json is not a file that a run wrote: name another folder")
+    (tmp_path / "recipe.json").unlink()
+    refused(content, tmp_path, "versions.json is not a file that a run wrote: name another folder")
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="file is a file: name a folder for the run"):
         train(Recipe.from_dict(content), tmp_path / "file")

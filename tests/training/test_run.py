@@ -173,6 +173,19 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_no_checkpoint(tmp_pat
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
+class Full(Exception):
+    """Like the errors of backends."""
+
+
+def test_training_that_runs_out_of_memory_says_what_to_lower(tmp_path, monkeypatch):
+    def fit(*arguments, **options):
+        raise Full("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    with pytest.raises(MemoryError, match=r"lower batch_size = 4 or lower crop = \[32, 32\]"):
+        train(recipe(), tmp_path, progress=False)
+
+
 def test_a_checkpoint_is_written_before_validation_when_a_start_stops_and_after_half_a_minute(tmp_path, monkeypatch):
     written, save = [], run.checkpoint.save
     monkeypatch.setattr(run.checkpoint, "save", lambda *given: written.append(len(given[2]["rows"])) or save(*given))

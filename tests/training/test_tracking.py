@@ -142,4 +142,5 @@ def test_a_callback_may_stop_the_run_which_continues_later(tmp_path):
     recipe = Recipe.from_dict(tiny.content(epochs=2, selection={"every": 0}))
     stopped = train(recipe, tmp_path, progress=False, callbacks=[stop])
     assert (stopped["finished"], stopped["epochs"]) == (False, 1)
+    assert (tmp_path / "checkpoint.safetensors").is_file()
     assert train(recipe, tmp_path, progress=False)["epochs"] == 2

@@ -55,4 +55,4 @@ def test_normal_vision_gets_colors_farther_apart_than_a_hue_wheels():
 
 
 def test_a_data_set_takes_the_default_palette():
-    assert data.Dataset("own", "abcdefghijkl").palette == default_palette(12)
+    assert data.Dataset("own", list("abcdefghijkl")).palette == default_palette(12)
