@@ -12,7 +12,7 @@ from kseg.data.annotations import Annotations
 from kseg.data.dataset import Dataset
 from kseg.data.finding.messages import counted, printable, some
 from kseg.data.folder import FolderDataset
-from kseg.data.masks import IGNORE, MaskReader
+from kseg.data.masks import IGNORE, MaskReader, check_type
 from kseg.data.picture import check_values, read_picture
 
 
@@ -173,7 +173,8 @@ class _Survey:
             image, label = map(np.asarray, self.dataset.read(index))
             if image.shape[:2] != label.shape:
                 self.fault(name, f"the label is {label.shape} but the image is {image.shape[:2]}")
-            if label.ndim == 2:
+            else:
+                check_type(label, name)
                 self.void += bool((label == IGNORE).any())
                 self.count(name, *MaskReader(self.dataset.classes).translate(label))
             check_values(image, name, self.doubt)

@@ -218,8 +218,7 @@ def label_map(label: Any, num_classes: int, name: str) -> np.ndarray:
         ValueError: If the shape is wrong or a value is neither a class nor 255; values are counted.
     """
     array = np.asarray(label)
-    if array.ndim != 2 or array.dtype.kind not in "buif":
-        raise ValueError(f"{name}: a label must be whole numbers (H, W), got {array.dtype} {array.shape}")
+    check_type(array, name)
     if array.dtype == np.uint8 and not ((array >= num_classes) & (array != IGNORE)).any():
         return array
     found, strays = MaskReader([str(index) for index in range(num_classes)]).translate(array)
@@ -230,6 +229,12 @@ def label_map(label: Any, num_classes: int, name: str) -> np.ndarray:
             f"for void give {void}"
         )
     return found
+
+
+def check_type(label: np.ndarray, name: str) -> None:
+    """Raises a ValueError that begins with `name` if a label is not `(H, W)` or has no numbers."""
+    if label.ndim != 2 or label.dtype.kind not in "buif":
+        raise ValueError(f"{name}: a label must be whole numbers (H, W), got {label.dtype} {label.shape}")
 
 
 def _distinct(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:

@@ -281,6 +281,14 @@ def test_a_check_reports_errors_of_any_type():
     assert problem == "KeyError: 0 (2 files: 000000, 000001)"
 
 
+@pytest.mark.parametrize("kind", ["U2", "O", "c8"])
+def test_labels_that_are_no_numbers_are_refused_and_reported(kind):
+    dataset = Labels(np.array([[0, 1]]).astype(kind))
+    with pytest.raises(ValueError, match=r"mine 000000: a label must be whole numbers \(H, W\)"):
+        dataset[0]
+    assert "a label must be whole numbers (H, W)" in data.check(dataset).problems[0]
+
+
 def test_255_as_the_only_foreground_of_a_data_set_of_ones_own_is_a_problem():
     for classes in (("background", "cell"), ("background", "cell", "edge")):
         dataset = Labels(np.array([[0, 0]]), np.array([[0, 255]]), classes=classes)
