@@ -173,7 +173,7 @@ class _Survey:
             image, label = map(np.asarray, self.dataset.read(index))
             if image.shape[:2] != label.shape:
                 self.fault(name, f"the label is {label.shape} but the image is {image.shape[:2]}")
-            else:
+            if label.ndim == 2:
                 check_type(label, name)
                 self.void += bool((label == IGNORE).any())
                 self.count(name, *MaskReader(self.dataset.classes).translate(label))

@@ -80,7 +80,7 @@ def pipeline(
 
     Returns:
         A function `(image, label, seed) -> (image, label)` on an image `(H, W, C)` with any number of channels, uint8,
-        float (0 to 255) or another type of integers, and a label `(H, W)`, whole numbers of any type. It keeps the type
+        16-bit integers or float (0 to 255), and a label `(H, W)`, whole numbers of any type. It keeps the type
         of the image and returns the label as uint8. Threads can share it.
 
     Raises:

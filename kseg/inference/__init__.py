@@ -1,5 +1,6 @@
 """From images of any kind and size to label maps, and to the formats in which they are kept."""
 
+from kseg.data import read_picture as read_image  # the name in the first edition
 from kseg.inference._dense_crf import dense_crf
 from kseg.inference._tune_crf import tune_crf
 from kseg.inference.averaging import FLIPS
@@ -19,5 +20,5 @@ __all__ = [
     "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "LONGEST_NAME", "OUTCOMES", "PIXELS", "WGS84", "Comparison",
     "Details", "Format", "Frames", "Labeled", "ObjectTable", "Objects", "Overlays", "Prediction", "Predictor",
     "VideoWriter", "background", "check_model", "checked_crs", "compare", "dense_crf", "find_objects",
-    "is_out_of_memory", "is_video", "list_images", "output_names", "predictions", "spread", "tune_crf",
+    "is_out_of_memory", "is_video", "list_images", "output_names", "predictions", "read_image", "spread", "tune_crf",
 ]  # fmt: skip
