@@ -75,7 +75,7 @@ def check(dataset: Dataset) -> Report:
     """
     survey = _Survey(dataset)
     if len(dataset) == 0:
-        place = f" in {dataset.image_folder}" if isinstance(dataset, FolderDataset) else ""
+        place = f" in {dataset.list or dataset.image_folder}" if isinstance(dataset, FolderDataset) else ""
         survey.problems.append(f"there are no images{place}")
     if isinstance(dataset, FolderDataset):
         survey.partners(dataset)

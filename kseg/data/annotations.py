@@ -6,6 +6,7 @@
 import difflib
 import os
 import unicodedata
+import urllib.parse
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -205,16 +206,17 @@ def _notes(
     others = {name: count for name, count in used.items() if name not in classes and name not in ignored}
     if others:
         names = [f"{name} ({count})" for name, count in others.items()]
-        yield f"{sum(others.values())} objects of {len(others)} names that are no class are not drawn: {_some(names)}"
+        yield f"not drawn, since no class has their names: {_some(names)}"
     for kind, count in labels.skipped.items():
-        yield f"{count} {kind} are not drawn"
+        yield f"not drawn: {kind} ({count})"
     if fill == IGNORE:
         yield f"pixels without an object are ignored, since {classes[0]!r} is the name of objects"
 
 
 def _parts(name: str | os.PathLike[str]) -> tuple[str, ...]:
     """Returns the folders of a path and its stem, composed letters, from any system."""
-    path = PurePosixPath(unicodedata.normalize("NFC", os.fspath(name)).replace("\\", "/"))
+    text = unicodedata.normalize("NFC", os.fspath(name)).replace("\\", "/")
+    path = PurePosixPath(urllib.parse.urlsplit(text).path if "://" in text else text)
     known = path.suffix.lower() in SUFFIXES
     return (*path.parts[:-1], path.stem if known else path.name)
 

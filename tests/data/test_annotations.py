@@ -104,8 +104,8 @@ def test_classes_choose_and_order_the_categories_and_nothing_is_left_out_silentl
     path = write(tmp_path / "x.json", content)
     found = annotations.read(path, ["soil", "stem", "leaf"])
     assert (found.label("a.jpg", SIZE) == 2 * square(0, 0, 9, 9) + square(20, 20, 29, 29)).all()
-    assert "1 objects of 1 names that are no class are not drawn: root (1)" in found.notes
-    assert "1 boxes without an outline are not drawn" in found.notes
+    assert "not drawn, since no class has their names: root (1)" in found.notes
+    assert "not drawn: boxes without an outline (1)" in found.notes
     whole = annotations.read(path, ["leaf", "stem"], ignore=["root"])  # leaf objects exist: the rest is unknown
     assert whole.fill == 255 and any("pixels without an object are ignored" in note for note in whole.notes)
     assert np.unique(annotations.read(path, ["soil", "leaf"], ignore=["stem"]).label("a.jpg", SIZE)).tolist() == [
@@ -127,6 +127,7 @@ def test_the_category_of_the_whole_data_set_in_files_of_roboflow_is_no_class(tmp
     [
         ("photos/train/a.png", ["val/a.png", "train/a.png"]),
         ("photos/a.tif", ["b.jpg", "images\\a.jpg"]),
+        ("photos/a.jpg", ["b.jpg", "https://x.org/images/a.jpg?raw=1"]),
         (f"{unicodedata.normalize('NFD', 'é')}.jpg", ["x.jpg", f"{unicodedata.normalize('NFC', 'é')}.jpg"]),
         ("frame.0001.png", ["frame.0002.png", "frame.0001.png"]),
     ],
@@ -158,14 +159,14 @@ def labelme(tmp_path):
     expected = square(3, 2, 12, 9) + 2 * square(10, 12, 20, 18)
     expected[20:35, 30:50][BLOBS[5:20, 10:30]] = 1
     expected[:5, 50:] = 255
-    return tmp_path / "labels", expected, "1 objects of type line, which have no area are not drawn"
+    return tmp_path / "labels", expected, "not drawn: objects of type line, which have no area (1)"
 
 
 def yolo(tmp_path):
     write(tmp_path / "data.yaml", "names: [leaf, stem]\ntrain: images")
     lines = "0 0.05 0.05 0.2 0.05 0.2 0.225 0.05 0.225\n\n1 0.5 0.5 1 0.5 1 1 0.5 1\n1 0.5 0.5 0.1 0.1\n"
     write(tmp_path / "labels" / "a.txt", lines)
-    return tmp_path / "labels", square(3, 2, 12, 9) + 2 * square(30, 20, 60, 40), "1 boxes without an outline"
+    return tmp_path / "labels", square(3, 2, 12, 9) + 2 * square(30, 20, 60, 40), "boxes without an outline (1)"
 
 
 def cvat_xml(tmp_path):
@@ -183,7 +184,7 @@ def cvat_xml(tmp_path):
     expected = 2 * square(5, 5, 20, 20)
     expected[20:35, 30:50][part] = 2
     expected[:10, :10] = 1
-    return write(tmp_path / "annotations.xml", text), expected, "1 objects of type polyline"
+    return write(tmp_path / "annotations.xml", text), expected, "objects of type polyline, which have no area (1)"
 
 
 def cvat_datumaro(tmp_path):
@@ -200,7 +201,7 @@ def cvat_datumaro(tmp_path):
     }
     expected = (2 * BLOBS).astype("uint8")
     expected[(square(0, 0, 10, 10) | square(50, 30, 55, 35)) > 0] = 1
-    return write(tmp_path / "default.json", content), expected, "1 objects of type points"
+    return write(tmp_path / "default.json", content), expected, "objects of type points, which have no area (1)"
 
 
 def cvat_backup(tmp_path):
@@ -248,7 +249,7 @@ def label_studio(tmp_path):
     old = {"result": [studio("rectanglelabels", "leaf", box | {"x": 0})]}
     task = {"data": {"image": "/data/upload/1/0123abcd-a.jpg"}, "annotations": [old, {"result": results}]}
     expected = square(3, 2, 12, 9) + 2 * square(30, 20, 45, 30) + square(0, 30, 7, 40) + 2 * square(54, 0, 60, 4)
-    return write(tmp_path / "project-1.json", [task]), expected, "1 older annotations of the same image"
+    return write(tmp_path / "project-1.json", [task]), expected, "older annotations of the same image (1)"
 
 
 def label_studio_minimal(tmp_path):
@@ -291,7 +292,7 @@ def test_rotated_boxes_and_ellipses_have_their_area():
         (coco() | {"annotations": [{"segments_info": []}]}, None, "panoptic"),
         (coco(("leaf", {"size": [9, 9], "counts": [81]})), None, "run lengths of 9x9 pixels for an image of 40x60"),
         (coco(("leaf", {"size": list(SIZE), "counts": "\x7f"})), None, "none of COCO's"),
-        (coco(("leaf", [[1, 2, 3]])), None, "a polygon is a list x, y"),
+        (coco(("leaf", [[1, 2, 3]])), None, "annotation 0: a polygon is a list x, y"),
     ],
 )
 def test_errors_name_the_file_and_the_cause(content, classes, message, tmp_path):

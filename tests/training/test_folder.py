@@ -10,8 +10,10 @@ import pytest
 import safetensors.numpy
 
 from kseg import pretrained, zoo
-from kseg.training import Recipe, run, train
+from kseg.data import FolderDataset
+from kseg.training import Recipe, run, splits, train
 from kseg.training.folder import RunFolder
+from tests.data.folders import write
 from tests.training import tiny
 
 
@@ -225,3 +227,14 @@ def test_an_epoch_whose_validation_failed_is_validated_and_not_trained_again(con
     mious = iter([0.6])
     with pytest.raises(ValueError, match=r"weights of epoch 2 is gone: put it back, or delete checkpoint.safetensors"):
         train(recipe, tmp_path, progress=False)
+
+
+def test_annotations_that_changed_are_noticed(tmp_path):
+    write(tmp_path / "images" / "a.png", np.zeros((4, 4), "uint8"))
+    found = []
+    for width in (2, 2, 3):
+        shape = {"label": "leaf", "points": [[0, 0], [width, 0], [width, 4], [0, 4]]}
+        (tmp_path / "a.json").write_text(json.dumps({"imagePath": "a.png", "shapes": [shape]}))
+        dataset = FolderDataset(tmp_path, classes=["soil", "leaf"], annotations="a.json")
+        found.append(splits.contents(dataset, None))
+    assert found[0] == found[1] != found[2]

@@ -28,7 +28,10 @@ def file(content: dict[str, Any]) -> Labels:
             continue
         if entry.get("category_id") not in names:
             raise ValueError(f"annotation {entry.get('id')} has category_id {entry.get('category_id')}, not listed")
-        region = _region(shape, picture.size) if shape else Region()
+        try:
+            region = _region(shape, picture.size) if shape else Region()
+        except ValueError as error:
+            raise ValueError(f"annotation {entry.get('id')}: {error}") from None
         if region.is_empty:
             labels.skipped["boxes without an outline"] += 1
         else:
