@@ -116,7 +116,7 @@ class _Survey:
             (dataset.left_out, "image is", "images are", f"left out of all shares: {dataset.no_mask}", ""),
             (dataset.missing, "name is", "names are", f"listed in {dataset.list} but not in {images}", ""),
             (dataset.masks_without_image, *absent, ""),
-            (dataset.duplicates, "file has", "files have", "the same name as another and is not read", dataset.choice),
+            (dataset.duplicates, "file is", "files are", "not read, since another has its name", dataset.choice),
         ):
             if files:
                 subject = one if len(files) == 1 else many

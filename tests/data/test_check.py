@@ -70,7 +70,7 @@ def add(name, *rows):
         (
             add("images/a.jpg", [0, 0, 0], [0, 0, 0]),
             {},
-            r'^1 file has the same name as another and is not read \(a\.png\): choose .* image_suffix="\.png"',
+            r'^1 file is not read, since another has its name \(a\.png\): choose .* image_suffix="\.png"',
         ),
         (lambda root: [path.unlink() for path in root.rglob("*.png")], {}, "^there are no images in"),
     ],

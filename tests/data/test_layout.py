@@ -98,7 +98,7 @@ def test_cityscapes_is_read_as_it_is_laid_out(tmp_path):
 def test_folders_of_splits_are_found_and_valid_means_val(tmp_path, folder, image, mask, options):
     for name in ("train", folder):
         put(tmp_path, image.format(name), mask.format(name))
-    for split, name in (("train", "train"), ("val", folder)):
+    for split, name in (("train", "train"), ("val", folder), ("valid", folder)):
         assert names(tmp_path, split, **options) == [(image.format(name), mask.format(name))]
 
 
@@ -119,6 +119,14 @@ def test_files_beside_each_other_are_told_apart_step_by_step(tmp_path):
             names(tmp_path, **options)
         options[option] = value
     assert names(tmp_path, **options)[2] == ("2.png", "2_mask.png")
+
+
+def test_files_of_one_name_are_told_apart_by_their_type(tmp_path):
+    put(tmp_path, "1.png", "1.jpg", "2.png", "2.jpg")
+    with pytest.raises(ValueError, match=r': give image_suffix="\.jpg" and mask_suffix="\.png"$'):
+        names(tmp_path, images=".", masks=".")
+    options = {"images": ".", "masks": ".", "image_suffix": ".jpg", "mask_suffix": ".png"}
+    assert names(tmp_path, **options)[1] == ("2.jpg", "2.png")
 
 
 @pytest.mark.parametrize("ending", ["gif", "ppm", "pgm", "jp2", "bmp", "tif", "png"])

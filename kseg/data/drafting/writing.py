@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,11 @@ class Facts:
     problems: list[str] = field(default_factory=list)
 
     @property
+    def name(self) -> str:
+        """The name of the folder itself, also of `.`."""
+        return Path(self.folder).expanduser().resolve().name or self.folder
+
+    @property
     def shares(self) -> np.ndarray:
         """The share of each class among the labeled pixels."""
         ids = range(len(self.classes.names)) if self.classes.by_id else self.classes.values_or_colors()
@@ -51,7 +56,7 @@ def recipe_text(facts: Facts, split_lines: Sequence[str]) -> str:
     epochs = int(np.clip(round(STEPS / steps), 10, 200))
     number = ", ".join(f"{count:,} {split}" for split, count in counts.items() if count)
     lines = [
-        f"# {facts.folder}: {len(names)} classes; {number} images. Written by `kseg init`; change what you like.",
+        f"# {facts.name}: {len(names)} classes; {number} images. Written by `kseg init`; change what you like.",
         "# `kseg datasets check` and `kseg train` take this file.",
         "",
         f"# {epochs} epochs of {steps:,} steps. Raise it if val_loss still falls at the end.",
@@ -155,7 +160,7 @@ def _augmentation(facts: Facts) -> tuple[str, str]:
         return "street", f"{street}, no turns: the classes differ between top and bottom."
     if images.gray > 0.5:
         return "microscope", f"{microscope}: gray images, with the classes alike on all sides."
-    if hit := INSTRUMENTS.search(" ".join((PurePosixPath(facts.folder).name, *facts.classes.names))):
+    if hit := INSTRUMENTS.search(" ".join((facts.name, *facts.classes.names))):
         return "microscope", f'{microscope}: "{hit[0]}" speaks for images without up and down.'
     if images.photos > 0.5:
         return "street", f'{street}, as for photos. If yours have no up and down, "microscope" turns them too.'

@@ -45,7 +45,8 @@ def normal(text: str) -> str:
 
 def aliases(split: str | None) -> tuple[str, ...]:
     """Returns the names under which a split may be found, its own first."""
-    return () if split is None else ALIASES.get(split, (split,))
+    known: tuple[str, ...] = next((names for names in ALIASES.values() if split in names), ())
+    return () if split is None else (split, *(name for name in known if name != split))
 
 
 def pattern_of(place: str, suffix: str, option: str) -> str:
@@ -187,16 +188,20 @@ def separate(images: Files, masks: Files) -> None:
         if path not in mask_keys:
             continue
         if len(key) == len(mask_keys[path]):
-            end = _added(images.by_key)
-            cure = f'give mask_suffix="{end}"' if end else "give masks= or mask_suffix="
-            raise ValueError(f"images and masks are the same files, such as {path}: {cure}")
+            raise ValueError(f"images and masks are the same files, such as {path}: give {_apart(images)}")
         other, place = (images, key) if len(key) > len(mask_keys[path]) else (masks, mask_keys[path])
         del other.by_key[place]
 
 
-def _added(names: Collection[str]) -> str:
-    """Returns what masks add to the names of the images beside them, if that pairs most files, else ""."""
-    pairs = itertools.pairwise(sorted(names))
+def _apart(files: Files) -> str:
+    """Returns the options that tell images from masks beside them: by what most masks add, or by their type."""
+    pairs = itertools.pairwise(sorted(files.by_key))
     ends = Counter(second.removeprefix(first) for first, second in pairs if second.startswith(first))
     end, count = ends.most_common(1)[0] if ends else ("", 0)
-    return end if count > len(names) / 4 else ""
+    if count > len(files.by_key) / 4:
+        return f'mask_suffix="{end}"'
+    kinds = {path.suffix for path in [*files.by_key.values(), *files.duplicates]}
+    first, *others = sorted(kinds, key=lambda kind: (kind.lower() not in (".jpg", ".jpeg"), kind))
+    if files.duplicates and len(others) == 1:
+        return f'image_suffix="{first}" and mask_suffix="{others[0]}"'
+    return "masks= or mask_suffix="
