@@ -307,6 +307,17 @@ def test_labels_of_yolo_and_labelme(tmp_path):
         assert len(train) == count and train[0][1].sum() == 30 * 20
 
 
+def test_boxes_alone_are_said_to_be_no_labels(tmp_path):
+    for number in range(3):
+        photo(tmp_path / "images" / f"{number}.jpg")
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "labels" / f"{number}.txt").write_text("0 0.5 0.5 0.2 0.2")
+    with pytest.raises(
+        ValueError, match=r"labels has no object with an area; not drawn: boxes without an outline \(3\)"
+    ):
+        data.draft(tmp_path)
+
+
 def test_what_no_recipe_can_read_is_refused_with_the_cure(tmp_path):
     for number in range(4):
         photo(tmp_path / "alone" / f"{number}.jpg")
