@@ -31,8 +31,9 @@ class FolderDataset(Dataset):
         root: The folder that contains the data.
         split: `"train"`, `"val"`, ...; `None` takes all images.
         classes: Class names in the order of their ids.
-        palette: One color per class, with which RGB masks are decoded; alpha is dropped. Gray masks contain ids, and so
-            do palette PNGs, unless their colors are those of other classes.
+        palette: One color per class, with which RGB masks are decoded; alpha is dropped. Gray masks contain ids, unless
+            a level is no id and all levels are colors of the palette. Palette PNGs contain ids, unless their colors are
+            those of other classes.
         ignore: Mask values (or RGB colors, or names of annotated objects) to ignore, besides 255. Give 255 if most
             masks with it have more pixels of it than of classes above 0: otherwise they are refused as black and white.
         values: The mask value of each class if not 0, 1, 2, ...: `(0, 255)` for black-and-white masks.

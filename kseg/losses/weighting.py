@@ -62,7 +62,10 @@ def class_weights(
     around = np.zeros(classes, "int64")  # pixels of the images that contain it
     total = 0
     for index, image in enumerate(_images(labels)):
-        values = class_ids(image, f"label {index}").astype("int64").ravel()
+        values = class_ids(image, f"label {index}")
+        if values.ndim == 4 and values.shape[-1] > 1:
+            raise ValueError(f"label {index} has the shape {values.shape}: pass class ids, one_hot.argmax(axis=-1)")
+        values = values.astype("int64").ravel()
         total += values.size
         kept = values if ignore_class is None else values[values != ignore_class]
         if kept.size and (kept.min() < 0 or kept.max() >= classes):

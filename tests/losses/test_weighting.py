@@ -55,6 +55,8 @@ def test_an_absent_class_gets_weight_one():
 def test_invalid_labels_and_methods_are_refused():
     with pytest.raises(ValueError, match="label 1 contains 7, expected 0 to 2 or void 255"):
         class_weights([np.array([[0]]), np.array([[7]])], 3)
+    with pytest.raises(ValueError, match=r"label 0 has the shape \(1, 2, 2, 3\): pass class ids"):
+        class_weights([np.eye(3)[[[[0, 1], [2, 0]]]]], 3)
     with pytest.raises(ValueError, match="'median', 'inverse' or 'effective'"):
         class_weights([], 3, method="mean")
 

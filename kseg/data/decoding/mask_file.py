@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from kseg.data.decoding.decoded import Refused, upright
+from kseg.data.decoding.decoded import Refused, check_size, upright
 from kseg.data.decoding.image_file import decode, imagej_pages, is_deep, open_pillow, orientation
 
 SAMPLE_FORMAT, EXTRA_SAMPLES, SOFTWARE, PHOTOMETRIC, BITS, SUBFILE = 339, 338, 305, 262, 258, 254  # TIFF tags
@@ -54,6 +54,8 @@ def _image_file(path: Path) -> Indexed | np.ndarray:
             mask = open_pillow(file)
         except Image.UnidentifiedImageError:
             mask = None  # a TIFF file that Pillow cannot read, e.g. of 64 bits
+        if mask is not None:
+            check_size(mask.height, mask.width)
         if mask is not None and (pages := _pages(mask)) > 1:
             raise Refused(f"{pages} pages where a mask has one: save one of them")
         if mask is not None and not is_deep(mask):
