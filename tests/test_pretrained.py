@@ -226,6 +226,8 @@ def test_a_run_folder_stands_for_its_best_weights_and_its_state_does_not(unet, f
     message = r"checkpoint\.safetensors is the state of a training: its weights are in .*best\.safetensors"
     with pytest.raises(ValueError, match=message):
         zoo.load(tmp_path / "checkpoint.safetensors")
+    with pytest.raises(FileNotFoundError, match=rf"neither .*: name one of its run folders, .*{tmp_path.name}"):
+        zoo.load(tmp_path.parent)
     (tmp_path / "best.safetensors").unlink()
     for load in (zoo.load, lambda folder: zoo.unet(weights=folder)):
         with pytest.raises(

@@ -18,6 +18,12 @@ WHOLE = 2**25
 """Number of pixels up to which an image is read whole."""
 OVERVIEW = 1024
 """Longest side of the reduced image from which the limits of the values are found."""
+ROWS = 512
+"""Rows of a file that are reduced at a time."""
+CACHE = 2**28
+"""Bytes of decoded blocks that GDAL keeps."""
+TILE = 1024
+"""Rows of the tiles of which GDAL keeps all columns if a file is stored row by row."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +74,7 @@ class Raster:
     def __init__(self, path: str | os.PathLike[str], pixels: Pixels, warn: Warn):
         self.path, self.pixels = os.fspath(path), pixels
         self._file = file = _open(path, pixels.page)  # kept open, since GDAL caches what it has decoded
+        _limit_cache(file)
         step = max(1, -(-max(file.height, file.width) // OVERVIEW))
         reduced = _decoded(file, np.s_[::step, ::step])
         try:
@@ -164,16 +171,30 @@ def _opened(source: Any, page: int | None = None) -> Iterator[Any]:
 
 
 def _read(file: Any, place: tuple[slice, ...], bands: list[int] | None = None) -> np.ndarray:
-    """Reads a window `(H, W, B)`; with steps, every so many pixels of it."""
+    """Reads a window `(H, W, B)`; with steps, every so many pixels of it, some rows at a time for GDAL's cache."""
     from rasterio.windows import Window
 
     (top, bottom, down), (left, right, along) = (
         part.indices(side) for part, side in zip(place, (file.height, file.width), strict=False)
     )
-    height, width = len(range(top, bottom, down)), len(range(left, right, along))
-    window = Window(left, top, right - left, bottom - top)
-    values = file.read(bands, window=window, out_shape=(len(bands or file.indexes), height, width))
-    return np.ascontiguousarray(np.moveaxis(values, 0, -1))
+    strip = down * max(1, ROWS // down) if down > 1 else max(1, bottom - top)
+    width, parts = len(range(left, right, along)), []
+    for begin in range(top, bottom, strip):
+        end = min(begin + strip, bottom)
+        window = Window(left, begin, right - left, end - begin)
+        shape = (len(bands or file.indexes), len(range(begin, end, down)), width)
+        parts.append(np.moveaxis(file.read(bands, window=window, out_shape=shape), 0, -1))
+    return np.ascontiguousarray(np.concatenate(parts))
+
+
+def _limit_cache(file: Any) -> None:
+    """Limits GDAL's cache of decoded blocks, by default 5 % of the memory, to what tiles of an image need."""
+    from rasterio.env import set_gdal_config
+
+    if "GDAL_CACHEMAX" not in os.environ:
+        is_striped = file.block_shapes[0][1] >= file.width  # a tile decodes all columns of its rows
+        row = file.width * sum(np.dtype(dtype).itemsize for dtype in file.dtypes)
+        set_gdal_config("GDAL_CACHEMAX", max(CACHE, 2 * TILE * row * is_striped))
 
 
 def _decoded(file: Any, place: tuple[slice, ...]) -> Decoded:

@@ -173,11 +173,11 @@ def _projected(
 
 def _divided(ring: np.ndarray) -> np.ndarray:
     """Adds corners to a closed ring, so that no edge is longer than `LONGEST_EDGE`."""
-    parts = []
-    for begin, end in itertools.pairwise(ring):
-        count = max(1, int(np.ceil(np.abs(end - begin).max() / LONGEST_EDGE)))
-        parts.append(begin + np.arange(count)[:, None] / count * (end - begin))
-    return np.concatenate([*parts, ring[-1:]])
+    edges = np.diff(ring, axis=0)
+    counts = np.maximum(1, np.ceil(np.abs(edges).max(axis=1) / LONGEST_EDGE)).astype(int)
+    edge = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.concatenate([ring[edge] + (number / counts[edge])[:, None] * edges[edge], ring[-1:]])
 
 
 def _area(ring: np.ndarray) -> float:

@@ -141,7 +141,11 @@ def read_folder(folder: str | os.PathLike) -> tuple[str, dict[str, Any], dict[st
     """As `convert`, from a hub folder that `save_pretrained` wrote; `kseg.zoo.load(folder)` calls this function."""
     path = Path(folder, "config.json")
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} is neither a run folder (best.safetensors) nor a hub folder (config.json)")
+        runs = sorted(each.parent.name for each in Path(folder).glob("*/best.safetensors"))
+        cure = f": name one of its run folders, {', '.join(runs[:5])}" if runs else ""
+        raise FileNotFoundError(
+            f"{folder} is neither a run folder (best.safetensors) nor a hub folder (config.json){cure}"
+        )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

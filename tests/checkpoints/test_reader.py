@@ -152,6 +152,8 @@ def test_a_part_of_a_file_is_read_by_its_key(tmp_path):
 def test_tensors_of_types_that_numpy_lacks_are_refused_with_the_cure(tmp_path):
     path = save({"a": torch.zeros(2, dtype=torch.float8_e5m2)}, tmp_path / "weights.pth", "zip")
     assert "such as float8: convert them, tensor.float()" in refusal(path)
+    path = save({"a": torch.zeros(2, dtype=torch.float8_e5m2)}, tmp_path / "weights.safetensors", "safetensors")
+    assert "the type F8_E5M2, which is not read: convert them, tensor.float()" in refusal(path)
 
 
 @both_formats

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import math
+import os
 import pathlib
 import sys
 
@@ -57,6 +58,12 @@ def test_a_geotiff_has_the_place_of_the_image_its_classes_and_colors(tmp_path, p
         assert [file.colormap(1)[index][:3] for index in range(3)] == list(PALETTE)
     with Image.open(tmp_path / "b.tif") as mask:
         np.testing.assert_array_equal(np.asarray(mask), label())
+
+
+def test_a_georeferenced_image_may_have_a_name_that_is_not_utf8(tmp_path):
+    source = os.fsdecode(os.fsencode(picture(tmp_path / "a.tif")).replace(b"a.tif", b"\xe9.tif"))
+    os.rename(tmp_path / "a.tif", source)
+    assert georeference(source) == UTM
 
 
 def test_a_plain_image_gives_a_plain_tiff_file(tmp_path):
