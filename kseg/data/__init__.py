@@ -17,7 +17,8 @@ from kseg.data.decoding.utf8_path import in_utf8
 from kseg.data.drafting import Draft, draft
 from kseg.data.finding.text import read_text
 from kseg.data.folder import FolderDataset, folder_arguments
-from kseg.data.picture import SUFFIXES, Pixels, WarnOnce, picture_size, read_picture
+from kseg.data.picture import SUFFIXES, picture_size, read_picture
+from kseg.data.pixels import Pixels, WarnOnce
 from kseg.data.raster import Georeference, Raster, georeference, open_picture
 
 DATASETS: dict[str, Callable[..., Dataset]] = {

@@ -7,7 +7,8 @@ import numpy as np
 
 from kseg.classes import check_names
 from kseg.data.masks import IGNORE, label_map
-from kseg.data.picture import WarnOnce, check_values
+from kseg.data.picture import check_values
+from kseg.data.pixels import WarnOnce
 from kseg.visualize import Color, default_palette
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of decoded pairs that one data set may keep

@@ -13,7 +13,8 @@ from kseg.data.annotations import Annotations, read
 from kseg.data.dataset import MEMORY_LIMIT, Dataset
 from kseg.data.finding import layout, lists, messages
 from kseg.data.masks import IGNORE, MaskReader
-from kseg.data.picture import SUFFIXES, Pixels, picture_size, read_picture
+from kseg.data.picture import SUFFIXES, picture_size, read_picture
+from kseg.data.pixels import Pixels
 from kseg.data.wording import PIXELS, reword
 
 VOTERS = 32  # masks that decide together whether 255 is void

@@ -11,7 +11,9 @@ import numpy as np
 
 from kseg.data.decoding.decoded import MICRO, Decoded, Refused, check_page, check_size, name_of
 from kseg.data.decoding.utf8_path import in_utf8
-from kseg.data.picture import Limits, Pixels, Warn, selected
+from kseg.data.limits import Limits
+from kseg.data.picture import selected
+from kseg.data.pixels import Pixels, Warn
 
 SUFFIXES = (".tif", ".tiff")
 WHOLE = 2**25
