@@ -137,6 +137,15 @@ def test_a_folder_for_training_alone_is_divided(tmp_path):
     assert len(train) == 5
 
 
+@pytest.mark.parametrize("count", [24, 40])
+def test_numbers_in_names_are_those_of_images(count, tmp_path):
+    """Under 2007_00000x and 2007_00001x, more files pair than there are images."""
+    numbered(tmp_path, "photos/2007_{:06}.jpg", "labels/2007_{:06}.png", CLASSES, count=count)
+    numbered(tmp_path, "photos/2007_{:06}.jpg", "labels_vis/2007_{:06}.png", CLASSES, count=count)
+    section = drafted(tmp_path)[0]["data"]
+    assert (section["images"], section["masks"]) == ("photos", "labels") and "mask_suffix" not in section
+
+
 def test_folders_of_splits_inside_folders_and_what_is_not_used(tmp_path):
     for site in ("north", "south"):
         for split in ("train", "valid"):

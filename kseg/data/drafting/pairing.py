@@ -17,7 +17,8 @@ from kseg.data.drafting.split_names import names_of_splits, template
 from kseg.data.finding import layout
 from kseg.data.picture import SUFFIXES
 
-PLACES = 300  # folders that are compared with each other
+PLACES = 100  # folders that are compared with each other
+RATED = 50  # ways to pair files whose pixels are looked at
 NEIGHBORS = 12  # names that are compared to find endings
 FEW = 64  # distinct values of a mask
 
@@ -88,11 +89,12 @@ def paired(root: Path, pictures: Sequence[Path]) -> Source | None:
         for image, mask, pairs in _matches(one, other):
             found.append((len(pairs), one, other, image, mask, pairs))
     found += _folder_per_image(root, pictures)
-    if not found:
-        return None
-    most = max(count for count, *_ in found)
-    best = [entry for entry in found if entry[0] >= 0.9 * most]
-    rated = [(rating, entry) for entry in best if (rating := _rating(*entry[1:])) is not None]
+    rated: list[tuple[Any, Any]] = []
+    for entry in sorted(found, key=lambda entry: -entry[0])[:RATED]:
+        if rated and entry[0] < 0.9 * rated[0][1][0]:
+            break
+        if (rating := _rating(*entry[1:])) is not None:
+            rated.append((rating, entry))
     if not rated:
         return None
     rated.sort(key=lambda item: item[0], reverse=True)
@@ -167,8 +169,10 @@ def _ends(images: Sequence[str], masks: Sequence[str], *, same: bool) -> set[End
             shared = "".join(letter for letter, _ in same_letters)
             cut = max(shared.rfind(separator) for separator in "_-. ")
             for length in {len(shared), cut} - {-1}:
-                if "/" not in image[length:] + mask[length:] and length > shared.rfind("/") + 1 and image != mask:
-                    found.add((image[length:], mask[length:]))
+                ends = image[length:], mask[length:]
+                letters = [re.sub(r"\d", "", end) for end in ends]  # other numbers are other images
+                if "/" not in "".join(ends) and length > shared.rfind("/") + 1 and letters[0] != letters[1]:
+                    found.add(ends)
     return found
 
 
