@@ -30,10 +30,10 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_the_list_has_one_line_per_name_and_marks_missing_files(request):
-    head, *lines = weights("list").output.splitlines()
+    head, *lines, note = weights("list").output.splitlines()
     assert [line.split()[0] for line in lines] == list(pretrained.RELEASES)
     assert lines[0].split()[-1] == "yes" and head.split()[-1] == "here"
-    assert "CC-BY-NC-4.0" in lines[0]
+    assert "CC-BY-NC-4.0" in lines[0] and "NC forbid commercial use" in note
     request.getfixturevalue("elsewhere")
     assert weights("list").output.splitlines()[1].split()[-1] == "no"
 

@@ -254,5 +254,5 @@ def test_invalid_arguments_raise_errors_of_one_line(tmp_path):
     assert "share a stride: [2, 2]" in one_line_error(twice)
     file = tmp_path / "timm.safetensors"
     safetensors.numpy.save_file({"conv1.weight": np.ones((64, 3, 7, 7), "float32")}, file)
-    reader = "as PyTorch does (conv1.weight): convert it with kseg.encoders.resnet.convert"
+    reader = "does (conv1.weight): kseg.zoo.smp.load reads whole models, kseg.encoders.resnet.convert encoders"
     assert reader in one_line_error("resnet18", weights=file)
