@@ -3,9 +3,11 @@
 import contextlib
 import dataclasses
 import math
+import os
 import pathlib
 import re
 import time
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -35,7 +37,7 @@ Crf = Annotated[
 Engine = Annotated[
     str,
     typer.Option(
-        help="What runs the network: keras, openvino, onnxruntime, or auto, which is openvino for many images if it is "
+        help="What runs the network: keras, openvino, onnxruntime, or auto, which is openvino for many pixels if it is "
         "installed and the backend is TensorFlow on a CPU; fewer than 1 of 1,000 pixels change their label.",
     ),
 ]
@@ -47,8 +49,8 @@ Int8 = Annotated[
     ),
 ]
 
-MANY = 64
-"""Number of images from which a faster engine makes up for the seconds in which it converts the network."""
+MANY_PIXELS = 2**24
+"""Number of pixels from which a faster engine makes up for the seconds in which it converts the network."""
 
 
 def options(tta: bool, crf: bool, tile: int | None, engine: str, int8: str | None) -> dict[str, Any]:
@@ -151,7 +153,7 @@ def predict(
             raise ValueError(f"{out} is a file: name a folder with -o")
         found = find_inputs(inputs)
         model = load_model(weights)
-        if engine == "auto" and len(found.images) < MANY and not found.videos and int8 is None:
+        if engine == "auto" and int8 is None and not found.videos and not _is_much(found.images.values()):
             engine = "keras"
         stored = sets.Pixels.from_json(model.pixels, model.inputs[0].shape[-1])
         try:
@@ -183,6 +185,19 @@ def predict(
         _summary.print_problems(doubts, failed)
         if failed:
             raise typer.Exit(1)
+
+
+def _is_much(images: Iterable[Any]) -> bool:
+    """Returns whether images have `MANY_PIXELS` together; those that cannot be read have none."""
+    from kseg.data import picture_size
+
+    total = 0
+    for image in images:
+        with contextlib.suppress(OSError, ValueError):
+            total += math.prod(picture_size(image)) if isinstance(image, str | os.PathLike) else 0
+        if total >= MANY_PIXELS:
+            return True
+    return False
 
 
 def _pixel_size(text: str | None) -> tuple[float | None, str]:

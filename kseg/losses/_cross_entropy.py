@@ -37,8 +37,7 @@ def pixel_cross_entropy(
     else:
         weight = valid if class_weights is None else valid * ops.take(weights, target)
         if from_logits:
-            # Fused on TensorFlow and PyTorch, so that neither log_softmax nor one-hot labels are kept in memory.
-            loss = weight * ops.sparse_categorical_crossentropy(target, y_pred, from_logits=True)
+            loss = weight * _of_labels(target, y_pred)
         else:
             log_p = ops.take_along_axis(log_probabilities(y_pred, from_logits), target[..., None], axis=-1)
             loss = -weight * log_p[..., 0]
@@ -46,6 +45,18 @@ def pixel_cross_entropy(
         spread = -ops.sum(weights / max(channels, 2) * log_probabilities(y_pred, from_logits), axis=-1)
         loss = (1.0 - label_smoothing) * loss + label_smoothing * valid * spread
     return loss, weight
+
+
+def _of_labels(target: Any, logits: Any) -> Any:
+    """Returns the cross-entropy of each pixel; neither log_softmax nor one-hot labels are kept in memory."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        if not tensorflow.config.list_logical_devices("GPU"):  # TensorFlow's operation for CPUs is slow
+            return ops.logsumexp(logits, axis=-1) - tensorflow.gather(
+                logits, target, axis=-1, batch_dims=len(target.shape)
+            )
+    return ops.sparse_categorical_crossentropy(target, logits, from_logits=True)
 
 
 @documented

@@ -214,7 +214,7 @@ def test_options_reach_the_predictor(weights, photos, tmp_path, monkeypatch):
         assert done.exit_code == 0, done.output
         assert isinstance(seen[1][0], Recorded) and (seen[0], seen[1][1]) == wanted
     seen.clear()
-    monkeypatch.setattr(prediction, "MANY", 2)  # images from which `auto` is left to the predictor
+    monkeypatch.setattr(prediction, "MANY_PIXELS", 2)  # from which `auto` is left to the predictor
     kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path)
     assert seen[0]["engine"] == "auto"
     seen.clear()
