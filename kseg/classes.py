@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+TOLERANCE = 0.01
+"""Largest difference of the sum of probabilities or of a one-hot label from 0 or 1, for numbers of 16 bits."""
+
 
 def class_ids(values: Any, name: str = "label") -> np.ndarray:
     """Returns class ids as an array of integers. Floats are accepted if all of them are whole numbers.
@@ -54,6 +57,18 @@ def listing(counts: Mapping[Any, int], most: int = 5) -> str:
     return shown + more
 
 
+def is_one_hot(target: Any) -> Any:
+    """Returns which pixels of a float32 tensor `(..., C)` are (soft) one-hot labels, or all zero: bool `(...)`.
+
+    The tolerance is that of numbers of 16 bits.
+    """
+    from keras import ops
+
+    total = ops.sum(target, axis=-1)
+    near = (ops.abs(total) <= TOLERANCE) | (ops.abs(total - 1.0) <= TOLERANCE)
+    return near & (ops.min(target, axis=-1) >= -TOLERANCE)
+
+
 def check_names(classes: Iterable[Any], owner: str) -> None:
     """Raises a ValueError that begins with `owner` if class names are empty, occur twice or are no text."""
     seen: dict[str, int] = {}
@@ -70,19 +85,19 @@ def check_names(classes: Iterable[Any], owner: str) -> None:
 def check_probabilities(p: np.ndarray) -> None:
     """Raises a ValueError if scores `(..., C)` are not from 0 to 1 or, for C above 1, have another sum than 1.
 
-    The tolerance of 0.01 is that of numbers of 16 bits.
+    The tolerance is that of numbers of 16 bits.
     """
     if p.size == 0:
         return
     low, high = float(p.min()), float(p.max())
-    if not (low >= -0.01 and high <= 1.01):  # nor NaN
+    if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):  # nor NaN
         cure = "apply softmax to logits" if p.shape[-1] > 1 else "apply sigmoid to logits"
         raise ValueError(f"probabilities must be from 0 to 1, got {low:.3g} to {high:.3g}: {cure}")
     if p.shape[-1] == 1:
         return
     total = p.sum(axis=-1, dtype="float32")
     low, high = float(total.min()), float(total.max())
-    if not 0.99 <= low <= high <= 1.01:
+    if not 1 - TOLERANCE <= low <= high <= 1 + TOLERANCE:
         raise ValueError(
             f"the probabilities of a pixel must have a sum of 1, got {low:.3g} to {high:.3g}: apply softmax to logits"
         )

@@ -310,6 +310,15 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(unet, tmp_path, monkeypatc
     assert path.read_bytes() == b"old"
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "cure"),
+    [(0, 1, "leave out the division by 255"), (-2, 2, "leave out the normalization"), (0, 65535, "divide 16-bit")],
+)
+def test_arrays_of_another_range_raise_a_warning(unet, low, high, cure):
+    with pytest.warns(UserWarning, match=rf"values from {low} to {high}, where 0 is black and 255 is white: {cure}"):
+        unet.predict(np.linspace(low, high, 32 * 32 * 3, dtype="float32").reshape(1, 32, 32, 3), verbose=0)
+
+
 def test_two_variables_with_one_path_are_refused():
     image = keras.Input((4, 4, 3))
     pixels = keras.Input((4, 4, 3))

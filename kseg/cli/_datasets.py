@@ -105,7 +105,9 @@ def open_dataset(
         return training.dataset(training.Recipe.from_toml(data), split, data_root)
     if not _is_folder(data):
         return sets.load(data, split, root=data_root)
-    options = {"classes": model.classes, "palette": model.palette or None} | parsed(folder)
+    given = parsed(folder)
+    palette = None if "values" in given else model.palette or None  # colors of a model may be the default ones
+    options = {"classes": model.classes, "palette": palette} | given
     if not options["classes"]:
         raise ValueError("--classes is missing: this model has no class names, name them in the order of their ids")
     bands = model.inputs[0].shape[-1]

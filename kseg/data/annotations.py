@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from kseg.data.finding.messages import some
 from kseg.data.labeling import Labels, Picture, Region, draw, read_labels
 from kseg.data.masks import IGNORE
 
@@ -195,9 +196,9 @@ def _check(path: Path, classes: Sequence[str], known: Sequence[str], labels: Lab
         near = difflib.get_close_matches(name.casefold(), [other.casefold() for other in others], n=1, cutoff=0.75)
         if name not in known and (near or labels.complete):
             hint = next((f"did you mean {other!r}? " for other in others if [other.casefold()] == near), "")
-            raise ValueError(f"{path} has no class {name!r}: {hint}it has {_some(known, 12)}")
+            raise ValueError(f"{path} has no class {name!r}: {hint}it has {some(known, 12)}")
     if known and not set(classes) & set(known):
-        raise ValueError(f"{path} has none of the classes {', '.join(classes)}: it has {_some(known, 12)}")
+        raise ValueError(f"{path} has none of the classes {', '.join(classes)}: it has {some(known, 12)}")
 
 
 def _notes(
@@ -206,7 +207,7 @@ def _notes(
     others = {name: count for name, count in used.items() if name not in classes and name not in ignored}
     if others:
         names = [f"{name} ({count})" for name, count in others.items()]
-        yield f"not drawn, since no class has their names: {_some(names)}"
+        yield f"not drawn, since no class has their names: {some(names, 5)}"
     for kind, count in labels.skipped.items():
         yield f"not drawn: {kind} ({count})"
     if fill == IGNORE:
@@ -225,7 +226,3 @@ def _agreement(parts: Sequence[str], others: Sequence[str]) -> int:
     """Returns the number of equal folders, counted from the end."""
     pairs = zip(reversed(parts), reversed(others), strict=False)
     return next((count for count, (one, other) in enumerate(pairs) if one != other), min(len(parts), len(others)))
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -282,6 +282,7 @@ class FolderDataset(Dataset):
             same = self.pixels.range is not None or path == self.images[0]
             self._dtype = image.dtype if same else self._picture(self.images[0]).dtype
         if self._dtype == np.uint8 and image.dtype != np.uint8:
+            self.warn(str(path), "is rounded to the 8 bits of the first image: save all images with one bit depth")
             image = np.rint(image)
         return image.astype(self._dtype, copy=False)
 

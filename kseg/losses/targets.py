@@ -6,8 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-TOLERANCE = 0.01
-"""Largest difference of the sum of a one-hot label from 0 or 1, large enough for soft labels in 16 bits."""
+from kseg.classes import is_one_hot
 
 
 def read_labels(y_true: Any, y_pred: Any, ignore_class: int | None) -> tuple[Any, Any, bool]:
@@ -48,13 +47,6 @@ def read_labels(y_true: Any, y_pred: Any, ignore_class: int | None) -> tuple[Any
     if binary:
         return ops.stack([1.0 - label, label], axis=-1) * valid[..., None], valid, True
     return label, valid, False
-
-
-def is_one_hot(target: Any) -> Any:
-    """Returns which pixels of float32 `(..., C)` are (soft) one-hot labels, or all zero: bool `(...)`."""
-    total = ops.sum(target, axis=-1)
-    near = (ops.abs(total) <= TOLERANCE) | (ops.abs(total - 1.0) <= TOLERANCE)
-    return near & (ops.min(target, axis=-1) >= -TOLERANCE)
 
 
 def read_class_weights(class_weights: Any, y_pred: Any) -> Any:

@@ -7,13 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from kseg.classes import check_names
+from kseg.classes import check_names, is_one_hot
 
 # A count is high * CARRY + low, two int32: Keras on JAX has no int64, and float32 is exact only up to 2**24. A carry at
 # 2**24 instead of 2**30 leaves room to add the low words of 128 replicas.
 CARRY = 2**24
-TOLERANCE = 0.01
-"""Largest difference of the sum of a one-hot label from 0 or 1, large enough for soft labels in 16 bits."""
 
 
 def classes_of(y: Any, *, from_logits: bool = True) -> Any:
@@ -173,10 +171,9 @@ class SegmentationScores(keras.metrics.Metric):
         stray = -1 if self.ignore_class != -1 else -2
         if len(y_true.shape) == 4 and y_true.shape[-1] > 1:
             target = ops.cast(y_true, "float32")
-            total, void = ops.sum(target, axis=-1), stray if self.ignore_class is None else self.ignore_class
-            label = ops.where(ops.abs(total) <= TOLERANCE, void, _argmax(target))
-            near = (ops.abs(total) <= TOLERANCE) | (ops.abs(total - 1.0) <= TOLERANCE)
-            return ops.where(near & (ops.min(target, axis=-1) >= -TOLERANCE), label, stray)
+            void = stray if self.ignore_class is None else self.ignore_class
+            label = ops.where(ops.sum(target, axis=-1) < 0.5, void, _argmax(target))
+            return ops.where(is_one_hot(target), label, stray)
         y_true = ops.squeeze(y_true, -1) if len(y_true.shape) == 4 else y_true
         label = ops.cast(y_true, "int32")
         if "float" not in keras.backend.standardize_dtype(y_true.dtype):

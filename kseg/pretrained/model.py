@@ -112,13 +112,18 @@ def warn_of_range(images: Any) -> None:
     first = keras.ops.convert_to_numpy(images[:8])
     if not first.size or first.dtype.kind not in "iuf":
         return
-    highest, cure = first.max(), ""
-    if first.dtype.kind == "f" and first.min() >= 0 and 0 < highest <= 1:
+    lowest, highest, cure = first.min(), first.max(), ""
+    if lowest < 0:
+        cure = "leave out the normalization, which is a layer of the model"
+    elif first.dtype.kind == "f" and 0 < highest <= 1:
         cure = "leave out the division by 255, since normalization is a layer of the model"
     elif highest > 255:
         cure = "divide 16-bit images by 257, or read them with kseg.data.read_picture"
     if cure:
-        warnings.warn(f"the images have values up to {highest:g}, where 255 is white: {cure}", stacklevel=3)
+        warnings.warn(
+            f"the images have values from {lowest:g} to {highest:g}, where 0 is black and 255 is white: {cure}",
+            stacklevel=3,
+        )
 
 
 def colors(palette: Iterable[Iterable[int]]) -> tuple[tuple[int, int, int], ...]:

@@ -118,7 +118,8 @@ def _wandb(
         raise _missing("wandb", error.name or "wandb") from None
     place = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
     given = {"id": f"{recipe.hash()}-{place}", "resume": "allow", "name": folder.resolve().name, "dir": str(folder)}
-    run = wandb.init(config=recipe.model_dump(mode="json"), **(given | options))
+    config = recipe.model_dump(mode="json") | options.get("config", {})
+    run = wandb.init(**(given | options | {"config": config}))
     finished = 1
     try:
         # The picture first: `commit=False` puts it into the step that the logger writes.

@@ -12,6 +12,7 @@ from kseg import data, inference, metrics, pretrained, training, visualize, zoo
 from kseg.cli import prediction
 from kseg.inference import calibration
 from tests.cli.command import kseg_command, refused
+from tests.data import folders
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers", "loaded_once")
 
@@ -238,6 +239,16 @@ def test_evaluate_scores_the_labels_of_a_predictor_with_the_same_options(save, m
     predictor = inference.Predictor(zoo.load(weights), flip=True, scales=(0.75, 1, 1.25), crf=True, tile=0)
     matrix = sum(metrics.confusion_matrix(label, predictor(image), 8) for image, label in streets)
     assert re.search(r"miou +│ +(\S+)", done.stdout)[1] == f"{metrics.scores(matrix)['miou']:.4f}"
+
+
+def test_the_values_of_black_and_white_masks_in_rgb_replace_the_colors_of_the_model(save, tmp_path):
+    mask = np.zeros((40, 44, 3), "uint8")
+    mask[:20] = 255
+    folders.write_pair(tmp_path / "own", "0", mask, "images/test", "masks/test")
+    weights = save(1, ["soil", "leaf"], visualize.default_palette(2))
+    done = kseg_command("evaluate", weights, "--data", tmp_path / "own", "--values", "0,255")
+    assert done.exit_code == 0, done.output
+    assert "IoU leaf" in done.output
 
 
 def test_weights_without_names_get_numbers_and_the_default_palette(save, photos, tmp_path):

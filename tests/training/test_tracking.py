@@ -78,7 +78,7 @@ def test_callbacks_and_trackers_get_the_scores_and_pictures(tmp_path, monkeypatc
     calls, own = trackers(monkeypatch), Recorder()
     tracking = {
         "tensorboard": True,
-        "wandb": {"project": "roads"},
+        "wandb": {"project": "roads", "config": {"epochs": 3, "place": "lab"}},
         "mlflow": {"experiment": "roads", "tracking_uri": "file:x"},
         "images": 2,
     }
@@ -104,7 +104,8 @@ def test_callbacks_and_trackers_get_the_scores_and_pictures(tmp_path, monkeypatc
     for name, given, options in calls:
         named.setdefault(name, []).append((given, options))
     (_, init), (_, finish) = named["wandb.init"][0], named["wandb.finish"][0]
-    assert init["project"] == "roads" and init["config"]["epochs"] == 2 and init["resume"] == "allow"
+    assert init["project"] == "roads" and init["resume"] == "allow"
+    assert (init["config"]["epochs"], init["config"]["place"]) == (3, "lab")
     assert finish == {"exit_code": 0}
     ((logged,), options) = named["wandb.log"][0]
     assert logged["predictions"].dtype == np.uint8 and options == {"commit": False}
