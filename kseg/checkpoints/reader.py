@@ -77,7 +77,7 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
     arrays = {}
     with safetensors.safe_open(os.fspath(path), framework="np") as file:
         for name in file.offset_keys():
-            if (dtype := file.get_slice(name).get_dtype()).startswith(("F8", "F4", "F6")):
+            if (dtype := file.get_slice(name).get_dtype()).split("_")[0] in ("F8", "F6", "F4"):
                 raise Refused(f"it holds tensors of the type {dtype}, which is not read: convert them, tensor.float()")
             array = file.get_tensor(name)
             # bfloat16 is a type that NumPy alone does not know.
