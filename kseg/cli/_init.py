@@ -3,11 +3,13 @@
 import pathlib
 import shlex
 import tomllib
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kseg.cli._application import application, plain_errors
+
+TRIED = 10  # pairs of a split, of which one must be readable
 
 
 @application.command()
@@ -25,7 +27,7 @@ def init(
         found = data.draft(folder)
         recipe = training.Recipe.from_dict(tomllib.loads(found.recipe), source=str(output))
         for split in ("train", "val") if recipe.selection.every else ("train",):
-            training.dataset(recipe, split, None)[0]  # fails here, not in training
+            _read_one(training.dataset(recipe, split, None))  # fails here, not in training
         pretrained.atomic_write(output, found.recipe.encode())
         for line in found.findings:
             print(line)
@@ -33,3 +35,17 @@ def init(
             print(f"problem: {line}")
         name = shlex.quote(str(output))
         print(f"wrote {name}; next: kseg datasets check {name}, then kseg train {name}")
+
+
+def _read_one(dataset: Any) -> None:
+    """Reads the first pair that can be read; if there is none, raises the error of the first one."""
+    first: Exception | None = None
+    for index in range(min(TRIED, len(dataset))):
+        try:
+            dataset[index]
+        except (ValueError, OSError) as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise first

@@ -1,6 +1,5 @@
 """Checks every file of a data set before training."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import numpy as np
 
 from kseg.data.annotations import Annotations
 from kseg.data.dataset import Dataset
-from kseg.data.finding.messages import counted, printable, some
+from kseg.data.finding.messages import by_kind, counted, printable, some
 from kseg.data.folder import FolderDataset
 from kseg.data.masks import IGNORE, MaskReader, check_type
 from kseg.data.picture import check_values, read_picture
@@ -94,7 +93,7 @@ class _Survey:
         self.dataset = dataset
         self.problems: list[str] = []
         self.notes: list[str] = []
-        self.faults: dict[str, list[tuple[str, str]]] = {}  # kind of fault to file and reason
+        self.faults: list[tuple[str, str]] = []  # file and reason
         self.pixels = np.zeros(len(dataset.classes), np.int64)
         self.occurrences = np.zeros(len(dataset.classes), np.int64)
         self.strays: dict[str, Counter[str]] = {}  # mask value to the number of pixels in each file
@@ -113,7 +112,6 @@ class _Survey:
         alone = [image for image in dataset.images if dataset.mask_of[image] is None]
         for files, one, many, rest, cure in (
             (alone, "image has", "images have", f"{dataset.no_mask} in {masks}", dataset.cure),
-            (dataset.left_out, "image is", "images are", f"left out of all shares: {dataset.no_mask}", ""),
             (dataset.missing, "name is", "names are", f"listed in {dataset.list} but not in {images}", ""),
             (dataset.masks_without_image, *absent, ""),
             (dataset.duplicates, "file is", "files are", "not read, since another has its name", dataset.choice),
@@ -122,14 +120,14 @@ class _Survey:
                 subject = one if len(files) == 1 else many
                 names = [file if isinstance(file, str) else file.name for file in files]
                 self.problems.append(f"{len(files)} {subject} {rest} ({some(names)}){cure}")
+        if dataset.left_out:
+            self.notes.append(dataset.left_out_note)
         self.notes += dataset.unread
 
     def fault(self, file: Path | str, error: Exception | str) -> None:
-        """Records what is wrong with a file; what differs only in its numbers or the file's name is of one kind."""
+        """Records what is wrong with a file."""
         reason = str(error) if isinstance(error, str | ValueError | OSError) else f"{type(error).__name__}: {error}"
-        reason = reason.removeprefix(f"{file}: ")
-        kind = re.sub(r"\d+(\.\d+)?", "0", reason.replace(str(file), ""))
-        self.faults.setdefault(kind, []).append((str(file), reason))
+        self.faults.append((str(file), reason))
 
     def files(self, dataset: FolderDataset, image: Path, mask: Path | None) -> None:
         shape = label = None
@@ -196,10 +194,7 @@ class _Survey:
 
     def report(self) -> Report:
         classes, problems = self.dataset.classes, self.problems
-        for found in self.faults.values():
-            (file, reason), *others = found
-            names = some([Path(name).name for name, _ in found])
-            problems.append(f"{reason} ({len(found)} files: {names})" if others else f"{file}: {reason}")
+        problems += by_kind(self.faults)
         if self.strays:
             problems.append(self._stray_values())
         if self.strays and self.lossy:

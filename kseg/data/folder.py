@@ -11,7 +11,7 @@ import numpy as np
 
 from kseg.data.annotations import Annotations, read
 from kseg.data.dataset import MEMORY_LIMIT, Dataset
-from kseg.data.finding import layout, lists, messages
+from kseg.data.finding import cures, layout, lists, messages
 from kseg.data.masks import IGNORE, MaskReader
 from kseg.data.picture import SUFFIXES, picture_size, read_picture
 from kseg.data.pixels import Pixels
@@ -146,17 +146,18 @@ class FolderDataset(Dataset):
             noun = "mask" if self.annotations is None else "annotated image"
             text = f"{messages.counted(len(left), noun)} in {labels.folder} without an image in {found.folder}"
             self.unread.append(f"{text}: {messages.some([mask.name for mask in left.values()])}")
-        self.duplicates = found.duplicates + labels.duplicates
-        self.choice = messages.choice(found, "image", images, image_suffix) or messages.choice(
-            labels, "mask", masks, mask_suffix
-        )
+        self.duplicates = [*found.duplicates, *labels.duplicates]
+        places = (cures.Place("image", images, image_suffix, found), cures.Place("mask", masks, mask_suffix, labels))
+        self.choice = cures.choice(places[0]) or cures.choice(places[1])
         self.unread += messages.unread(found, labels)
         self.cure = ""
         if self.annotations is None:
             alone = [key for key in self.keys if key not in labels.by_key]
-            self.cure = messages.cure(alone, left, (images, masks), labels)
+            self.cure = cures.cure(alone, left, len(self.keys), *places)
         elif self.annotations.kind == "YOLO":
             self.cure = ": for an image without objects, give an empty text file of its name"
+        elif self.annotations.kind == "Label Studio":
+            self.cure = ": for an image without objects, submit its task without regions"
 
     def _annotated(self, found: layout.Files, place: str, ignore: Sequence[str]) -> layout.Files:
         """Reads the annotations; the "mask" of an image that they contain is the image itself."""
@@ -257,6 +258,14 @@ class FolderDataset(Dataset):
         """What an image without a mask lacks, in messages."""
         return "no mask of this name" if self.annotations is None else "no annotations of this image"
 
+    @property
+    def left_out_note(self) -> str:
+        """What is said about images that shares leave out, or "" if there are none."""
+        names, absent = [image.name for image in self.left_out], self.annotations is None
+        one, whose = ("image is", "its") if len(names) == 1 else ("images are", "their")
+        why = f"no mask has {whose} name" if absent else "the annotations lack " + ("it" if whose == "its" else "them")
+        return f"{len(names):,} {one} in no split, because {why} ({messages.some(names)})" if names else ""
+
     def read_mask(self, path: Path) -> np.ndarray:
         """Reads one mask as a label map."""
         raw = self.reader.raw(path)
@@ -279,8 +288,10 @@ class FolderDataset(Dataset):
         """Reads one image, `(H, W, channels)`; all have the type of the first, uint8 or float32."""
         image = self._picture(path)
         if self._dtype is None:  # batches cannot change their type
-            same = self.pixels.range is not None or path == self.images[0]
-            self._dtype = image.dtype if same else self._picture(self.images[0]).dtype
+            self._dtype = image.dtype
+            if self.pixels.range is None and path != self.images[0]:
+                with contextlib.suppress(ValueError, OSError):  # a damaged one is named where it is read itself
+                    self._dtype = self._picture(self.images[0]).dtype
         if self._dtype == np.uint8 and image.dtype != np.uint8:
             self.warn(str(path), "is rounded to the 8 bits of the first image: save all images with one bit depth")
             image = np.rint(image)

@@ -16,6 +16,8 @@ PIXELS = ("range", "bands", "page")
 _VALUE = r"""\[(?:[^\[\]]|\[[^\[\]]*\])*\]|\((?:[^()]|\([^()]*\))*\)|"[^"]*"|'[^']*'|[\w.-]*\w"""
 _OPTION = re.compile(rf"(?<![\w/.=-])({'|'.join(OPTIONS)})(?: = ({_VALUE})|=({_VALUE}|))(?: \(--[^()]*\))?")
 
+_SPLIT = re.compile(r'(?<![\w/.=-])split="(\w+)"')  # not the key `split = "80/20"` of recipes
+
 
 def reword(text: str, interface: str) -> str:
     """Rewrites the options in a message, such as `name=value` or `name=`, as the user of an interface gives them.
@@ -34,6 +36,8 @@ def reword(text: str, interface: str) -> str:
         >>> reword("give values=[0, 255]", "command"), reword("give palette=", "command")
         ('give --values 0,255', 'give --palette')
     """
+    if interface != "python":
+        text = _SPLIT.sub(r"--split \1", text)
     forms = {"python": _in_python, "recipe": _in_recipe, "command": _in_command}
     return _OPTION.sub(lambda option: forms[interface](option[1], option[2] or option[3] or ""), text)
 

@@ -77,10 +77,11 @@ class Run:
         begin = functools.partial(process.seed_epoch, self.recipe.seed)
         callback = Epochs(epochs, self.steps, self.reporter, begin=begin, end=self._end_epoch)
         last = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self._keep_stopped())
-        compiles = keras.backend.backend() != "torch"
+        compiles, count = keras.backend.backend() != "torch", len(self.train_split)
         self.reporter.line(
-            f"{len(self.train_split)} images for training, {len(self.val_split or ())} for validation, "
-            f"{self.steps} steps per epoch" + ("; the first step compiles the model" if compiles else "")
+            f"{count} image{'s' * (count != 1)} for training, {len(self.val_split or ())} for validation, "
+            f"{self.steps} step{'s' * (self.steps != 1)} per epoch"
+            + ("; the first step compiles the model" if compiles else "")
         )
         try:
             with callback.bar, trackers(self.recipe, self.folder.path, self._draw) as tracked:

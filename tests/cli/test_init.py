@@ -25,12 +25,23 @@ def test_the_recipe_of_a_folder_trains_at_once(tmp_path, monkeypatch):
     text = text.replace('builder = "unet"', 'builder = "tiny"').replace("epochs = 200", "epochs = 2")
     (tmp_path / "recipe.toml").write_text(text)
     checked = kseg_command("datasets", "check", "recipe.toml")
-    assert "left out of all shares" in checked.output
+    assert checked.exit_code == 0 and "note: 1 image is in no split, because no mask has its name (" in checked.output
     (tmp_path / "my leaves" / "images" / "unlabeled.png").unlink()
-    assert kseg_command("datasets", "check", "recipe.toml").exit_code == 0
     done = kseg_command("train", "recipe.toml", "--run-folder", "run")
     assert done.exit_code == 0, done.output
+    assert "give --split val" in refused("evaluate", "run", "--data", "recipe.toml")
+    assert kseg_command("evaluate", "run", "--data", "recipe.toml", "--split", "val").exit_code == 0
     assert pretrained.describe(tmp_path / "run" / "best.safetensors")["classes"] == ["background", "foreground"]
+
+
+def test_damaged_images_are_problems_but_do_not_stop_it(tmp_path):
+    for number in range(12):
+        folders.write_pair(tmp_path / "data", f"{number}", np.eye(40, dtype="uint8"))
+    for name in ("0", "1", "10"):
+        (tmp_path / "data" / "images" / f"{name}.png").write_text("damaged")
+    done = kseg_command("init", tmp_path / "data", "--output", tmp_path / "x.toml")
+    assert done.exit_code == 0, done.output
+    assert "problem: not an image that can be read (3 files: 0.png, 1.png, 10.png)" in done.output
 
 
 def test_a_folder_without_labels_is_refused_in_one_line(tmp_path):

@@ -272,6 +272,28 @@ def test_every_format_gives_the_pixels_that_were_labeled(made, tmp_path):
     assert annotations.read(path).classes[0] == "background"
 
 
+@pytest.mark.parametrize(
+    ("task", "note"),
+    [
+        ({"annotations": []}, "images that nobody labeled (1)"),
+        ({"annotations": [], "predictions": [{"result": []}]}, "images that nobody labeled (1)"),
+        ({"annotations": [{"was_cancelled": True, "result": []}]}, "images whose task was skipped (1)"),
+        ({"completions": []}, "images that nobody labeled (1)"),
+        ({"annotations": [{"result": []}]}, None),
+        ({"image": "b.jpg"}, "images that nobody labeled (1)"),
+        ({"image": "b.jpg", "annotation_id": 7}, None),
+    ],
+)
+def test_images_that_nobody_labeled_in_label_studio_are_no_background(task, note, tmp_path):
+    task = task if "image" in task else {"data": {"image": "b.jpg"}} | task
+    done = json.loads(label_studio(tmp_path)[0].read_text())
+    found = annotations.read(write(tmp_path / "project.json", [*done, task]))
+    assert (found.find("b.jpg") is None) is (note is not None)
+    assert note is None or any(line.endswith(note) for line in found.notes), found.notes
+    if note is None:
+        assert not found.label("b.jpg", SIZE).any()
+
+
 def test_rotated_boxes_and_ellipses_have_their_area():
     turned = annotations.draw([(1, regions.box(20, 10, 20, 10, degrees=30))], SIZE)
     assert turned.sum() == pytest.approx(200, rel=0.03) and turned[15, 30]
@@ -288,7 +310,7 @@ def test_rotated_boxes_and_ellipses_have_their_area():
         ({"a": 1}, None, "not a known annotation file; there are COCO"),
         ([], None, "not a known annotation file"),
         ("{", None, "not a whole JSON"),
-        ({"images": [{}], "annotations": [], "categories": []}, None, "KeyError"),
+        ({"images": [{}], "annotations": [], "categories": []}, None, "an entry lacks or misuses 'file_name'"),
         (coco() | {"annotations": [{"segments_info": []}]}, None, "panoptic"),
         (coco(("leaf", {"size": [9, 9], "counts": [81]})), None, "run lengths of 9x9 pixels for an image of 40x60"),
         (coco(("leaf", {"size": list(SIZE), "counts": "\x7f"})), None, "none of COCO's"),

@@ -362,6 +362,40 @@ def test_images_without_labels_are_left_out_of_shares_and_said(tmp_path):
     )
 
 
+def test_damaged_files_are_one_line_for_each_kind(tmp_path):
+    numbered(tmp_path, "images/{}.png", "masks/{}.png", CLASSES, count=12)
+    for number in range(8):
+        (tmp_path / "images" / f"{number}.png").write_text("damaged")
+    (tmp_path / "masks" / "9.png").write_text("damaged")
+    image, mask = sorted(data.draft(tmp_path).problems, key=lambda line: "8 files" not in line)
+    assert image == "not an image that can be read (8 files: 0.png, 1.png, 2.png and 5 more)"
+    assert mask.startswith(str(tmp_path / "masks" / "9.png"))
+
+
+def test_damaged_images_of_annotations_are_reported(tmp_path):
+    names = [f"{number}.jpg" for number in range(6)]
+    content = coco(images=names)
+    content["annotations"] = [
+        {"id": number, "image_id": 10 + number, "category_id": 3, "segmentation": [ring(5, 5, 25, 20)]}
+        for number in range(6)
+    ]
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    for name in names:
+        photo(tmp_path / "images" / name, (40, 60) if name != "1.jpg" else (30, 60))
+    (tmp_path / "images" / "0.jpg").write_text("damaged")
+    found = data.draft(tmp_path)
+    size, damaged = found.problems
+    assert "1.jpg: the image is 30x60, but was 40x60" in size and "0.jpg: not an image that can be read" in damaged
+    assert "leaf 12 %" in str(found.findings)
+
+
+def test_files_that_pair_under_several_names_are_noted_once(tmp_path):
+    numbered(tmp_path, "photos/a_{}_leftImg8bit.png", "gt/a_{}_gtFine_labelIds.png", CLASSES)
+    numbered(tmp_path, "photos/a_{}_leftImg8bit.png", "gt/a_{}_gtFine_instanceIds.png", CLASSES)
+    (note,) = [line for line in data.draft(tmp_path).findings if "could be masks too" in line]
+    assert "instanceIds" in note
+
+
 def test_palette_images_of_gray_levels_are_read_by_their_brightness(tmp_path):
     numbered(tmp_path, "images/{}.png", "masks/{}.png")
     for path in (tmp_path / "masks").iterdir():

@@ -1,6 +1,7 @@
 """Which files are read, paired and divided into splits."""
 
 import json
+import re
 import unicodedata
 
 import pytest
@@ -75,7 +76,12 @@ def test_cityscapes_is_read_as_it_is_laid_out(tmp_path):
         "images": "leftImg8bit/{split}/*/{stem}_leftImg8bit.png",
         "masks": "gtFine/{split}/*/{stem}_gtFine_labelIds.png",
     }
-    for options in ({"images": "leftImg8bit", "masks": "gtFine", **suffixes}, pattern):
+    whole = {"image_suffix": "_leftImg8bit", "masks": "gtFine/{split}/{stem}_gtFine_labelIds.png"}
+    for options in (
+        {"images": "leftImg8bit", "masks": "gtFine", **suffixes},
+        pattern,
+        whole | {"images": "leftImg8bit"},
+    ):
         assert [image for image, _ in names(tmp_path, "train", **options)] == [
             f"leftImg8bit/train/{city}/{city}_1_leftImg8bit.png" for city in ("aachen", "bochum")
         ]
@@ -129,6 +135,16 @@ def test_files_of_one_name_are_told_apart_by_their_type(tmp_path):
     assert names(tmp_path, **options)[1] == ("2.jpg", "2.png")
 
 
+def test_of_files_of_one_name_the_type_is_proposed_that_all_have(tmp_path):
+    put(tmp_path, *(f"images/{stem}.jpg" for stem in range(5)), *(f"masks/{stem}.png" for stem in range(5)))
+    put(tmp_path, "images/0.png")
+    dataset = data.FolderDataset(tmp_path, classes=CLASSES)
+    assert dataset.choice == ': choose one type, as image_suffix=".jpg"'
+    assert len(names(tmp_path, image_suffix=".jpg")) == 5
+    put(tmp_path, "images/5.png", "masks/5.png")  # now, no type has all of them
+    assert data.FolderDataset(tmp_path, classes=CLASSES).choice == ": rename it, or move it out of the folder"
+
+
 @pytest.mark.parametrize("ending", ["gif", "ppm", "pgm", "jp2", "bmp", "tif", "png"])
 def test_masks_of_many_formats_are_read(tmp_path, ending):
     put(tmp_path, "images/a.png", f"masks/a.{ending}")
@@ -179,7 +195,7 @@ def test_names_in_lists_are_those_of_one_image(tmp_path):
     ]
     table = "image,mask", "images/y/2.png,masks/y/2.png"
     assert len(listed(*table, file="train.csv", splits="{split}.csv")) == 1
-    with pytest.raises(ValueError, match=r"train\.txt: 1 name of several images in .*, such as '1\.png'"):
+    with pytest.raises(ValueError, match=r"train\.txt: 1 name fits several images in .*, such as '1\.png'"):
         listed("1.png", "y/2.png")
     listed("x/1.png", "x/2.png")  # which is not y/2.png
     (problem,) = data.check(data.FolderDataset(tmp_path, "train", classes=CLASSES)).problems
@@ -236,8 +252,10 @@ def test_shares_divide_all_images_once_and_keep_them_when_others_are_added(tmp_p
     put(tmp_path, *(f"{kind}/new{index}.png" for kind in ("images", "masks") for index in range(5)))
     later = divided(splits="80/10/10")
     assert sum(len(parts[split] & later[split]) for split in parts) >= 90
-    with pytest.raises(FileNotFoundError, match="splits=\"80/20\" has no share for 'test'"):
+    with pytest.raises(FileNotFoundError, match=r'has no share for .test.; .*, give split="val"$'):
         names(tmp_path, "test", splits="80/20")
+    with pytest.raises(FileNotFoundError, match=r"give --split val$"):
+        names(tmp_path, "test", splits="80/20", interface="recipe")
     for wrong in ("80/10/20", "100", "80/-10/30", "80/10/5/5"):
         with pytest.raises(ValueError, match=r'such as splits="80/10/10"'):
             names(tmp_path, "train", splits=wrong)
@@ -282,21 +300,70 @@ def test_the_error_of_a_missing_mask_proposes_what_would_pair_it(tmp_path, masks
     assert any(cure in problem for problem in data.check(dataset).problems)
 
 
-@pytest.mark.parametrize(
-    ("image", "mask", "options"),
-    [
-        ("{}_img", "{}_gt", {"image_suffix": "_img", "mask_suffix": "_gt"}),
-        ("img_{}", "mask_{}", {"images": "images/img_{stem}", "masks": "masks/mask_{stem}"}),
-        ("{}", "label{}", {"masks": "masks/label{stem}"}),
-    ],
-)
+def cured(text, options):
+    """Returns options as a message wants them: it ends in `give name="value" and ...`, perhaps `leave out name=`."""
+    proposed = text[text.rindex("give ") :]
+    dropped = re.findall(r"(\w+)=(?:,|$)", proposed)
+    return {name: value for name, value in options.items() if name not in dropped} | dict(
+        re.findall(r'(\w+)="([^"]*)"', proposed)
+    )
+
+
+CURED = {
+    "both suffixes": ("images/{}_img", "masks/{}_gt", {}),
+    "both beginnings": ("images/img_{}", "masks/mask_{}", {}),
+    "one beginning": ("images/{}", "masks/label{}", {}),
+    "a further suffix": ("images/{}", "masks/{}_gt_v2", {"mask_suffix": "_v2"}),
+    "a suffix of a pattern": ("images/{}", "masks/{}_gt", {"masks": "masks/{stem}.png"}),
+    "a beginning beside a suffix": ("images/{}_x", "masks/m_{}", {"image_suffix": "_x"}),
+    "all in one folder": ("img_{}", "m/mask_{}", {"images": ".", "masks": "m"}),
+    "split below": ("images/{split}/img_{}", "masks/{split}/mask_{}", {}),
+    "split above": ("{split}/images/img_{}", "{split}/masks/mask_{}", {}),
+    "split of images alone": ("images/{split}/{}", "masks/label_{}", {}),
+    "suffixes in folders": ("images/{split}/{city}/{}_img", "masks/{split}/{city}/{}_gt", {}),
+    "beginnings in folders": ("images/{split}/{city}/img_{}", "masks/{split}/{city}/mask_{}", {}),
+    "beginnings in folders of folders": ("images/{city}/1/img_{}", "masks/{city}/1/{}", {}),
+    "folders of images alone": ("images/{city}/{}", "masks/{}", {}),
+    "folders of masks alone": ("images/img_{}", "masks/{city}/mask_{}", {}),
+    "the pattern of Cityscapes": (
+        "images/{split}/{city}/{}", "gt/{split}/{city}/{}_gt", {"masks": "gt/{split}/*/{stem}_gt.png"}),
+    "folders and suffixes": (
+        "images/{split}/{city}/{}_img", "gt/{split}/{}", {"masks": "gt", "image_suffix": "_img"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("image", "mask", "options"), CURED.values(), ids=CURED)
 def test_what_is_proposed_pairs_the_files(tmp_path, image, mask, options):
-    put(tmp_path, *(f"images/{image.format(stem)}.png" for stem in (8, 9, 10)))
-    put(tmp_path, *(f"masks/{mask.format(stem)}.png" for stem in (8, 9, 10)))
-    with pytest.raises(ValueError, match="no mask of this name") as caught:
-        data.FolderDataset(tmp_path, classes=CLASSES)[0]
-    assert str(caught.value).endswith(": give " + " and ".join(f'{name}="{end}"' for name, end in options.items()))
-    assert all(mask for _, mask in names(tmp_path, **options))
+    splits = ("train", "val") if "{split}" in image else (None,)
+    for split in splits:
+        for stem in (8, 9, 10, 11):
+            place = {"split": split, "city": "y" if stem > 9 else "x"}
+            put(tmp_path, *(f"{path.format(f'{split}{stem}', **place)}.png" for path in (image, mask)))
+    for _ in range(2):  # from one message to the next
+        try:
+            data.FolderDataset(tmp_path, splits[0], classes=CLASSES, **options)[0]
+        except ValueError as error:
+            options = cured(str(error), options)
+    for split in splits:
+        pairs = names(tmp_path, split, **options)
+        assert len(pairs) == 4 and all(mask for _, mask in pairs)
+
+
+def test_one_name_that_differs_changes_no_options(tmp_path):
+    put(tmp_path, *(f"{kind}/{stem}.png" for kind in ("images", "masks") for stem in "abc"))
+    put(tmp_path, "images/d.png", "masks/d_v2.png", "images/e1.png", "masks/e2.png")
+    assert data.FolderDataset(tmp_path, classes=CLASSES).cure == ", where d_v2, e2 have no image"
+
+
+def test_a_pattern_without_the_folders_of_splits_is_named_with_the_one_that_has_them(tmp_path):
+    put(tmp_path, *(f"{kind}/{split}/{kind[0]}_1.png" for kind in ("images", "masks") for split in ("train", "valid")))
+    options = {"images": "images/i_{stem}", "masks": "masks/{split}/m_{stem}"}
+    with pytest.raises(FileNotFoundError, match=r"is a folder .*valid, but no \{split\} in the pattern") as caught:
+        names(tmp_path, "val", **options)
+    options = cured(str(caught.value), options)
+    assert names(tmp_path, "val", **options) == [("images/valid/i_1.png", "masks/valid/m_1.png")]
+    with pytest.raises(FileNotFoundError, match=r"splits found: train, valid; .* give --split valid$"):
+        names(tmp_path, "test", interface="command")
 
 
 def test_a_suffix_that_no_mask_has_is_explained(tmp_path):

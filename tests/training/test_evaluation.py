@@ -243,6 +243,8 @@ def test_255_as_the_only_foreground_is_refused():
     dataset.marks_void = True
     assert evaluate(channels(), dataset)["miou"] == 1
     splits.check(dataset, "train")
+    rare = Pairs([*dataset.pairs * 20, (image, np.array([[0, 2], [0, 255]], "uint8")), *dataset.pairs])
+    splits.check(rare, "train")  # the foreground is in none of the pairs that are read first
 
 
 def test_sample_pictures_of_large_images_show_some_of_their_pixels(monkeypatch):

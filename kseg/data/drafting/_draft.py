@@ -2,7 +2,7 @@
 
 import collections
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from kseg.data.drafting.pairing import paired
 from kseg.data.drafting.source import Source
 from kseg.data.drafting.writing import Facts, percent, recipe_text, toml
 from kseg.data.finding.layout import ALIASES, fixed, walk
-from kseg.data.finding.messages import counted, some
+from kseg.data.finding.messages import by_kind, counted, some
 from kseg.data.folder import FolderDataset
 from kseg.data.picture import SUFFIXES, picture_size
 
@@ -70,14 +70,17 @@ def draft(folder: str | os.PathLike[str]) -> Draft:
     """
     root = Path(folder).expanduser()
     source = _find(root)
-    masks = look_at_labels(_labels(source)) if source.annotations else look_at_masks(source.masks)
     if source.annotations:
+        faults: list[tuple[str, str]] = []
+        masks = look_at_labels(_labels(source, faults))
+        masks.unreadable = faults
         names = list(dict.fromkeys(name for part in source.annotations for name in part.classes))
         classes = Classes(tuple(names), by_id=True)
     else:
+        masks = look_at_masks(source.masks)
         classes = classes_of(masks, find_classes(root), [image.stem for image in source.images])
     images = look_at_images(source.images)
-    problems = [*masks.unreadable[:3], *images.unreadable[:3], *_sizes(source, masks, images)]
+    problems = [*by_kind([*masks.unreadable, *images.unreadable]), *_sizes(source, masks, images)]
     facts = Facts(os.fspath(folder).replace("\\", "/"), source, masks, images, classes, {}, problems)
     split_lines = _splits(root, facts)
     return Draft(recipe_text(facts, split_lines), tuple(_findings(facts)), tuple(problems))
@@ -85,7 +88,8 @@ def draft(folder: str | os.PathLike[str]) -> Draft:
 
 def _sizes(source: Source, masks: Masks, images: Images) -> list[str]:
     pairs = zip(source.images, source.masks, strict=True) if source.masks else ()
-    wrong = [mask.name for image, mask in pairs if masks.sizes.get(mask) != images.sizes.get(image)]
+    known = [pair for pair in pairs if pair[0] in images.sizes and pair[1] in masks.sizes]
+    wrong = [mask.name for image, mask in known if masks.sizes[mask] != images.sizes[image]]
     verb = "mask has" if len(wrong) == 1 else "masks have"
     return [f"{len(wrong)} {verb} another size than the image: {some(wrong)}"] if wrong else []
 
@@ -130,13 +134,22 @@ def _contents(root: Path, pictures: Sequence[Path]) -> str:
     return ", ".join(shown) + (f" and {len(folders) - 4} more folders" if len(folders) > 4 else "")
 
 
-def _labels(source: Source) -> Any:
+def _labels(source: Source, faults: list[tuple[str, str]]) -> Iterator[np.ndarray]:
+    """Draws the labels of some images, and adds the path and the error of those that cannot be drawn to `faults`."""
     chosen = np.unique(np.linspace(0, len(source.images) - 1, DRAWN).astype(int))
     names = list(dict.fromkeys(name for part in source.annotations for name in part.classes))
     for index in chosen:
         path = source.images[int(index)]
         part = next(part for part in source.annotations if part.find(path) is not None)
-        label = part.label(path, picture_size(path))
+        try:
+            size = picture_size(path)
+        except (ValueError, OSError):
+            continue  # said of the images
+        try:
+            label = part.label(path, size)
+        except ValueError as error:
+            faults.append((str(path), str(error)))
+            continue
         table = np.array([*(names.index(name) for name in part.classes), *[255] * (256 - len(part.classes))], np.uint8)
         yield table[label]
 

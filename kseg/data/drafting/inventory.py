@@ -33,7 +33,7 @@ class Masks:
         palette: The color of each index of palette images, if it is the same in all files.
         sizes: Height and width of each mask.
         series: Largest value of each mask whose values are 0, 1, 2, ... or 1, 2, 3, ..., at least three.
-        unreadable: Errors of files that could not be read.
+        unreadable: The path and the error of each file that could not be read.
     """
 
     pixels: collections.Counter[Value] = field(default_factory=collections.Counter)
@@ -44,7 +44,7 @@ class Masks:
     palette: dict[Value, Color] = field(default_factory=dict)
     sizes: dict[Path, tuple[int, ...]] = field(default_factory=dict)
     series: list[int] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, counts: Mapping[Value, np.ndarray]) -> None:
         """Adds the pixels of each value in the four halves of a mask."""
@@ -75,7 +75,7 @@ def look_at_masks(paths: Sequence[Path]) -> Masks:
         try:
             mask = read_mask(path)
         except (ValueError, OSError) as error:
-            found.unreadable.append(str(error))
+            found.unreadable.append((str(path), str(error)))
             continue
         found.sizes[path] = (mask.indices if isinstance(mask, Indexed) else mask).shape[:2]
         if path.suffix.lower() in (".jpg", ".jpeg"):
@@ -190,7 +190,7 @@ class Images:
         gray: Share of images whose bands are all equal, of the sample.
         photos: Share of JPEG files.
         pages: Number of images with several pages.
-        unreadable: Errors of files that could not be read.
+        unreadable: The path and the error of each file that could not be read.
     """
 
     count: int
@@ -204,7 +204,7 @@ class Images:
     gray: float = 0.0
     photos: float = 0.0
     pages: int = 0
-    unreadable: list[str] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
 def look_at_images(paths: Sequence[Path]) -> Images:
@@ -214,7 +214,7 @@ def look_at_images(paths: Sequence[Path]) -> Images:
         try:
             found.sizes[path] = picture_size(path)
         except (ValueError, OSError) as error:
-            found.unreadable.append(str(error))
+            found.unreadable.append((str(path), str(error)))
     values: list[np.ndarray] = []
     for path in _spread(paths, SAMPLE):
         try:

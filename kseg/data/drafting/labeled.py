@@ -32,8 +32,8 @@ def annotated(root: Path, files: Sequence[Path], pictures: Sequence[Path]) -> tu
         images = [path for part in parts for stem in part.by_stem for path in by_stem.get(stem, ()) if _has(part, path)]
         images = list(dict.fromkeys(images))
         drawn = sum(len(picture.objects) for part in parts for picture in part.pictures)
-        if images and not drawn:
-            notes = dict.fromkeys(note for part in parts for note in part.notes)
+        notes = dict.fromkeys(note for part in parts for note in part.notes)
+        if not drawn and (images or notes):
             faults.append("; ".join((f"{paths[0]} has no object with an area", *notes)))
         rating = len(images), speaks_for_masks(pattern)
         if images and drawn and rating > best_rating:

@@ -9,6 +9,7 @@ from kseg.data._camvid import CLASSES as CAMVID_CLASSES
 from kseg.data._official import VOC_CLASSES, VOC_PALETTE, VOC_VOID
 from kseg.data.drafting.class_files import KnownClasses
 from kseg.data.drafting.inventory import Masks, color_name
+from kseg.data.finding.messages import by_kind
 from kseg.data.masks import IGNORE
 
 MOST = 64  # values of masks above which they may be smoothed
@@ -73,7 +74,7 @@ def classes_of(masks: Masks, known: KnownClasses | None, stems: Sequence[str]) -
             "save the class of each pixel as a whole number"
         )
     if not masks.pixels:
-        raise ValueError("no mask could be read: " + "; ".join(masks.unreadable[:2]))
+        raise ValueError("no mask could be read: " + "; ".join(by_kind(masks.unreadable)[:2]))
     if len(masks.pixels) == 1:
         value = next(iter(masks.pixels))
         raise ValueError(f"all masks hold the value {value} alone: there must be two classes")

@@ -103,6 +103,7 @@ def paired(root: Path, pictures: Sequence[Path]) -> Source | None:
     taken = {mask for _, mask in pairs}
     for _, entry in others:
         if not taken & {mask for _, mask in entry[5]} and entry[1] is one:
+            taken.update(mask for _, mask in entry[5])  # the same files can be named in several ways
             source.notes.append(f"{entry[0]} files {entry[2].pattern}/{entry[4]} could be masks too and are not used")
     return source
 

@@ -14,6 +14,7 @@ import numpy as np
 from kseg.data.drafting.inventory import Images, Masks
 from kseg.data.drafting.meaning import Classes
 from kseg.data.drafting.source import Source
+from kseg.data.finding.messages import counted
 
 STEPS = 2000  # of training: about 40 minutes of a small U-Net on 2 cores
 MANY = 1000  # training images from which a larger encoder pays
@@ -59,7 +60,7 @@ def recipe_text(facts: Facts, split_lines: Sequence[str]) -> str:
         f"# {facts.name}: {len(names)} classes; {number} images. Written by `kseg init`; change what you like.",
         "# `kseg datasets check` and `kseg train` take this file.",
         "",
-        f"# {epochs} epochs of {steps:,} steps. Raise it if val_loss still falls at the end.",
+        f"# {counted(epochs, 'epoch')} of {counted(steps, 'step')}. Raise it if val_loss still falls at the end.",
         f"epochs = {epochs}",
         "",
         "[data]",
@@ -161,7 +162,7 @@ def _augmentation(facts: Facts) -> tuple[str, str]:
     if images.gray > 0.5:
         return "microscope", f"{microscope}: gray images, with the classes alike on all sides."
     if hit := INSTRUMENTS.search(" ".join((facts.name, *facts.classes.names))):
-        return "microscope", f'{microscope}: "{hit[0]}" speaks for images without up and down.'
+        return "microscope", f'{microscope}: "{hit[0]}" in a name suggests images without an up and a down.'
     if images.photos > 0.5:
         return "street", f'{street}, as for photos. If yours have no up and down, "microscope" turns them too.'
     return "microscope", f'{microscope}: classes alike on all sides. For photos, take "street".'
@@ -192,7 +193,7 @@ def _loss(facts: Facts) -> list[str]:
         reason = "#"
     return [
         *lines,
-        f"{reason} Each class weighs the more, the rarer it is: by the square root of its rarity.",
+        f"{reason} Rarer classes weigh more: the inverse square root of their frequency.",
         'class_weights = "median"',
         "class_weights_power = 0.5",
     ]

@@ -24,7 +24,7 @@ class Files:
     Args:
         folder: The deepest folder that contains them all.
         by_key: The files by what their names share with those of their partners, such as the stem.
-        duplicates: Files whose key another file has.
+        duplicates: The keys of files whose key another file has.
         unread: Files that are left out, by reason.
         pattern: The pattern, with `{split}` for the name of a split.
         of_split: Whether that was in the pattern.
@@ -32,7 +32,7 @@ class Files:
 
     folder: Path
     by_key: dict[str, Path] = field(default_factory=dict)
-    duplicates: list[Path] = field(default_factory=list)
+    duplicates: dict[Path, str] = field(default_factory=dict)
     unread: dict[str, list[Path]] = field(default_factory=dict)
     pattern: str = ""
     of_split: bool = False
@@ -101,7 +101,7 @@ def find(root: Path, pattern: str, kinds: Collection[str]) -> Files:
             groups = hit.groupdict()
             key = "/".join([*(groups[part] for part in sorted(groups) if part != "stem"), groups["stem"]])
             if found.by_key.setdefault(key, path) is not path:
-                found.duplicates.append(path)
+                found.duplicates[path] = key
         elif not name.lower().endswith(known):
             found.unread.setdefault(
                 f"ending in {path.suffix} in" if path.suffix else "without an ending in", []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from kseg.data.finding.layout import ALIASES, Files, aliases, child, existing, normal
+from kseg.data.finding.layout import ALIASES, Files, aliases, child, existing, fixed, normal
 from kseg.data.finding.messages import counted, some
 from kseg.data.finding.text import read_text
 
@@ -56,7 +56,8 @@ def select(
         known = next((known for known, names in ALIASES.items() if split in names), split)
         if known not in parts:
             raise FileNotFoundError(
-                f'{name}: splits="{splits}" has no share for {split!r}: name another split, or give splits="80/10/10"'
+                f'{name}: splits="{splits}" has no share for {split!r}; for the images of {SPLITS[1]}, '
+                f'give split="{SPLITS[1]}"'
             )
         return Selection(divide(found.by_key, parts, known, seed))
     file = list_file(root, split, splits)
@@ -64,11 +65,20 @@ def select(
         return Selection(sorted(found.by_key))
     if file is None:
         folders = {path.name for path in found.folder.iterdir() if path.is_dir()}
+        if splits is None and (here := next((each for each in aliases(split) if each in folders), None)):
+            head = "/".join(fixed(found.pattern))
+            pattern = f"{head}/{{split}}{found.pattern.removeprefix(head)}".removeprefix("/")
+            raise FileNotFoundError(
+                f"{name}: there is a folder {found.folder / here}, but no {{split}} in the pattern of the images: "
+                f'give images="{pattern}"'
+            )
         places = splits if splits is not None else root / f"{split}.txt"
+        there = sorted(known_splits(root) | folders)
+        val = next((each for each in ALIASES["val"] if each in there), None)
+        cure = f'for the images of {val}, give split="{val}"' if val and split in ALIASES["test"] else ""
         raise FileNotFoundError(
             f"{name}: split {split!r} has neither a list {places} nor a folder {found.folder / split}; "
-            f"splits found: {', '.join(sorted(known_splits(root) | folders)) or 'none'}; "
-            'to divide all images, give splits="80/10/10"'
+            f"splits found: {', '.join(there) or 'none'}; " + (cure or 'to divide all images, give splits="80/10/10"')
         )
     return _listed(file, found, root)
 
@@ -81,8 +91,8 @@ def _listed(file: Path, found: Files, root: Path) -> Selection:
     entries = [(entry, key) for entry, key in pairs if key is not None or not entry.startswith("#")]
     if several := [entry for entry, key in entries if key == ""]:
         raise ValueError(
-            f"{file}: {counted(len(several), 'name')} of several images in {found.folder}, such as {several[0]!r}: "
-            "write their folders too"
+            f"{file}: {counted(len(several), 'name')} {'fits' if len(several) == 1 else 'fit'} several images in "
+            f"{found.folder}, such as {several[0]!r}: write its folder too"
         )
     if entries and all(key is None for _, key in entries):
         raise ValueError(

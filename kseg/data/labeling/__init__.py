@@ -50,8 +50,10 @@ def _file(path: Path) -> Labels:
         raise ValueError(f"{path}: not a whole JSON or XML file ({error})") from None
     except (ValueError, binascii.Error) as error:
         raise ValueError(f"{path}: {error}") from None
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"{path}: an entry has not the form that its format asks for ({error!r})") from None
+    except KeyError as error:
+        raise ValueError(f"{path}: an entry lacks or misuses {error}") from None
+    except (TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"{path}: an entry is not as its format describes it ({error})") from None
 
 
 def _of_json(content: Any, path: Path) -> Labels:

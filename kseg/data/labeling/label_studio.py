@@ -13,6 +13,7 @@ from kseg.data.labeling.content import Labels, Picture
 from kseg.data.labeling.regions import Region
 
 ANSWERS = ("polygonlabels", "brushlabels", "rectanglelabels", "ellipselabels", "labels")
+SUBMITTED = {"annotator", "annotation_id"}  # keys of JSON-MIN, also if there are no regions
 UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")  # precedes the names of uploaded files
 
 
@@ -23,14 +24,19 @@ def tasks_of(tasks: Sequence[dict[str, Any]]) -> Labels:
         source = next((value for value in data.values() if isinstance(value, str) and _is_picture(value)), None)
         if source is None:
             raise ValueError("not a known annotation file, or a task of Label Studio without an image")
+        whole = next((task[key] for key in ("annotations", "completions") if key in task), None)
+        answers = [answer for answer in whole or () if not answer.get("was_cancelled")]
+        minimal = list(_minimal(task)) if whole is None else []
+        if not answers and not minimal and (whole is not None or not SUBMITTED & task.keys()):
+            labels.skipped["images whose task was skipped" if whole else "images that nobody labeled"] += 1
+            continue
         name = _address(source)
         labels.pictures.append(picture := Picture((name,), None))
         if UPLOADED.match(PureWindowsPath(name).name):
             picture.names = (name, UPLOADED.sub("", PureWindowsPath(name).name))
-        answers = [answer for answer in task.get("annotations", []) if not answer.get("was_cancelled")]
         if len(answers) > 1:
             labels.skipped["older annotations of the same image"] += len(answers) - 1
-        results = answers[-1]["result"] if answers else list(_minimal(task))
+        results = answers[-1]["result"] if answers else minimal
         by_id: dict[str, list[str]] = {}  # a region and its label can be two entries of the same id
         for result in results:
             for key in ANSWERS:
