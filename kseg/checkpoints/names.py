@@ -72,11 +72,13 @@ def unwrapped(state: Mapping[str, np.ndarray], rules: Rules) -> dict[str, np.nda
     prefix = max(counts, key=lambda each: counts[each], default="")
     copies = [each for each in counts if counts[each] >= COPY * counts[prefix]]
     if len(copies) > 1:
-        names = [each.rstrip(".") or "the top" for each in copies]
-        part = max(copies, key=len).rstrip(".")
+        names = [each.rstrip(".") for each in copies]
+        places = " and ".join(name or "the top" for name in names)
+        nested = [name for name in names if name]
+        cures = [f"part={name!r}" for name in nested] + [f"without={nested}"] * ("" in names)
         raise ValueError(
-            f"the checkpoint contains this model {len(names)} times, below {' and '.join(names)}: choose one, part="
-            f"{part!r} in kseg.zoo.smp.load, kseg.zoo.torchvision.load or kseg.checkpoints.read"
+            f"the checkpoint contains this model {len(names)} times, below {places}: choose one, {' or '.join(cures)} "
+            "in kseg.zoo.smp.load, kseg.zoo.torchvision.load or kseg.checkpoints.read"
         )
     return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
 

@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from kseg.checkpoints import archive, pickle_stream
 from kseg.checkpoints.pickle_guard import BROKEN, Refused, widened
 
 
-def read(path: str | os.PathLike, part: str = "") -> dict[str, np.ndarray]:
+def read(path: str | os.PathLike, part: str = "", *, without: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """Reads the tensors of a weight file; the first bytes decide the format.
 
     Args:
@@ -21,6 +21,7 @@ def read(path: str | os.PathLike, part: str = "") -> dict[str, np.ndarray]:
         part: The key of the tensors to read, with dots, e.g. `"state_dict_ema"`, where a file holds a model several
             times; it is removed from their names. By default all tensors are read. A prefix that the tensors of one
             model share, such as `module.`, need not be named: `rename` removes it.
+        without: Keys of tensors to leave out, with dots, e.g. `["ema"]` if a copy lies beside those of the model.
 
     Returns:
         Name -> array, in the order of the file. bfloat16 becomes float32, all other types stay.
@@ -42,7 +43,7 @@ def read(path: str | os.PathLike, part: str = "") -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"no weight file at {path}")
     try:
-        return _part(_format(path)(path), part)
+        return _part(_format(path)(path), part, [without] if isinstance(without, str) else without)
     except Refused as error:
         raise ValueError(f"{path.name} was refused: {error}.") from None
     except (*BROKEN, zipfile.BadZipFile, NotImplementedError, safetensors.SafetensorError) as error:
@@ -50,7 +51,9 @@ def read(path: str | os.PathLike, part: str = "") -> dict[str, np.ndarray]:
         raise ValueError(f"{path.name} is truncated or damaged ({reason}).") from None
 
 
-def _part(arrays: dict[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
+def _part(arrays: dict[str, np.ndarray], part: str, without: Sequence[str]) -> dict[str, np.ndarray]:
+    for name in without:
+        arrays = {key: array for key, array in arrays.items() if not key.startswith(f"{name.rstrip('.')}.")}
     begin = part and f"{part.rstrip('.')}."
     found = {name.removeprefix(begin): array for name, array in arrays.items() if name.startswith(begin)}
     if not arrays:

@@ -253,4 +253,9 @@ def _zipped(path: pathlib.Path) -> str | None:
             "is a TorchScript program: in PyTorch, save its tensors, torch.save(torch.jit.load(FILE).state_dict(), "
             f"'state.pth'), which is a file {CONVERSION}"
         )
+    if names and all(name.endswith(".npy") for name in names):
+        return (
+            "is a NumPy archive: kseg.pretrained.load(model, dict(numpy.load(FILE))) fills a model if the arrays have "
+            "the keys of its weight files"
+        )
     return f"is a PyTorch file {CONVERSION}" if "data.pkl" in names else "is no weight file, but a zip archive"

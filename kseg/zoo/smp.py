@@ -6,7 +6,7 @@ the first block of a dilated stage like the others, while torchvision keeps the 
 
 import json
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -110,7 +110,9 @@ def convert(
     return known.builder, arguments, rename(state, rules)
 
 
-def load(path: str | os.PathLike, model: str, *, part: str = "", **options: Any) -> pretrained.SegmentationModel:
+def load(
+    path: str | os.PathLike, model: str, *, part: str = "", without: Sequence[str] = (), **options: Any
+) -> pretrained.SegmentationModel:
     """Builds the kseg model of a state dict that PyTorch saved, and fills it.
 
     `kseg.pretrained.save(model, "model.safetensors", classes=[...])` then writes a file for `kseg predict`.
@@ -120,6 +122,7 @@ def load(path: str | os.PathLike, model: str, *, part: str = "", **options: Any)
             (`module.`, `model.`, `state_dict.`, `_orig_mod.`); see `kseg.checkpoints.read`.
         model: Name of the class: `"Unet"`, `"DeepLabV3"` or `"DeepLabV3Plus"`.
         part: The key of the state dict, e.g. `"state_dict_ema"`, if the file holds the model several times.
+        without: Keys of other copies, e.g. `["ema"]`, if they lie beside the tensors of the model.
         **options: Arguments of the class, e.g. `encoder_name="resnet34", classes=3`.
 
     Returns:
@@ -131,7 +134,7 @@ def load(path: str | os.PathLike, model: str, *, part: str = "", **options: Any)
     """
     from kseg.zoo.table import build  # which imports the builders, which import this module
 
-    builder, arguments, arrays = convert(read(path, part), model, **options)
+    builder, arguments, arrays = convert(read(path, part, without=without), model, **options)
     built = build(builder, arguments.pop("num_classes"), **arguments, encoder_weights=None)
     pretrained.load(built, arrays)
     return built

@@ -1,7 +1,7 @@
 """Checkpoints of torchvision: FCN and DeepLabV3 on ResNets. The rules for each model lie beside its builder."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +90,13 @@ def convert(state: Mapping[str, np.ndarray], builder: str, *, auxiliary: bool = 
 
 
 def load(
-    path: str | os.PathLike, builder: str, *, encoder: str, num_classes: int, part: str = ""
+    path: str | os.PathLike,
+    builder: str,
+    *,
+    encoder: str,
+    num_classes: int,
+    part: str = "",
+    without: Sequence[str] = (),
 ) -> pretrained.SegmentationModel:
     """Builds the kseg model of a state dict of torchvision's `fcn_resnet50` and the like, and fills it.
 
@@ -103,6 +109,7 @@ def load(
         encoder: `"resnet50"` or `"resnet101"`.
         num_classes: Number of classes, background included.
         part: The key of the state dict, e.g. `"model_ema"`, if the file holds the model several times.
+        without: Keys of other copies, e.g. `["ema"]`, if they lie beside the tensors of the model.
 
     Returns:
         The model, without the auxiliary head.
@@ -116,5 +123,5 @@ def load(
     if builder not in _ARGUMENTS:
         raise ValueError(f"kseg reads {' and '.join(_ARGUMENTS)} of torchvision, not {builder!r}")
     model = build(builder, num_classes, encoder=encoder, encoder_weights=None, **_ARGUMENTS[builder])
-    pretrained.load(model, convert(read(path, part), builder))
+    pretrained.load(model, convert(read(path, part, without=without), builder))
     return model

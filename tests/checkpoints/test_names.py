@@ -1,9 +1,12 @@
 """Renaming of tensors, including those that no rule matches."""
 
+import re
+
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from kseg.checkpoints import rename
+from kseg.checkpoints import read, rename
 from kseg.encoders import resnet
 from kseg.zoo import torchvision
 
@@ -44,10 +47,13 @@ AVERAGE = {name: array for name, array in STATE.items() if name != "head.bias"}
 @pytest.mark.parametrize(
     ("states", "message"),
     [
-        ({"model.": STATE, "ema.module.": STATE}, r"2 times, below model and ema\.module: .*, part='ema\.module' in"),
+        (
+            {"model.": STATE, "ema.module.": STATE},
+            r"2 times, below model and ema\.module: .*, part='model' or part='ema\.module' in",
+        ),
         (
             {"": STATE, "ema.": AVERAGE},
-            r"2 times, below the top and ema: choose one, part='ema' in kseg\.zoo\.smp\.load",
+            r"2 times, below the top and ema: choose one, part='ema' or without=\['ema'\] in kseg\.zoo\.smp\.load",
         ),
         ({"ema.": AVERAGE, "model.": STATE}, r"2 times, below ema and model: "),
     ],
@@ -58,6 +64,17 @@ def test_a_model_beside_its_moving_average_is_refused_with_the_argument_that_cho
         rename(state, RULES)
     few = {**{f"model.{name}": array for name, array in STATE.items()}, "loss.encoder.bn1.weight": np.ones(4)}
     assert len(rename(few, RULES)) == 3
+
+
+def test_each_argument_that_the_message_offers_chooses_one_copy(tmp_path):
+    copies = {"": STATE, "ema.": {name: array + 5 for name, array in STATE.items()}}
+    state = {prefix + name: array for prefix, part in copies.items() for name, array in part.items()}
+    save_file(state, tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match="choose one") as caught:
+        rename(read(tmp_path / "a.safetensors"), RULES)
+    cures = re.search(r"choose one, (.*) in kseg", str(caught.value))[1].split(" or ")
+    found = [rename(read(tmp_path / "a.safetensors", **eval(f"dict({cure})")), RULES) for cure in cures]
+    assert [float(arrays["encoder/norm1/gamma"][0]) for arrays in found] == [6, 1] and len(found[1]) == 3
 
 
 def test_an_encoder_is_taken_out_of_a_whole_model():
