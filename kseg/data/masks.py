@@ -33,7 +33,7 @@ class MaskReader:
         self.index_of: dict[tuple[int, ...], tuple[int, str]] = {}  # color of palette images to index and file
         values = range(len(self.classes)) if values is None else values
         if len(values) != len(self.classes):
-            raise ValueError(f"values names {len(values)} mask values for {len(self.classes)} classes")
+            raise ValueError(f"values lists {len(values)} mask values for {len(self.classes)} classes")
         ignored = [int(value) for value in ignore if isinstance(value, int)]
         colors = [tuple(value) for value in ignore if not isinstance(value, int)]
         self.of_value = _table(values, ignored, "mask value")

@@ -1,5 +1,6 @@
 """The one reader of images, for training, checks and prediction: files, PIL images and arrays, of any bit depth."""
 
+import functools
 import os
 from typing import Any
 
@@ -10,6 +11,7 @@ from kseg.data.decoding import image_file
 from kseg.data.decoding.decoded import Decoded, Refused, name_of
 from kseg.data.limits import Limits
 from kseg.data.pixels import Pixels, Warn, warn
+from kseg.data.wording import reword
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".jp2",
@@ -45,7 +47,7 @@ def read_picture(source: Any, pixels: Pixels = Pixels(), *, on_warning: Warn | N
         >>> read_picture(np.full((2, 3, 5), 1000, "int16"), Pixels(range=(0, 4000), bands=(4, 2)))[0, 0].tolist()
         [63.75, 63.75]
     """
-    name, doubt = name_of(source), on_warning or warn
+    name, doubt = name_of(source), on_warning or functools.partial(warn, interface="python")
     is_file = isinstance(source, str | os.PathLike | Image.Image) or hasattr(source, "read")
     try:
         if is_file:
@@ -59,8 +61,8 @@ def read_picture(source: Any, pixels: Pixels = Pixels(), *, on_warning: Warn | N
             decoded = image_file.of_array(np.asarray(source), pixels.page)
         values = selected(decoded, pixels, name, doubt)
         limits = Limits.of(values, decoded, pixels, name, doubt)
-    except Refused as error:
-        raise ValueError(f"{name}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: " * isinstance(error, Refused) + reword(str(error), "python")) from None
     return limits.channels(limits.scaled(values), pixels.channels)
 
 
@@ -116,7 +118,7 @@ def selected(decoded: Decoded, pixels: Pixels, name: str, warn: Warn) -> np.ndar
         raise Refused(f"an image must have integers or floats, got {values.dtype}")
     if pixels.bands is not None:
         if max(pixels.bands) > count:
-            raise Refused(f"bands = {list(pixels.bands)}, but there {'are' if count > 1 else 'is'} {count}")
+            raise Refused(f"bands = {list(pixels.bands)}, but the image has {count} band{'s' * (count > 1)}")
         if pixels.bands == tuple(range(1, count + 1)):
             return values
         return values[..., [band - 1 for band in pixels.bands]]

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kseg.data.wording import reword
+
 Warn = Callable[[str, str], None]
 """A function that takes the name of an image and what is doubtful about it."""
 
@@ -81,17 +83,19 @@ class Pixels:
 
 
 class WarnOnce:
-    """Warns of each doubt about images once, naming the first image."""
+    """Warns of each doubt about images once, naming the first image; `interface` is that of `warn`."""
 
-    def __init__(self) -> None:
+    def __init__(self, interface: str | None = None) -> None:
         self.known: set[str] = set()
+        self.interface = interface
 
     def __call__(self, name: str, doubt: str) -> None:
         if doubt not in self.known:
             self.known.add(doubt)
-            warn(name, doubt)
+            warn(name, doubt, interface=self.interface)
 
 
-def warn(name: str, doubt: str) -> None:
-    """Warns of what is doubtful about an image."""
+def warn(name: str, doubt: str, *, interface: str | None = None) -> None:
+    """Warns of what is doubtful about an image, with options as in an interface; see `kseg.data.wording.reword`."""
+    doubt = doubt if interface is None else reword(doubt, interface)
     warnings.warn(f"{name}: {doubt}", stacklevel=4)

@@ -4,16 +4,28 @@ import contextlib
 import dataclasses
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from PIL import TiffImagePlugin
 
-from kseg.data.decoding.decoded import MICRO, Decoded, Refused, check_page, check_size, name_of
+from kseg.data.decoding.decoded import (
+    MICRO,
+    Decoded,
+    Refused,
+    check_page,
+    check_size,
+    name_of,
+    stored_place,
+    stored_point,
+    upright,
+)  # fmt: skip
 from kseg.data.decoding.utf8_path import in_utf8
 from kseg.data.limits import Limits
 from kseg.data.picture import selected
 from kseg.data.pixels import Pixels, Warn
+from kseg.data.wording import reword
 
 SUFFIXES = (".tif", ".tiff")
 WHOLE = 2**25
@@ -26,6 +38,8 @@ CACHE = 2**28
 """Bytes of decoded blocks that GDAL keeps."""
 TILE = 1024
 """Rows of the tiles of which GDAL keeps all columns if a file is stored row by row."""
+ORIENTATION, REFERENCE_SYSTEM, PLACES = 274, 34735, (33550, 34264)
+"""Tags of TIFF files: how to turn the pixels, and, of GeoTIFF, the reference system and the transform to it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +48,8 @@ class Georeference:
 
     Attributes:
         crs: The coordinate reference system, as `"EPSG:32633"` or WKT.
-        transform: Numbers (a, b, c, d, e, f) that map a column and a row, from the upper left corner of the image, to
-            x = a * column + b * row + c and y = d * column + e * row + f.
+        transform: Numbers (a, b, c, d, e, f) that map a column and a row, from the upper left corner of the image as
+            `read_picture` returns it, to x = a * column + b * row + c and y = d * column + e * row + f.
         meters: Length of the unit of x and y in meters; None if the unit is a degree.
     """
 
@@ -45,15 +59,27 @@ class Georeference:
 
 
 def georeference(source: Any) -> Georeference | None:
-    """Returns where an image file lies, or None if it says nothing, is no TIFF file, or rasterio is not installed."""
+    """Returns where an image file lies, or None if it says nothing, is no TIFF file, or rasterio is not installed.
+
+    The first of several pages counts.
+    """
     if not _is_tiff(source) or _rasterio() is None:
         return None
-    with contextlib.suppress(OSError, ValueError), _opened(source) as file:
+    with contextlib.suppress(OSError, ValueError), _opened(source, 1) as file:
         if file.crs is not None and not file.transform.is_identity:
             meters = file.crs.linear_units_factor[1] if file.crs.is_projected else None
-            a, b, c, d, e, f = tuple(file.transform)[:6]
-            return Georeference(file.crs.to_string(), (a, b, c, d, e, f), meters)
+            return Georeference(file.crs.to_string(), _upright_transform(file, _orientation(source)), meters)
     return None
+
+
+def lacks_rasterio(source: Any) -> bool:
+    """Returns whether an image file is georeferenced, but rasterio, which reads where it lies, is not installed."""
+    if not _is_tiff(source) or _rasterio() is not None:
+        return False
+    with contextlib.suppress(OSError):
+        tags = _tags(source)
+        return REFERENCE_SYSTEM in tags and not tags.keys().isdisjoint(PLACES)
+    return False
 
 
 class Raster:
@@ -77,6 +103,7 @@ class Raster:
         self.path, self.pixels = os.fspath(path), pixels
         self._file = file = _open(path, pixels.page)  # kept open, since GDAL caches what it has decoded
         _limit_cache(file)
+        self._orientation = _orientation(path, pixels.page)
         step = max(1, -(-max(file.height, file.width) // OVERVIEW))
         reduced = _decoded(file, np.s_[::step, ::step])
         try:
@@ -85,15 +112,16 @@ class Raster:
             self.bands = selected(numbers, pixels, self.path, lambda *_: None)[0, 0].tolist()
             self.limits = Limits.of(values, reduced, pixels, self.path, warn)
         except Refused as error:
-            raise ValueError(f"{self.path}: {error}") from None
-        self.shape = (file.height, file.width, pixels.channels)
+            raise ValueError(f"{self.path}: {reword(str(error), 'python')}") from None
+        self.shape = (*_upright_size(file, self._orientation), pixels.channels)
         self.dtype = self.limits.scaled(values[:1, :1]).dtype
 
     def __getitem__(self, place: tuple[slice, ...]) -> np.ndarray:
         try:
-            values = _read(self._file, place, self.bands)
+            stored = _read(self._file, stored_place(place, self.shape[:2], self._orientation), self.bands)
         except Exception as error:
             raise ValueError(f"{self.path}: not an image that can be read ({error})") from None
+        values = np.ascontiguousarray(upright(stored, self._orientation))
         return self.limits.channels(self.limits.scaled(values), self.pixels.channels)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -120,17 +148,55 @@ def read_raster(source: Any, page: int | None) -> Decoded:
         check_size(file.height, file.width)
         if not _is_simple(file):
             raise Refused(f"a palette, or colors other than RGB, of a TIFF file need tifffile: {MICRO}")
-        return _decoded(file, np.s_[:, :])
+        found = _decoded(file, np.s_[:, :])
+    return dataclasses.replace(found, values=upright(found.values, _orientation(source, page)))
 
 
 def raster_size(source: Any, page: int | None) -> tuple[int, int]:
-    """Returns height and width of a TIFF file, for those who have rasterio and not tifffile."""
+    """Returns height and width of an upright TIFF file, for those who have rasterio and not tifffile."""
     with _opened(source, page or 1) as file:
-        return file.height, file.width
+        return _upright_size(file, _orientation(source, page))
 
 
 def _is_tiff(source: Any) -> bool:
     return isinstance(source, str | os.PathLike) and os.fspath(source).lower().endswith(SUFFIXES)
+
+
+def _tags(source: Any, page: int | None = None) -> Mapping[int, Any]:
+    """Returns the tags of a page of a TIFF file, which GDAL does not all give; none if they cannot be read."""
+    with contextlib.ExitStack() as stack:
+        file = source if hasattr(source, "read") else stack.enter_context(open(source, "rb"))
+        file.seek(0)
+        stack.callback(file.seek, 0)
+        with contextlib.suppress(SyntaxError, ValueError, TypeError):
+            head = file.read(16)
+            tags = TiffImagePlugin.ImageFileDirectory_v2(head[: 16 if head[2] == 43 else 8])
+            for _ in range(page or 1):
+                file.seek(tags.next)
+                tags.load(file)
+            return dict(tags)
+    return {}
+
+
+def _orientation(source: Any, page: int | None = None) -> int:
+    found = _tags(source, page).get(ORIENTATION, 1)
+    return found if found in range(1, 9) else 1
+
+
+def _upright_size(file: Any, orientation: int) -> tuple[int, int]:
+    return (file.width, file.height) if orientation > 4 else (file.height, file.width)
+
+
+def _upright_transform(file: Any, orientation: int) -> tuple[float, float, float, float, float, float]:
+    """Returns the transform of the upright image; files have that of the stored pixels."""
+    a, b, c, d, e, f = tuple(file.transform)[:6]
+    size = _upright_size(file, orientation)
+    (x, y), right, down = (stored_point(*point, size, orientation) for point in ((0, 0), (1, 0), (0, 1)))
+    (right_x, right_y), (down_x, down_y) = ((there[0] - x, there[1] - y) for there in (right, down))
+    return (
+        a * right_x + b * right_y, a * down_x + b * down_y, a * x + b * y + c,
+        d * right_x + e * right_y, d * down_x + e * down_y, d * x + e * y + f,
+    )  # fmt: skip
 
 
 def _is_simple(file: Any) -> bool:

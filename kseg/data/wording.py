@@ -14,7 +14,10 @@ PIXELS = ("range", "bands", "page")
 """Those that are arguments of `kseg.data.Pixels` in Python."""
 
 _VALUE = r"""\[(?:[^\[\]]|\[[^\[\]]*\])*\]|\((?:[^()]|\([^()]*\))*\)|"[^"]*"|'[^']*'|[\w.-]*\w"""
-_OPTION = re.compile(rf"(?<![\w/.=-])({'|'.join(OPTIONS)})(?: = ({_VALUE})|=({_VALUE}|))(?: \(--[^()]*\))?")
+_OPTION = re.compile(
+    rf"pixels=Pixels\(({'|'.join(PIXELS)})=({_VALUE})\)"
+    rf"|(?<![\w/.=-])({'|'.join(OPTIONS)})(?: = ({_VALUE})|=({_VALUE}|))(?: \(--[^()]*\))?"
+)
 
 _SPLIT = re.compile(r'(?<![\w/.=-])split="(\w+)"')  # not the key `split = "80/20"` of recipes
 
@@ -23,8 +26,8 @@ def reword(text: str, interface: str) -> str:
     """Rewrites the options in a message, such as `name=value` or `name=`, as the user of an interface gives them.
 
     Args:
-        text: The message, with options in the form of Python (`name=value`) or of recipes (`name = value`). That of
-            the command may follow in parentheses.
+        text: The message, with options in the form of Python (`name=value`, also `pixels=Pixels(name=value)`) or of
+            recipes (`name = value`). That of the command may follow in parentheses.
         interface: `"python"`, `"recipe"` (keys of `[data]`) or `"command"` (options of `kseg`).
 
     Returns:
@@ -39,7 +42,9 @@ def reword(text: str, interface: str) -> str:
     if interface != "python":
         text = _SPLIT.sub(r"--split \1", text)
     forms = {"python": _in_python, "recipe": _in_recipe, "command": _in_command}
-    return _OPTION.sub(lambda option: forms[interface](option[1], option[2] or option[3] or ""), text)
+    return _OPTION.sub(
+        lambda option: forms[interface](option[1] or option[3], option[2] or option[4] or option[5] or ""), text
+    )
 
 
 def _in_python(name: str, value: str) -> str:

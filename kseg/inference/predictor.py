@@ -112,7 +112,7 @@ class Predictor:
         if pixels.bands is not None and pixels.channels != self.bands:
             raise ValueError(f"{model.name} takes {self.bands} bands, got bands = {list(pixels.bands)}")
         self.pixels = dataclasses.replace(pixels, channels=self.bands)
-        self.warn: Callable[[str, str], None] = WarnOnce()
+        self.warn: Callable[[str, str], None] = WarnOnce("python")
         self.tile, self.overlap, self.margin = self._fitting(tile), overlap, margin
         if self.tile:
             check_sizes(self.tile, overlap, margin)
@@ -142,7 +142,7 @@ class Predictor:
         Args:
             source: Anything that `kseg.data.read_picture` reads: a file, a PIL image, an array, a memory map. Arrays of
                 floats, and arrays with the channels of the model, are images as data sets give them: `pixels.range` is
-                not applied to the former, `pixels.bands` to neither.
+                not applied to the former, `pixels.bands` to neither, and `pixels.page` to no array.
 
         Returns:
             uint8 `(H, W)` (uint16 for 256 classes and more), at the size of the image.
@@ -285,8 +285,10 @@ class Predictor:
     def read(self, source: Any) -> np.ndarray:
         """Reads an image with the channels of the model; the argument is that of a call, the result `(H, W, C)`."""
         pixels = self.pixels
-        if not isinstance(source, str | os.PathLike | Image.Image) and not hasattr(source, "read"):
-            source = np.asarray(source)
+        if isinstance(source, Image.Image) and getattr(source, "n_frames", 1) == 1:
+            pixels = dataclasses.replace(pixels, page=None)
+        elif not isinstance(source, str | os.PathLike | Image.Image) and not hasattr(source, "read"):
+            source, pixels = np.asarray(source), dataclasses.replace(pixels, page=None)
             if source.dtype.kind == "f":  # an image of a data set
                 pixels = Pixels(channels=self.bands)
             elif source.ndim == 3 and source.shape[-1] == self.bands:
@@ -356,7 +358,7 @@ class Predictor:
         below, beside = ((side or given) - given for side, given in zip(self.size, (height, width), strict=True))
         if below < 0 or beside < 0:
             takes = "x".join("any" if side is None else str(side) for side in self.size)
-            cure = "cut it into tiles, tile=None" if self._fitting(None) else "shrink the image"
+            cure = "leave out tile=0 (--tile 0)" if self._fitting(None) else "shrink the image"
             raise ValueError(f"{self.model.name} takes images of {takes} pixels, got {height}x{width}: {cure}")
         if below or beside:
             images = np.pad(images, [(0, 0), (0, below), (0, beside), (0, 0)], mode="edge")

@@ -252,7 +252,7 @@ def test_a_mask_is_turned_like_its_image(tmp_path):
 
 
 def test_every_class_has_values_of_its_own():
-    with pytest.raises(ValueError, match="values names 2 mask values for 3 classes"):
+    with pytest.raises(ValueError, match="values lists 2 mask values for 3 classes"):
         MaskReader(CLASSES, values=(0, 255))
     with pytest.raises(ValueError, match="mask value 1 has two meanings"):
         MaskReader(CLASSES, ignore=(1,))

@@ -1,6 +1,7 @@
 """Images of all kinds: what their numbers mean, and what is refused."""
 
 import io
+import re
 import sys
 import tracemalloc
 import warnings
@@ -159,8 +160,10 @@ def test_other_numbers_need_a_range(tmp_path, dtype, low, high):
     for name in ("a.tif", "a.npy"):
         written(tmp_path / name, values)
         if low < 0 or values.dtype.kind != "f":
-            with pytest.raises(ValueError, match=rf"{name}: .*range = \["):
+            with pytest.raises(ValueError, match=rf"{name}: ") as caught:
                 read_picture(tmp_path / name)
+            cure = re.search(r"pixels=(Pixels\(range=.*?\))", str(caught.value))[1]
+            read_picture(tmp_path / name, eval(cure), on_warning=lambda *_: None)
         found = read_picture(tmp_path / name, Pixels(range=(low, high)))
         np.testing.assert_allclose(found, (values.astype(float) - low) * 255 / (high - low), rtol=1e-5, atol=1e-4)
 
@@ -181,7 +184,7 @@ def test_images_divided_by_255_are_doubted_with_both_cures(tmp_path):
         np.testing.assert_allclose(found, values * 255, rtol=1e-6)
         assert doubt == []
     assert doubts(values * 255)[1] == doubts(values * 0)[1] == []
-    with pytest.warns(UserWarning, match=r"a\.tif: values from 0 to 1 are nearly black"):
+    with pytest.warns(UserWarning, match=r"a\.tif: values from 0 to 1 are .* pixels=Pixels\(range=\[0, 1\]\)"):
         read_picture(tmp_path / "a.tif")
 
 
@@ -198,16 +201,16 @@ def test_no_band_is_dropped_without_a_word(tmp_path):
         planar = options.get("planarconfig") == "separate"
         tifffile.imwrite(path, np.moveaxis(five, -1, 0) if planar else five, photometric="minisblack",
                          **{"planarconfig": "contig", **options})  # fmt: skip
-        with pytest.raises(ValueError, match=r"a\.tif: 5 bands where 3 are expected: choose .* bands = \[1, 2, 3\]"):
+        with pytest.raises(ValueError, match=r"a\.tif: 5 bands where 3 are expected: .*Pixels\(bands=\[1, 2, 3\]\)"):
             read_picture(path)
-        with pytest.raises(ValueError, match=r"a\.tif: bands = \[6\], but there are 5"):
+        with pytest.raises(ValueError, match=r"a\.tif: pixels=Pixels\(bands=\[6\]\), but the image has 5 bands"):
             read_picture(path, Pixels(bands=(6,)))
         np.testing.assert_array_equal(read_picture(path, Pixels(channels=5)), five)
         np.testing.assert_array_equal(read_picture(path, Pixels(bands=(4, 3, 2))), five[..., [3, 2, 1]])
         assert picture_size(path) == SIZE
     with pytest.raises(ValueError, match=r"3 bands where 5 are expected$"):
         read_picture(drawn(), Pixels(channels=5))
-    with pytest.raises(ValueError, match=r"2 bands where 3 are expected: choose bands, such as bands = \[1, 2\]$"):
+    with pytest.raises(ValueError, match=r"2 bands where 3 are expected: .*pixels=Pixels\(bands=\[1, 2\]\)$"):
         read_picture(drawn(2))
 
 
@@ -253,15 +256,15 @@ def stacks(path):
 def test_a_page_of_several_is_chosen_or_the_file_refused(tmp_path):
     path = tmp_path / "a.tif"
     for pages in stacks(path):
-        with pytest.raises(ValueError, match=r"a\.tif: 4 pages: choose one, such as page = 1"):
+        with pytest.raises(ValueError, match=r"a\.tif: 4 pages: choose one, such as pixels=Pixels\(page=1\)"):
             read_picture(path)
         for number, page in enumerate(pages, start=1):
             found = read_picture(path, Pixels(page=number, channels=page.shape[-1]))
             np.testing.assert_array_equal(found, page)
             assert picture_size(path, page=number) == page.shape[:2]
-        with pytest.raises(ValueError, match="page = 5, but there are 4"):
+        with pytest.raises(ValueError, match=r"page=5.*, but the file has 4 pages"):
             read_picture(path, Pixels(page=5))
-    with pytest.raises(ValueError, match="page = 2, but there is 1"):
+    with pytest.raises(ValueError, match=r"page=2.*, but an array has no pages: leave page out"):
         read_picture(drawn(), Pixels(page=2))
 
 
@@ -363,7 +366,11 @@ def test_errors_name_the_file(tmp_path):
         (np.zeros((2, 2, 7), "uint8"), ValueError, "7 bands where 3 are expected"),
         (np.zeros((0, 2, 3), "uint8"), ValueError, "got uint8 \\(0, 2, 3\\)"),
         (np.zeros((2, 2, 3), bool), ValueError, "got bool"),
-        (np.full((2, 2), -1.0), ValueError, r"got -1 to -1: say what they mean, such as range = \[-1, 1\]"),
+        (
+            np.full((2, 2), -1.0),
+            ValueError,
+            r"got -1 to -1: say what they mean, .*Pixels\(range=\[-1, 1\]\)",
+        ),
         (Image.new("I", (2, 2)), ValueError, "int32 values have no known range"),
         (np.full((2, 2, 3), np.nan), ValueError, "values from 0 to 255, got nan to nan"),
     ):
@@ -414,7 +421,7 @@ def test_images_are_read_beyond_the_limit_of_pillow_up_to_that_of_kseg(tmp_path,
     monkeypatch.setattr(decoded, "MAX_PIXELS", 12 * 17 - 1)
     written(tmp_path / "a.tif", drawn(3, "uint16"))
     for name in ("a.png", "a.tif"):
-        with pytest.raises(ValueError, match=rf"{name}: 17 x 12 pixels, more than 203: cut it .* numpy\.memmap"):
+        with pytest.raises(ValueError, match=rf"{name}: 17 x 12 pixels, more than 203: cut it .* 'kseg\[geo\]'"):
             read_picture(tmp_path / name)
     np.testing.assert_array_equal(read_picture(drawn()), drawn())  # arrays have no limit
 

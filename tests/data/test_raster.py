@@ -9,6 +9,7 @@ import tifffile
 from rasterio import Affine
 
 from kseg.data import Pixels, picture_size, raster, read_picture
+from kseg.data.decoding import tiff
 
 PLACE = Affine(10, 0, 500_000, 0, -10, 5_400_000)
 
@@ -81,6 +82,48 @@ def test_the_place_on_the_earth_is_read(tmp_path):
     assert raster.georeference(tmp_path / "d.tif") is None
     assert raster.georeference(tmp_path / "none.tif") is None
     assert raster.georeference(np.zeros((2, 2))) is None
+
+
+GEOTIFF = [
+    (33550, "d", 3, (10.0, 10.0, 0.0), True),
+    (33922, "d", 6, (0.0, 0.0, 0.0, 500_000.0, 5_400_000.0, 0.0), True),
+    (34735, "H", 16, (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32633), True),
+]
+"""Tags of an image at `PLACE`."""
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_that_is_stored_turned_is_upright(tmp_path, monkeypatch, orientation):
+    """The whole image, its windows, its size and its place on the earth; with tifffile and without."""
+    path, values = tmp_path / "a.tif", np.arange(54, dtype="uint8").reshape(6, 9)
+    tags = [(274, "H", 1, orientation, True), *GEOTIFF]
+    for bigtiff in (False, True):
+        tifffile.imwrite(path, np.stack([values] * 3, -1), photometric="rgb", extratags=tags, bigtiff=bigtiff)
+        whole = read_picture(path)
+        image = raster.Raster(path, Pixels(), lambda *_: None)
+        assert image.shape == whole.shape == ((6, 9, 3) if orientation < 5 else (9, 6, 3))
+        for place in (np.s_[:, :], np.s_[1:4, 2:5], np.s_[5:9, 0:99]):
+            np.testing.assert_array_equal(image[place], whole[place])
+        assert image[::2, ::4].shape == whole[::2, ::4].shape
+    to_map = Affine(*raster.georeference(path).transform)
+    for row, column in ((0, 0), (1, 4), (5, 5)):
+        stored_row, stored_column = divmod(int(whole[row, column, 0]), 9)
+        found = to_map @ (column + 0.5, row + 0.5)
+        assert found == PLACE @ (stored_column + 0.5, stored_row + 0.5)
+    monkeypatch.setattr("kseg.data.decoding.tiff._tifffile", lambda: None)
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(tiff.read_tiff(file, None).values, whole)
+        assert tiff.tiff_size(file, None) == whole.shape[:2]
+
+
+def test_the_place_is_that_of_the_first_page_and_without_rasterio_it_is_known_to_exist(tmp_path, monkeypatch):
+    pages = np.zeros((2, 6, 9), "uint8")
+    tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack", extratags=GEOTIFF)
+    tifffile.imwrite(tmp_path / "b.tif", pages[0])
+    assert raster.georeference(tmp_path / "a.tif").transform == tuple(PLACE)[:6]
+    assert not raster.lacks_rasterio(tmp_path / "a.tif")
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    assert [raster.lacks_rasterio(tmp_path / f"{name}.tif") for name in "abc"] == [True, False, False]
 
 
 def test_overviews_are_no_pages_and_nodata_is_black(tmp_path):

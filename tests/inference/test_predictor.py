@@ -253,10 +253,17 @@ def test_a_model_of_any_number_of_channels_reads_files_and_arrays(tmp_path):
     np.testing.assert_array_equal(predictor(tmp_path / "a.tif"), expected)
     for source in (values[..., ::-1], values[..., ::-1] * (255 / 4095)):  # what data sets give stays
         np.testing.assert_array_equal(predictor(source), expected)
-    with pytest.raises(ValueError, match=r"bands = \[5, 4, 3, 2, 1\], but there are 3"):
+    with pytest.raises(ValueError, match=r"bands=\[5, 4, 3, 2, 1\]\), but the image has 3 bands"):
         predictor(photo())
-    with pytest.raises(ValueError, match="3 bands where 5 are expected"):
+    with pytest.raises(ValueError, match=r"3 bands where 5 are expected"):
         Predictor(model)(photo())
+    image = keras.Input((None, None, 3))  # arrays and images in memory have no pages
+    paged = Predictor(keras.Model(image, image), pixels=Pixels(page=2))
+    for source in (photo(), photo()[..., 0], photo() / 1.0, Image.fromarray(photo())):
+        assert paged(source).shape == photo().shape[:2]
+    Image.fromarray(photo()).save(tmp_path / "b.png")
+    with pytest.raises(ValueError, match=r"page=2\), but the file has 1 page"):
+        paged(tmp_path / "b.png")
     with pytest.raises(ValueError, match=r"takes 5 bands, got bands = \[1, 2\]"):
         Predictor(model, pixels=Pixels(bands=(1, 2)))
 
@@ -294,7 +301,7 @@ def test_a_model_of_fixed_size_pads_smaller_images_and_the_tiles_of_larger_ones(
         np.testing.assert_allclose(Predictor(model, **options).probabilities(large), expected, atol=1e-5)
     assert Predictor(model, scales=(1, 1.2)).tile is None  # 32 / 1.2 is less than the smallest tile
     for options in ({"tile": 0}, {"scales": (1, 1.2)}):
-        with pytest.raises(ValueError, match="takes images of 32x48 pixels, got"):
+        with pytest.raises(ValueError, match=r"takes images of 32x48 pixels, got"):
             Predictor(model, **options)(large)
 
 

@@ -13,6 +13,7 @@ STRIP = 2**22
 """Number of pixels to convert at a time: a whole image would be held in memory two or three times."""
 
 MICRO = "pip install 'kseg[micro]'"
+GEO = "pip install 'kseg[geo]'"
 
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (-1, True), 6: (-1, False), 7: (1, True), 8: (1, False)}
 """Quarter turns and a mirroring, in this order, that make an image of this EXIF orientation upright."""
@@ -52,15 +53,15 @@ def check_size(height: int, width: int) -> None:
     """Refuses an image that is too large to decode."""
     if width * height > MAX_PIXELS:
         raise Refused(
-            f"{width} x {height} pixels, more than {MAX_PIXELS:,}: cut it into smaller images, "
-            "or pass its pixels to kseg.inference.Predictor as a numpy.memmap"
+            f"{width} x {height} pixels, more than {MAX_PIXELS:,}: cut it into smaller images; for prediction with "
+            f"tiles, a TIFF file may be larger if rasterio is installed: {GEO}"
         )
 
 
 def check_page(page: int, count: int) -> None:
     """Refuses a page that a file does not have."""
     if not 1 <= page <= count:
-        raise Refused(f"page = {page}, but there {'are' if count > 1 else 'is'} {count}")
+        raise Refused(f"page = {page}, but the file has {count} page{'s' * (count > 1)}")
 
 
 def upright(values: np.ndarray, orientation: int) -> np.ndarray:
@@ -68,6 +69,32 @@ def upright(values: np.ndarray, orientation: int) -> np.ndarray:
     turns, mirrored = _TURNS.get(orientation, (0, False))
     values = np.rot90(values, turns) if turns else values
     return values[:, ::-1] if mirrored else values
+
+
+def stored_place(place: tuple[slice, ...], size: tuple[int, int], orientation: int) -> tuple[slice, slice]:
+    """Returns which part of the stored pixels is a part of the upright image of this height and width."""
+    turns, mirrored = _TURNS.get(orientation, (0, False))
+    rows, columns = place[:2]
+    if mirrored:
+        columns = _backward(columns, size[1])
+    if turns == 1:
+        return columns, _backward(rows, size[0])
+    if turns == 2:
+        return _backward(rows, size[0]), _backward(columns, size[1])
+    return (_backward(columns, size[1]), rows) if turns == -1 else (rows, columns)
+
+
+def stored_point(x: float, y: float, size: tuple[int, int], orientation: int) -> tuple[float, float]:
+    """Returns where a point of the upright image of this height and width lies in the stored one."""
+    turns, mirrored = _TURNS.get(orientation, (0, False))
+    height, width = size
+    x = width - x if mirrored else x
+    return {0: (x, y), 1: (height - y, x), 2: (width - x, height - y), -1: (y, width - x)}[turns]
+
+
+def _backward(part: slice, side: int) -> slice:
+    chosen = range(*part.indices(side))
+    return slice(side - 1 - chosen[-1], side - chosen[0], chosen.step) if chosen else slice(0, 0)
 
 
 def number(text: Any) -> float | None:
