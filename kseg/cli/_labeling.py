@@ -28,7 +28,10 @@ def label_images(
 def label_video(
     predictor: Predictor, results: Results, video: str, name: str, failed: Failures, *, batch_size: int
 ) -> int:
-    """Labels the frames of a video, writes an overlay video, and returns the number of frames, plus 1 if it failed."""
+    """Labels the frames of a video, writes an overlay video, and returns the number of frames, plus 1 if it failed.
+
+    The number of frames that a file declares may be an estimate, so that fewer are only a doubt.
+    """
     count = 0
     drawn = any(isinstance(each, Overlays) for each in results.formats)
     try:
@@ -40,8 +43,13 @@ def label_video(
                 failed.add(shown, _written(results, f"{name}/{count:06d}", shown, found, writer))
                 count += 1
                 del found
-        if not count or count < frames.count * 0.99 - 1:
-            raise ValueError(f"only {count} of {frames.count} frames can be decoded")
+        if not count:
+            raise ValueError("no frame can be decoded")
+        if count < frames.count * 0.99 - 1:
+            predictor.warn(
+                video,
+                f"{count} of {frames.count} declared frames were read: that number is an estimate, or the file is cut",
+            )
     except (ValueError, OSError) as error:
         if is_disk_full(error):
             raise

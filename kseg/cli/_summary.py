@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 
-from kseg.cli._inputs import Inputs
+from kseg.cli._inputs import Inputs, deeper_pattern
 from kseg.cli.results import Failures
 from kseg.data import Georeference
 from kseg.data.wording import reword
@@ -15,21 +15,24 @@ def print_objects(formats: Sequence[Format], *, named: bool) -> None:
     (table,) = [each for each in formats if isinstance(each, ObjectTable)]
     left = [table.classes[index] for index in table.details.background]
     found = [f"{count} {name}" for name, count in zip(table.classes, table.counts.tolist(), strict=True) if count]
-    without = f"; without the background, {', '.join(left)} (--keep-background)" if left else ""
+    without = f"; left out as background: {', '.join(left)} (--keep-background)" if left else ""
     unknown = "" if left or named else "; the classes have no names, so none is taken for the background"
     print(f"objects: {', '.join(found) or 'none'}{without}{unknown}")
 
 
 def print_unread(inputs: Inputs) -> None:
-    """Prints how many files of folders are neither images nor named videos."""
-    if inputs.unread:
+    """Prints how many files of folders are neither images nor named videos, and how many images lie deeper."""
+    if count := len(inputs.unread):
         videos = "; to label videos, name them" if any(map(is_video, inputs.unread)) else ""
-        count = f"{len(inputs.unread)} file{'s' * (len(inputs.unread) > 1)}"
-        print(f"not read, as they are no images: {count} ({inputs.unread[0]}){videos}")
+        are = "file is not an image and was" if count == 1 else "files are not images and were"
+        print(f"{count} {are} skipped, such as {inputs.unread[0]}{videos}")
+    for folder, deeper in inputs.deeper.items():
+        are = "image in a subfolder was" if len(deeper) == 1 else "images in subfolders were"
+        print(f"{len(deeper)} {are} skipped, such as {deeper[0]}; to label them: {deeper_pattern(folder, deeper)}")
 
 
-def print_places(places: Sequence[Georeference], formats: Sequence[Format], crs: str) -> None:
-    """Prints in which reference system georeferenced images were written."""
+def print_places(places: Sequence[Georeference], formats: Sequence[Format], crs: str, *, of: int) -> None:
+    """Prints in which reference system georeferenced images, some or all `of` the images, were written."""
     if not places:
         return
     names = dict.fromkeys(place.crs if place.crs.startswith("EPSG") else "a system of their own" for place in places)
@@ -37,7 +40,8 @@ def print_places(places: Sequence[Georeference], formats: Sequence[Format], crs:
     if any(isinstance(each, FORMATS["geojson"]) for each in formats):
         target = {"source": own, WGS84: "longitude and latitude (WGS 84)"}.get(crs, crs)
         beyond = "" if crs == WGS84 else ", which RFC 7946 does not provide for"
-        print(f"polygons of {count} ({own}): in {target}{beyond}")
+        rest = f"; those of {of - len(places)} without a place: in pixels" if of > len(places) else ""
+        print(f"polygons of {count} ({own}): in {target}{beyond}{rest}")
     elif not any(isinstance(each, FORMATS["tif"]) for each in formats):
         print(f"{count} ({own}): --format tif writes masks, --format geojson polygons that keep their place")
 

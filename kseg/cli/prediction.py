@@ -147,11 +147,14 @@ def predict(
             raise ValueError(f"--{'simplify' if simplify else 'crs'} is for polygons: add --format geojson")
         given = {"range": value_range, "bands": bands, "page": page}
         stated = parsed({name: value for name, value in given.items() if value is not None})
-        crs = crs if crs in ("source", inference.WGS84) else inference.checked_crs(crs)
+        crs = crs if crs == inference.WGS84 else inference.checked_crs(crs)
         size, unit = _pixel_size(pixel_size)
         if out.exists() and not out.is_dir():
             raise ValueError(f"{out} is a file: name a folder with -o")
         found = find_inputs(inputs)
+        places = [place for name in found.images if (place := sets.georeference(name)) is not None]
+        if crs != inference.WGS84 and not places:
+            raise ValueError(f"--crs {crs} is for georeferenced images, and none of the images is: leave it out")
         model = load_model(weights)
         if engine == "auto" and int8 is None and not found.videos and not _is_much(found.images.values()):
             engine = "keras"
@@ -163,11 +166,12 @@ def predict(
             raise ValueError(reword(str(error), "command")) from None
         doubts: dict[str, list[str]] = {}
         predictor.warn = lambda name, doubt: doubts.setdefault(doubt, []).append(name)
+        for name in filter(sets.lacks_rasterio, found.images):
+            predictor.warn(name, "its place on the earth was not used, which needs rasterio: pip install 'kseg[geo]'")
         count = max(2, predictor.channels)
         classes = model.classes or [f"class {index}" for index in range(count)]
         palette = model.palette or visualize.default_palette(count)
         background = () if keep_background else inference.background(classes, binary=predictor.channels == 1)
-        places = [place for name in found.images if (place := sets.georeference(name)) is not None]
         details = inference.Details(background, simplify, size, unit, bool(places), crs)
         formats = [kind(classes, palette, details) for kind in kinds]
         suffix = max(len(pathlib.PurePath(kind.path).suffix) for kind in kinds if "{name}" in kind.path)
@@ -181,7 +185,7 @@ def predict(
         print(f"{done} of {total} labeled in {seconds:.1f} s ({done / seconds:.2f} per second): {out}")
         _summary.print_objects(formats, named=bool(model.classes))
         _summary.print_unread(found)
-        _summary.print_places(places, formats, crs)
+        _summary.print_places(places, formats, crs, of=len(found.images))
         _summary.print_problems(doubts, failed)
         if failed:
             raise typer.Exit(1)

@@ -16,7 +16,10 @@ from kseg.pretrained import atomic_write
 IN_MEMORY = 2**24
 """Bytes up to which a file for all images is kept in memory; larger ones wait in a temporary file."""
 TABLE, HEAD = "areas.csv", b"image,id,class,pixels,share"
-"""The table that every run writes and its beginning, by which a folder of results is recognized."""
+"""The table that every run writes and its beginning, by which a folder of results is recognized.
+
+It is begun before the other files, so that a run that is killed can be repeated.
+"""
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 """Numbers of the errors of a full disk."""
 
@@ -37,6 +40,7 @@ class Results:
     def __init__(self, folder: pathlib.Path, formats: Iterable[Format]):
         self.folder, self.formats, self.done = folder, list(formats), 0
         self.collected: dict[str, IO[bytes]] = {}
+        self.begun: pathlib.Path | None = None
 
     def add(
         self, name: str, source: str, image: np.ndarray, label: np.ndarray, video: VideoWriter | None = None
@@ -80,11 +84,16 @@ class Results:
                 raise ValueError(
                     f"cannot make the folder {folder} ({error.strerror}): choose another one with -o"
                 ) from None
-        for each in self.formats:
-            if "{name}" not in each.path:
-                if (self.folder / each.path).is_dir():
-                    raise ValueError(f"{self.folder / each.path} is a folder: choose another one with -o")
-                self.collected[each.path] = tempfile.SpooledTemporaryFile(IN_MEMORY)
+        shared = [each for each in self.formats if "{name}" not in each.path]
+        for each in shared:
+            if (self.folder / each.path).is_dir():
+                raise ValueError(f"{self.folder / each.path} is a folder: choose another one with -o")
+        for each in shared:
+            if each.path == TABLE and not (self.folder / TABLE).exists():
+                atomic_write(self.folder / TABLE, each.head())
+                self.begun = self.folder / TABLE
+        for each in shared:
+            self.collected[each.path] = tempfile.SpooledTemporaryFile(IN_MEMORY)
         return self
 
     def _check(self) -> None:
@@ -111,6 +120,8 @@ class Results:
                         atomic_write(self.folder / each.path, content)
                 except OSError as error:
                     errors.append(error)
+        if self.begun is not None and kind is not None and not self.done:  # nothing was written
+            self.begun.unlink(missing_ok=True)
         if errors and kind is None:
             raise errors[0]
 

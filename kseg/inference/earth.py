@@ -32,8 +32,10 @@ def load_rasterio(purpose: str) -> Any:
 
 
 def checked_crs(text: str) -> str:
-    """Returns a coordinate reference system if PROJ knows it, as `"EPSG:3857"`, or raises a ValueError."""
+    """Returns `"source"`, or a reference system if PROJ knows it, as `"EPSG:3857"`, or raises a ValueError."""
     rasterio = load_rasterio("--crs")
+    if text == "source":
+        return text
     try:
         return rasterio.crs.CRS.from_user_input(text).to_string()
     except rasterio.errors.CRSError as error:

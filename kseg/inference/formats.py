@@ -80,7 +80,9 @@ class Format:
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
         """Returns the file of one image, or its part of a file for all images.
 
-        `source` names the image in tables; the image is uint8 `(H, W, C)`, the label `(H, W)`, where 255 is void.
+        `source` names the image in tables, and is the file in which the place of a georeferenced image is looked up.
+        The image is `(H, W, C)`, uint8 or float32 with values from 0 to 255, or a `kseg.data.Raster`; the label is
+        `(H, W)`, where 255 is void.
         """
         raise NotImplementedError
 
@@ -194,7 +196,7 @@ class Overlays(Format):
         return _saved(Image.fromarray(self.picture(image, label)), "JPEG", quality=90)
 
     def picture(self, image: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """Draws a label map over its image `(H, W, 3 or 1)`, with a legend of the classes that occur."""
+        """Draws a label map over the first three bands of its image, or over gray, with a legend of the classes."""
         step = -(-max(label.shape) // LONGEST)
         label = label[::step, ::step]
         return visualize.overlay(image[::step, ::step], label, self.palette, classes=self.classes)

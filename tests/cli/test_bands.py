@@ -103,7 +103,7 @@ def test_options_replace_what_was_trained_on_and_doubts_are_counted(run, tmp_pat
         "predict", tmp_path / "scenes/0.tif", "--weights", weights, "-o", tmp_path / "b", "--bands", "9,1,2,3"
     )
     assert done.exit_code == 1
-    assert "0.tif: --bands 9,1,2,3, but there are 5" in done.stderr
+    assert "0.tif: --bands 9,1,2,3, but the image has 5 bands" in done.stderr
 
 
 def test_a_file_larger_than_memory_is_read_by_windows(run, tmp_path, monkeypatch):

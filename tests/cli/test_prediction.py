@@ -6,10 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 
 from kseg import data, inference, metrics, pretrained, training, visualize, zoo
 from kseg.cli import prediction
+from kseg.cli.results import Results
 from kseg.inference import calibration
 from tests.cli.command import kseg_command, refused
 from tests.data import folders
@@ -99,7 +101,10 @@ def test_objects_are_counted_without_the_background_and_measured_in_real_units(s
         (each["properties"]["class"], each["properties"]["object"], each["properties"]["pixels"]) for each in shapes
     ]
     counts = [sum(row["class"] == name for row in rows) for name in ("background", "leaf", "spot")]
-    assert counts[0] == 0 < counts[1] and f"objects: {counts[1]} leaf, {counts[2]} spot; without the background" in told
+    assert (
+        counts[0] == 0 < counts[1]
+        and f"objects: {counts[1]} leaf, {counts[2]} spot; left out as background: background (" in told
+    )
     for row in rows:
         assert float(row["real_area"]) == pytest.approx(int(row["area"]) / 16, rel=1e-5) and row["unit"] == "um"
     assert [kind["id"] for kind in json.loads((tmp_path / "out/coco.json").read_text())["categories"]] == [1, 2]
@@ -148,7 +153,7 @@ def test_equal_errors_of_many_images_are_one_line_and_files_that_are_not_read_ar
     names = ", ".join(str(tmp_path / f"{index}.png") for index in range(3))
     assert f"error: 7 images: not an image that can be read: {names} and 4 more\n" in done.stderr
     assert done.stderr.count("\n") == 2 and "loop.png" in done.stderr
-    assert f"not read, as they are no images: 1 file ({tmp_path / 'notes.txt'})\n" in done.stdout
+    assert f"1 file is not an image and was skipped, such as {tmp_path / 'notes.txt'}\n" in done.stdout
 
 
 def test_the_frames_of_a_video_become_masks_and_an_overlay_video(weights, tmp_path):
@@ -166,6 +171,53 @@ def test_the_frames_of_a_video_become_masks_and_an_overlay_video(weights, tmp_pa
     overlays = list(inference.Frames(tmp_path / "out/overlays/clip.mp4"))
     assert len(overlays) == 3 and overlays[0].shape[0] > 34
     assert {row["image"] for row in table(tmp_path / "out")} == {f"{tmp_path / 'clip.mp4'} frame {n}" for n in range(3)}
+
+
+def test_fewer_frames_than_a_video_declares_are_a_doubt(weights, tmp_path, monkeypatch):
+    with inference.VideoWriter(tmp_path / "clip.mp4", 10) as video:
+        for _ in range(3):
+            video.add(np.zeros((34, 46, 3), "uint8"))
+
+    class Estimated(inference.Frames):
+        def __init__(self, path):
+            super().__init__(path)
+            self.count = 10
+
+    monkeypatch.setattr("kseg.cli._labeling.Frames", Estimated)
+    done = kseg_command("predict", tmp_path / "clip.mp4", "--weights", weights, "-o", tmp_path / "out")
+    assert done.exit_code == 0 and done.stdout.startswith("3 of 3 labeled in ")
+    assert done.stderr.startswith(f"warning: {tmp_path / 'clip.mp4'}: 3 of 10 declared frames were read: ")
+    assert len(list(inference.Frames(tmp_path / "out/overlays/clip.mp4"))) == 3
+
+
+def test_images_in_subfolders_are_counted_and_the_pattern_finds_them(weights, photos, tmp_path):
+    done = kseg_command("predict", photos, "--weights", weights, "-o", tmp_path)
+    found = re.search(r"3 images in subfolders were skipped, such as (.*); to label them: \"(.*)\"", done.stdout)
+    assert found[1] == str(photos / "a/1.png")
+    assert {photos / "a/1.png", photos / "b/1.png"} < set(inference.list_images(found[2]))
+    (tmp_path / "in/deep").mkdir(parents=True)
+    (tmp_path / "in/deep/1.JPG").touch()
+    text = refused("predict", tmp_path / "in", "--weights", weights, "-o", tmp_path)
+    assert f'no images at {tmp_path / "in"}, but in its subfolders: name "{tmp_path / "in"}/**/*.JPG"' in text
+
+
+def test_a_place_on_the_earth_is_not_lost_silently(weights, tmp_path, monkeypatch):
+    place = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_400_000)}
+    size = {"height": 20, "width": 30, "count": 3}
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", dtype="uint8", **size, **place) as file:
+        file.write(np.full((3, 20, 30), 9, "uint8"))
+    Image.new("RGB", (30, 20)).save(tmp_path / "b.png")
+    told = ("--weights", weights, "-o", tmp_path / "out", "--format", "geojson")
+    text = refused("predict", tmp_path / "b.png", *told, "--crs", "source")
+    assert "--crs source is for georeferenced images, and none of the images is: leave it out" in text
+    done = kseg_command("predict", tmp_path / "*.*", *told, "--crs", "EPSG:3857")
+    assert "polygons of 1 georeferenced image (EPSG:32633): in EPSG:3857" in done.stdout
+    assert "; those of 1 without a place: in pixels" in done.stdout
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    done = kseg_command("predict", tmp_path / "*.*", *told)
+    doubt = f"warning: {tmp_path / 'a.tif'}: its place on the earth was not used, which needs rasterio: pip install"
+    assert done.exit_code == 0 and done.stderr.startswith(f"{doubt} 'kseg[geo]'\n")
+    assert "pip install 'kseg[geo]'" in refused("predict", tmp_path / "a.tif", *told, "--crs", "source")
 
 
 def test_standard_input_is_an_image(weights, photos, tmp_path):
@@ -291,7 +343,7 @@ def test_a_full_disk_leaves_no_partial_file(weights, photos, tmp_path, monkeypat
 
     monkeypatch.setattr("os.replace", full)
     told = refused("predict", photos / "a", "--weights", weights, "-o", tmp_path)
-    assert "the disk is full: " in told and "masks/1.png" in told
+    assert "the disk is full: " in told and "areas.csv" in told
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -324,5 +376,17 @@ def test_files_of_the_user_in_the_places_of_results_are_kept(weights, photos, tm
         text = refused("predict", photos / "b", "--weights", weights, "-o", out, "--format", "png,coco")
         assert f"{out / place} was not written by kseg predict: name another folder with -o" in text
         assert (out / place).read_text() == "precious"
+    formats = [
+        kind(["a", "b"], [(0, 0, 0), (9, 9, 9)]) for kind in (inference.FORMATS["png"], *inference.ALWAYS_WRITTEN)
+    ]
+    killed = Results(tmp_path / "killed", formats).__enter__()
+    killed.add("1", "1.png", np.zeros((3, 4, 3), "uint8"), np.zeros((3, 4), "uint8"))
+    for file in killed.collected.values():
+        file.close()
+    with Results(tmp_path / "killed", formats):  # without an error
+        pass
+    with pytest.raises(KeyError), Results(tmp_path / "stopped", formats):
+        raise KeyError
+    assert [path for path in (tmp_path / "stopped").rglob("*") if path.is_file()] == []
     for _ in range(2):  # results may be written again
         assert kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path / "new").exit_code == 0
