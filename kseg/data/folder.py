@@ -11,7 +11,7 @@ import numpy as np
 
 from kseg.data.annotations import Annotations, read
 from kseg.data.dataset import MEMORY_LIMIT, Dataset
-from kseg.data.finding import cures, layout, lists, messages
+from kseg.data.finding import apart, cures, layout, lists, messages
 from kseg.data.masks import IGNORE, MaskReader
 from kseg.data.picture import SUFFIXES, picture_size, read_picture
 from kseg.data.pixels import Pixels
@@ -116,12 +116,12 @@ class FolderDataset(Dataset):
                 values=values,
             )
             found = self._find("images", images, image_suffix, SUFFIXES)
-            self.image_folder = found.folder
+            self.image_folder, images_at = found.folder, cures.Place("image", images, image_suffix, found)
             if annotations is None:
                 if names := [value for value in ignore if isinstance(value, str)]:
                     raise ValueError(f"ignore={names}: masks have no names, give mask values or colors")
                 labels = self._find("masks", masks, mask_suffix, SUFFIXES)
-                layout.separate(found, labels)
+                apart.separate(images_at, cures.Place("mask", masks, mask_suffix, labels))
             else:
                 if values is not None or mask_suffix or masks != "masks":
                     raise ValueError(
@@ -147,13 +147,13 @@ class FolderDataset(Dataset):
             text = f"{messages.counted(len(left), noun)} in {labels.folder} without an image in {found.folder}"
             self.unread.append(f"{text}: {messages.some([mask.name for mask in left.values()])}")
         self.duplicates = [*found.duplicates, *labels.duplicates]
-        places = (cures.Place("image", images, image_suffix, found), cures.Place("mask", masks, mask_suffix, labels))
-        self.choice = cures.choice(places[0]) or cures.choice(places[1])
-        self.unread += messages.unread(found, labels)
+        masks_at = cures.Place("mask", masks, mask_suffix, labels)
+        self.choice = cures.choice(images_at) or cures.choice(masks_at)
+        self.unread += cures.unread((images_at, masks_at))
         self.cure = ""
         if self.annotations is None:
             alone = [key for key in self.keys if key not in labels.by_key]
-            self.cure = cures.cure(alone, left, len(self.keys), *places)
+            self.cure = cures.cure(alone, left, len(self.keys), images_at, masks_at)
         elif self.annotations.kind == "YOLO":
             self.cure = ": for an image without objects, give an empty text file of its name"
         elif self.annotations.kind == "Label Studio":

@@ -32,6 +32,15 @@ def names(root, split=None, **options):
     ]
 
 
+def cured(text, options):
+    """Returns options as a message wants them: it ends in `give name="value" and ...`, perhaps `leave out name=`."""
+    proposed = text[text.rindex("give ") :]
+    dropped = re.findall(r"(\w+)=(?:,|$)", proposed)
+    return {name: value for name, value in options.items() if name not in dropped} | dict(
+        re.findall(r'(\w+)="([^"]*)"', proposed)
+    )
+
+
 @pytest.mark.parametrize(
     ("files", "options"),
     [
@@ -133,6 +142,55 @@ def test_files_of_one_name_are_told_apart_by_their_type(tmp_path):
         names(tmp_path, images=".", masks=".")
     options = {"images": ".", "masks": ".", "image_suffix": ".jpg", "mask_suffix": ".png"}
     assert names(tmp_path, **options)[1] == ("2.jpg", "2.png")
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+@pytest.mark.parametrize(
+    ("image", "mask", "place"),
+    [
+        ("{}", "{}_mask", "."),
+        ("{}_img", "{}_gt", "."),
+        ("img_{}", "mask_{}", "."),
+        ("{}", "seg_{}", "x"),
+        ("a_{}_raw", "a_{}_label", "x"),
+        ("{}", "{}_mask", "{stem}"),
+    ],
+)
+def test_files_in_one_folder_are_told_apart_as_the_error_proposes(tmp_path, split, image, mask, place):
+    folder = "" if "{" in place else f"{place}/"
+    put(tmp_path, *(f"{folder}{split}{path.format(stem)}.png" for stem in (7, 8, 10, 11) for path in (image, mask)))
+    options = {"images": place, "masks": place}
+    if split and "{" in place:
+        options = {"images": "{split}/{stem}", "masks": "{split}/{stem}"}
+    for _ in range(2):
+        try:
+            names(tmp_path, split.rstrip("/") or None, **options)
+        except ValueError as error:
+            options = cured(str(error), options)
+    pairs = names(tmp_path, split.rstrip("/") or None, **options)
+    assert sorted(pairs) == sorted(
+        tuple(f"{folder.removeprefix('./')}{split}{path.format(stem)}.png" for path in (image, mask))
+        for stem in (7, 8, 10, 11)
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "options"),
+    [
+        (["images/a.png", "images/sub/b.png"], {}),
+        (["a.png", "sub/b.png"], {"images": "{stem}.png"}),
+        (["images/a_x.png", "images/sub/b_x.png"], {"images": "images/{stem}_x.png"}),
+        (["images/a_x.png", "images/sub/b_x.png"], {"image_suffix": "_x"}),
+        (["images/train/a.png", "images/train/sub/b.png"], {}),
+    ],
+)
+def test_files_in_subfolders_are_read_as_the_note_proposes(tmp_path, files, options):
+    put(tmp_path, *files, "masks/a.png")
+    split = "train" if "/train/" in files[0] else None
+    notes = data.FolderDataset(tmp_path, split, classes=CLASSES, **options).unread
+    note = next(line for line in notes if "give images" in line)
+    options = cured(note.removesuffix(" to read them"), options)
+    assert [image for image, _ in names(tmp_path, split, **options)] == files
 
 
 def test_of_files_of_one_name_the_type_is_proposed_that_all_have(tmp_path):
@@ -298,15 +356,6 @@ def test_the_error_of_a_missing_mask_proposes_what_would_pair_it(tmp_path, masks
         dataset[0]
     assert cure in str(caught.value)
     assert any(cure in problem for problem in data.check(dataset).problems)
-
-
-def cured(text, options):
-    """Returns options as a message wants them: it ends in `give name="value" and ...`, perhaps `leave out name=`."""
-    proposed = text[text.rindex("give ") :]
-    dropped = re.findall(r"(\w+)=(?:,|$)", proposed)
-    return {name: value for name, value in options.items() if name not in dropped} | dict(
-        re.findall(r'(\w+)="([^"]*)"', proposed)
-    )
 
 
 CURED = {

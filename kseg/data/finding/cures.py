@@ -1,10 +1,10 @@
-"""Which options would pair the files of a folder, or choose among files of one name."""
+"""Which options would pair the files of a folder, choose among files of one name, or read further files."""
 
 import bisect
 import itertools
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -58,9 +58,7 @@ def cure(alone: Collection[str], left: Collection[str], total: int, images: Plac
         masks: Where the masks are.
     """
     for options in _pairings(alone, left, max(1, total / 2), (images, masks)):
-        given = " and ".join(f'{option}="{value}"' for option, value in options.items() if value)
-        dropped = ", ".join(f"{option}=" for option, value in options.items() if not value)
-        return f": give {given}" + (f" and leave out {dropped}" if dropped else "")
+        return f": give {written(options)}"
     folded = {name.casefold() for name in left}
     if count := sum(name.casefold() in folded for name in alone):
         return f": the names of {count} masks differ only in capital letters, rename them"
@@ -70,6 +68,13 @@ def cure(alone: Collection[str], left: Collection[str], total: int, images: Plac
         return ""
     reason, paths = next(iter(masks.files.unread.items()))
     return f", which has {counted(len(paths), 'file')} {reason.removesuffix(' in')}: {some([p.name for p in paths])}"
+
+
+def written(options: Mapping[str, str]) -> str:
+    """Writes options in a message; empty ones are to be left out."""
+    given = " and ".join(f'{option}="{value}"' for option, value in options.items() if value)
+    dropped = ", ".join(f"{option}=" for option, value in options.items() if not value)
+    return given + (f" and leave out {dropped}" if dropped else "")
 
 
 def _pairings(
@@ -82,21 +87,21 @@ def _pairings(
         if not whole and (groups or depths <= {0} or any(map(_repeats_names, places))):
             return
         keys = [[key if whole else PurePosixPath(key).name for key in part] for part in (alone, left)]
-        for turned in (False, True):
-            images, masks = ([_turned(key, turned) for key in part] for part in keys)
+        for backwards in (False, True):
+            images, masks = ([turned(key, backwards) for key in part] for part in keys)
             if (ends := suffixes(images, masks, least)) is None:
                 continue
             above = ["", ""]
             if not whole:
                 above = ["**/" * any("/" in key for key in part) for part in (alone, left)]
-            elif turned and max(depths):
+            elif backwards and max(depths):
                 if groups or len(depths) > 1:
                     continue
                 above = ["".join(f"{{folder{number or ''}}}/" for number in range(max(depths))) if end else ""
                          for end in ends]  # fmt: skip
             options: dict[str, str] = {}
             for place, end, folders in zip(places, ends, above, strict=True):
-                start, end = (end[::-1], "") if turned else ("", end)
+                start, end = (end[::-1], "") if backwards else ("", end)
                 options |= place.options(end, f"{folders}{start}{{stem}}")
             yield options
 
@@ -106,10 +111,10 @@ def _repeats_names(place: Place) -> bool:
     return len(set(names)) < len(names)
 
 
-def _turned(key: str, turned: bool) -> str:
-    """Returns a key, with its last part backwards if `turned`."""
+def turned(key: str, backwards: bool) -> str:
+    """Returns a key, with its last part backwards if asked."""
     folder, slash, name = key.rpartition("/")
-    return folder + slash + name[::-1] if turned else key
+    return folder + slash + name[::-1] if backwards else key
 
 
 def suffixes(images: Collection[str], masks: Collection[str], least: float) -> tuple[str, str] | None:
@@ -123,11 +128,7 @@ def suffixes(images: Collection[str], masks: Collection[str], least: float) -> t
     for image in sorted(images)[:10]:
         place = bisect.bisect(ordered, image)
         for mask in ordered[max(0, place - 1) : place + 3]:  # one of them shares most letters with the image
-            same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(image, mask, strict=False))
-            stem = "".join(letter for letter, _ in same)
-            stem = stem.rstrip("_-. ") if stem not in (image, mask) else stem
-            ends = image[len(stem) :], mask[len(stem) :]
-            if not PurePosixPath(stem).name or stem.endswith("/") or "/" in "".join(ends):
+            if (ends := endings(image, mask)) is None:
                 continue
             count = sum(each.endswith(ends[0]) and each.removesuffix(ends[0]) + ends[1] in known for each in images)
             one, other = (re.sub(r"\d", "", end) for end in ends)
@@ -136,6 +137,15 @@ def suffixes(images: Collection[str], masks: Collection[str], least: float) -> t
             if (rating := (count, -len(ends[0] + ends[1]))) > best[:2]:
                 best = *rating, ends
     return best[2] if best[0] >= least else None
+
+
+def endings(one: str, other: str) -> tuple[str, str] | None:
+    """Returns what follows the common beginning of two keys, or None if they share no part of their names."""
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    stem = "".join(letter for letter, _ in same)
+    stem = stem.rstrip("_-. ") if stem not in (one, other) else stem
+    ends = one[len(stem) :], other[len(stem) :]
+    return None if not PurePosixPath(stem).name or stem.endswith("/") or "/" in "".join(ends) else ends
 
 
 def choice(place: Place) -> str:
@@ -154,3 +164,21 @@ def choice(place: Place) -> str:
     if "{stem}" in place.place:
         return f': choose one type, as {place.noun}s="{place.place}{kind}"'
     return f': choose one type, as {place.noun}_suffix="{place.suffix}{kind}"'
+
+
+def unread(places: Collection[Place]) -> list[str]:
+    """Returns one line for each kind of files that are read neither as images nor as masks."""
+    used = {path for place in places for path in [*place.files.by_key.values(), *place.files.duplicates]}
+    lines: dict[str, None] = {}
+    for place in places:
+        for reason, paths in place.files.unread.items():
+            if not (left := [path for path in paths if path not in used]):
+                continue
+            names, verb = some([path.name for path in left]), "is" if len(left) == 1 else "are"
+            text = f"{counted(len(left), 'file')} {reason} {place.files.folder} {verb} not read: {names}"
+            if "subfolders" in reason:
+                folder, slash, name = place.files.pattern.rpartition("/")
+                deep = f"{folder or '.'}/**" if "{stem}" not in place.place else f"{folder}{slash}**{name}"
+                text += f'; give {place.noun}s="{deep.removeprefix("./")}" to read them'
+            lines[text] = None
+    return list(lines)

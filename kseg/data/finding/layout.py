@@ -4,7 +4,6 @@ import itertools
 import os
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -175,33 +174,3 @@ def _regex(pattern: str, kinds: tuple[str, ...], *, deep: bool) -> re.Pattern[st
             text += {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}[token[0]]
     anything = "" if pattern.endswith("*") and not ending else f"(?i:{endings})"
     return re.compile(f"{text}{re.escape(pattern[end:])}{anything}")
-
-
-def separate(images: Files, masks: Files) -> None:
-    """Leaves each file that both patterns match to the one that fixes more of its name.
-
-    Raises:
-        ValueError: If some file matches both alike.
-    """
-    mask_keys = {path: key for key, path in masks.by_key.items()}
-    for key, path in list(images.by_key.items()):
-        if path not in mask_keys:
-            continue
-        if len(key) == len(mask_keys[path]):
-            raise ValueError(f"images and masks are the same files, such as {path}: give {_apart(images)}")
-        other, place = (images, key) if len(key) > len(mask_keys[path]) else (masks, mask_keys[path])
-        del other.by_key[place]
-
-
-def _apart(files: Files) -> str:
-    """Returns the options that tell images from masks beside them: by what most masks add, or by their type."""
-    pairs = itertools.pairwise(sorted(files.by_key))
-    ends = Counter(second.removeprefix(first) for first, second in pairs if second.startswith(first))
-    end, count = ends.most_common(1)[0] if ends else ("", 0)
-    if count > len(files.by_key) / 4:
-        return f'mask_suffix="{end}"'
-    kinds = {path.suffix for path in [*files.by_key.values(), *files.duplicates]}
-    first, *others = sorted(kinds, key=lambda kind: (kind.lower() not in (".jpg", ".jpeg"), kind))
-    if files.duplicates and len(others) == 1:
-        return f'image_suffix="{first}" and mask_suffix="{others[0]}"'
-    return "masks= or mask_suffix="

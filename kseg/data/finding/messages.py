@@ -1,28 +1,8 @@
-"""Lines about files: those that are not read, and what is wrong with others."""
+"""Counts, names and faults of files as parts of messages."""
 
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-from kseg.data.finding.layout import Files
-
-
-def unread(images: Files, masks: Files) -> list[str]:
-    """Returns one line for each kind of files that are read neither as images nor as masks."""
-    places = {"images": images, "masks": masks}
-    used = {path for files in places.values() for path in [*files.by_key.values(), *files.duplicates]}
-    lines: dict[str, None] = {}
-    for option, files in places.items():
-        for reason, paths in files.unread.items():
-            left = [path for path in paths if path not in used]
-            if left:
-                names = some([path.name for path in left])
-                verb = "is" if len(left) == 1 else "are"
-                text = f"{counted(len(left), 'file')} {reason} {files.folder} {verb} not read: {names}"
-                place, _, name = files.pattern.rpartition("/")
-                deep = f"{place}/**" if name.startswith("{stem}") else f"{place}/**{name}"
-                lines[text + (f'; give {option}="{deep}" to read them' if "subfolders" in reason else "")] = None
-    return list(lines)
 
 
 def counted(count: int, noun: str) -> str:
