@@ -192,7 +192,7 @@ def predict(
 
 
 def _is_much(images: Iterable[Any]) -> bool:
-    """Returns whether images have `MANY_PIXELS` together; those that cannot be read have none."""
+    """Returns whether the images have at least `MANY_PIXELS` pixels in all; files that cannot be read are left out."""
     from kseg.data import picture_size
 
     total = 0

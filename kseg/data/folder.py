@@ -293,7 +293,7 @@ class FolderDataset(Dataset):
                 with contextlib.suppress(ValueError, OSError):  # a damaged one is named where it is read itself
                     self._dtype = self._picture(self.images[0]).dtype
         if self._dtype == np.uint8 and image.dtype != np.uint8:
-            self.warn(str(path), "is rounded to the 8 bits of the first image: save all images with one bit depth")
+            self.warn(str(path), "rounded to 8 bits like the first image: save all images with the same bit depth")
             image = np.rint(image)
         return image.astype(self._dtype, copy=False)
 

@@ -1,6 +1,5 @@
 """The recipe: every setting of a training run, validated before anything is built."""
 
-import difflib
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ except ModuleNotFoundError as error:
 
 from kseg import data
 from kseg.classes import check_names
+from kseg.training.recipe_faults import first_fault
 
 Whole = Annotated[int, pydantic.Strict()]
 Number = Annotated[float, pydantic.Strict(), pydantic.Field(allow_inf_nan=False)]
@@ -209,7 +209,7 @@ class Recipe(Section):
         try:
             return cls.model_validate(content)
         except pydantic.ValidationError as error:
-            raise ValueError(f"{source}: {_first_fault(error)}") from None
+            raise ValueError(f"{source}: {first_fault(error, cls)}") from None
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike) -> Self:
@@ -252,70 +252,3 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         leaves |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return leaves
-
-
-WORDS = {
-    "int_type": "a whole number", "float_type": "a number", "string_type": "a text in quotes",
-    "finite_number": "finite", "bool_type": "true or false", "tuple_type": "a list in brackets", "dict_type": "a table",
-    "model_type": "a table", "greater_than": "greater than {gt:g}", "greater_than_equal": "{ge:g} or more",
-    "less_than": "less than {lt}", "literal_error": "{expected}", "too_long": "a list of {max_length} values",
-}  # fmt: skip
-"""What a value must be, by the type of an error of pydantic."""
-
-
-def _first_fault(error: pydantic.ValidationError) -> str:
-    """Returns the first error in one line. Unknown keys come first: a misspelled key also causes a missing one."""
-    faults = error.errors(include_url=False)
-    unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
-    fault = (unknown or faults)[0]
-    sections: dict[Any, list[str]] = {
-        name: list(getattr(field.annotation, "model_fields", ())) for name, field in Recipe.model_fields.items()
-    }
-    place = list(fault["loc"])
-    known, table = list(Recipe.model_fields), "the top level"
-    section = place[0] if place and sections.get(place[0]) else None
-    if section is not None and (len(place) > 1 or fault["type"] != "missing"):
-        known, table = sections[place.pop(0)], f"[{section}]"
-    key = str(place[0]) if place else ""
-    if unknown:
-        return f"{table} has no key {key!r}: {_where(key, known, table, sections)}"
-    if section is not None and fault["type"] == "missing" and len(place) == 1 and table == "the top level":
-        return f"the section [{key}] is missing"
-    if fault["type"] == "missing" and len(place) <= 1:
-        return f"{table} is missing {key!r}"
-    if fault["type"] == "value_error":
-        return f"{table} {key}".strip() + f": {fault['msg'].removeprefix('Value error, ')}"
-    length = 1 if section is None else 2
-    same = [each for each in faults if each["loc"][:length] == fault["loc"][:length]]
-    wanted, got = _wanted(same)
-    where = key if section is None else f"{table} {key}".strip()
-    return f"{where}: must be {wanted}, got {got!r}"
-
-
-def _wanted(faults: list[Any]) -> tuple[str, Any]:
-    """Returns what a value must be and what it is. A value of several types has an error for each of them."""
-
-    def depth(fault: Any) -> int:  # the error about an element of a list says most
-        return sum(isinstance(part, int) for part in fault["loc"])
-
-    deepest = [fault for fault in faults if depth(fault) == max(map(depth, faults))]
-    texts = [
-        f"a list of {fault['loc'][-1] + 1} values"
-        if fault["type"] == "missing"
-        else WORDS[fault["type"]].format(**fault.get("ctx", {}))
-        if fault["type"] in WORDS
-        else fault["msg"]
-        for fault in reversed(deepest)
-    ]
-    return " or ".join(dict.fromkeys(texts)), deepest[0]["input"]
-
-
-def _where(key: str, known: list[str], table: str, sections: Mapping[str, list[str]]) -> str:
-    """Returns what to do with a key that a table does not have."""
-    if elsewhere := [name for name, keys in sections.items() if key in keys]:
-        return f"it belongs to {' or '.join(f'[{name}]' for name in elsewhere)}"
-    if key in sections and table != "the top level":
-        return "it belongs to the top level, above the first [section]"
-    if near := difflib.get_close_matches(key, known, n=1):
-        return f"did you mean {near[0]!r}?"
-    return f"there are {', '.join(known)}"

@@ -204,7 +204,7 @@ def test_all_images_of_a_folder_have_the_type_of_the_first(tmp_path, first):
     values = {stem: five_bands(tmp_path, stem, dtype, np.iinfo(dtype).max)
               for stem, dtype in (("a", first), ("bb", "uint8"), ("ccc", "uint16"))}  # fmt: skip
     dataset = data.FolderDataset(tmp_path, classes=CLASSES, channels=5)
-    said = pytest.warns(UserWarning, match=r"ccc\.tif: is rounded to the 8 bits of the first image")
+    said = pytest.warns(UserWarning, match=r"ccc\.tif: rounded to 8 bits like the first image")
     with said if first == "uint8" else contextlib.nullcontext():
         images = [dataset[index][0] for index in (2, 1, 0)]
     for index, image in zip((2, 1, 0), images, strict=True):
