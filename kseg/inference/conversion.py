@@ -107,26 +107,35 @@ def int8_graph(graph: Any, images: Sequence[np.ndarray]) -> Any:
 def onnx_graph(net: keras.Model, size: Sequence[int | None] = ANY) -> Any:
     """Converts a network to an `onnx.ModelProto`; see `openvino_graph`."""
     check_packages("onnxruntime")
+    import onnx
     import tf2onnx
 
     shape = _shape(net, size)
     # From sizes that are known, tf2onnx computes factors in float32, and ONNX rounds the new sizes down.
     function = tensorflow_function(net, (*ANY, shape[-1]))
+    # With one channel, tf2onnx makes a reshape and a squeeze of a last transposition. It loses the squeeze if it has
+    # removed the identity at the end before. So its graph ends in NCHW, and the last transposition is added here.
+    images = [each.name for each in function.get_concrete_function().outputs if each.shape.rank == 4]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's own, about other packages
-        graph, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
+        graph, _ = tf2onnx.convert.from_function(
+            function, input_signature=function.input_signature, opset=OPSET, outputs_as_nchw=images
+        )
     for dimension, known in zip(graph.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
         if known is not None:
             dimension.dim_value = known
-    end = graph.graph.output[0]
+    end, name = graph.graph.output[0], "channels_first" if images else "output"
     for node in graph.graph.node:
         for names in (node.input, node.output):
-            names[:] = ["output" if name == end.name else name for name in names]
+            names[:] = [name if each == end.name else each for each in names]
         modes = {attribute.name: attribute for attribute in node.attribute}
         mode = modes.get("coordinate_transformation_mode")
         if mode is not None and mode.s == b"tf_half_pixel_for_nn":  # deprecated; the same positions in two steps
             mode.s, modes["nearest_mode"].s = b"half_pixel", b"round_prefer_ceil"
     end.name = "output"
+    if images:
+        graph.graph.node.append(onnx.helper.make_node("Transpose", [name], ["output"], perm=(0, 2, 3, 1)))
+        end.type.tensor_type.shape.dim.append(end.type.tensor_type.shape.dim.pop(1))
     return graph
 
 
