@@ -8,9 +8,10 @@ from kseg.inference.batching import Labeled
 from kseg.inference.calibration import spread
 from kseg.inference.comparison import OUTCOMES, Comparison, compare
 from kseg.inference.earth import WGS84, checked_crs
-from kseg.inference.engine import ENGINES, check_model, is_out_of_memory
+from kseg.inference.engine import ENGINES, check_model
 from kseg.inference.formats import ALWAYS_WRITTEN, FORMATS, Details, Format, ObjectTable, Overlays, background
 from kseg.inference.labeling import PIXELS, Prediction, predictions
+from kseg.inference.memory import is_out_of_memory
 from kseg.inference.objects import Objects, find_objects
 from kseg.inference.predictor import Predictor
 from kseg.inference.sources import LONGEST_NAME, list_images, output_names

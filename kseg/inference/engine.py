@@ -11,7 +11,8 @@ import numpy as np
 from keras import ops
 
 from kseg.inference.conversion import check_packages, is_any_size
-from kseg.inference.network import Loss, Network
+from kseg.inference.loss import Loss
+from kseg.inference.network import Network
 from kseg.inference.runtimes import AutoRun, KerasRun, ONNXRun, OpenVINORun, Run
 
 ENGINES: Mapping[str, type[Run]] = MappingProxyType(
@@ -124,10 +125,3 @@ def measuring(model: keras.Model, loss: Loss, *, from_logits: bool) -> KerasRun:
     """
     network = Network.of(model)
     return network.keep(("loss", from_logits), lambda: KerasRun(network.measuring(loss, from_logits=from_logits)), loss)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an error of any backend means that memory ran out."""
-    text = f"{type(error).__name__} {error}".lower().replace("_", "")
-    phrases = ("out of memory", "resourceexhausted", "allocate memory", "bad alloc", "badalloc")
-    return isinstance(error, MemoryError) or any(phrase in text for phrase in phrases)

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from kseg.data import Dataset
-from kseg.inference.engine import is_out_of_memory
-from kseg.inference.network import Loss
+from kseg.inference.loss import Loss, measure
+from kseg.inference.memory import is_out_of_memory
 from kseg.inference.predictor import Predictor
 from kseg.metrics import confusion_matrix
 from kseg.progress import Reporter
@@ -154,7 +154,7 @@ def _labeler(model: Model, dataset: Dataset) -> Labeler:
         if images.shape[-1] != whole.bands:  # gray images for an RGB model, say
             images = np.stack([whole.read(image) for image in images])
         chosen = whole if images[0, ..., 0].size <= PIXELS else tiled
-        return (chosen.labels(images), math.nan) if loss is None else chosen.measure(images, truth, loss)
+        return (chosen.labels(images), math.nan) if loss is None else measure(chosen, images, truth, loss)
 
     return label
 

@@ -3,20 +3,18 @@
 import weakref
 import zlib
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from kseg.inference.loss import Loss
 from kseg.layers import FoldedModel
 from kseg.metrics import classes_of
 
 ENDINGS = ("scores", "probabilities", "labels")
 """Outputs of a network: the model's own scores, probabilities (float32), or class ids (uint8; int32 above 256)."""
-
-Loss: TypeAlias = Callable[[Any, Any], Any]
-"""A function of label maps `(N, H, W)` and scores `(N, H, W, num_classes)`, such as a loss of `kseg.losses`."""
 
 
 class Network:

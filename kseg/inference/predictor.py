@@ -4,30 +4,30 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 from PIL import Image
 
 from kseg.data import Dataset, Pixels, WarnOnce, open_picture, read_picture
-from kseg.inference._dense_crf import dense_crf
 from kseg.inference.averaging import FLIPS, mean_probabilities
 from kseg.inference.batching import Labeled, batches
 from kseg.inference.calibration import calibration_images
-from kseg.inference.engine import check_model, is_out_of_memory, measuring, networks
-from kseg.inference.network import Loss
+from kseg.inference.engine import check_model, measuring, networks
+from kseg.inference.input_shape import InputShape
+from kseg.inference.loss import Loss
+from kseg.inference.memory import is_out_of_memory
+from kseg.inference.refinement import check_crf_size, refined
 from kseg.inference.runtimes import KerasRun
-from kseg.inference.sources import list_images
-from kseg.inference.tiling import STEP, blend, check_sizes
+from kseg.inference.sources import as_image, list_images
+from kseg.inference.tiling import blend, check_sizes
 from kseg.inference.video import Frames, is_video
 from kseg.metrics import gives_logits
 from kseg.progress import Reporter
 
-SCORES = 2**26
-"""Scores that are held at once to compute a loss."""
-CRF_BYTES = 2**32
-"""Memory for the CRF, estimated as 450 bytes per pixel plus 25 per class; noisy images need 2.5 times as much."""
+Place: TypeAlias = tuple[slice, slice]
+"""The rows and columns of a part of an image."""
 
 
 class Predictor:
@@ -49,7 +49,7 @@ class Predictor:
         scales: Scales at which the image is predicted; the probabilities are averaged.
         threshold: Probability above which a pixel belongs to class 1, for models with one output channel.
         crf: True, or options of `kseg.inference.dense_crf`, to refine the probabilities by the colors of the image.
-            The CRF needs the whole image, at most `CRF_BYTES` of memory; tiles are joined first.
+            The CRF needs the whole image, at most 4 GB of memory; tiles are joined first.
         from_logits: Whether the model returns logits; None finds out with `kseg.metrics.gives_logits`.
         engine: What runs the network. `"keras"` uses the backend. `"openvino"` and `"onnxruntime"` run on the CPU; they
             convert the network in the first call, which takes a few seconds. `"auto"` is OpenVINO if it is installed
@@ -106,14 +106,15 @@ class Predictor:
                 f"threshold needs a model with one output channel, {model.name} has {self.channels}: leave it out, "
                 "or compare predictor.probabilities(image)[..., 1] with it"
             )
-        self.batch, *self.size, self.bands = model.inputs[0].shape
+        batch, *size, self.bands = model.inputs[0].shape
+        self.shape = InputShape(model.name, batch, size, max(1.0, *scales), powers=keras.backend.backend() == "jax")
         if pixels is None:
             pixels = Pixels.from_json(getattr(model, "pixels", {}), self.bands)
         if pixels.bands is not None and pixels.channels != self.bands:
             raise ValueError(f"{model.name} takes {self.bands} bands, got bands = {list(pixels.bands)}")
         self.pixels = dataclasses.replace(pixels, channels=self.bands)
         self.warn: Callable[[str, str], None] = WarnOnce("python")
-        self.tile, self.overlap, self.margin = self._fitting(tile), overlap, margin
+        self.tile, self.overlap, self.margin = self.shape.tile(tile), overlap, margin
         if self.tile:
             check_sizes(self.tile, overlap, margin)
         if crf is not False and self.bands not in (1, 3):
@@ -124,7 +125,7 @@ class Predictor:
             raise ValueError(f'precision must be "float32" or "int8", got {precision!r}')
         if (precision == "int8") != (calibration is not None):
             raise ValueError('give precision="int8" and calibration=, e.g. the training split, together')
-        images = [] if calibration is None else calibration_images(calibration, self.read, self.size)
+        images = [] if calibration is None else calibration_images(calibration, self.read, size)
         self.from_logits = from_logits
         self._to_probabilities, self._to_labels = networks(
             model, from_logits=from_logits, engine=engine, calibration=images
@@ -165,79 +166,44 @@ class Predictor:
                 raise
         return np.concatenate([self._labels(image[None]) for image in images])
 
-    def measure(self, images: np.ndarray, truth: Sequence[np.ndarray], loss: Loss) -> tuple[np.ndarray, float]:
-        """Labels a batch and computes its loss.
+    def parts(self, image: np.ndarray) -> Iterator[tuple[Place, np.ndarray]]:
+        """Yields the probabilities of the finished parts of an image `(H, W, C)`, and the place of each part in it."""
+        if self.crf is None and not self._is_whole(image):
+            yield from self._blocks(image)
+        else:
+            yield np.s_[:, :], next(self._whole(image[None]))
 
-        Args:
-            images: The images `(N, H, W, C)`.
-            truth: Their label maps.
-            loss: A function of label maps `(N, H, W)`, in which 255 is void, and the scores of the model, `(N, H, W,
-                num_classes)`, which the backend compiles with the network. Batches may be padded with void pixels.
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """Returns the label map `(H, W)` of probabilities `(H, W, num_classes)`."""
+        if self.channels == 1:
+            return (probabilities[..., 0] > self.threshold).astype(self.dtype)
+        return probabilities.argmax(axis=-1).astype(self.dtype)
 
-        Returns:
-            The label maps, as `labels` returns them, and the loss. Where tiles or an average are joined, the scores
-            are the logarithms of their probabilities; the loss of an image is the mean over its tiles.
-        """
-        many = len(images) > 1
-        if many and images[..., 0].size * self.channels > SCORES:
-            return self._measure_each(images, truth, loss)
-        try:
-            return self._measure(images, truth, loss)
-        except Exception as error:  # backends have error types of their own
-            if not many or not is_out_of_memory(error):
-                raise
-        return self._measure_each(images, truth, loss)
+    def run(self, network: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+        """Runs a network of this model on images that are padded to its size; see `InputShape.run`."""
+        return self.shape.run(network, images)
 
-    def _measure_each(self, images: np.ndarray, truth: Sequence[np.ndarray], loss: Loss) -> tuple[np.ndarray, float]:
-        found = [self._measure(image[None], [label], loss) for image, label in zip(images, truth, strict=True)]
-        return np.concatenate([ids for ids, _ in found]), float(np.mean([value for _, value in found]))
-
-    def _measure(self, images: np.ndarray, truth: Sequence[np.ndarray], loss: Loss) -> tuple[np.ndarray, float]:
-        whole = self._is_whole(images[0])
-        values: list[float] = []
-        if self._plain and whole and not self.batch and isinstance(self._to_labels, KerasRun):
-            if self._measuring is None or self._measuring[0] is not loss:
-                self._measuring = loss, measuring(self.model, loss, from_logits=self.from_logits)
-            network = self._measuring[1]
-
-            def run(padded: np.ndarray) -> np.ndarray:
-                known = np.full(padded.shape[:3], Dataset.ignore_class, "int32")
-                known[: len(images), : images.shape[1], : images.shape[2]] = truth
-                ids, value = network(padded, known)
-                values.append(float(value))
-                return ids
-
-            return self._run(run, images).astype(self.dtype, copy=False), values[0]
-        found = np.empty(images.shape[:3], self.dtype)
-        for ids, image, label in zip(found, images, truth, strict=True):
-            joined = whole or self.crf is not None
-            parts = [(np.s_[:, :], next(self._whole(image[None])))] if joined else self._blocks(image)
-            total = 0.0
-            for place, p in parts:
-                ids[place] = self._decide(p)
-                total += label[place].size * float(loss(label[place][None], self._scores(p)[None]))
-            values.append(total / label.size)
-        return found, float(np.mean(values))
-
-    def _scores(self, p: np.ndarray) -> np.ndarray:
-        """Returns probabilities as scores of the kind that the model gives."""
-        if not self.from_logits:
-            return p
-        p = np.clip(p, 1e-30, 1 - 1e-7 if self.channels == 1 else 1)
-        return np.log(p / (1 - p) if self.channels == 1 else p)
+    def network_with(self, loss: Loss, images: np.ndarray) -> KerasRun | None:
+        """Returns a network that computes labels and a loss, or None if a loss of these images needs other steps."""
+        inside = self._plain and self._is_whole(images[0]) and not self.shape.batch
+        if not inside or not isinstance(self._to_labels, KerasRun):
+            return None
+        if self._measuring is None or self._measuring[0] is not loss:
+            self._measuring = loss, measuring(self.model, loss, from_logits=self.from_logits)
+        return self._measuring[1]
 
     def _labels(self, images: Any) -> np.ndarray:
         """Labels a batch `(N, H, W, C)`, or a list of one image of which windows are read."""
         if self._plain and self._is_whole(images[0]):
-            return self._run(self._to_labels, images).astype(self.dtype, copy=False)
+            return self.run(self._to_labels, images).astype(self.dtype, copy=False)
         found = np.empty((len(images), *images[0].shape[:2]), self.dtype)
         if self.crf is not None or self._is_whole(images[0]):
             for label, p in zip(found, self._whole(images), strict=True):
-                label[:] = self._decide(p)
+                label[:] = self.decide(p)
             return found
         for label, image in zip(found, images, strict=True):
             for place, p in self._blocks(image):
-                label[place] = self._decide(p)
+                label[place] = self.decide(p)
         return found
 
     def probabilities(self, source: Any) -> np.ndarray:
@@ -284,15 +250,7 @@ class Predictor:
 
     def read(self, source: Any) -> np.ndarray:
         """Reads an image with the channels of the model; the argument is that of a call, the result `(H, W, C)`."""
-        pixels = self.pixels
-        if isinstance(source, Image.Image) and getattr(source, "n_frames", 1) == 1:
-            pixels = dataclasses.replace(pixels, page=None)
-        elif not isinstance(source, str | os.PathLike | Image.Image) and not hasattr(source, "read"):
-            source, pixels = np.asarray(source), dataclasses.replace(pixels, page=None)
-            if source.dtype.kind == "f":  # an image of a data set
-                pixels = Pixels(channels=self.bands)
-            elif source.ndim == 3 and source.shape[-1] == self.bands:
-                pixels = dataclasses.replace(pixels, bands=None)
+        source, pixels = as_image(source, self.pixels)
         return read_picture(source, pixels, on_warning=self.warn)
 
     def _open(self, source: Any) -> Any:
@@ -302,28 +260,14 @@ class Predictor:
 
     def _whole(self, images: Any) -> Iterator[np.ndarray]:
         """Yields the probabilities of each image, refined by the CRF."""
-        most = CRF_BYTES // (450 + 25 * max(2, self.channels))
-        if self.crf is not None and (count := images[0, ..., 0].size) > most:
-            raise ValueError(
-                f"the CRF takes at most {most:,} pixels of {self.channels} classes, got {count:,}: "
-                "leave it out, or shrink the image"
-            )
+        if self.crf is not None:
+            check_crf_size(images[0, ..., 0].size, self.channels)
         found = self._predict(images) if self._is_whole(images[0]) else map(self._joined, images)
-        yield from map(self._refined, images, found)
-
-    def _fitting(self, tile: int | None) -> int | None:
-        """Returns a side of tiles that a model of fixed size takes, also at the largest scale."""
-        fixed = [side for side in self.size if side]
-        if not fixed or tile == 0:
-            return tile
-        most = int(min(fixed) / max(1.0, *self.scales)) // STEP * STEP
-        return min(tile or most, most) or tile
+        for image, p in zip(images, found, strict=True):
+            yield p if self.crf is None else refined(image, p, self.crf)
 
     def _is_whole(self, image: Any) -> bool:
-        fits = all(
-            side and given * max(self.scales) <= side for side, given in zip(self.size, image.shape, strict=False)
-        )
-        return not self.tile or max(image.shape[:2]) <= self.tile or fits
+        return not self.tile or max(image.shape[:2]) <= self.tile or self.shape.holds(image.shape)
 
     def _labeled(self, group: list[Labeled]) -> list[Labeled]:
         images = [item.image for item in group if item.image is not None]
@@ -337,7 +281,7 @@ class Predictor:
                 return [Labeled(group[0].source, error=error)]
             return [each for item in group for each in self._labeled([item])]
 
-    def _blocks(self, image: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+    def _blocks(self, image: np.ndarray) -> Iterator[tuple[Place, np.ndarray]]:
         """Yields the probabilities of finished parts of an image, and their place in it."""
         assert self.tile
         for row, column, p in blend(self._predict, image, tile=self.tile, overlap=self.overlap, margin=self.margin):
@@ -350,44 +294,4 @@ class Predictor:
         return whole
 
     def _predict(self, images: np.ndarray) -> np.ndarray:
-        return mean_probabilities(functools.partial(self._run, self._to_probabilities), images, self.scales, self.flip)
-
-    def _run(self, run: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-        """Runs the network on images that are padded to the sizes that it takes or was compiled for."""
-        count, height, width = images.shape[:3]
-        below, beside = ((side or given) - given for side, given in zip(self.size, (height, width), strict=True))
-        if below < 0 or beside < 0:
-            takes = "x".join("any" if side is None else str(side) for side in self.size)
-            cure = "leave out tile=0 (--tile 0)" if self._fitting(None) else "shrink the image"
-            raise ValueError(f"{self.model.name} takes images of {takes} pixels, got {height}x{width}: {cure}")
-        if below or beside:
-            images = np.pad(images, [(0, 0), (0, below), (0, beside), (0, 0)], mode="edge")
-        more = (1 << (count - 1).bit_length()) - count if keras.backend.backend() == "jax" else 0
-        if self.batch:
-            more = -count % self.batch
-        if more:  # for JAX, which compiles the network for each batch size, and for models of a fixed batch size
-            images = np.pad(images, [(0, more), (0, 0), (0, 0), (0, 0)])
-        step = self.batch or len(images)  # copies below: on PyTorch, Keras holds the array for a while
-        parts = [run(np.array(images[at : at + step], order="C")) for at in range(0, len(images), step)]
-        found = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if found.shape[1:3] != images.shape[1:3]:
-            raise ValueError(
-                f"{self.model.name} gives {found.shape[1]}x{found.shape[2]} labels for {height}x{width} pixels: "
-                "Predictor needs a label for every pixel, so append a layer such as keras.layers.UpSampling2D"
-            )
-        return found[:count, :height, :width]
-
-    def _refined(self, image: np.ndarray, p: np.ndarray) -> np.ndarray:
-        if self.crf is None:
-            return p
-        image = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
-        if image.dtype != np.uint8:  # a dark image of floats would look like one of 0 to 1
-            image = np.clip(np.rint(image), 0, 255).astype("uint8")
-        if self.channels > 1:
-            return dense_crf(image, p, **self.crf)
-        return dense_crf(image, np.concatenate([1 - p, p], axis=-1), **self.crf)[..., 1:]
-
-    def _decide(self, probabilities: np.ndarray) -> np.ndarray:
-        if self.channels == 1:
-            return (probabilities[..., 0] > self.threshold).astype(self.dtype)
-        return probabilities.argmax(axis=-1).astype(self.dtype)
+        return mean_probabilities(functools.partial(self.run, self._to_probabilities), images, self.scales, self.flip)

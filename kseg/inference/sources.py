@@ -1,13 +1,18 @@
-"""Lists the images of a folder or a pattern, and names the files made from them."""
+"""The images to label: their files, the options that apply to one, and the names of the files made from them."""
 
 import collections
+import dataclasses
 import glob
 import itertools
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
-from kseg.data import SUFFIXES
+import numpy as np
+from PIL import Image
+
+from kseg.data import SUFFIXES, Pixels
 
 LONGEST_NAME = 255
 """Bytes that file systems allow in a file name."""
@@ -77,3 +82,21 @@ def _cut(name: str, end: str, longest: int) -> str:
     while len(os.fsencode(name + end)) > longest:
         name = name[:-1]
     return name + end
+
+
+def as_image(source: Any, pixels: Pixels) -> tuple[Any, Pixels]:
+    """Returns one image to read, which may have become an array, and those of the options that apply to it.
+
+    Only files and PIL images have pages. Arrays of floats are images of data sets, which are finished; arrays with as
+    many channels as there are bands have the chosen ones.
+    """
+    if isinstance(source, Image.Image) and getattr(source, "n_frames", 1) == 1:
+        return source, dataclasses.replace(pixels, page=None)
+    if isinstance(source, str | os.PathLike | Image.Image) or hasattr(source, "read"):
+        return source, pixels
+    source, pixels = np.asarray(source), dataclasses.replace(pixels, page=None)
+    if source.dtype.kind == "f":
+        return source, Pixels(channels=pixels.channels)
+    if source.ndim == 3 and source.shape[-1] == pixels.channels:
+        return source, dataclasses.replace(pixels, bands=None)
+    return source, pixels

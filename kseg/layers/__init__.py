@@ -12,13 +12,13 @@ from kseg.layers.convolution import (
 from kseg.layers.crf import ConvCRF
 from kseg.layers.cropping import CropLike, SmallestSize, UnpaddedSize
 from kseg.layers.decoder import SegmentationHead, UNetBlock
-from kseg.layers.doubled import enlarged
 from kseg.layers.geometry import Reach
 from kseg.layers.graph import FoldedModel, layer_calls
 from kseg.layers.normalization import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
-from kseg.layers.resize import Resize, single_operation
+from kseg.layers.resize import Resize
 from kseg.layers.scores import ScoreFusion, ScoreUpsampling
+from kseg.layers.tracing import enlarged, single_operation
 from kseg.layers.transpose import BilinearKernel, TransposeUpsampling2D
 from kseg.layers.unpooling import BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D, MaxUnpooling2D, NearestUnpooling2D
 

@@ -10,7 +10,7 @@ from kseg.layers.doubled import doubled_convolution
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
 from kseg.layers.normalization import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization
-from kseg.layers.resize import is_single_operation
+from kseg.layers.tracing import is_single_operation
 
 
 @keras.saving.register_keras_serializable(package="kseg")

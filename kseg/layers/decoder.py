@@ -7,10 +7,10 @@ import keras
 from keras import ops
 
 from kseg.layers.convolution import Conv2D, ConvNormAct
-from kseg.layers.doubled import is_enlarged
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
 from kseg.layers.resize import Resize
+from kseg.layers.tracing import is_enlarged
 
 
 @keras.saving.register_keras_serializable(package="kseg")

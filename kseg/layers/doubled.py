@@ -1,8 +1,5 @@
 """The convolution of an image enlarged to twice its size, computed on the small image."""
 
-import contextlib
-from collections.abc import Iterator
-from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -14,26 +11,6 @@ from keras import ops
 # PHASES[p][t, a] is 1 if, for output pixel 2i + p, tap a meets small pixel i + p - 1 + t.
 TRANSPOSED = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], "float32")
 PHASES = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], "float32")
-
-_ENLARGED = ContextVar("_ENLARGED", default=False)
-
-
-@contextlib.contextmanager
-def enlarged() -> Iterator[None]:
-    """Lets `UNetBlock` make the enlarged features in graphs that are traced in the block.
-
-    In 8-bit integers, a convolution of them is faster than a transposed convolution.
-    """
-    token = _ENLARGED.set(True)
-    try:
-        yield
-    finally:
-        _ENLARGED.reset(token)
-
-
-def is_enlarged() -> bool:
-    """Returns whether this is a block of `enlarged`."""
-    return _ENLARGED.get()
 
 
 def doubled_convolution(x: Any, kernel: Any) -> Any:

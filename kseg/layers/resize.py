@@ -1,9 +1,7 @@
 """Resizing by a factor, to a size or to the size of another tensor, at known and unknown sizes, on every backend."""
 
-import contextlib
 import math
-from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -12,31 +10,9 @@ from keras import ops
 
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
+from kseg.layers.tracing import is_single_operation
 
 INTERPOLATIONS = ("bilinear", "nearest")
-
-_SINGLE = ContextVar("_SINGLE", default=False)
-
-
-@contextlib.contextmanager
-def single_operation() -> Iterator[None]:
-    """Lets `Resize` and `Conv2D` use one operation of TensorFlow in graphs that are traced in the block.
-
-    These are graphs for inference and export: one operation is faster, and exporters recognize it. It is not the
-    default because on CPUs without oneDNN a dilated convolution has no gradient, and because XLA gives resizing wrong
-    values or no gradient, and rounding of its float32 positions may select a neighboring pixel if the size of the
-    output is not a multiple of that of the input. On other backends there is no difference.
-    """
-    token = _SINGLE.set(True)
-    try:
-        yield
-    finally:
-        _SINGLE.reset(token)
-
-
-def is_single_operation() -> bool:
-    """Returns whether this is a block of `single_operation`, in which graphs for inference and export are traced."""
-    return _SINGLE.get()
 
 
 @keras.saving.register_keras_serializable(package="kseg")

@@ -8,7 +8,8 @@ from keras import ops
 
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
-from kseg.layers.resize import is_single_operation, repeated
+from kseg.layers.resize import repeated
+from kseg.layers.tracing import is_single_operation
 
 
 def _positive(layer: keras.layers.Layer, name: str, value: int) -> int:

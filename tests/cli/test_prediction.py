@@ -331,7 +331,7 @@ def test_mistakes_are_one_line(weights, photos, tmp_path, monkeypatch):
 
 def test_an_image_too_large_for_the_crf_is_named(weights, photos, tmp_path, monkeypatch):
     channels = zoo.load(weights).output_shape[-1]
-    monkeypatch.setattr("kseg.inference.predictor.CRF_BYTES", 41 * 30 * (450 + 25 * channels) - 1)
+    monkeypatch.setattr("kseg.inference.refinement.CRF_BYTES", 41 * 30 * (450 + 25 * channels) - 1)
     done = kseg_command("predict", photos / "b/2.jpg", "--weights", weights, "-o", tmp_path, "--crf", "--tile", "32")
     assert done.exit_code == 1
     assert done.stderr.startswith(f"error: {photos / 'b/2.jpg'}: the CRF takes at most 1,229 pixels of")

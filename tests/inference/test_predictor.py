@@ -51,8 +51,8 @@ def test_consecutive_images_of_one_size_share_a_batch_and_keep_their_order():
     large = [photo(), photo() // 2]
     sources = [*small[:3], "missing.png", *small[3:], *large, np.zeros((64, 40, 3), "uint8")]
     predictor, shapes = Predictor(pointwise(), tile=32), []
-    run = predictor._run
-    predictor._run = lambda network, images: shapes.append(images.shape) or run(network, images)
+    run = predictor.run
+    predictor.run = lambda network, images: shapes.append(images.shape) or run(network, images)
     found = list(predictor.many(sources, batch_size=2))
     assert [each.source is wanted for each, wanted in zip(found, sources, strict=True)] == [True] * 9
     assert [shape[0] for shape in shapes] == [2, 1, 2, 2, *[1] * 4]  # the last one is cut into tiles
@@ -111,7 +111,7 @@ def crf(monkeypatch):
         given.append((image, probabilities, options))
         return np.eye(probabilities.shape[-1], dtype="float32")[np.full(probabilities.shape[:2], -1)]
 
-    monkeypatch.setattr("kseg.inference.predictor.dense_crf", dense_crf)
+    monkeypatch.setattr("kseg.inference.refinement.dense_crf", dense_crf)
     return given
 
 
@@ -195,14 +195,14 @@ def test_an_image_on_which_the_network_fails_does_not_stop_the_others():
     """A network that fails on one size, with an error type of its own."""
     model = pointwise()
     predictor = Predictor(model)
-    run = predictor._run
+    run = predictor.run
 
     def picky(network, images):
         if images.shape[2] == 5:
             raise RuntimeError("out of memory")
         return run(network, images)
 
-    predictor._run = picky
+    predictor.run = picky
     small = photo()[:4, :5]
     found = list(predictor.many([photo(), small, small, photo()], batch_size=2))
     assert [each.label is not None for each in found] == [True, False, False, True]

@@ -4,7 +4,7 @@ import pytest
 import scipy.special
 import sklearn.metrics
 
-from kseg.inference import Predictor, labeling, predictions, predictor
+from kseg.inference import Predictor, labeling, predictions
 from kseg.losses import CrossEntropy
 from kseg.metrics import confusion_matrix
 from kseg.training import evaluate, evaluation, sample_picture, splits
@@ -60,7 +60,7 @@ def cross_entropy(dataset, scale=0.01):
 
 @pytest.mark.parametrize(("scores", "size"), [(2**26, (None, None)), (1, (None, None)), (2**26, (12, 16))])
 def test_the_loss_is_the_mean_over_the_images_without_their_padding(scores, size, monkeypatch):
-    monkeypatch.setattr(predictor, "SCORES", scores)
+    monkeypatch.setattr("kseg.inference.loss.SCORES", scores)
     dataset = drawn()
     found = evaluate(channels(size), dataset, batch_size=1 if scores > 1 else 8, loss=CrossEntropy())
     np.testing.assert_allclose(found["loss"], cross_entropy(dataset), rtol=1e-5)
@@ -96,13 +96,13 @@ def test_the_loss_of_one_channel_is_that_of_its_sigmoid():
 @pytest.fixture
 def shapes(monkeypatch):
     """The shapes of the batches that pass through a network."""
-    shapes, run = [], Predictor._run
+    shapes, run = [], Predictor.run
 
     def recorded(self, function, images):
         shapes.append(images.shape[:3])
         return run(self, function, images)
 
-    monkeypatch.setattr(Predictor, "_run", recorded)
+    monkeypatch.setattr(Predictor, "run", recorded)
     return shapes
 
 
@@ -146,14 +146,14 @@ def test_images_are_read_a_bounded_number_of_pixels_ahead(pixels, most, monkeypa
 
 
 def test_a_batch_that_does_not_fit_is_labeled_image_by_image(shapes, monkeypatch):
-    dataset, run, most = drawn(sizes=[(8, 8)] * 5), Predictor._run, 5
+    dataset, run, most = drawn(sizes=[(8, 8)] * 5), Predictor.run, 5
 
     def limited(self, function, images):
         if len(images) > most:
             raise RuntimeError("RESOURCE_EXHAUSTED: failed to allocate")
         return run(self, function, images)
 
-    monkeypatch.setattr(Predictor, "_run", limited)
+    monkeypatch.setattr(Predictor, "run", limited)
     expected = evaluate(channels(), dataset)["confusion_matrix"]
     most = 1
     assert evaluate(channels(), dataset)["confusion_matrix"] == expected
