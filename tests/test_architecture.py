@@ -100,16 +100,14 @@ def test_no_module_shares_its_name_with_a_function_or_class_in_it():
         assert path.stem not in {getattr(node, "name", None) for node in ast.parse(path.read_text()).body}, path
 
 
-def test_importing_kseg_adds_little_to_importing_keras():
-    code = "import time, keras; t = time.process_time(); import kseg; print(time.process_time() - t)"
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
-    assert min(float(run.stdout) for run in runs) < 0.3
-
-
-def test_importing_kseg_registers_its_classes():
+def test_importing_kseg_registers_its_classes_and_adds_little_to_importing_keras():
     names = ["kseg>Resize", "kseg>Dice", "kseg>SegmentationModel", "kseg>AdamW"]
-    code = f"import kseg, keras; assert all(map(keras.saving.get_registered_object, {names}))"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = (
+        "import time, keras; t = time.process_time(); import kseg; print(time.process_time() - t); "
+        f"assert all(map(keras.saving.get_registered_object, {names}))"
+    )
+    runs = (subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2))
+    assert any(float(run.stdout) < 0.3 for run in runs)  # the second process only if the first one was disturbed
 
 
 @pytest.mark.parametrize("first, then", [("kseg", "tensorflow"), ("tensorflow", "kseg")])

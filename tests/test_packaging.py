@@ -70,7 +70,7 @@ def test_the_wheel_imports_and_trains_outside_the_checkout(wheel, tmp_path):
     (tmp_path / "recipe.toml").write_text(
         "epochs = 1\n"
         '[data]\nname = "streets"\nbatch_size = 2\naugment = "flip"\noptions = { count = 4, size = [32, 32] }\n'
-        '[model]\nbuilder = "unet"\nencoder_weights = "none"\noptions = { filters = [8, 8, 8, 8, 8] }\n'
+        '[model]\nbuilder = "full_resolution"\noptions = { filters = [4] }\n'
     )
     code = "import sys, kseg.cli; sys.argv = ['kseg', 'train', 'recipe.toml', '--run-folder', 'run']; kseg.cli.main()"
     printed = run_outside(tmp_path, code, wheel)
