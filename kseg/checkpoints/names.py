@@ -72,15 +72,19 @@ def unwrapped(state: Mapping[str, np.ndarray], rules: Rules) -> dict[str, np.nda
     prefix = max(counts, key=lambda each: counts[each], default="")
     copies = [each for each in counts if counts[each] >= COPY * counts[prefix]]
     if len(copies) > 1:
-        names = [each.rstrip(".") for each in copies]
-        places = " and ".join(name or "the top" for name in names)
-        nested = [name for name in names if name]
-        cures = [f"part={name!r}" for name in nested] + [f"without={nested}"] * ("" in names)
+        places = " and ".join(f"below {each[:-1]}" if each else "at the top level" for each in copies)
         raise ValueError(
-            f"the checkpoint contains this model {len(names)} times, below {places}: choose one, {' or '.join(cures)} "
+            f"the checkpoint contains this model {len(copies)} times, {places}: choose one, "
+            f"{' or '.join(_choice(each, copies) for each in copies)} "
             "in kseg.zoo.smp.load, kseg.zoo.torchvision.load or kseg.checkpoints.read"
         )
     return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+
+
+def _choice(prefix: str, copies: Sequence[str]) -> str:
+    """Returns the arguments of `read` that choose the copy of a model below a prefix, and none that it contains."""
+    inner = [each.removeprefix(prefix)[:-1] for each in copies if each != prefix and each.startswith(prefix)]
+    return ", ".join([f"part={prefix[:-1]!r}"] * bool(prefix) + [f"without={inner}"] * bool(inner))
 
 
 def rename(state: Mapping[str, np.ndarray], rules: Rules) -> dict[str, np.ndarray]:

@@ -21,14 +21,16 @@ def read(path: str | os.PathLike, part: str = "", *, without: Sequence[str] = ()
         part: The key of the tensors to read, with dots, e.g. `"state_dict_ema"`, where a file holds a model several
             times; it is removed from their names. By default all tensors are read. A prefix that the tensors of one
             model share, such as `module.`, need not be named: `rename` removes it.
-        without: Keys of tensors to leave out, with dots, e.g. `["ema"]` if a copy lies beside those of the model.
+        without: Keys of tensors to leave out, with dots, e.g. `["ema"]` if a copy lies beside those of the model. They
+            begin below `part`.
 
     Returns:
         Name -> array, in the order of the file. bfloat16 becomes float32, all other types stay.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file is truncated, has another format, contains objects of unknown classes, or no tensor.
+        ValueError: If the file is truncated, has another format, contains objects of unknown classes, or no tensor,
+            or has none below `part` or below a key of `without`.
 
     Example:
         >>> import tempfile
@@ -52,16 +54,28 @@ def read(path: str | os.PathLike, part: str = "", *, without: Sequence[str] = ()
 
 
 def _part(arrays: dict[str, np.ndarray], part: str, without: Sequence[str]) -> dict[str, np.ndarray]:
-    for name in without:
-        arrays = {key: array for key, array in arrays.items() if not key.startswith(f"{name.rstrip('.')}.")}
-    begin = part and f"{part.rstrip('.')}."
-    found = {name.removeprefix(begin): array for name, array in arrays.items() if name.startswith(begin)}
     if not arrays:
         raise Refused("it contains no tensor")
-    if not found:
+    if part:
+        begin = _beginning(arrays, part)
+        arrays = {name.removeprefix(begin): array for name, array in arrays.items() if name.startswith(begin)}
+    unwanted = tuple(_beginning(arrays, key) for key in without)
+    return {name: array for name, array in arrays.items() if not name.startswith(unwanted)}
+
+
+def _beginning(arrays: dict[str, np.ndarray], key: str) -> str:
+    """Returns how the names of the tensors below a key begin.
+
+    Raises:
+        Refused: If there are none.
+    """
+    begin = f"{key.rstrip('.')}."
+    if not any(name.startswith(begin) for name in arrays):
+        deeper = next((name.partition(f".{begin}")[0] for name in arrays if f".{begin}" in name), None)
         parts = dict.fromkeys(name.partition(".")[0] for name in arrays)
-        raise Refused(f"it has no tensor below {part!r}, only below {', '.join(list(parts)[:5])}")
-    return found
+        others = f"{deeper}.{key}" if deeper else ", ".join(list(parts)[:5])
+        raise Refused(f"it has no tensor below {key!r}, only below {others}")
+    return begin
 
 
 def _format(path: Path) -> Callable[[Path], dict[str, np.ndarray]]:

@@ -1,13 +1,17 @@
 """What `kseg predict` labels: the images and videos that its arguments name."""
 
-import collections
-import glob
 import io
+import itertools
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, NamedTuple
+
+VISITED = 1000
+"""Number of folders in which images that are not labeled are looked for."""
+NAMED = 3
+"""Number of places that a message names."""
 
 
 class Inputs(NamedTuple):
@@ -17,13 +21,13 @@ class Inputs(NamedTuple):
         images: Files and streams by name.
         videos: Names of files.
         unread: Files of folders that are no images.
-        deeper: Images in the subfolders of each folder, without those that `kseg predict` wrote.
+        deeper: Some subfolders with images and some videos in subfolders, which are not labeled.
     """
 
     images: dict[str, Any]
     videos: list[str]
     unread: list[pathlib.Path]
-    deeper: dict[str, list[pathlib.Path]]
+    deeper: list[str]
 
 
 def find_inputs(places: Sequence[str]) -> Inputs:
@@ -35,24 +39,19 @@ def find_inputs(places: Sequence[str]) -> Inputs:
     """
     from kseg import inference
 
-    found = Inputs({}, [], [], {})
-    known = set()
+    found = Inputs({}, [], [], [])
+    known: set[str] = set()
     for place in places:
         if place == "-":
             found.images["stdin"] = _standard_input()
             continue
-        deeper = _deeper(place) if os.path.isdir(place) else []
         try:
             listed = inference.list_images(place)
         except FileNotFoundError:
-            if deeper:
-                raise FileNotFoundError(
-                    f"no images at {place}, but in its subfolders: name {deeper_pattern(place, deeper)}"
-                ) from None
+            if deeper := list(itertools.islice(_deeper(place, known), NAMED + 1)):
+                raise FileNotFoundError(f"{place} has images in subfolders only: give {first_names(deeper)}") from None
             raise
         if os.path.isdir(place):
-            if deeper:
-                found.deeper[place] = deeper
             files = [path for path in pathlib.Path(place).iterdir() if path.is_file() and path.name[0] != "."]
             found.unread.extend(sorted(set(files) - set(listed)))
         for path in listed:
@@ -63,31 +62,37 @@ def find_inputs(places: Sequence[str]) -> Inputs:
                 found.videos.append(str(path))
             else:
                 found.images[str(path)] = path
+    unread = itertools.chain.from_iterable(_deeper(place, known) for place in places)
+    found.deeper.extend(itertools.islice(unread, NAMED + 1))
     return found
 
 
-def deeper_pattern(folder: str, images: Sequence[pathlib.Path]) -> str:
-    """Returns an argument that names the images in the subfolders of a folder, those of the commonest type."""
-    suffix = collections.Counter(path.suffix for path in images).most_common(1)[0][0]
-    return f'"{os.path.join(glob.escape(folder), "**", f"*{suffix}")}"'
+def first_names(names: Sequence[str]) -> str:
+    """Returns the first names of a list, for a message."""
+    return ", ".join(names[:NAMED]) + " and others" * (len(names) > NAMED)
 
 
-def _deeper(folder: str) -> list[pathlib.Path]:
-    """Returns the images in the subfolders of a folder, without hidden ones and the results of `kseg predict`."""
+def _deeper(folder: str, known: Container[str]) -> Iterator[str]:
+    """Yields the subfolders that hold images, and the videos in them, without results of `kseg predict`.
+
+    Hidden files and those whose real paths are known are left out, as is what lies beyond the first `VISITED` folders.
+    """
+    from kseg import inference
     from kseg.cli.results import TABLE
     from kseg.data import SUFFIXES
 
-    found = []
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in itertools.islice(os.walk(folder), VISITED):
         folders[:] = sorted(each for each in folders if each[0] != ".")
         if place == folder:
             continue
         if TABLE in files:
             folders.clear()
             continue
-        images = sorted(each for each in files if each[0] != "." and each.lower().endswith(SUFFIXES))
-        found += [pathlib.Path(place, each) for each in images]
-    return found
+        paths = (os.path.join(place, each) for each in sorted(files) if each[0] != ".")
+        new = [path for path in paths if os.path.realpath(path) not in known]
+        if any(path.lower().endswith(SUFFIXES) for path in new):
+            yield place
+        yield from filter(inference.is_video, new)
 
 
 def _standard_input() -> Any:

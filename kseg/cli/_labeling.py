@@ -48,7 +48,8 @@ def label_video(
         if count < frames.count * 0.99 - 1:
             predictor.warn(
                 video,
-                f"{count} of {frames.count} declared frames were read: that number is an estimate, or the file is cut",
+                f"{count} of {frames.count} declared frames were read: the declared number is an estimate, or the file "
+                "is truncated",
             )
     except (ValueError, OSError) as error:
         if is_disk_full(error):

@@ -18,6 +18,9 @@ from kseg.cli._models import load_model
 from kseg.cli._process import prepare
 from kseg.cli.folder_options import parsed
 
+MANY_PIXELS = 2**24
+"""Number of pixels from which a faster engine makes up for the seconds in which it converts the network."""
+
 Tta = Annotated[
     bool,
     typer.Option(
@@ -37,8 +40,10 @@ Crf = Annotated[
 Engine = Annotated[
     str,
     typer.Option(
-        help="What runs the network: keras, openvino, onnxruntime, or auto, which is openvino for many pixels if it is "
-        "installed and the backend is TensorFlow on a CPU; fewer than 1 of 1,000 pixels change their label.",
+        help="What runs the network: keras, openvino, onnxruntime, or auto: openvino if it is installed and "
+        "the backend is TensorFlow on a CPU (in kseg predict for videos, or images of "
+        f"{MANY_PIXELS / 1e6:.0f} megapixels in all), else keras. Engines other than keras change the labels of fewer "
+        "than 1 of 1,000 pixels.",
     ),
 ]
 Int8 = Annotated[
@@ -48,9 +53,6 @@ Int8 = Annotated[
         "typical images, of which 64 set the ranges of the integers.",
     ),
 ]
-
-MANY_PIXELS = 2**24
-"""Number of pixels from which a faster engine makes up for the seconds in which it converts the network."""
 
 
 def options(tta: bool, crf: bool, tile: int | None, engine: str, int8: str | None) -> dict[str, Any]:
@@ -167,7 +169,8 @@ def predict(
         doubts: dict[str, list[str]] = {}
         predictor.warn = lambda name, doubt: doubts.setdefault(doubt, []).append(name)
         for name in filter(sets.lacks_rasterio, found.images):
-            predictor.warn(name, "its place on the earth was not used, which needs rasterio: pip install 'kseg[geo]'")
+            doubt = "the georeference is ignored, because rasterio is not installed: pip install 'kseg[geo]'"
+            predictor.warn(name, doubt)
         count = max(2, predictor.channels)
         classes = model.classes or [f"class {index}" for index in range(count)]
         palette = model.palette or visualize.default_palette(count)

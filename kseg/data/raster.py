@@ -168,7 +168,7 @@ def _tags(source: Any, page: int | None = None) -> Mapping[int, Any]:
         file = source if hasattr(source, "read") else stack.enter_context(open(source, "rb"))
         file.seek(0)
         stack.callback(file.seek, 0)
-        with contextlib.suppress(SyntaxError, ValueError, TypeError):
+        with contextlib.suppress(Exception):  # damaged bytes raise errors of many types
             head = file.read(16)
             tags = TiffImagePlugin.ImageFileDirectory_v2(head[: 16 if head[2] == 43 else 8])
             for _ in range(page or 1):

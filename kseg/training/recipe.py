@@ -171,6 +171,13 @@ class Tracking(Section):
     images: Annotated[Whole, pydantic.Field(ge=0)] = 4
     """Number of validation images whose predictions are recorded after each validation."""
 
+    @pydantic.model_validator(mode="after")
+    def _check_tables(self) -> Self:
+        for name, options, key in (("wandb", self.wandb, "config"), ("mlflow", self.mlflow, "tags")):
+            if not isinstance((options or {}).get(key, {}), dict):
+                raise ValueError(f"{key} of {name} must be a table, got {(options or {})[key]!r}")
+        return self
+
 
 class Recipe(Section):
     """Every setting of a training run; `Recipe.from_toml` reads it from a file.

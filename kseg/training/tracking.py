@@ -30,6 +30,7 @@ def trackers(recipe: Recipe, folder: pathlib.Path, draw: Draw) -> Iterator[list[
 
     Raises:
         ModuleNotFoundError: If a tracker is not installed.
+        ValueError: If Weights & Biases or MLflow cannot start.
     """
     section = recipe.tracking
     wanted = recipe.tensorboard if section.tensorboard is None else section.tensorboard
@@ -48,6 +49,15 @@ def trackers(recipe: Recipe, folder: pathlib.Path, draw: Draw) -> Iterator[list[
 
 def _missing(key: str, packages: str) -> ModuleNotFoundError:
     return ModuleNotFoundError(f"[tracking] {key} needs {packages}: pip install {packages}, or leave {key} out")
+
+
+@contextlib.contextmanager
+def _started(key: str) -> Iterator[None]:
+    """Turns the errors of a tracker that does not start, of many types, into one."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"[tracking] {key} cannot start: {error}; change its options, or leave {key} out") from error
 
 
 class Pictures(keras.callbacks.Callback):
@@ -119,7 +129,8 @@ def _wandb(
     place = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
     given = {"id": f"{recipe.hash()}-{place}", "resume": "allow", "name": folder.resolve().name, "dir": str(folder)}
     config = recipe.model_dump(mode="json") | options.get("config", {})
-    run = wandb.init(**(given | options | {"config": config}))
+    with _started("wandb"):
+        run = wandb.init(**(given | options | {"config": config}))
     finished = 1
     try:
         # The picture first: `commit=False` puts it into the step that the logger writes.
@@ -141,12 +152,14 @@ def _mlflow(
     except ModuleNotFoundError as error:
         raise _missing("mlflow", error.name or "mlflow") from None
     options = dict(options)
-    if (address := options.pop("tracking_uri", None)) is not None:
-        mlflow.set_tracking_uri(address)
-    if (experiment := options.pop("experiment", None)) is not None:
-        mlflow.set_experiment(experiment)
     tags = {"run_folder": str(folder.resolve()), "recipe": recipe.hash(), **options.pop("tags", {})}
-    with mlflow.start_run(**({"run_name": folder.resolve().name} | options), tags=tags):
+    with _started("mlflow"):
+        if (address := options.pop("tracking_uri", None)) is not None:
+            mlflow.set_tracking_uri(address)
+        if (experiment := options.pop("experiment", None)) is not None:
+            mlflow.set_experiment(experiment)
+        run = mlflow.start_run(**({"run_name": folder.resolve().name} | options), tags=tags)
+    with run:
         mlflow.log_dict(recipe.model_dump(mode="json"), "recipe.json")
         record = Pictures(
             draw, lambda picture, epoch: mlflow.log_image(picture, artifact_file=f"predictions/{epoch + 1:04}.png")

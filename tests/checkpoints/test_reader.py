@@ -146,6 +146,11 @@ def test_a_part_of_a_file_is_read_by_its_key(tmp_path):
     assert {name: array.tolist() for name, array in reader.read(path, part="ema.net").items()} == {"a": [1]}
     with pytest.raises(ValueError, match=r"has no tensor below 'emo', only below model, ema"):
         reader.read(path, part="emo")
+    with pytest.raises(ValueError, match=r"has no tensor below 'net', only below ema\.net"):
+        reader.read(path, part="net")
+    assert list(reader.read(path, without=["ema"])) == ["model.a"]
+    with pytest.raises(ValueError, match=r"has no tensor below 'emo', only below model, ema"):
+        reader.read(path, without=["emo"])
     assert "contains no tensor" in refusal(save({"epoch": 3}, tmp_path / "empty.pth"))
 
 

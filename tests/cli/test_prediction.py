@@ -10,7 +10,7 @@ import rasterio
 from PIL import Image
 
 from kseg import data, inference, metrics, pretrained, training, visualize, zoo
-from kseg.cli import prediction
+from kseg.cli import _inputs, prediction
 from kseg.cli.results import Results
 from kseg.inference import calibration
 from tests.cli.command import kseg_command, refused
@@ -190,15 +190,22 @@ def test_fewer_frames_than_a_video_declares_are_a_doubt(weights, tmp_path, monke
     assert len(list(inference.Frames(tmp_path / "out/overlays/clip.mp4"))) == 3
 
 
-def test_images_in_subfolders_are_counted_and_the_pattern_finds_them(weights, photos, tmp_path):
-    done = kseg_command("predict", photos, "--weights", weights, "-o", tmp_path)
-    found = re.search(r"3 images in subfolders were skipped, such as (.*); to label them: \"(.*)\"", done.stdout)
-    assert found[1] == str(photos / "a/1.png")
-    assert {photos / "a/1.png", photos / "b/1.png"} < set(inference.list_images(found[2]))
-    (tmp_path / "in/deep").mkdir(parents=True)
-    (tmp_path / "in/deep/1.JPG").touch()
+def test_subfolders_that_are_not_read_are_named(weights, photos, tmp_path, monkeypatch):
+    done = kseg_command("predict", photos, photos / "a", "--weights", weights, "-o", tmp_path)
+    assert f"subfolders were skipped; to label them, give {photos / 'b'}\n" in done.stdout
+    for name in ("1/a.JPG", "2/b.png", "2/c.mp4", "3/4/d.tif", "5/out/areas.csv", "5/out/masks/a.png", ".6/a.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
     text = refused("predict", tmp_path / "in", "--weights", weights, "-o", tmp_path)
-    assert f'no images at {tmp_path / "in"}, but in its subfolders: name "{tmp_path / "in"}/**/*.JPG"' in text
+    first = ", ".join(str(tmp_path / "in" / name) for name in ("1", "2", "2/c.mp4"))
+    assert text == f"error: {tmp_path / 'in'} has images in subfolders only: give {first} and others\n"
+    places = [str(tmp_path / "in" / name) for name in ("2", "2/c.mp4", "3/4")]
+    found = _inputs.find_inputs([str(tmp_path / "in/1"), str(tmp_path / "in/1/a.JPG"), *places])
+    assert (len(found.images), len(found.videos), found.deeper) == (3, 1, [])
+    monkeypatch.setattr(_inputs, "VISITED", 3)
+    assert _inputs.find_inputs([str(photos)]).deeper == [str(photos / "a"), str(photos / "b")]
+    (tmp_path / "in/0.png").touch()
+    assert _inputs.find_inputs([str(tmp_path / "in")]).deeper == [first.split(", ")[0], *places[:2]]
 
 
 def test_a_place_on_the_earth_is_not_lost_silently(weights, tmp_path, monkeypatch):
@@ -211,12 +218,12 @@ def test_a_place_on_the_earth_is_not_lost_silently(weights, tmp_path, monkeypatc
     text = refused("predict", tmp_path / "b.png", *told, "--crs", "source")
     assert "--crs source is for georeferenced images, and none of the images is: leave it out" in text
     done = kseg_command("predict", tmp_path / "*.*", *told, "--crs", "EPSG:3857")
-    assert "polygons of 1 georeferenced image (EPSG:32633): in EPSG:3857" in done.stdout
-    assert "; those of 1 without a place: in pixels" in done.stdout
+    assert "the polygons of 1 georeferenced image (EPSG:32633) are in EPSG:3857" in done.stdout
+    assert "; those of the other image are in pixels\n" in done.stdout
     monkeypatch.setitem(sys.modules, "rasterio", None)
     done = kseg_command("predict", tmp_path / "*.*", *told)
-    doubt = f"warning: {tmp_path / 'a.tif'}: its place on the earth was not used, which needs rasterio: pip install"
-    assert done.exit_code == 0 and done.stderr.startswith(f"{doubt} 'kseg[geo]'\n")
+    doubt = "the georeference is ignored, because rasterio is not installed: pip install 'kseg[geo]'"
+    assert done.exit_code == 0 and done.stderr.startswith(f"warning: {tmp_path / 'a.tif'}: {doubt}\n")
     assert "pip install 'kseg[geo]'" in refused("predict", tmp_path / "a.tif", *told, "--crs", "source")
 
 

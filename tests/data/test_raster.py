@@ -126,6 +126,22 @@ def test_the_place_is_that_of_the_first_page_and_without_rasterio_it_is_known_to
     assert [raster.lacks_rasterio(tmp_path / f"{name}.tif") for name in "abc"] == [True, False, False]
 
 
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_damaged_files_have_no_georeference(tmp_path, monkeypatch, bigtiff):
+    path, rng = tmp_path / "a.tif", np.random.default_rng(0)
+    tifffile.imwrite(path, np.zeros((4, 4), "uint8"), extratags=GEOTIFF, bigtiff=bigtiff)
+    content = path.read_bytes()
+    damaged = [content[:length] for length in (0, 1, 2, 3, 6, 8, 12, 15, 40)]
+    for begin in rng.integers(4, 100, 30):
+        damaged.append(content[:begin] + rng.bytes(8) + content[begin + 8 :])
+    for rasterio_or_none in (rasterio, None):
+        monkeypatch.setitem(sys.modules, "rasterio", rasterio_or_none)
+        for each in damaged:
+            path.write_bytes(each)
+            raster.georeference(path)
+            assert raster.lacks_rasterio(path) in ((False,) if rasterio_or_none or len(each) < 50 else (False, True))
+
+
 def test_overviews_are_no_pages_and_nodata_is_black(tmp_path):
     values = bands("int16", 3000)
     values[:20] = -9999

@@ -43,6 +43,8 @@ def test_the_hash_changes_with_any_value():
         ({"data": {"classes": "a,b"}}, "[data] classes: must be a list in brackets, got 'a,b'"),
         ({"data": {"range": "all"}}, "[data] range: must be 'percentile' or a list in brackets, got 'all'"),
         ({"loss": {"class_weights": [1, -5]}}, "[loss] class_weights: must be 0 or more, got -5"),
+        ({"tracking": {"wandb": {"config": "c.yaml"}}}, "[tracking]: config of wandb must be a table, got 'c.yaml'"),
+        ({"tracking": {"mlflow": {"tags": ["a"]}}}, "[tracking]: tags of mlflow must be a table, got ['a']"),
         ({"model": "unet"}, "[model]: must be a table, got 'unet'"),
         ({"data": {"batch_size": "many"}}, "[data] batch_size: must be a whole number, got 'many'"),
         ({"optimizer": {"name": "adam"}}, "[optimizer] name: must be 'adamw' or 'sgd', got 'adam'"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kseg.training import Recipe, train
+from kseg.training import Recipe, tracking, train
 from tests.training import tiny
 
 
@@ -127,6 +127,17 @@ def test_a_tracker_that_is_not_installed_is_named(tmp_path, monkeypatch, key, va
     with pytest.raises(ModuleNotFoundError, match=rf"\[tracking\] {key} needs {key}: pip install {key}, or leave"):
         train(Recipe.from_dict(tiny.content(tracking={key: value})), tmp_path, progress=False)
     assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize(("key", "start"), [("wandb", "init"), ("mlflow", "start_run")])
+def test_a_tracker_that_cannot_start_is_one_line(tmp_path, monkeypatch, key, start):
+    trackers(monkeypatch)
+    monkeypatch.setattr(sys.modules[key], start, lambda *, config=None, tags=None: None)
+    with (
+        pytest.raises(ValueError, match=rf"\[tracking\] {key} cannot start: .* argument '\w+'; change its options"),
+        tracking.trackers(Recipe.from_dict(tiny.content(tracking={key: {"nme": "a"}})), tmp_path, lambda epoch: None),
+    ):
+        pass
 
 
 def test_tracking_is_no_part_of_what_a_run_is():
