@@ -313,7 +313,12 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(unet, tmp_path, monkeypatc
 
 @pytest.mark.parametrize(
     ("low", "high", "cure"),
-    [(0, 1, "leave out the division by 255"), (-2, 2, "leave out the normalization"), (0, 65535, "divide 16-bit")],
+    [
+        (0, 1, "leave out the division by 255"),
+        (-2, 2, "leave out the normalization"),
+        (-50, 4000, r"scale each by .*range=\(-50, 4000\)\)\)"),
+        (0, 65535, "divide 16-bit"),
+    ],
 )
 def test_arrays_of_another_range_raise_a_warning(unet, low, high, cure):
     with pytest.warns(UserWarning, match=rf"values from {low} to {high}, where 0 is black and 255 is white: {cure}"):

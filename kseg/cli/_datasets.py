@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kseg.data import Dataset
 
 DataPlace = Annotated[str, typer.Option(help="The name of a data set, a recipe, or a folder with images and masks.")]
-Split = Annotated[str, typer.Option(help="train, val or test.")]
+Split = Annotated[str, typer.Option(help="train, val or test; all takes every image of a folder.")]
 BatchSize = Annotated[
     int, typer.Option(min=1, help="Largest number of images per batch; it does not change the scores.")
 ]
@@ -102,7 +102,8 @@ def open_dataset(
     if data.endswith(".toml"):
         from kseg import training
 
-        return training.dataset(training.Recipe.from_toml(data), split, data_root)
+        recipe = training.Recipe.from_toml(data)
+        return training.dataset(recipe, None if split == "all" and recipe.data.folder else split, data_root)
     if not _is_folder(data):
         return sets.load(data, split, root=data_root)
     given = parsed(folder)
@@ -112,7 +113,7 @@ def open_dataset(
         raise ValueError("--classes is missing: this model has no class names, name them in the order of their ids")
     bands = model.inputs[0].shape[-1]
     options = sets.folder_arguments(options, sets.Pixels.from_json(getattr(model, "pixels", {}), bands))
-    return sets.FolderDataset(data, split, interface="command", **options)
+    return sets.FolderDataset(data, None if split == "all" else split, interface="command", **options)
 
 
 def check_options(data: str, folder: dict[str, Any]) -> None:

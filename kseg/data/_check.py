@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kseg.data.annotations import Annotations
 from kseg.data.dataset import Dataset
-from kseg.data.finding.messages import by_kind, counted, printable, some
-from kseg.data.folder import FolderDataset
+from kseg.data.finding.messages import below, by_kind, counted, printable, some
+from kseg.data.folder import ROUNDED, FolderDataset
 from kseg.data.masks import IGNORE, MaskReader, check_type
 from kseg.data.picture import check_values, read_picture
 
@@ -102,11 +103,12 @@ class _Survey:
         self.void = 0  # other masks with 255
         self.void_pixels = self.all_pixels = 0
         self.lossy: list[str] = []
+        self.dtype: np.dtype[Any] | None = None  # of the first image
         self.doubts: dict[str, list[str]] = {}  # what is doubtful about images to their names
 
     def partners(self, dataset: FolderDataset) -> None:
         images, masks = dataset.image_folder, dataset.mask_folder
-        absent = ("mask has", "masks have", f"no image, in {masks}")
+        absent = (f"mask in {masks} has", f"masks in {masks} have", "no image")
         if dataset.annotations is not None:
             absent = ("annotated image is", "annotated images are", f"not in {images}")
         alone = [image for image in dataset.images if dataset.mask_of[image] is None]
@@ -114,11 +116,18 @@ class _Survey:
             (alone, "image has", "images have", f"{dataset.no_mask} in {masks}", dataset.cure),
             (dataset.missing, "name is", "names are", f"listed in {dataset.list} but not in {images}", ""),
             (dataset.masks_without_image, *absent, ""),
-            (dataset.duplicates, "file is", "files are", "not read, since another has its name", dataset.choice),
+            *(
+                (files, "file is", "files are", "not read, because others have the same name", cure)
+                for files, cure in dataset.duplicates
+            ),
         ):
             if files:
                 subject = one if len(files) == 1 else many
-                names = [file if isinstance(file, str) else file.name for file in files]
+                names = [
+                    each
+                    for file in files
+                    for each in ([file] if isinstance(file, str) else below([file], images, masks))
+                ]
                 self.problems.append(f"{len(files)} {subject} {rest} ({some(names)}){cure}")
         if dataset.left_out:
             self.notes.append(dataset.left_out_note)
@@ -132,7 +141,10 @@ class _Survey:
     def files(self, dataset: FolderDataset, image: Path, mask: Path | None) -> None:
         shape = label = None
         try:
-            shape = read_picture(image, dataset.pixels, on_warning=self.doubt).shape[:2]
+            picture = read_picture(image, dataset.pixels, on_warning=self.doubt)
+            shape, self.dtype = picture.shape[:2], self.dtype or picture.dtype
+            if self.dtype == np.uint8 and picture.dtype != np.uint8:
+                self.doubt(str(image), ROUNDED)
         except Exception as error:  # decoders raise errors of many types
             self.fault(image, error)
         if mask is None:
@@ -232,7 +244,7 @@ class _Survey:
         elif self.dataset.reader.void_is_255 and self.void and not self.pixels[1:].any():
             self.problems.append(
                 f"{counted(self.void, 'mask')} with 255, which is void by ignore=[255], and none with a class above 0: "
-                "if 255 is a class, give its mask value by values=[0, 255]"
+                f"if 255 is a class, give {self.dataset.reader.two_values()} and leave 255 out of ignore="
             )
 
     def _stray_values(self) -> str:

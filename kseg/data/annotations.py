@@ -209,7 +209,7 @@ def _notes(
         names = [f"{name} ({count})" for name, count in others.items()]
         yield f"not drawn, since no class has their names: {some(names, 5)}"
     for kind, count in labels.skipped.items():
-        yield f"not drawn: {kind} ({count})"
+        yield f"left out: {kind} ({count})"
     if fill == IGNORE:
         yield f"pixels without an object are ignored, since {classes[0]!r} is the name of objects"
 

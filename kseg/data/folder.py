@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from kseg.data.picture import SUFFIXES, picture_size, read_picture
 from kseg.data.pixels import Pixels
 from kseg.data.wording import PIXELS, reword
 
+ROUNDED = "rounded to 8 bits like the first image: save all images with the same bit depth"
 VOTERS = 32  # masks that decide together whether 255 is void
 
 
@@ -145,15 +147,15 @@ class FolderDataset(Dataset):
             self.masks_without_image = []
             noun = "mask" if self.annotations is None else "annotated image"
             text = f"{messages.counted(len(left), noun)} in {labels.folder} without an image in {found.folder}"
-            self.unread.append(f"{text}: {messages.some([mask.name for mask in left.values()])}")
-        self.duplicates = [*found.duplicates, *labels.duplicates]
+            self.unread.append(f"{text}: {messages.some(messages.below(left.values(), labels.folder))}")
         masks_at = cures.Place("mask", masks, mask_suffix, labels)
-        self.choice = cures.choice(images_at) or cures.choice(masks_at)
+        self.duplicates = [(list(place.files.duplicates), cures.choice(place)) for place in (images_at, masks_at)]
         self.unread += cures.unread((images_at, masks_at))
         self.cure = ""
         if self.annotations is None:
-            alone = [key for key in self.keys if key not in labels.by_key]
-            self.cure = cures.cure(alone, left, len(self.keys), images_at, masks_at)
+            alone = [key for key in (found.by_key if self.left_out else self.keys) if key not in labels.by_key]
+            total = len(found.by_key if self.left_out else self.keys)
+            self.cure = cures.cure(alone, left, total, images_at, masks_at)
         elif self.annotations.kind == "YOLO":
             self.cure = ": for an image without objects, give an empty text file of its name"
         elif self.annotations.kind == "Label Studio":
@@ -187,9 +189,10 @@ class FolderDataset(Dataset):
         shared, nested = lists.are_shares(self.splits), "{split}" in pattern
         if nested and shared:
             raise ValueError(f'{option}="{place}" has a {{split}}, and splits="{self.splits}" divides all images')
-        patterns = [pattern]
-        if names and not nested and not shared and layout.is_folder(place):  # images/train, train/images, images
-            patterns = ["/{split}/".join(pattern.rsplit("/", 1)), f"{{split}}/{pattern}", pattern]
+        patterns = divided = [pattern]
+        if layout.is_folder(place):  # images/train, train/images, images
+            divided = ["/{split}/".join(pattern.rsplit("/", 1)), f"{{split}}/{pattern}"]
+            patterns = [*divided, pattern] if names and not shared else patterns
         empty = None
         for each in patterns:
             for name in ("{split}" in each and names) or ("{split}",):
@@ -203,12 +206,30 @@ class FolderDataset(Dataset):
             return empty
         if not self.root.is_dir():
             raise FileNotFoundError(f"{self.name}: there is no folder {self.root} (working directory: {Path.cwd()})")
+        if there := self._other_splits(divided, kinds):
+            first, found_at = next(iter(there.items()))
+            given = (found_at if "{stem}" in place else found_at.rpartition("/")[0]).replace("{split}", first)
+            cure = (
+                f"to divide those of {first}, give images= and masks= of that folder, as "
+                f'{option}="{given.removeprefix("./")}", and splits="80/10/10"'
+            )
+            lacks = f"split {self.split!r} has no {option}" if names else f"all {option} are in folders of splits"
+            raise FileNotFoundError(f"{self.name}: {lacks}; {lists.others(self.split or '', list(there), cure)}")
         folder = self.root.joinpath(*layout.fixed(pattern.replace("{split}", names[0]) if names else pattern))
         text = f"{self.name}: there is no folder {folder}; if it has another name, give {option}="
         if any(path.suffix.lower() in kinds for path in self.root.iterdir()):
             raise FileNotFoundError(f'{text}, or {option}="." for the files in {self.root} itself')
         here = sorted(path.name for path in self.root.glob("*/") if not path.name.startswith("."))
-        raise FileNotFoundError(text + (f" ({self.root} has {messages.some(here, 6)})" if here else ""))
+        raise FileNotFoundError(text + (f"; {self.root} has the folders {messages.some(here, 6)}" if here else ""))
+
+    def _other_splits(self, patterns: Collection[str], kinds: Collection[str]) -> dict[str, str]:
+        """Returns the names of the splits that have files, with the pattern of each."""
+        there: dict[str, str] = {}
+        for pattern, name in itertools.product(patterns, itertools.chain(*layout.ALIASES.values())):
+            with contextlib.suppress(FileNotFoundError):
+                if "{split}" in pattern and layout.find(self.root, pattern.replace("{split}", name), kinds).by_key:
+                    there.setdefault(name, pattern)
+        return there
 
     @contextlib.contextmanager
     def _worded(self) -> Iterator[None]:
@@ -261,10 +282,11 @@ class FolderDataset(Dataset):
     @property
     def left_out_note(self) -> str:
         """What is said about images that shares leave out, or "" if there are none."""
-        names, absent = [image.name for image in self.left_out], self.annotations is None
+        names, absent = messages.below(self.left_out, self.image_folder), self.annotations is None
         one, whose = ("image is", "its") if len(names) == 1 else ("images are", "their")
         why = f"no mask has {whose} name" if absent else "the annotations lack " + ("it" if whose == "its" else "them")
-        return f"{len(names):,} {one} in no split, because {why} ({messages.some(names)})" if names else ""
+        cure = self.cure if self.cure.startswith(":") and absent else ""
+        return f"{len(names):,} {one} in no split, because {why} ({messages.some(names)}){cure}" if names else ""
 
     def read_mask(self, path: Path) -> np.ndarray:
         """Reads one mask as a label map."""
@@ -293,7 +315,7 @@ class FolderDataset(Dataset):
                 with contextlib.suppress(ValueError, OSError):  # a damaged one is named where it is read itself
                     self._dtype = self._picture(self.images[0]).dtype
         if self._dtype == np.uint8 and image.dtype != np.uint8:
-            self.warn(str(path), "rounded to 8 bits like the first image: save all images with the same bit depth")
+            self.warn(str(path), ROUNDED)
             image = np.rint(image)
         return image.astype(self._dtype, copy=False)
 

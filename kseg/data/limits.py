@@ -32,7 +32,7 @@ class Limits:
             if values.dtype == np.uint16 or values.dtype == np.int16:
                 return cls._of_16_bits(values, decoded.bits, nodata, name, warn)
             if kind != "f":
-                raise Refused(f"{values.dtype} values have no known range: give one, such as range = [0, 4095]")
+                raise Refused(f"{values.dtype} values have no known range: {_stated(_valid(values, nodata))}")
             return cls._of_floats(values, nodata, name, warn)
         missing = _missing(values, nodata)
         if kind == "f" and missing.any() and (nodata is None or not math.isnan(nodata)) and np.isnan(values).any():
@@ -46,16 +46,16 @@ class Limits:
         low, high = pixels.range
         outside = ((values < low) | (values > high)) & ~missing
         if outside.mean() > 0.05:
-            warn(name, f"more than 1 of 20 values lie outside range = [{low:g}, {high:g}] and are clipped")
+            warn(name, f"more than 1 of 20 values lie outside {low:g} to {high:g} and are clipped")
         return cls(np.array(low), np.array(high), nodata)
 
     @classmethod
     def _of_16_bits(cls, values: np.ndarray, bits: int, nodata: float | None, name: str, warn: Warn) -> "Limits":
         full = 2 ** (bits - (values.dtype.kind == "i")) - 1
-        valid = values if nodata is None else values[values != nodata]
+        valid = _valid(values, nodata)
         lowest, highest = (int(valid.min()), int(valid.max())) if valid.size else (0, 0)
         if lowest < 0:
-            raise Refused("negative values have no known range: give one, such as range = [0, 4095]")
+            raise Refused(f"negative values ({lowest} to {highest}) have no known range: {_stated(valid)}")
         if 0 < highest < (full + 1) / 8:
             used = 2 ** highest.bit_length() - 1
             warn(
@@ -67,12 +67,11 @@ class Limits:
 
     @classmethod
     def _of_floats(cls, values: np.ndarray, nodata: float | None, name: str, warn: Warn) -> "Limits":
-        valid = values if nodata is None else values[~_missing(values, nodata)]
+        valid = _valid(values, nodata)
         lowest, highest = (float(valid.min()), float(valid.max())) if valid.size else (0.0, 0.0)
         if not 0 <= lowest <= highest <= 255:  # nor NaN
             raise Refused(
-                f"a float image must have values from 0 to 255, got {lowest:g} to {highest:g}: say what they mean, "
-                f'such as range = [{-1 if -1 <= lowest < 0 else 0}, 1] or range = "percentile"'
+                f"a float image must have values from 0 to 255, got {lowest:g} to {highest:g}: {_stated(valid)}"
             )
         if 0 < highest <= 1:
             warn(name, "values from 0 to 1 are nearly black (255 is white): multiply by 255, or give range = [0, 1]")
@@ -108,6 +107,17 @@ class Limits:
             return np.asarray(Image.fromarray(np.ascontiguousarray(values)).convert("L"))[..., None]
         gray: np.ndarray = values @ np.array([[0.299], [0.587], [0.114]], "float32")
         return gray
+
+
+def _valid(values: np.ndarray, nodata: float | None) -> np.ndarray:
+    return values if nodata is None else values[~_missing(values, nodata)]
+
+
+def _stated(values: np.ndarray) -> str:
+    """Returns the end of a message about values without a known range: one that contains those at hand."""
+    finite = values[np.isfinite(values)]
+    low, high = (math.floor(min(0, finite.min())), math.ceil(max(0, finite.max()))) if finite.size else (0, 1)
+    return f'say what they mean, such as range = [{low:g}, {max(high, low + 1):g}] or range = "percentile"'
 
 
 def _missing(values: np.ndarray, nodata: float | None) -> np.ndarray:

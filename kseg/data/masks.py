@@ -134,7 +134,7 @@ class MaskReader:
         if inverted and set(known.values()) <= {BLACK, WHITE} and not self.values_given:
             raise ValueError(
                 f"{path}: index {0 if known.get(0) == WHITE else 1} of this palette image is "
-                f"{'white' if known.get(0) == WHITE else 'black'}: to read its brightness, give {self._two_values()}, "
+                f"{'white' if known.get(0) == WHITE else 'black'}: to read its brightness, give {self.two_values()}, "
                 f"to use its indices, values={list(range(len(self.classes)))}"
             )
         for index in present:
@@ -172,11 +172,11 @@ class MaskReader:
     def black_and_white(self) -> str:
         """Returns what is wrong with masks that look black-and-white, and the cure."""
         return (
-            "most pixels above class 0 are 255, and 255 means void; for black-and-white masks give "
-            f"{self._two_values()}, for void give ignore=[255]"
+            "most pixels above class 0 are 255, and 255 means void; if 255 is class 1, give "
+            f"{self.two_values()}; if it is void, give ignore=[255]"
         )
 
-    def _two_values(self, foreground: int = IGNORE) -> str:
+    def two_values(self, foreground: int = IGNORE) -> str:
         """Returns the option for masks in which 0 is class 0 and the foreground is class 1."""
         return f"values={[0, foreground, *range(2, len(self.classes))]}"
 
@@ -188,7 +188,7 @@ class MaskReader:
         value = next(iter(strays))
         if len(strays) > 1 or (raw == 1).any() or not value.isdigit():
             return ""
-        return f"; if it is class 1, give {self._two_values(int(value))}"
+        return f"; if it is class 1, give {self.two_values(int(value))}"
 
     def translate(self, raw: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
         """Returns the label map, with unknown values ignored, and the pixel count of each unknown value or color."""

@@ -118,7 +118,7 @@ def selected(decoded: Decoded, pixels: Pixels, name: str, warn: Warn) -> np.ndar
         raise Refused(f"an image must have integers or floats, got {values.dtype}")
     if pixels.bands is not None:
         if max(pixels.bands) > count:
-            raise Refused(f"bands = {list(pixels.bands)}, but the image has {count} band{'s' * (count > 1)}")
+            raise Refused(f"band {max(pixels.bands)} is asked for, but the image has {count} band{'s' * (count > 1)}")
         if pixels.bands == tuple(range(1, count + 1)):
             return values
         return values[..., [band - 1 for band in pixels.bands]]

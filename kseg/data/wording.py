@@ -19,7 +19,7 @@ _OPTION = re.compile(
     rf"|(?<![\w/.=-])({'|'.join(OPTIONS)})(?: = ({_VALUE})|=({_VALUE}|))(?: \(--[^()]*\))?"
 )
 
-_SPLIT = re.compile(r'(?<![\w/.=-])split="(\w+)"')  # not the key `split = "80/20"` of recipes
+_SPLIT = re.compile(r'(?<![\w/.=-])split=(?:"(\w+)"|None)')  # not the key `split = "80/20"` of recipes
 
 
 def reword(text: str, interface: str) -> str:
@@ -40,7 +40,8 @@ def reword(text: str, interface: str) -> str:
         ('give --values 0,255', 'give --palette')
     """
     if interface != "python":
-        text = _SPLIT.sub(r"--split \1", text)
+        form = "{1}" if interface == "command" else "{0} ({1})"  # recipes are opened in Python and by commands
+        text = _SPLIT.sub(lambda split: form.format(split[0], f"--split {split[1] or 'all'}"), text)
     forms = {"python": _in_python, "recipe": _in_recipe, "command": _in_command}
     return _OPTION.sub(
         lambda option: forms[interface](option[1] or option[3], option[2] or option[4] or option[5] or ""), text

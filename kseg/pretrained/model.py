@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -113,8 +114,11 @@ def warn_of_range(images: Any) -> None:
     if not first.size or first.dtype.kind not in "iuf":
         return
     lowest, highest, cure = first.min(), first.max(), ""
-    if lowest < 0:
+    if -5 <= lowest < 0 and highest <= 5:
         cure = "leave out the normalization, which is a layer of the model"
+    elif lowest < 0:
+        span = f"({math.floor(lowest)}, {math.ceil(highest)})"
+        cure = f"scale each by kseg.data.read_picture(image, kseg.data.Pixels(range={span}))"
     elif first.dtype.kind == "f" and 0 < highest <= 1:
         cure = "leave out the division by 255, since normalization is a layer of the model"
     elif highest > 255:

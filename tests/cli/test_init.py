@@ -29,7 +29,7 @@ def test_the_recipe_of_a_folder_trains_at_once(tmp_path, monkeypatch):
     (tmp_path / "my leaves" / "images" / "unlabeled.png").unlink()
     done = kseg_command("train", "recipe.toml", "--run-folder", "run")
     assert done.exit_code == 0, done.output
-    assert "give --split val" in refused("evaluate", "run", "--data", "recipe.toml")
+    assert "(--split val)" in refused("evaluate", "run", "--data", "recipe.toml")
     assert kseg_command("evaluate", "run", "--data", "recipe.toml", "--split", "val").exit_code == 0
     assert pretrained.describe(tmp_path / "run" / "best.safetensors")["classes"] == ["background", "foreground"]
 

@@ -105,7 +105,7 @@ def test_classes_choose_and_order_the_categories_and_nothing_is_left_out_silentl
     found = annotations.read(path, ["soil", "stem", "leaf"])
     assert (found.label("a.jpg", SIZE) == 2 * square(0, 0, 9, 9) + square(20, 20, 29, 29)).all()
     assert "not drawn, since no class has their names: root (1)" in found.notes
-    assert "not drawn: boxes without an outline (1)" in found.notes
+    assert "left out: boxes without an outline (1)" in found.notes
     whole = annotations.read(path, ["leaf", "stem"], ignore=["root"])  # leaf objects exist: the rest is unknown
     assert whole.fill == 255 and any("pixels without an object are ignored" in note for note in whole.notes)
     assert np.unique(annotations.read(path, ["soil", "leaf"], ignore=["stem"]).label("a.jpg", SIZE)).tolist() == [
@@ -159,7 +159,7 @@ def labelme(tmp_path):
     expected = square(3, 2, 12, 9) + 2 * square(10, 12, 20, 18)
     expected[20:35, 30:50][BLOBS[5:20, 10:30]] = 1
     expected[:5, 50:] = 255
-    return tmp_path / "labels", expected, "not drawn: objects of type line, which have no area (1)"
+    return tmp_path / "labels", expected, "left out: objects of type line, which have no area (1)"
 
 
 def yolo(tmp_path):
@@ -310,7 +310,11 @@ def test_rotated_boxes_and_ellipses_have_their_area():
         ({"a": 1}, None, "not a known annotation file; there are COCO"),
         ([], None, "not a known annotation file"),
         ("{", None, "not a whole JSON"),
-        ({"images": [{}], "annotations": [], "categories": []}, None, "an entry lacks or misuses 'file_name'"),
+        (
+            {"images": [{}], "annotations": [], "categories": []},
+            None,
+            "an entry has no key 'file_name', or a wrong value for it",
+        ),
         (coco() | {"annotations": [{"segments_info": []}]}, None, "panoptic"),
         (coco(("leaf", {"size": [9, 9], "counts": [81]})), None, "run lengths of 9x9 pixels for an image of 40x60"),
         (coco(("leaf", {"size": list(SIZE), "counts": "\x7f"})), None, "none of COCO's"),

@@ -53,7 +53,7 @@ def add(name, *rows):
             {},
             r"^2 images have no mask of this name in .* \(b\.png, c\.png\)$",
         ),
-        (remove("images/b.png"), {}, r"^1 mask has no image, in .* \(b\.png\)$"),
+        (remove("images/b.png"), {}, r"^1 mask in .* has no image \(b\.png\)$"),
         (
             lambda root: (root / "t.txt").write_text("a\ngh\n"),
             {"split": "t"},
@@ -70,7 +70,7 @@ def add(name, *rows):
         (
             add("images/a.jpg", [0, 0, 0], [0, 0, 0]),
             {},
-            r'^1 file is not read, since another has its name \(a\.png\): choose .* image_suffix="\.png"',
+            r'^1 file is not read, because others have the same name \(a\.png\): choose .* image_suffix="\.png"',
         ),
         (lambda root: [path.unlink() for path in root.rglob("*.png")], {}, "^there are no images in"),
     ],
@@ -104,11 +104,36 @@ def test_color_masks_are_noted(root):
 def test_black_and_white_masks_are_explained(root):
     for stem in ("a", "b", "c"):
         write(root / "masks" / f"{stem}.png", ids([0, 255, 255], [0, 0, 0]))
-    assert "for black-and-white masks give values=[0, 255]" in only_problem(root, classes=("background", "cell"))
-    assert not report(root, classes=("background", "cell"), ignore=255).ok  # there would be only one class
+    assert "if 255 is class 1, give values=[0, 255]; if" in only_problem(root, classes=("background", "cell"))
+    problem = only_problem(root, classes=("background", "cell"), ignore=255)  # there would be only one class
+    assert problem.endswith("if 255 is a class, give values=[0, 255] and leave 255 out of ignore=")
     assert report(root, classes=("background", "cell"), values=(0, 255)).ok
     write(root / "masks" / "a.png", ids([0, 1, 255], [0, 0, 0]))
     assert report(root, classes=("background", "cell"), ignore=255).ok
+
+
+def test_images_of_another_depth_than_the_first_are_noted_as_in_training(root):
+    for stem in ("b", "c"):
+        Image.fromarray(np.full((2, 3), 50000, np.uint16)).save(root / "images" / f"{stem}.png")
+    dataset = data.FolderDataset(root, classes=CLASSES)
+    (note,) = (note for note in data.check(dataset).notes if "rounded" in note)
+    assert re.match(r"2 images: rounded to 8 bits like the first image: .* \(b\.png, c\.png\)$", note)
+    with pytest.warns(UserWarning, match=r"b\.png: rounded to 8 bits like the first image"):
+        dataset[1]
+
+
+def test_files_of_the_same_name_are_named_with_their_folders_and_the_cure_of_each_place(root):
+    write_pair(root, "x/a", ids([0, 1]))
+    (root / "images" / "x" / "a.png").unlink()
+    options = {"images": "images/**", "masks": "masks/**"}
+    assert "masks has no image (x/a.png)" in only_problem(root, **options)
+    (root / "masks" / "x" / "a.png").unlink()
+    for kind in ("images", "masks"):
+        for stem in ("a", "b", "c"):
+            Image.open(root / kind / f"{stem}.png").save(root / kind / f"{stem}.bmp")
+    assert [problem.partition(": ")[2] for problem in report(root).problems] == [
+        'choose one type, as image_suffix=".bmp"', 'choose one type, as mask_suffix=".bmp"']  # fmt: skip
+    assert report(root, image_suffix=".bmp", mask_suffix=".bmp").ok
 
 
 def test_masks_saved_as_jpeg_are_explained(root):
@@ -153,7 +178,7 @@ def test_the_cure_is_named_as_the_user_gives_it(root, interface, cure):
     assert only_problem(root, interface=interface).endswith(f"or give {cure}")
     with pytest.raises(FileNotFoundError) as caught:
         report(root, masks="labels", interface=interface)
-    option = {"python": "masks= ", "recipe": "masks in [data] ", "command": "--masks "}[interface]
+    option = {"python": "masks=;", "recipe": "masks in [data];", "command": "--masks;"}[interface]
     assert f"give {option}" in str(caught.value)
 
 

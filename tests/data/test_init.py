@@ -322,7 +322,7 @@ def test_boxes_alone_are_said_to_be_no_labels(tmp_path):
         (tmp_path / "labels").mkdir(exist_ok=True)
         (tmp_path / "labels" / f"{number}.txt").write_text("0 0.5 0.5 0.2 0.2")
     with pytest.raises(
-        ValueError, match=r"labels has no object with an area; not drawn: boxes without an outline \(3\)"
+        ValueError, match=r"labels has no object with an area; left out: boxes without an outline \(3\)"
     ):
         data.draft(tmp_path)
 

@@ -151,6 +151,9 @@ def test_files_of_one_name_are_told_apart_by_their_type(tmp_path):
         ("{}", "{}_mask", "."),
         ("{}_img", "{}_gt", "."),
         ("img_{}", "mask_{}", "."),
+        ("p/img_{}", "p/mask_{}", "."),
+        ("p/{}", "p/mask_{}", "x"),
+        ("{}", "{}.jpg", "."),
         ("{}", "seg_{}", "x"),
         ("a_{}_raw", "a_{}_label", "x"),
         ("{}", "{}_mask", "{stem}"),
@@ -197,10 +200,10 @@ def test_of_files_of_one_name_the_type_is_proposed_that_all_have(tmp_path):
     put(tmp_path, *(f"images/{stem}.jpg" for stem in range(5)), *(f"masks/{stem}.png" for stem in range(5)))
     put(tmp_path, "images/0.png")
     dataset = data.FolderDataset(tmp_path, classes=CLASSES)
-    assert dataset.choice == ': choose one type, as image_suffix=".jpg"'
+    assert dataset.duplicates[0][1] == ': choose one type, as image_suffix=".jpg"'
     assert len(names(tmp_path, image_suffix=".jpg")) == 5
     put(tmp_path, "images/5.png", "masks/5.png")  # now, no type has all of them
-    assert data.FolderDataset(tmp_path, classes=CLASSES).choice == ": rename it, or move it out of the folder"
+    assert data.FolderDataset(tmp_path, classes=CLASSES).duplicates[0][1] == ": rename it, or move it out of the folder"
 
 
 @pytest.mark.parametrize("ending", ["gif", "ppm", "pgm", "jp2", "bmp", "tif", "png"])
@@ -312,7 +315,7 @@ def test_shares_divide_all_images_once_and_keep_them_when_others_are_added(tmp_p
     assert sum(len(parts[split] & later[split]) for split in parts) >= 90
     with pytest.raises(FileNotFoundError, match=r'has no share for .test.; .*, give split="val"$'):
         names(tmp_path, "test", splits="80/20")
-    with pytest.raises(FileNotFoundError, match=r"give --split val$"):
+    with pytest.raises(FileNotFoundError, match=r'give split="val" \(--split val\)$'):
         names(tmp_path, "test", splits="80/20", interface="recipe")
     for wrong in ("80/10/20", "100", "80/-10/30", "80/10/5/5"):
         with pytest.raises(ValueError, match=r'such as splits="80/10/10"'):
@@ -376,6 +379,9 @@ CURED = {
     "folders of masks alone": ("images/img_{}", "masks/{city}/mask_{}", {}),
     "the pattern of Cityscapes": (
         "images/{split}/{city}/{}", "gt/{split}/{city}/{}_gt", {"masks": "gt/{split}/*/{stem}_gt.png"}),
+    "types inside the names": ("images/{}", "masks/{}.jpg", {}),
+    "types inside the names in folders": ("images/{city}/{}", "masks/{city}/{}.png.mask", {}),
+    "types inside the names of a pattern": ("images/{}", "masks/{}.jpg", {"masks": "masks/{stem}"}),
     "folders and suffixes": (
         "images/{split}/{city}/{}_img", "gt/{split}/{}", {"masks": "gt", "image_suffix": "_img"}),
 }  # fmt: skip
@@ -396,6 +402,57 @@ def test_what_is_proposed_pairs_the_files(tmp_path, image, mask, options):
     for split in splits:
         pairs = names(tmp_path, split, **options)
         assert len(pairs) == 4 and all(mask for _, mask in pairs)
+
+
+@pytest.mark.parametrize("splits", [("train", "valid"), ("train",)])
+@pytest.mark.parametrize("options", [{}, {"images": "{split}/images", "masks": "{split}/masks"}, {"images": "images"}])
+@pytest.mark.parametrize("place", ["{split}/{kind}", "{kind}/{split}"])
+def test_a_split_that_is_missing_is_replaced_as_the_message_proposes(tmp_path, place, options, splits):
+    if place == "{kind}/{split}" and "masks" in options:
+        options = {kind: f"{kind}/{{split}}" for kind in options}
+    put(tmp_path, *(f"{place.format(split=split, kind=kind)}/{stem}.png"
+                    for split in splits for kind in ("images", "masks") for stem in range(10)))  # fmt: skip
+    with pytest.raises(FileNotFoundError, match="'test' has n") as caught:
+        names(tmp_path, "test", **options)
+    text = str(caught.value)
+    assert f"splits found: {', '.join(splits)}; " in text
+    if "valid" in splits:
+        assert text.endswith('give split="valid"') and len(names(tmp_path, "valid", **options)) == 10
+        return
+    if 'images="' in text:
+        options = cured(text, options)
+        options["masks"] = options["images"].replace("images", "masks")
+    elif options:
+        options = {}
+    assert len(names(tmp_path, "test", **options | {"splits": "80/10/10"})) == 1
+    if "masks" not in options:
+        assert "give split=None" in text and len(names(tmp_path)) == 10
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{stem}.png", "images/*/{stem}.png", "images/*/{stem}", "images/{stem}", "x/**/{stem}"]
+)
+def test_a_pattern_without_split_is_replaced_by_one_that_finds_its_images(tmp_path, pattern):
+    folder = "/".join(part for part in pattern.split("/")[:-1] if "*" not in part)
+    put(tmp_path, *(f"{folder}/{split}/{stem}.png".lstrip("/") for split in ("train", "val") for stem in (1, 2)))
+    put(tmp_path, "masks/1.png", "0.png")
+    with pytest.raises(FileNotFoundError, match=r"no \{split\} in the pattern") as caught:
+        names(tmp_path, "val", images=pattern)
+    assert len(names(tmp_path, "val", **cured(str(caught.value), {}))) == 2
+
+
+def test_images_that_shares_leave_out_are_noted_with_what_would_pair_them(tmp_path):
+    put(tmp_path, *(f"images/{stem}.png" for stem in "abcdefgh"), *(f"masks/{stem}_m.png" for stem in "abcdef"))
+    put(tmp_path, "masks/a.png", "masks/b.png")
+    note = data.FolderDataset(tmp_path, "train", classes=CLASSES, splits="80/20").left_out_note
+    assert note.endswith(': give mask_suffix="_m"')
+    assert len(names(tmp_path, "train", splits="80/20", **cured(note, {}))) == 5
+
+
+def test_it_is_said_if_several_files_may_be_the_images(tmp_path):
+    put(tmp_path, *(f"{stem}_{kind}.png" for stem in (1, 2) for kind in ("rgb", "depth", "label")))
+    with pytest.raises(ValueError, match=r'give image_suffix="_depth" and .*, or image_suffix="_rgb" and mask_su'):
+        names(tmp_path, images=".", masks=".")
 
 
 def test_one_name_that_differs_changes_no_options(tmp_path):
@@ -424,7 +481,11 @@ def test_a_suffix_that_no_mask_has_is_explained(tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"images": "photos"}, FileNotFoundError, r"no folder .*photos; .* give images= \(.* has images, masks\)"),
+        (
+            {"images": "photos"},
+            FileNotFoundError,
+            r"no folder .*photos; .* give images=; .* has the folders images, masks$",
+        ),
         (
             {"masks": "images"},
             ValueError,

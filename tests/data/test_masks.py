@@ -73,7 +73,7 @@ def test_masks_that_cannot_be_read_are_named(tmp_path, reader, pixels, message):
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
 def test_black_and_white_masks_without_values_are_explained(tmp_path, mode):
     path = write(tmp_path / "m.png", Image.fromarray(ids([0, 255])).convert(mode))
-    with pytest.raises(ValueError, match=r"for black-and-white masks give values=\[0, 255\]"):
+    with pytest.raises(ValueError, match=r"if 255 is class 1, give values=\[0, 255\]"):
         MaskReader(CELLS).read(path)
     assert MaskReader(CELLS, ignore=[255]).read(path).tolist() == [[0, 255]]
 

@@ -1,5 +1,6 @@
 """Images of all kinds: what their numbers mean, and what is refused."""
 
+import ast
 import io
 import re
 import sys
@@ -190,7 +191,7 @@ def test_images_divided_by_255_are_doubted_with_both_cures(tmp_path):
 
 def test_a_range_that_cuts_off_much_is_doubted():
     assert doubts(drawn(), Pixels(range=(0, 100)))[1] == [
-        "more than 1 of 20 values lie outside range = [0, 100] and are clipped"
+        "more than 1 of 20 values lie outside 0 to 100 and are clipped"
     ]
     assert doubts(drawn(), Pixels(range=(0, 255)))[1] == []
 
@@ -203,7 +204,7 @@ def test_no_band_is_dropped_without_a_word(tmp_path):
                          **{"planarconfig": "contig", **options})  # fmt: skip
         with pytest.raises(ValueError, match=r"a\.tif: 5 bands where 3 are expected: .*Pixels\(bands=\[1, 2, 3\]\)"):
             read_picture(path)
-        with pytest.raises(ValueError, match=r"a\.tif: pixels=Pixels\(bands=\[6\]\), but the image has 5 bands"):
+        with pytest.raises(ValueError, match=r"a\.tif: band 6 is asked for, but the image has 5 bands"):
             read_picture(path, Pixels(bands=(6,)))
         np.testing.assert_array_equal(read_picture(path, Pixels(channels=5)), five)
         np.testing.assert_array_equal(read_picture(path, Pixels(bands=(4, 3, 2))), five[..., [3, 2, 1]])
@@ -262,9 +263,9 @@ def test_a_page_of_several_is_chosen_or_the_file_refused(tmp_path):
             found = read_picture(path, Pixels(page=number, channels=page.shape[-1]))
             np.testing.assert_array_equal(found, page)
             assert picture_size(path, page=number) == page.shape[:2]
-        with pytest.raises(ValueError, match=r"page=5.*, but the file has 4 pages"):
+        with pytest.raises(ValueError, match=r"page 5 is asked for, but the file has 4 pages"):
             read_picture(path, Pixels(page=5))
-    with pytest.raises(ValueError, match=r"page=2.*, but an array has no pages: leave page out"):
+    with pytest.raises(ValueError, match=r"page 2 is asked for, but an array has no pages: leave out page="):
         read_picture(drawn(), Pixels(page=2))
 
 
@@ -369,13 +370,27 @@ def test_errors_name_the_file(tmp_path):
         (
             np.full((2, 2), -1.0),
             ValueError,
-            r"got -1 to -1: say what they mean, .*Pixels\(range=\[-1, 1\]\)",
+            r"got -1 to -1: say what they mean, .*Pixels\(range=\[-1, 0\]\)",
         ),
         (Image.new("I", (2, 2)), ValueError, "int32 values have no known range"),
         (np.full((2, 2, 3), np.nan), ValueError, "values from 0 to 255, got nan to nan"),
     ):
         with pytest.raises(error, match=message):
             read_picture(source)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [(-50, 4000, "int16"), (0, 4000, "float32"), (-50, 4000, "float32"), (-0.9, 0.9, "float64"), (0, 70000, "uint32"),
+     (-3, 3_000_000, "int64"), (-9, -5, "int16"), (0, 0, "int32")],
+)  # fmt: skip
+def test_the_range_that_a_message_proposes_fits_the_values(low, high, dtype):
+    values = np.linspace(low, high, 48).reshape(4, 4, 3).astype(dtype)
+    with pytest.raises(ValueError, match=r"range=\[") as caught:
+        read_picture(values)
+    span = ast.literal_eval(re.search(r"range=(\[.*?\])", str(caught.value))[1])
+    found, doubt = doubts(values, Pixels(range=tuple(span)))
+    assert doubt == [] and (found.max() > 100 or low == high)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def check_size(height: int, width: int) -> None:
 def check_page(page: int, count: int) -> None:
     """Refuses a page that a file does not have."""
     if not 1 <= page <= count:
-        raise Refused(f"page = {page}, but the file has {count} page{'s' * (count > 1)}")
+        raise Refused(f"page {page} is asked for, but the file has {count} page{'s' * (count > 1)}")
 
 
 def upright(values: np.ndarray, orientation: int) -> np.ndarray:

@@ -272,7 +272,7 @@ def of_array(values: np.ndarray, page: int | None = None) -> Decoded:
     if values.ndim != 3 or values.size == 0 or values.dtype.kind not in "uif":
         raise Refused(f"an image must be integers or floats, (H, W) or (H, W, C), got {values.dtype} {values.shape}")
     if page not in (None, 1):
-        raise Refused(f"page = {page}, but an array has no pages: leave page out")
+        raise Refused(f"page {page} is asked for, but an array has no pages: leave out page=")
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     alpha = 3 if values.shape[-1] == 4 else None
     return Decoded(values, values.dtype.itemsize * 8, alpha, sure=False)

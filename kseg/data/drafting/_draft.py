@@ -167,7 +167,9 @@ def _splits(root: Path, facts: Facts) -> list[str]:
         return ["# There is a list of training images, but none of validation images."]
     total = counts["train"] if alone else len(facts.source.images)
     if total < 2:
-        raise ValueError(f"{root}: {total} labeled image cannot be divided into training and validation: label more")
+        raise ValueError(
+            f"{root}: {counted(total, 'labeled image')} cannot be divided into training and validation: label more"
+        )
     shares = "80/10/10" if total >= 30 and not counts.get("test") else "80/20"
     options["split"] = shares
     counts.clear()

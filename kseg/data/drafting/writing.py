@@ -160,12 +160,12 @@ def _augmentation(facts: Facts) -> tuple[str, str]:
     if vertical > MARGIN and vertical > 1.5 * horizontal:
         return "street", f"{street}, no turns: the classes differ between top and bottom."
     if images.gray > 0.5:
-        return "microscope", f"{microscope}: gray images, with the classes alike on all sides."
+        return "microscope", f"{microscope}: gray images, whose classes look alike on all sides."
     if hit := INSTRUMENTS.search(" ".join((facts.name, *facts.classes.names))):
         return "microscope", f'{microscope}: "{hit[0]}" in a name suggests images without an up and a down.'
     if images.photos > 0.5:
         return "street", f'{street}, as for photos. If yours have no up and down, "microscope" turns them too.'
-    return "microscope", f'{microscope}: classes alike on all sides. For photos, take "street".'
+    return "microscope", f'{microscope}: the classes look alike on all sides. For photos, take "street".'
 
 
 def _encoder(images: int) -> tuple[str, str]:

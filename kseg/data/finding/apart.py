@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-from kseg.data.finding.cures import Place, endings, turned, written
+from kseg.data.finding.cures import Place, endings, folders, turned, written
 
 NEIGHBORS = 3  # names that follow in the alphabet and may belong to the same image
 MASKS = re.compile("mask|label|annot|gt|truth|seg|manual|target", re.IGNORECASE)
@@ -29,14 +29,21 @@ def separate(images: Place, masks: Place) -> None:
 def _apart(images: Place, masks: Place) -> str:
     """Returns the options that tell images from masks beside them: by what their names differ in, or by their type."""
     files = images.files
+    depths = {key.count("/") for key in files.by_key}
     for backwards in (False, True):
         keys = sorted(turned(key, backwards) for key in files.by_key)
         pairs = ((one, other) for place, one in enumerate(keys) for other in keys[place + 1 : place + 1 + NEIGHBORS])
         counts = Counter(ends for one, other in pairs if (ends := _ordered(endings(one, other), backwards)))
-        found = max(counts, key=lambda ends: (counts[ends], bool(MASKS.search(ends[1]))), default=None)
-        if found and counts[found] > len(keys) / 4:
-            names = [("", f"{end}{{stem}}") if backwards else (end, "{stem}") for end in found]
-            return written(images.options(*names[0]) | masks.options(*names[1]))
+        rated = {ends: (count, bool(MASKS.search(ends[1]))) for ends, count in counts.items() if count > len(keys) / 4}
+        if not rated or (backwards and len(depths) > 1):
+            continue
+        ways = []  # several, if it is open which files are the images
+        for ends in sorted(ends for ends in rated if rated[ends] == max(rated.values()))[:3]:
+            head = folders(max(depths))
+            names = [("", f"{head if end else ''}{end}{{stem}}") if backwards else (place.typed(end), "{stem}")
+                     for place, end in zip((images, masks), ends, strict=True)]  # fmt: skip
+            ways.append(written(images.options(*names[0]) | masks.options(*names[1])))
+        return ", or ".join(ways)
     first, *others = sorted({path.suffix for path in [*files.by_key.values(), *files.duplicates]},
                             key=lambda kind: (kind.lower() not in (".jpg", ".jpeg"), kind))  # fmt: skip
     if files.duplicates and len(others) == 1:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from kseg.data.finding.layout import Files
-from kseg.data.finding.messages import counted, some
+from kseg.data.finding.messages import below, counted, some
 
 LOSSY = (".jpg", ".jpeg")
 
@@ -45,6 +45,12 @@ class Place:
         pattern = re.sub(stem, lambda _: name + end, self.files.pattern).removeprefix("./")
         dropped = {f"{self.noun}_suffix": ""} if self.suffix and "{stem}" not in self.place else {}
         return {f"{self.noun}s": pattern} | dropped
+
+    def typed(self, end: str) -> str:
+        """Adds the type of most files to an ending with a dot, which would be read as the type if it came last."""
+        if "." not in end or not self.files.pattern.endswith("{stem}"):
+            return end
+        return end + Counter(path.suffix for path in self.files.by_key.values()).most_common(1)[0][0]
 
 
 def cure(alone: Collection[str], left: Collection[str], total: int, images: Place, masks: Place) -> str:
@@ -97,13 +103,17 @@ def _pairings(
             elif backwards and max(depths):
                 if groups or len(depths) > 1:
                     continue
-                above = ["".join(f"{{folder{number or ''}}}/" for number in range(max(depths))) if end else ""
-                         for end in ends]  # fmt: skip
+                above = [folders(max(depths)) if end else "" for end in ends]
             options: dict[str, str] = {}
-            for place, end, folders in zip(places, ends, above, strict=True):
-                start, end = (end[::-1], "") if backwards else ("", end)
-                options |= place.options(end, f"{folders}{start}{{stem}}")
+            for place, end, head in zip(places, ends, above, strict=True):
+                start, end = (end[::-1], "") if backwards else ("", place.typed(end))
+                options |= place.options(end, f"{head}{start}{{stem}}")
             yield options
+
+
+def folders(depth: int) -> str:
+    """Returns the pattern of folders that images and masks share, such as `"{folder}/{folder1}/"`."""
+    return "".join(f"{{folder{number or ''}}}/" for number in range(depth))
 
 
 def _repeats_names(place: Place) -> bool:
@@ -159,7 +169,8 @@ def choice(place: Place) -> str:
     whole = [kind for kind, count in counts.items()
              if count == len(files.by_key) == len({key for each, key in found if each == kind})]  # fmt: skip
     if not whole:
-        return ": rename it, or move it out of the folder"
+        them = "it" if len(files.duplicates) == 1 else "them"
+        return f": rename {them}, or move {them} out of the folder"
     kind = min(whole, key=lambda kind: ((kind in LOSSY) == (place.noun == "mask"), kind))
     if "{stem}" in place.place:
         return f': choose one type, as {place.noun}s="{place.place}{kind}"'
@@ -174,7 +185,7 @@ def unread(places: Collection[Place]) -> list[str]:
         for reason, paths in place.files.unread.items():
             if not (left := [path for path in paths if path not in used]):
                 continue
-            names, verb = some([path.name for path in left]), "is" if len(left) == 1 else "are"
+            names, verb = some(below(left, place.files.folder)), "is" if len(left) == 1 else "are"
             text = f"{counted(len(left), 'file')} {reason} {place.files.folder} {verb} not read: {names}"
             if "subfolders" in reason:
                 folder, slash, name = place.files.pattern.rpartition("/")

@@ -2,11 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from kseg.data.finding.layout import ALIASES, Files, aliases, child, existing, fixed, normal
+from kseg.data.finding.layout import ALIASES, Files, aliases, child, existing, find, fixed, normal
 from kseg.data.finding.messages import counted, some
 from kseg.data.finding.text import read_text
 
@@ -65,22 +65,39 @@ def select(
         return Selection(sorted(found.by_key))
     if file is None:
         folders = {path.name for path in found.folder.iterdir() if path.is_dir()}
-        if splits is None and (here := next((each for each in aliases(split) if each in folders), None)):
-            head = "/".join(fixed(found.pattern))
-            pattern = f"{head}/{{split}}{found.pattern.removeprefix(head)}".removeprefix("/")
+        here = next((each for each in aliases(split) if each in folders), "") if splits is None else ""
+        if here and (pattern := _with_split(root, here, found)):
             raise FileNotFoundError(
                 f"{name}: there is a folder {found.folder / here}, but no {{split}} in the pattern of the images: "
                 f'give images="{pattern}"'
             )
         places = splits if splits is not None else root / f"{split}.txt"
-        there = sorted(known_splits(root) | folders)
-        val = next((each for each in ALIASES["val"] if each in there), None)
-        cure = f'for the images of {val}, give split="{val}"' if val and split in ALIASES["test"] else ""
+        divided = 'to divide all images, give splits="80/10/10"'
+        if split in ALIASES["test"]:
+            divided = f"for all images, give split=None; {divided}"
         raise FileNotFoundError(
             f"{name}: split {split!r} has neither a list {places} nor a folder {found.folder / split}; "
-            f"splits found: {', '.join(there) or 'none'}; " + (cure or 'to divide all images, give splits="80/10/10"')
+            + others(split, sorted(known_splits(root) | folders), divided)
         )
     return _listed(file, found, root)
+
+
+def _with_split(root: Path, folder: str, found: Files) -> str | None:
+    """Returns the pattern with `{split}` that finds images in the folder of a split, or None."""
+    head, kinds = fixed(found.pattern), {path.suffix.lower() for path in found.by_key.values()}
+    rest = PurePosixPath(found.pattern).parts[len(head) :]
+    for after in (rest, rest[1:]):  # in front of the first wildcard, or in its place
+        pattern = "/".join((*head, "{split}", *after))
+        if "{stem}" in pattern and find(root, pattern.replace("{split}", folder), kinds).by_key:
+            return pattern
+    return None
+
+
+def others(split: str, there: Sequence[str], divided: str) -> str:
+    """Returns which other splits there are, and what to do: validation images can take the place of test images."""
+    val = next((each for each in ALIASES["val"] if each in there), None)
+    cure = f'for the images of {val}, give split="{val}"' if val and split in ALIASES["test"] else divided
+    return f"splits found: {', '.join(there) or 'none'}; {cure}"
 
 
 def _listed(file: Path, found: Files, root: Path) -> Selection:
@@ -145,7 +162,7 @@ def divide(keys: Iterable[str], parts: Mapping[str, float], split: str, seed: in
     """
     order = sorted(keys, key=lambda key: hashlib.sha256(f"{seed}/{key}".encode("utf-8", "surrogateescape")).digest())
     if 0 < len(order) < len(parts):
-        raise ValueError(f"{len(order)} images cannot be divided into {len(parts)} splits")
+        raise ValueError(f"{counted(len(order), 'image')} cannot be divided into {len(parts)} splits")
     counts = {name: max(1, round(share * len(order))) for name, share in parts.items()}
     largest = max(counts, key=lambda name: counts[name])
     counts[largest] += len(order) - sum(counts.values())

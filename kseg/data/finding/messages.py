@@ -21,6 +21,14 @@ def some(names: Sequence[str], most: int = 3) -> str:
     return printable(", ".join(names[:most])) + more
 
 
+def below(paths: Iterable[Path], *folders: Path) -> list[str]:
+    """Returns the paths below the first of the folders that contains them, or the names of files elsewhere."""
+    return [
+        next((path.relative_to(each).as_posix() for each in folders if path.is_relative_to(each)), path.name)
+        for path in paths
+    ]
+
+
 def by_kind(faults: Iterable[tuple[str, str]]) -> list[str]:
     """Returns one line for each kind of fault, with the number of files and the first names.
 

@@ -51,7 +51,7 @@ def _file(path: Path) -> Labels:
     except (ValueError, binascii.Error) as error:
         raise ValueError(f"{path}: {error}") from None
     except KeyError as error:
-        raise ValueError(f"{path}: an entry lacks or misuses {error}") from None
+        raise ValueError(f"{path}: an entry has no key {error}, or a wrong value for it") from None
     except (TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{path}: an entry is not as its format describes it ({error})") from None
 
