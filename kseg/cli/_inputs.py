@@ -96,8 +96,13 @@ def _deeper(folder: str, known: Container[str]) -> Iterator[str]:
 
 
 def _standard_input() -> Any:
+    from kseg.data import is_georeferenced
+
     if sys.stdin.isatty():
         raise ValueError("- reads an image from standard input: kseg predict - < photo.jpg")
     file = io.BytesIO(sys.stdin.buffer.read())
     file.name = "standard input"  # for messages
+    if is_georeferenced(file):
+        cure = "give the name of the file instead of -"
+        print(f"warning: {file.name}: the georeference is ignored: {cure}", file=sys.stderr)
     return file

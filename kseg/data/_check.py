@@ -1,7 +1,7 @@
 """Checks every file of a data set before training."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,23 +112,17 @@ class _Survey:
         if dataset.annotations is not None:
             absent = ("annotated image is", "annotated images are", f"not in {images}")
         alone = [image for image in dataset.images if dataset.mask_of[image] is None]
-        for files, one, many, rest, cure in (
+        same = "not read, because others have the same name"
+        rows: list[tuple[Sequence[Path | str], str, str, str, str]] = [
             (alone, "image has", "images have", f"{dataset.no_mask} in {masks}", dataset.cure),
             (dataset.missing, "name is", "names are", f"listed in {dataset.list} but not in {images}", ""),
             (dataset.masks_without_image, *absent, ""),
-            *(
-                (files, "file is", "files are", "not read, because others have the same name", cure)
-                for files, cure in dataset.duplicates
-            ),
-        ):
+            *((files, "file is", "files are", same, cure) for files, cure in dataset.duplicates),
+        ]
+        for files, one, many, rest, cure in rows:
             if files:
-                subject = one if len(files) == 1 else many
-                names = [
-                    each
-                    for file in files
-                    for each in ([file] if isinstance(file, str) else below([file], images, masks))
-                ]
-                self.problems.append(f"{len(files)} {subject} {rest} ({some(names)}){cure}")
+                subject, names = one if len(files) == 1 else many, some(below(files, images, masks))
+                self.problems.append(f"{len(files)} {subject} {rest} ({names}){cure}")
         if dataset.left_out:
             self.notes.append(dataset.left_out_note)
         self.notes += dataset.unread

@@ -74,8 +74,11 @@ def georeference(source: Any) -> Georeference | None:
 
 def lacks_rasterio(source: Any) -> bool:
     """Returns whether an image file is georeferenced, but rasterio, which reads where it lies, is not installed."""
-    if not _is_tiff(source) or _rasterio() is not None:
-        return False
+    return _is_tiff(source) and _rasterio() is None and is_georeferenced(source)
+
+
+def is_georeferenced(source: Any) -> bool:
+    """Returns whether the tags of a TIFF file, a path or an open file, say where it lies; rasterio is not needed."""
     with contextlib.suppress(OSError):
         tags = _tags(source)
         return REFERENCE_SYSTEM in tags and not tags.keys().isdisjoint(PLACES)

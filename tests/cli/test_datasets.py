@@ -1,8 +1,10 @@
+import re
+
 import numpy as np
 import pytest
 
 from kseg import data
-from kseg.cli import folder_options
+from kseg.cli import _datasets, folder_options
 from tests.cli.command import kseg_command
 from tests.data import folders
 
@@ -42,6 +44,24 @@ def test_the_cures_of_a_check_are_options_that_exist(tmp_path):
     done = kseg_command(*command, "--splits", "50/25/25")
     assert done.exit_code == 0
     assert [line for line in done.output.splitlines() if line.endswith(":")] == ["train:", "val:", "test:"]
+
+
+@pytest.mark.parametrize("is_recipe", [False, True])
+def test_all_images_of_a_folder_are_opened_as_the_error_says(tmp_path, is_recipe):
+    place, folder = str(commonest(tmp_path / "own")), {"classes": "a,b"}
+    if is_recipe:
+        place, folder = str(tmp_path / "own.toml"), {}
+        (tmp_path / "own.toml").write_text(
+            f'epochs = 1\nmodel.builder = "unet"\n[data]\nfolder = "{tmp_path / "own"}"\nclasses = ["a", "b"]\n'
+        )
+
+    class Model:
+        classes, palette, inputs = (), (), [np.zeros((1, 2, 2, 3))]
+
+    with pytest.raises(FileNotFoundError, match=r"for all images, give .*--split all") as caught:
+        _datasets.open_dataset(place, "test", Model(), folder=folder, data_root=None)
+    split = re.search(r"--split (\w+)", str(caught.value))[1]
+    assert len(_datasets.open_dataset(place, split, Model(), folder=folder, data_root=None)) == 4
 
 
 def test_the_keys_of_a_recipe_are_the_cures_of_its_check(tmp_path):

@@ -220,6 +220,9 @@ def test_a_place_on_the_earth_is_not_lost_silently(weights, tmp_path, monkeypatc
     done = kseg_command("predict", tmp_path / "*.*", *told, "--crs", "EPSG:3857")
     assert "the polygons of 1 georeferenced image (EPSG:32633) are in EPSG:3857" in done.stdout
     assert "; those of the other image are in pixels\n" in done.stdout
+    done = kseg_command("predict", "-", *told, stdin=(tmp_path / "a.tif").read_bytes())
+    doubt = "the georeference is ignored: give the name of the file instead of -"
+    assert done.exit_code == 0 and done.stderr == f"warning: standard input: {doubt}\n"
     monkeypatch.setitem(sys.modules, "rasterio", None)
     done = kseg_command("predict", tmp_path / "*.*", *told)
     doubt = "the georeference is ignored, because rasterio is not installed: pip install 'kseg[geo]'"

@@ -21,12 +21,13 @@ def some(names: Sequence[str], most: int = 3) -> str:
     return printable(", ".join(names[:most])) + more
 
 
-def below(paths: Iterable[Path], *folders: Path) -> list[str]:
-    """Returns the paths below the first of the folders that contains them, or the names of files elsewhere."""
+def below(paths: Iterable[Path | str], *folders: Path) -> list[str]:
+    """Returns paths below the first folder that contains them, the names of files elsewhere, and texts as they are."""
     return [
+        path if isinstance(path, str) else
         next((path.relative_to(each).as_posix() for each in folders if path.is_relative_to(each)), path.name)
         for path in paths
-    ]
+    ]  # fmt: skip
 
 
 def by_kind(faults: Iterable[tuple[str, str]]) -> list[str]:
