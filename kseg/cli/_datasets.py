@@ -39,7 +39,9 @@ def check_dataset(
     context: typer.Context,
     path: Annotated[pathlib.Path, typer.Argument(help="A recipe, or a folder with images and masks.")],
     folder: dict[str, Any],
-    split: Annotated[str | None, typer.Option(help="The split to check; by default every one that exists.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="The split to check, or all; by default every one that exists.")
+    ] = None,
     data_root: DataRoot = None,
 ) -> None:
     """Check every file of a data set of your own; exit code 1 if something is wrong."""
@@ -78,7 +80,7 @@ def check_dataset(
 def _splits(opened: Callable[[str | None], Any], split: str | None) -> dict[str | None, Any]:
     """Opens one split, or every split that exists, or a whole folder without splits; a split may be an error."""
     if split is not None:
-        return {split: opened(split)}
+        return {split: opened(None if split == "all" else split)}
     found: dict[str | None, Any] = {}
     for name in ("train", "val", "test"):
         try:

@@ -40,7 +40,8 @@ def test_the_cures_of_a_check_are_options_that_exist(tmp_path):
         assert done.exit_code == 1
         assert f"{flag} {value}" in done.output
         command += [flag, value]
-    assert kseg_command(*command).exit_code == 0
+    for split in ((), ("--split", "all")):
+        assert kseg_command(*command, *split).exit_code == 0
     done = kseg_command(*command, "--splits", "50/25/25")
     assert done.exit_code == 0
     assert [line for line in done.output.splitlines() if line.endswith(":")] == ["train:", "val:", "test:"]

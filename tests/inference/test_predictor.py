@@ -262,7 +262,7 @@ def test_a_model_of_any_number_of_channels_reads_files_and_arrays(tmp_path):
     for source in (photo(), photo()[..., 0], photo() / 1.0, Image.fromarray(photo())):
         assert paged(source).shape == photo().shape[:2]
     Image.fromarray(photo()).save(tmp_path / "b.png")
-    with pytest.raises(ValueError, match=r"page=2\), but the file has 1 page"):
+    with pytest.raises(ValueError, match=r"page 2 is asked for, but the file has 1 page"):
         paged(tmp_path / "b.png")
     with pytest.raises(ValueError, match=r"takes 5 bands, got bands = \[1, 2\]"):
         Predictor(model, pixels=Pixels(bands=(1, 2)))
