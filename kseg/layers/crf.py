@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 from keras.initializers import Constant
 
@@ -116,7 +117,7 @@ class ConvCRF(ConfiguredLayer):
         x = unary
         for _ in range(self.iterations):
             around = self._around(self._means(ops.softmax(x)))
-            received = [k * q for k, q in zip(kernel, around, strict=True)]
+            received = [ops.sum(k * q, axis=1) for k, q in zip(kernel, around, strict=True)]
             message = ops.matmul(sum(received[1:], start=received[0]), self.compatibility)
             x = unary + self.enlarge(message)[:, :height, :width]
         x = x[..., 1:] - x[..., :1] if binary else x
@@ -143,35 +144,35 @@ class ConvCRF(ConfiguredLayer):
         return x
 
     def _kernel(self, image: Any) -> list[Any]:
-        """Weights of the messages to each cell: one tensor `(N, h, w, 1)` for each position in the window."""
+        """Weights of the messages to each cell: for each row of the window, `(N, columns of the window, h, w, 1)`."""
         smooth_xy, near_xy, similar = (ops.exp(-2 * self.log_widths[i]) / 2 for i in range(3))  # 1 / (2 sigma^2)
-        inside = ops.ones_like(image[..., :1])
-        around, present = self._around(image), self._around(inside)
+        distances = np.square(self.stride * np.arange(-self.radius, self.radius + 1, dtype="float32"))
+        columns = ops.convert_to_tensor(distances[:, None, None, None])
+        center, inside = image[:, None], ops.ones_like(image[..., :1])
         smooth, appear = [], []
-        for (row, column), colors, here in zip(self._positions(), around, present, strict=True):
-            distance = float((row * self.stride) ** 2 + (column * self.stride) ** 2)
-            difference = ops.sum(ops.square(colors - image), axis=-1, keepdims=True)
-            smooth.append(here * ops.exp(-smooth_xy * distance))
-            appear.append(here * ops.exp(-near_xy * distance - similar * difference))
+        for row, colors, here in zip(distances, self._around(image), self._around(inside), strict=True):
+            difference = ops.sum(ops.square(colors - center), axis=-1, keepdims=True)
+            smooth.append(here * ops.exp(-smooth_xy * (columns + float(row))))
+            appear.append(here * ops.exp(-near_xy * (columns + float(row)) - similar * difference))
         parts = []
         for strength, kernel in ((self.strengths[0], smooth), (self.strengths[1], appear)):
-            norm = ops.rsqrt(sum(kernel[1:], start=kernel[0]))
-            scaled = strength * norm
+            sums = [ops.sum(k, axis=1) for k in kernel]
+            norm = ops.rsqrt(sum(sums[1:], start=sums[0]))
+            scaled = (strength * norm)[:, None]
             parts.append([scaled * k * n for k, n in zip(kernel, self._around(norm), strict=True)])
         return [first + second for first, second in zip(*parts, strict=True)]
 
-    def _positions(self) -> list[tuple[int, int]]:
-        side = range(-self.radius, self.radius + 1)
-        return [(row, column) for row in side for column in side]
-
     def _around(self, x: Any) -> Iterator[Any]:
-        """The values at each position in the windows, zero outside of the image."""
-        radius = self.radius
+        """For each row of the windows, the values at its positions, zero outside of the image: `(N, columns, h, w, C)`.
+
+        One row at a time limits the memory; all columns at once limit the number of slices, which JAX compiles slowly.
+        """
+        radius, side = self.radius, 2 * self.radius + 1
         height, width = ops.shape(x)[1:3]
-        padded = ops.pad(x, [(0, 0), (radius, radius), (radius, radius), (0, 0)])
-        for row, column in self._positions():
-            top, left = row + radius, column + radius
-            yield padded[:, top : top + height, left : left + width]
+        x = ops.pad(x, [(0, 0), (radius, radius), (radius, radius), (0, 0)])
+        x = ops.stack([x[:, :, left : left + width] for left in range(side)], axis=1)
+        for top in range(side):
+            yield x[:, :, top : top + height]
 
     def compute_output_shape(self, scores_shape: Shape, image_shape: Shape) -> Shape:
         return scores_shape
