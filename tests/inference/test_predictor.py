@@ -253,7 +253,7 @@ def test_a_model_of_any_number_of_channels_reads_files_and_arrays(tmp_path):
     np.testing.assert_array_equal(predictor(tmp_path / "a.tif"), expected)
     for source in (values[..., ::-1], values[..., ::-1] * (255 / 4095)):  # what data sets give stays
         np.testing.assert_array_equal(predictor(source), expected)
-    with pytest.raises(ValueError, match=r"bands=\[5, 4, 3, 2, 1\]\), but the image has 3 bands"):
+    with pytest.raises(ValueError, match=r"band 5 is asked for, but the image has 3 bands"):
         predictor(photo())
     with pytest.raises(ValueError, match=r"3 bands where 5 are expected"):
         Predictor(model)(photo())
