@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         metrics,
         pretrained,
         progress,
+        serve,
         training,
         visualize,
         zoo,
@@ -33,7 +34,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "checkpoints", "data", "download", "encoders", "inference", "layers", "losses", "metrics", "pretrained", "progress",
-    "training", "visualize", "zoo",
+    "serve", "training", "visualize", "zoo",
 ]  # fmt: skip
 
 

@@ -29,6 +29,7 @@ ARROWS = {
     "data": {"classes", "download", "visualize"},
     "inference": {"classes", "data", "layers", "metrics", "progress", "visualize"},
     "export": {"inference", "metrics", "pretrained"},
+    "serve": {"data", "inference", "visualize"},
     "training": {"classes", "data", "zoo", "losses", "metrics", "pretrained", "progress", "visualize", "inference"},
 }
 

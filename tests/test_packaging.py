@@ -63,7 +63,7 @@ def test_the_source_distribution_contains_kseg_without_tests_and_benchmarks(dist
 def test_the_wheel_contains_only_kseg(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"kseg"}
-    assert {"kseg/py.typed", "kseg/pretrained/releases.json"} <= set(names)
+    assert {"kseg/py.typed", "kseg/pretrained/releases.json", "kseg/serve/page.html"} <= set(names)
 
 
 def test_the_wheel_imports_and_trains_outside_the_checkout(wheel, tmp_path):

@@ -80,6 +80,25 @@ def verify(
             raise typer.Exit(1)
 
 
+@commands.command("push")
+def push(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="A run folder, or a weight file.")],
+    address: Annotated[str, typer.Argument(help="The repository on the Hugging Face hub, as hf://owner/name.")],
+    license: Annotated[
+        str,
+        typer.Option(help="The license of the weights, which is often that of the data: cc0-1.0, cc-by-nc-4.0, ..."),
+    ],
+    private: Annotated[bool, typer.Option("--private", help="Whether a new repository is private.")] = False,
+) -> None:
+    """Upload the weights of a run to the Hugging Face hub, with a card, the recipe and the scores."""
+    with plain_errors(context.obj):
+        from kseg import pretrained
+
+        print(pretrained.push(run, address, license=license, private=private))
+        print(f'kseg.zoo.load("{address.rstrip("/")}")')
+
+
 def _damage(place: pathlib.Path, expected: int) -> str:
     size = place.stat().st_size
     damage = f"{size:,} bytes instead of {expected:,}" if size != expected else "another SHA-256"

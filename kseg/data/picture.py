@@ -93,11 +93,11 @@ def check_values(image: np.ndarray, name: str, warn: Warn) -> None:
         warn(name, "values from 0 to 1 are nearly black (255 is white): multiply by 255")
 
 
-def picture_size(path: str | os.PathLike[str], *, page: int | None = None) -> tuple[int, int]:
+def picture_size(source: Any, *, page: int | None = None) -> tuple[int, int]:
     """Returns height and width of an image file without decoding it.
 
     Args:
-        path: The file.
+        source: A path or a binary file object.
         page: The page, if the file has several.
 
     Returns:
@@ -107,7 +107,7 @@ def picture_size(path: str | os.PathLike[str], *, page: int | None = None) -> tu
         FileNotFoundError: If the file does not exist.
         ValueError: If it is not a readable image; the message names the file.
     """
-    return image_file.stored_size(path, page)
+    return image_file.stored_size(source, page)
 
 
 def selected(decoded: Decoded, pixels: Pixels, name: str, warn: Warn) -> np.ndarray:

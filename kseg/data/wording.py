@@ -28,7 +28,8 @@ def reword(text: str, interface: str) -> str:
     Args:
         text: The message, with options in the form of Python (`name=value`, also `pixels=Pixels(name=value)`) or of
             recipes (`name = value`). That of the command may follow in parentheses.
-        interface: `"python"`, `"recipe"` (keys of `[data]`) or `"command"` (options of `kseg`).
+        interface: `"python"`, `"recipe"` (keys of `[data]`), `"command"` (options of `kseg`) or `"query"` (of an
+            address of `kseg serve`).
 
     Returns:
         The message with each option in the form of the interface.
@@ -39,10 +40,10 @@ def reword(text: str, interface: str) -> str:
         >>> reword("give values=[0, 255]", "command"), reword("give palette=", "command")
         ('give --values 0,255', 'give --palette')
     """
-    if interface != "python":
+    if interface in ("recipe", "command"):
         form = "{1}" if interface == "command" else "{0} ({1})"  # recipes are opened in Python and by commands
         text = _SPLIT.sub(lambda split: form.format(split[0], f"--split {split[1] or 'all'}"), text)
-    forms = {"python": _in_python, "recipe": _in_recipe, "command": _in_command}
+    forms = {"python": _in_python, "recipe": _in_recipe, "command": _in_command, "query": _in_query}
     return _OPTION.sub(
         lambda option: forms[interface](option[1] or option[3], option[2] or option[4] or option[5] or ""), text
     )
@@ -67,6 +68,10 @@ def _in_command(name: str, value: str) -> str:
     except (ValueError, SyntaxError):
         parsed = value
     return f"--{name.replace('_', '-')} {as_option(parsed)}".strip()
+
+
+def _in_query(name: str, value: str) -> str:
+    return f"{name}={_in_command(name, value).partition(' ')[2]}"
 
 
 def as_option(value: Any) -> str:

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from kseg.pretrained import release
     from kseg.pretrained.choice import another_builder, described, differences, meant
     from kseg.pretrained.file import HEADER, atomic_write, describe, save, weight_keys
+    from kseg.pretrained.hub import push
     from kseg.pretrained.loading import load
     from kseg.pretrained.model import SegmentationModel, description_of
     from kseg.pretrained.release import RELEASES, Release
@@ -29,13 +30,14 @@ __all__ = [
     "locate",
     "meant",
     "places",
+    "push",
     "release",
     "release_of",
     "save",
     "weight_keys",
 ]
 
-_MODULES = ("release", "file", "source", "model", "choice", "loading")  # first those that import no backend
+_MODULES = ("release", "file", "source", "hub", "model", "choice", "loading")  # first those that import no backend
 
 
 def __dir__() -> list[str]:

@@ -20,6 +20,8 @@ environment variable `KSEG_WEIGHTS_URL` replaces them."""
 CHECKOUT = pathlib.Path(__file__).parents[2] / "zoo"
 """The folder of released weights in a checkout; an installed wheel does not have it."""
 
+HUB_FILE = "model.safetensors"
+"""The weight file of a repository on the hub."""
 
 PACKAGES = "kseg.weights"
 """The group of entry points by which packages such as kseg-weights name their folders of released weights."""
@@ -97,8 +99,16 @@ def locate(weights: str | os.PathLike) -> str | os.PathLike:
     return weights
 
 
+def repository_of(address: str) -> str | None:
+    """Returns `owner/name` of `hf://owner/name`; None for other addresses, such as that of a file in a repository."""
+    found = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)/?", address)
+    return found[1] if found else None
+
+
 def _fetch_address(url: str) -> pathlib.Path:
     """Downloads a file that is not in the table; keeps it in the cache if it describes itself."""
+    if repository := repository_of(url):
+        url = f"hf://{repository}/{HUB_FILE}"
     digest = hashlib.sha256(url.encode()).hexdigest()[:12]  # many addresses end with the same file name
     name = pathlib.PurePosixPath(urllib.parse.urlsplit(url).path).name
     if name.endswith(".keras"):

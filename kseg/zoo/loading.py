@@ -34,7 +34,8 @@ def load(
 
             - a name in `list_weights()`;
             - a `.safetensors` file that kseg wrote, or the run folder of a training with its `best.safetensors`;
-            - the address of such a file (`https://...`, `hf://owner/repository/path`), which is downloaded once;
+            - the address of such a file (`https://...`, `hf://owner/repository/path`), or of a repository to which
+              `kseg weights push` uploaded one (`hf://owner/repository`), which is downloaded once;
             - `torchvision/` and a name in `kseg.zoo.torchvision.PUBLISHED`: downloaded, verified and converted
               once;
             - a hub folder of segmentation-models-pytorch (`config.json` and `model.safetensors`);

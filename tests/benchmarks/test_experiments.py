@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from benchmarks import experiments
 from benchmarks.commands import app
-from benchmarks.experiments import cost, crf, crf_cost, int8, loader, scores
+from benchmarks.experiments import cost, crf, crf_cost, int8, loader, scores, serve
 from benchmarks.process import apart
 from kseg import data, pretrained, training
 
@@ -138,3 +138,17 @@ def test_what_int8_loses_is_scored(monkeypatch):
     np.testing.assert_allclose(table["lost_points"], [0, 100 * (1 - miou)], atol=1e-3)
     assert made == [{}, {"engine": "openvino", "precision": "int8", "calibration": "training images"}]
     assert int8.shown(table.assign(weights_sha256="a"))["points lost"].tolist() == ["0.00", f"{100 * (1 - miou):.2f}"]
+
+
+def test_a_service_is_timed_beside_direct_calls_and_attacked(tmp_path, monkeypatch):
+    image = keras.Input((None, None, 3))
+    path = tmp_path / "model.keras"
+    keras.Model(image, keras.layers.Conv2D(3, 1)(image)).save(path)
+    monkeypatch.setattr(serve, "apart", lambda function, *arguments: function(*arguments))
+    table = serve.measure(weights=str(path), engine="keras", size=(32, 48), requests=32, hostile=60)
+    assert table["what"].tolist() == ["called directly", "1 client", "8 clients", "32 clients", "hostile uploads"]
+    times = table[["per_second", "p50_ms", "p99_ms"]][:4]
+    assert (times > 0).all(axis=None) and (table["p99_ms"] >= table["p50_ms"])[:4].all()
+    statuses = dict(part.split(":") for part in table["statuses"][4].split())
+    assert sum(map(int, statuses.values())) == 60 and not any(status.startswith("5") for status in statuses)
+    assert serve.shown(table).shape == (5, 12)

@@ -1,0 +1,249 @@
+"""The answers of the service, in this process."""
+
+import asyncio
+import base64
+import io
+import json
+import threading
+
+import httpx
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from benchmarks.experiments import _hostile
+from kseg.data import Pixels
+from kseg.inference import Predictor
+from kseg.serve import Limits, create_app, service
+from tests.serve.conftest import CLASSES, PALETTE, encoded
+
+
+def ask(app, *requests):
+    """Sends requests `(method, address, options)` at once, and returns the answers."""
+
+    async def run():
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://kseg") as client:
+            return await asyncio.gather(*(client.request(*place, **options) for *place, options in requests))
+
+    return asyncio.run(run())
+
+
+def post(app, content, query="", **options):
+    return ask(app, ("POST", f"/predict?{query}", {"content": content, **options}))[0]
+
+
+def refused(answer, status):
+    """Returns the message of an error."""
+    assert answer.status_code == status, answer.text
+    assert list(answer.json()) == ["error"] and "\n" not in answer.text
+    return answer.json()["error"]
+
+
+@pytest.fixture(scope="module")
+def app(brightest):
+    return create_app(Predictor(brightest), Limits(upload_bytes=10**6, pixels=10**4))
+
+
+@pytest.fixture
+def label(picture):
+    return picture.argmax(axis=-1).astype("uint8")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WebP", "BMP", "PPM", "TIFF", "NumPy"])
+def test_the_mask_of_every_lossless_format_has_the_labels_and_the_palette(app, picture, label, kind):
+    content = encoded(picture, kind, **({"lossless": True} if kind == "WebP" else {}))
+    answer = post(app, content)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+    mask = Image.open(io.BytesIO(answer.content))
+    np.testing.assert_array_equal(mask, label)
+    assert mask.getpalette()[:9] == [value for color in PALETTE for value in color]
+
+
+def test_a_form_with_a_file_is_an_upload_too_and_its_name_is_not_used(app, picture, tmp_path):
+    named = {"files": {"file": (str(tmp_path / "../x.tif"), encoded(picture))}}
+    (answer,) = ask(app, ("POST", "/predict", named))
+    assert answer.content == post(app, encoded(picture)).content
+    two = {"files": [("a", encoded(picture)), ("b", encoded(picture))]}
+    assert "one file" in refused(ask(app, ("POST", "/predict", two))[0], 400)
+    broken = {"content": b"no form", "headers": {"content-type": "multipart/form-data"}}
+    assert "one file" in refused(ask(app, ("POST", "/predict", broken))[0], 400)
+
+
+def test_areas_and_the_mask_as_json(app, picture, label):
+    found = post(app, encoded(picture), "format=json&picture=true").json()
+    assert [(area["class"], area["pixels"]) for area in found["areas"]] == list(
+        zip(CLASSES, np.bincount(label.ravel()).tolist(), strict=True)
+    )
+    assert found["areas"][1]["share"] == 0.125 and (found["height"], found["width"]) == (6, 8)
+    for name, expected in {"mask": label, "picture": picture}.items():
+        head, _, content = found[name].partition(",")
+        assert head == "data:image/png;base64"
+        np.testing.assert_array_equal(Image.open(io.BytesIO(base64.b64decode(content))), expected)
+
+
+def test_geojson_coco_and_overlay(app, picture):
+    found = post(app, encoded(picture), "format=geojson").json()
+    assert [one["properties"]["class"] for one in found["features"]] == ["green", "blue"]
+    (ring,) = found["features"][0]["geometry"]["coordinates"]
+    assert sorted(map(tuple, ring[:-1])) == [(1, 1), (1, 3), (4, 1), (4, 3)]
+    assert len(post(app, encoded(picture), "format=geojson&background=true").json()["features"]) == 3
+    found = post(app, encoded(picture), "format=coco").json()
+    assert [(one["category_id"], one["area"], one["image_id"]) for one in found["annotations"]] == [
+        (1, 6, 1),
+        (2, 6, 1),
+    ]
+    assert [one["name"] for one in found["categories"]] == ["green", "blue"] and found["images"][0]["width"] == 8
+    answer = post(app, encoded(picture), "format=overlay")
+    assert answer.headers["content-type"] == "image/jpeg" and Image.open(io.BytesIO(answer.content)).width >= 8
+
+
+def test_the_query_says_what_the_numbers_of_a_file_mean(app, picture, label):
+    deep = encoded((picture.astype("uint16") * 16), "NumPy")
+    assert np.array_equal(Image.open(io.BytesIO(post(app, deep, "range=0,4095").content)), label)
+    assert "range=0,4095" in post(app, deep).headers["kseg-warning"]
+    swapped = Image.open(io.BytesIO(post(app, encoded(picture), "bands=3,2,1").content))
+    np.testing.assert_array_equal(swapped, 2 - label)
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.stack([picture, picture[::-1]]), photometric="rgb")
+    assert "page=1" in refused(post(app, file.getvalue()), 422)
+    second = Image.open(io.BytesIO(post(app, file.getvalue(), "page=2").content))
+    np.testing.assert_array_equal(second, label[::-1])
+
+
+@pytest.mark.parametrize(
+    "query, message",
+    [
+        ("format=exe", "'png'"),
+        ("formt=png", "unknown option 'formt': there are format,"),
+        ("simplify=-1", "simplify=-1"),
+        ("picture=true", "picture is for format=json"),
+        ("page=0", "page=0"),
+    ],
+)
+def test_a_wrong_query_is_refused(app, picture, query, message):
+    assert message in refused(post(app, encoded(picture), query), 400)
+
+
+@pytest.mark.parametrize("query, message", [("range=1", "range"), ("bands=a", "4,3,2"), ("bands=1,2", "takes 3 bands")])
+def test_a_wrong_meaning_of_numbers_is_refused(app, picture, query, message):
+    assert message in refused(post(app, encoded(picture), query), 422)
+
+
+def test_uploads_that_are_too_large_are_refused_before_they_are_decoded(app, picture):
+    async def endless():
+        while True:
+            yield bytes(10**5)
+
+    for content in (bytes(10**6 + 1), endless()):
+        assert "--max-megabytes" in refused(post(app, content), 413)
+    assert "--max-megapixels" in refused(post(app, encoded(np.zeros((101, 100), "uint8"))), 413)
+    assert "send the file as the body" in refused(post(app, b""), 400)
+    assert "PNG, JPEG" in refused(post(app, b"hello"), 415)
+
+
+def test_other_addresses_and_methods_are_refused_in_one_line(app):
+    answers = ask(app, ("GET", "/predict", {}), ("GET", "/../etc/passwd", {}), ("POST", "/model", {}))
+    for answer, status in zip(answers, (405, 404, 405), strict=True):
+        assert "POST /predict" in refused(answer, status)
+
+
+def test_the_model_the_state_and_the_page_are_shown(app):
+    model, health, page = ask(app, *(("GET", place, {}) for place in ("/model", "/health", "/")))
+    assert model.json()["classes"][0] == {"id": 0, "class": "background", "color": "#0a141e", "background": True}
+    assert model.json()["limits"]["pixels"] == 10**4 and "geojson" in model.json()["formats"]
+    assert health.json() == {"status": "ok", "requests": 0, "most": 17}
+    assert "<!doctype html>" in page.text and "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_a_label_map_of_too_many_changes_becomes_no_polygons(app, picture, monkeypatch):
+    monkeypatch.setattr(service, "MOST_RUNS", 5)
+    for name in ("geojson", "coco"):
+        assert "take format=png" in refused(post(app, encoded(picture), f"format={name}"), 422)
+
+
+class Slow:
+    """A predictor that answers when it is told to."""
+
+    channels, bands, pixels = 3, 3, Pixels()
+
+    def __init__(self, model, fails=None):
+        self.model, self.fails = model, fails
+        self.started, self.finish = threading.Event(), threading.Event()
+
+    def __call__(self, image):
+        self.started.set()
+        assert self.finish.wait(20)
+        if self.fails:
+            raise self.fails
+        return np.zeros(image.shape[:2], "uint8")
+
+
+def test_requests_beyond_the_queue_are_refused_and_those_that_were_taken_answered(brightest, picture):
+    predictor = Slow(brightest)
+    app = create_app(predictor, Limits(queue=2))
+
+    async def run():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://kseg") as client:
+
+            def send():
+                return asyncio.create_task(client.post("/predict", content=encoded(picture)))
+
+            taken = [send() for _ in range(3)]
+            await asyncio.to_thread(predictor.started.wait, 20)
+            while (await client.get("/health")).json()["requests"] < 3:
+                await asyncio.sleep(0.01)
+            beyond = await send()
+            predictor.finish.set()
+            return beyond, await asyncio.gather(*taken), await send()
+
+    beyond, taken, after = asyncio.run(run())
+    assert "try again" in refused(beyond, 503) and int(beyond.headers["retry-after"]) >= 1
+    assert [answer.status_code for answer in [*taken, after]] == [200] * 4
+
+
+def test_after_the_time_limit_the_request_is_refused_and_still_counts_until_its_work_ends(brightest, picture):
+    predictor = Slow(brightest)
+    app = create_app(predictor, Limits(queue=0, seconds=0.2))
+    answer = post(app, encoded(picture))
+    assert "within 0.2 s" in refused(answer, 503) and "retry-after" in answer.headers
+    assert "1 requests" in refused(post(app, encoded(picture)), 503)
+    predictor.finish.set()
+
+    async def slowly():
+        yield b"a"
+        await asyncio.sleep(1)
+
+    while ask(app, ("GET", "/health", {}))[0].json()["requests"]:
+        pass
+    assert "upload took longer" in refused(post(app, slowly()), 408)
+
+
+def test_a_fault_of_the_model_is_an_error_500_without_details_and_the_service_goes_on(brightest, picture):
+    predictor = Slow(brightest, RuntimeError("secret"))
+    predictor.finish.set()
+    app = create_app(predictor)
+    assert "secret" not in refused(post(app, encoded(picture)), 500)
+    predictor.fails = MemoryError()
+    assert "memory" in refused(post(app, encoded(picture)), 413)
+    predictor.fails = None
+    assert post(app, encoded(picture)).status_code == 200
+
+
+def test_hostile_uploads_are_refused_and_right_answers_follow(app, picture, label):
+    names, contents = zip(*_hostile.hostile(len(_hostile.KINDS)), strict=True)
+    answers = ask(app, *(("POST", "/predict?format=png", {"content": content}) for content in contents[:10]))
+    for start in range(10, len(contents), 10):
+        answers += ask(app, *(("POST", "/predict", {"content": content}) for content in contents[start : start + 10]))
+    for name, answer in zip(names, answers, strict=True):
+        allowed = {200, 422, 413, 415, 400} if name.startswith(("damaged", "truncated")) else {400, 413, 415, 422}
+        assert answer.status_code in allowed, (name, answer.text)
+        assert answer.status_code == 200 or list(json.loads(answer.text)) == ["error"]
+    np.testing.assert_array_equal(Image.open(io.BytesIO(post(app, encoded(picture)).content)), label)
+
+
+@pytest.mark.parametrize("field", ["upload_bytes", "pixels", "queue", "seconds"])
+def test_limits_must_be_positive(field):
+    with pytest.raises(ValueError, match=field):
+        Limits(**{field: -1})
