@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from kseg.cli._application import application, plain_errors
+from kseg.cli._models import load_model
 from kseg.cli._process import prepare
 from kseg.cli.prediction import Crf, Engine, Int8, Tta, options
 
@@ -19,16 +20,23 @@ from kseg.cli.prediction import Crf, Engine, Int8, Tta, options
 def serve(
     context: typer.Context,
     model: Annotated[
-        str, typer.Argument(help="A file written by kseg, a run folder, a .keras file, an address or a released name.")
+        str,
+        typer.Argument(
+            help="A file written by kseg, a run folder, a .keras or .h5 file, an address or a released name."
+        ),
     ],
     host: Annotated[
         str, typer.Option(help="The address to listen on; 0.0.0.0 lets other machines use the service, unprotected.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
-    max_megabytes: Annotated[float, typer.Option(help="Largest upload, in MB of 1,000,000 bytes.")] = 32,
-    max_megapixels: Annotated[float, typer.Option(help="Largest image.")] = 25,
+    max_megabytes: Annotated[
+        float, typer.Option(min=0.001, max=1e6, help="Largest upload, in MB of 1,000,000 bytes.")
+    ] = 32,
+    max_megapixels: Annotated[float, typer.Option(min=0.001, max=1e6, help="Largest image.")] = 25,
     queue: Annotated[int, typer.Option(min=0, help="Most requests that wait; others get status 503.")] = 16,
-    timeout: Annotated[float, typer.Option(help="Seconds after which a request gets status 503.")] = 60,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=1e6, help="Seconds after which a request gets status 503.")
+    ] = 60,
     tta: Tta = False,
     crf: Crf = False,
     tile: Annotated[
@@ -45,19 +53,14 @@ def serve(
         import numpy as np
         import uvicorn
 
-        from kseg import inference, zoo
+        from kseg import inference
 
-        for name, value in {"megabytes": max_megabytes, "megapixels": max_megapixels}.items():
-            if not 0 < value < 1e6:
-                raise ValueError(f"--max-{name} takes a positive number, got {value:g}")
-        if not 0 < timeout < 1e6:
-            raise ValueError(f"--timeout takes a positive number of seconds, got {timeout:g}")
         limits = Limits(round(max_megabytes * 1e6), round(max_megapixels * 1e6), queue, timeout)
         with _listening(host, port) as listener:
-            predictor = inference.Predictor(zoo.load(model), **options(tta, crf, tile, engine, int8))
+            predictor = inference.Predictor(load_model(model), **options(tta, crf, tile, engine, int8))
             app = create_app(predictor, limits)
-            image = np.zeros((*(side or 64 for side in predictor.size), predictor.bands), "uint8")
-            predictor(image)  # compiles the network, and shows errors before the first request
+            for usual in (64, 96):  # compiles the network, also for a second size, and shows errors before requests
+                predictor(np.zeros((*(side or usual for side in predictor.size), predictor.bands), "uint8"))
             where, at = listener.getsockname()[:2]
             address = ipaddress.ip_address(where)
             print(f"{predictor.model.name}: http://{where if address.version == 4 else f'[{where}]'}:{at}/", flush=True)

@@ -2,7 +2,6 @@
 
 try:
     import fastapi  # noqa: F401
-    import python_multipart  # noqa: F401
     import uvicorn  # noqa: F401
 except ImportError as error:
     raise ImportError(f"the service needs a package that is missing: pip install 'kseg[serve]' ({error})") from None

@@ -10,24 +10,23 @@ import math
 import pathlib
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException
 
 import kseg
 from kseg import inference, visualize
-from kseg.data import read_picture
+from kseg.data import Pixels, read_picture
 from kseg.data.wording import reword
-from kseg.serve.bodies import RefusedError, drain, read_body
-from kseg.serve.options import Options
-from kseg.serve.uploads import KINDS, TooLargeError, UnknownFormatError, check_claims
+from kseg.serve.uploads import KINDS, RefusedError, check_claims, drain, read_body
 
 PAGE = pathlib.Path(__file__).with_name("page.html")
 POLICY = (
@@ -62,8 +61,42 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if getattr(self, field.name) <= (-1 if field.name == "queue" else 0):
+            if not getattr(self, field.name) > (-1 if field.name == "queue" else 0):  # also not a number
                 raise ValueError(f"{field.name} must be positive, got {getattr(self, field.name)}")
+
+
+class Options(BaseModel):
+    """The query of `POST /predict`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["png", "overlay", "geojson", "coco", "json"] = Field(
+        "png",
+        description="png: class ids with the palette; overlay: a JPEG picture; geojson and coco: objects in pixels; "
+        "json: the areas of the classes and the PNG mask as a data URL.",
+    )
+    range: str | None = Field(None, description="The image values that are black and white: 0,4095, or percentile.")
+    bands: str | None = Field(None, description="The bands to use, counted from 1: 4,3,2.")
+    page: int | None = Field(None, ge=1, description="The page of a file with several, counted from 1.")
+    picture: bool = Field(False, description="Whether json contains the image too, as a data URL.")
+
+    @model_validator(mode="after")
+    def _check_format(self) -> "Options":
+        if self.picture and self.format != "json":
+            raise ValueError("picture is for format=json")
+        return self
+
+    def pixels(self, trained: Pixels) -> Pixels:
+        """Returns what the numbers of the upload mean: what the model was trained on, unless stated."""
+        stated: dict[str, Any] = {} if self.page is None else {"page": self.page}
+        if self.range is not None:
+            stated["range"] = "percentile" if self.range == "percentile" else _numbers("range", self.range, float)
+        if self.bands is not None:
+            stated["bands"] = _numbers("bands", self.bands, int)
+        found = dataclasses.replace(trained, **stated)
+        if found.channels != trained.channels:
+            raise ValueError(f"the model takes {trained.channels} bands, got bands={self.bands}")
+        return found
 
 
 class Service:
@@ -121,12 +154,9 @@ class Service:
             return await asyncio.wait_for(asyncio.wrap_future(job), left)
         except TimeoutError:
             if job is None:
-                raise RefusedError(
-                    408, f"the upload took longer than {self.limits.seconds:g} s: send it faster"
-                ) from None
-            raise self._busy(
-                f"no answer within {self.limits.seconds:g} s: send a smaller image, or try again"
-            ) from None
+                raise RefusedError(408, f"the upload took over {self.limits.seconds:g} s: send it faster") from None
+            message = f"no answer within {self.limits.seconds:g} s: send a smaller image, or try again"
+            raise self._busy(message) from None
         finally:
             if job is None:
                 self._release()
@@ -149,10 +179,6 @@ class Service:
             image = read_picture(io.BytesIO(content), pixels, on_warning=lambda _, doubt: doubts.append(_worded(doubt)))
             label = self.predictor(image)
             body, kind = self._encoded(image, label, options, doubts)
-        except UnknownFormatError as error:
-            raise RefusedError(415, str(error)) from None
-        except TooLargeError as error:
-            raise RefusedError(413, str(error)) from None
         except MemoryError:
             raise RefusedError(413, "there is not enough memory for this image: send a smaller one") from None
         except ValueError as error:
@@ -164,7 +190,6 @@ class Service:
 
     def _encoded(self, image: np.ndarray, label: np.ndarray, options: Options, doubts: list[str]) -> tuple[bytes, str]:
         """Returns the answer and its media type."""
-        details = inference.Details(() if options.background else self.background, options.simplify)
         if options.format == "json":
             summary = self._summary(image, label, options.picture) | {"warnings": doubts}
             return json.dumps(summary).encode(), "application/json"
@@ -176,7 +201,7 @@ class Service:
                     "take format=png, or send a smaller image"
                 )
         kind, media = FORMATS[options.format]
-        form = kind(self.classes, self.palette, details)
+        form = kind(self.classes, self.palette, inference.Details(self.background))
         return form.head() + form.encode("image", image, label) + form.tail(), media
 
     def _summary(self, image: np.ndarray, label: np.ndarray, picture: bool) -> dict[str, Any]:
@@ -219,8 +244,7 @@ def create_app(predictor: inference.Predictor, limits: Limits = Limits()) -> Fas
         title=f"kseg: {service.name}", version=kseg.__version__, docs_url=None, redoc_url=None, lifespan=lifespan
     )
     upload = {"schema": {"type": "string", "format": "binary"}}
-    form = {"schema": {"type": "object", "properties": {"file": upload["schema"]}}}
-    body = {"requestBody": {"required": True, "content": {"image/*": upload, "multipart/form-data": form}}}
+    body = {"requestBody": {"required": True, "content": {"image/*": upload}}}
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
@@ -238,7 +262,7 @@ def create_app(predictor: inference.Predictor, limits: Limits = Limits()) -> Fas
 
     @app.post("/predict", openapi_extra=body, response_class=Response)
     async def predict(request: Request, options: Annotated[Options, Query()]) -> Response:
-        """Label one image: the body is the file, or a form with one file."""
+        """Label one image; the body is the file."""
         return await service.answer(request, options)
 
     _answer_errors(app)
@@ -290,3 +314,11 @@ def _png(picture: np.ndarray) -> bytes:
 
 def _url(content: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def _numbers(name: str, text: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        example = "0,4095, or percentile" if name == "range" else "4,3,2"
+        raise ValueError(f"{name} takes numbers such as {example}, got {text[:40]!r}") from None

@@ -1,16 +1,20 @@
-"""What an uploaded file says about itself, read from its headers before anything is decoded.
+"""Uploads: read up to a bounded size, and checked by their headers before anything is decoded.
 
 A file of a few kilobytes can claim billions of pixels, and some formats can name other files. Only formats that hold
 their pixels themselves, and whose sizes can be read beforehand, are accepted.
 """
 
+import asyncio
+import contextlib
 import io
 import math
 import re
+import time
 from typing import Any
 
 import numpy as np
 from PIL import TiffImagePlugin
+from starlette.requests import ClientDisconnect, Request
 
 from kseg.data import picture_size
 
@@ -27,12 +31,63 @@ PIECES = 2**17
 """Largest number of strips or tiles of a page of a TIFF file."""
 
 
-class UnknownFormatError(ValueError):
-    """The file is in none of the accepted formats."""
+DRAIN_SECONDS = 2
+"""How long the rest of a refused upload is read."""
 
 
-class TooLargeError(ValueError):
-    """The image is larger than the service takes."""
+class RefusedError(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, message: str, **headers: str):
+        super().__init__(message)
+        self.status, self.headers = status, {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """Reads the body of a request.
+
+    Args:
+        request: The request.
+        most: Largest number of bytes.
+
+    Returns:
+        The body.
+
+    Raises:
+        RefusedError: If the body is larger, empty, a form, or broken off.
+    """
+    cure = "send the file as the body of the request (curl --data-binary @photo.jpg)"
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        raise RefusedError(415, f"the upload is a form: {cure}")
+    too_large = RefusedError(
+        413,
+        f"the upload has over {most:,} bytes: shrink the image, or start the service with a larger --max-megabytes",
+    )
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > most:
+        raise too_large
+    content = bytearray()
+    try:
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > most:
+                raise too_large
+    except ClientDisconnect:
+        raise RefusedError(400, "the upload broke off") from None
+    if not content:
+        raise RefusedError(400, f"no image: {cure}")
+    return bytes(content)
+
+
+async def drain(request: Request) -> None:
+    """Reads the rest of a refused upload and drops it, without which many clients would not see the answer."""
+    end = time.monotonic() + DRAIN_SECONDS
+    with contextlib.suppress(TimeoutError, ClientDisconnect, RuntimeError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in request.stream():
+                await asyncio.sleep(0)  # a fast client would not let other requests, nor the timeout, have a turn
+                if time.monotonic() > end:
+                    return
 
 
 def check_claims(content: bytes, *, most_pixels: int, most_bytes: int) -> None:
@@ -44,8 +99,7 @@ def check_claims(content: bytes, *, most_pixels: int, most_bytes: int) -> None:
         most_bytes: Largest size of the decoded numbers, all pages and bands included.
 
     Raises:
-        TooLargeError: If the image is larger.
-        UnknownFormatError: If the format is not accepted.
+        RefusedError: If the image is larger, or its format is not accepted.
         ValueError: If the file is damaged, or names other files.
     """
     kind = _kind(content)
@@ -60,12 +114,13 @@ def check_claims(content: bytes, *, most_pixels: int, most_bytes: int) -> None:
         claims = [(height, width, 0)]
     for height, width, size in claims:
         if height * width > most_pixels:
-            raise TooLargeError(
+            raise RefusedError(
+                413,
                 f"{width} x {height} pixels, more than {most_pixels:,}: cut or shrink the image, or start the service "
-                "with a larger --max-megapixels"
+                "with a larger --max-megapixels",
             )
         if size > most_bytes:
-            raise TooLargeError(f"{size:,} bytes when decoded, more than {most_bytes:,}: send fewer bands or pages")
+            raise RefusedError(413, f"{size:,} bytes when decoded, more than {most_bytes:,}: send fewer bands or pages")
 
 
 def _kind(content: bytes) -> str:
@@ -74,7 +129,7 @@ def _kind(content: bytes) -> str:
         kind = ""
     if not kind:
         accepted = ", ".join(dict.fromkeys(KINDS.values()))
-        raise UnknownFormatError(f"not an image in a format that is accepted: send {accepted}")
+        raise RefusedError(415, f"not an image in a format that is accepted: send {accepted}")
     return kind
 
 
