@@ -59,8 +59,9 @@ def serve(
         with _listening(host, port) as listener:
             predictor = inference.Predictor(load_model(model), **options(tta, crf, tile, engine, int8))
             app = create_app(predictor, limits)
+            shape = predictor.model.inputs[0].shape[1:]
             for usual in (64, 96):  # compiles the network, also for a second size, and shows errors before requests
-                predictor(np.zeros((*(side or usual for side in predictor.size), predictor.bands), "uint8"))
+                predictor(np.zeros([side or usual for side in shape], "uint8"))
             where, at = listener.getsockname()[:2]
             address = ipaddress.ip_address(where)
             print(f"{predictor.model.name}: http://{where if address.version == 4 else f'[{where}]'}:{at}/", flush=True)

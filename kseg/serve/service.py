@@ -54,7 +54,7 @@ class Limits:
         seconds: Longest time from the first byte of a request to its answer.
     """
 
-    upload_bytes: int = 32 * 2**20
+    upload_bytes: int = 32_000_000
     pixels: int = 25_000_000
     queue: int = 16
     seconds: float = 60.0
