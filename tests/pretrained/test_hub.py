@@ -1,6 +1,7 @@
 """Uploads to the hub, for which a server on this machine stands in."""
 
 import base64
+import hashlib
 import json
 import re
 import shutil
@@ -13,7 +14,7 @@ import pytest
 import yaml
 from huggingface_hub import constants
 
-from kseg import pretrained, zoo
+from kseg import download, pretrained, zoo
 from tests.cli.command import kseg_command, refused
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub's own code
@@ -24,6 +25,7 @@ class Hub:
 
     def __init__(self):
         self.made, self.files, self.objects, self.token, self.refuses = None, {}, {}, None, False
+        self.stored = {}  # large files, whose SHA-256 the hub announces
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -44,11 +46,16 @@ class Hub:
 
             def do_GET(self):
                 name = self.path.partition("/resolve/main/")[2]
-                self.answer(200, hub.files[name]) if name in hub.files else self.answer(404, {})
+                announced = (
+                    {"X-Linked-ETag": f'"{hashlib.sha256(hub.stored[name]).hexdigest()}"'} if name in hub.stored else {}
+                )
+                self.answer(200, hub.files[name], announced) if name in hub.files else self.answer(404, {})
 
-            def answer(self, status, content):
+            def answer(self, status, content, headers=()):
                 content = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response(status)
+                for name, value in dict(headers).items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -82,7 +89,7 @@ class Hub:
             if line["key"] == "file":
                 self.files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
-                self.files[value["path"]] = self.objects[value["oid"]]
+                self.files[value["path"]] = self.stored[value["path"]] = self.objects[value["oid"]]
         return {"commitUrl": f"{self.url}/someone/leaves/commit/0", "commitOid": "0", "success": True}
 
     def close(self):
@@ -123,6 +130,15 @@ def test_what_is_pushed_is_loaded_by_the_address_of_the_repository(hub, run, mod
     assert loaded.classes == ("soil", "leaf", "spot")
     for ours, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+    assert pretrained.locate("hf://someone/leaves").read_bytes() == (run / "best.safetensors").read_bytes()
+
+
+def test_a_file_with_another_hash_than_the_hub_announces_is_not_kept(hub, file):
+    pretrained.push(file, "hf://someone/leaves", license="mit")
+    hub.files["model.safetensors"] = hub.files["model.safetensors"][:-1] + b"x"
+    with pytest.raises(OSError, match="SHA-256 that the hub announces"):
+        zoo.load("hf://someone/leaves")
+    assert not [path for path in download.home().rglob("*") if path.is_file()]
 
 
 def test_the_card_has_the_metadata_of_the_hub(hub, run):
