@@ -25,7 +25,7 @@ tags: [semantic-segmentation, kseg, keras, {builder}]
 
 # {name}
 
-A semantic segmentation model of [kseg](https://pypi.org/project/kseg/), for Keras 3 on TensorFlow, JAX and PyTorch.
+A semantic segmentation model of kseg, for Keras 3 on TensorFlow, JAX and PyTorch.
 
 ```python
 import kseg
