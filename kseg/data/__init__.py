@@ -16,7 +16,8 @@ from kseg.data.dataset import Dataset
 from kseg.data.decoding.utf8_path import in_utf8
 from kseg.data.drafting import Draft, draft
 from kseg.data.finding.text import read_text
-from kseg.data.folder import FolderDataset, folder_arguments
+from kseg.data.folder import FolderDataset
+from kseg.data.options import folder_arguments
 from kseg.data.picture import SUFFIXES, picture_size, read_picture
 from kseg.data.pixels import Pixels, WarnOnce
 from kseg.data.raster import Georeference, Raster, georeference, is_georeferenced, lacks_rasterio, open_picture

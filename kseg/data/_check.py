@@ -211,7 +211,7 @@ class _Survey:
         if self.colored:
             notes.append(f"{counted(self.colored, 'mask')} decoded by the palette, which maps colors to class ids")
         if self.void_pixels:
-            notes.append(f"{self.void_pixels / self.all_pixels:.1%} of the pixels are void")
+            notes.append(f"{100 * self.void_pixels / self.all_pixels:.1f} % of the pixels are void")
         absent = [name for name, pixels in zip(classes, self.pixels, strict=True) if pixels == 0]
         if absent and len(self.dataset):
             notes.append(f"classes that never occur: {', '.join(absent)}")
@@ -241,6 +241,14 @@ class _Survey:
                 f"if 255 is a class, give {self.dataset.reader.two_values()} and leave 255 out of ignore="
             )
 
+    def _values(self) -> list[int]:
+        """Returns the values of all masks if there are as many as classes, such as 0 and 254, or 1 and 2."""
+        plain = isinstance(self.dataset, FolderDataset) and not self.dataset.reader.values_given
+        if not plain or not all(value.isdigit() for value in self.strays):
+            return []
+        values = sorted({*np.flatnonzero(self.pixels).tolist(), *map(int, self.strays)})
+        return values if len(values) == len(self.pixels) else []
+
     def _stray_values(self) -> str:
         most = 5
         shown = [
@@ -254,6 +262,8 @@ class _Survey:
         cure = f"give ignore=[{ignored}]" if few else "see whether they need values= or palette="
         if not isinstance(self.dataset, FolderDataset):
             cure = "return 255 for void from read"
+        elif values := self._values():
+            cure = f"{cure}; if these are the classes, give values={values}"
         return (
             f"mask values {', '.join(shown)}{more} are none of the {len(self.dataset.classes)} classes: {some(files)}; "
             f"correct the masks, add a class, or {cure}"

@@ -2,9 +2,8 @@
 
 import contextlib
 import dataclasses
-import itertools
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,11 @@ import numpy as np
 from kseg.data.annotations import Annotations, read
 from kseg.data.dataset import MEMORY_LIMIT, Dataset
 from kseg.data.finding import apart, cures, layout, lists, messages
+from kseg.data.finding.places import Places
 from kseg.data.masks import IGNORE, MaskReader
-from kseg.data.picture import SUFFIXES, picture_size, read_picture
+from kseg.data.picture import picture_size, read_picture
 from kseg.data.pixels import Pixels
-from kseg.data.wording import PIXELS, reword
+from kseg.data.wording import reword
 
 ROUNDED = "rounded to 8 bits like the first image: save all images with the same bit depth"
 VOTERS = 32  # masks that decide together whether 255 is void
@@ -117,12 +117,13 @@ class FolderDataset(Dataset):
                 ignore=[value for value in ignore if not isinstance(value, str)],
                 values=values,
             )
-            found = self._find("images", images, image_suffix, SUFFIXES)
+            finding = Places(self.root, self.name, split, splits)
+            found = finding.find("images", images, image_suffix)
             self.image_folder, images_at = found.folder, cures.Place("image", images, image_suffix, found)
             if annotations is None:
                 if names := [value for value in ignore if isinstance(value, str)]:
                     raise ValueError(f"ignore={names}: masks have no names, give mask values or colors")
-                labels = self._find("masks", masks, mask_suffix, SUFFIXES)
+                labels = finding.find("masks", masks, mask_suffix)
                 apart.separate(images_at, cures.Place("mask", masks, mask_suffix, labels))
             else:
                 if values is not None or mask_suffix or masks != "masks":
@@ -182,54 +183,6 @@ class FolderDataset(Dataset):
         here = {id(picture) for picture in pictures.values()}
         absent = [picture.names[0] for picture in self.annotations.pictures if id(picture) not in here]
         return layout.Files(path, {name: Path(name) for name in absent} | labeled, of_split=bool(tried or folders))
-
-    def _find(self, option: str, place: str, suffix: str, kinds: Collection[str]) -> layout.Files:
-        """Finds the images or the masks, in the folder of the split if there is one."""
-        pattern, names = layout.pattern_of(place, suffix, option), layout.aliases(self.split)
-        shared, nested = lists.are_shares(self.splits), "{split}" in pattern
-        if nested and shared:
-            raise ValueError(f'{option}="{place}" has a {{split}}, and splits="{self.splits}" divides all images')
-        patterns = divided = [pattern]
-        if layout.is_folder(place):  # images/train, train/images, images
-            divided = ["/{split}/".join(pattern.rsplit("/", 1)), f"{{split}}/{pattern}"]
-            patterns = [*divided, pattern] if names and not shared else patterns
-        empty = None
-        for each in patterns:
-            for name in ("{split}" in each and names) or ("{split}",):
-                with contextlib.suppress(FileNotFoundError):
-                    files = layout.find(self.root, each.replace("{split}", name), kinds)
-                    files.pattern, files.of_split = each, "{split}" in each
-                    if files.by_key or not nested:
-                        return files
-                    empty = empty or files
-        if empty is not None:
-            return empty
-        if not self.root.is_dir():
-            raise FileNotFoundError(f"{self.name}: there is no folder {self.root} (working directory: {Path.cwd()})")
-        if there := self._other_splits(divided, kinds):
-            first, found_at = next(iter(there.items()))
-            given = (found_at if "{stem}" in place else found_at.rpartition("/")[0]).replace("{split}", first)
-            cure = (
-                f"to divide those of {first}, give images= and masks= of that folder, as "
-                f'{option}="{given.removeprefix("./")}", and splits="80/10/10"'
-            )
-            lacks = f"split {self.split!r} has no {option}" if names else f"all {option} are in folders of splits"
-            raise FileNotFoundError(f"{self.name}: {lacks}; {lists.others(self.split or '', list(there), cure)}")
-        folder = self.root.joinpath(*layout.fixed(pattern.replace("{split}", names[0]) if names else pattern))
-        text = f"{self.name}: there is no folder {folder}; if it has another name, give {option}="
-        if any(path.suffix.lower() in kinds for path in self.root.iterdir()):
-            raise FileNotFoundError(f'{text}, or {option}="." for the files in {self.root} itself')
-        here = sorted(path.name for path in self.root.glob("*/") if not path.name.startswith("."))
-        raise FileNotFoundError(text + (f"; {self.root} has the folders {messages.some(here, 6)}" if here else ""))
-
-    def _other_splits(self, patterns: Collection[str], kinds: Collection[str]) -> dict[str, str]:
-        """Returns the names of the splits that have files, with the pattern of each."""
-        there: dict[str, str] = {}
-        for pattern, name in itertools.product(patterns, itertools.chain(*layout.ALIASES.values())):
-            with contextlib.suppress(FileNotFoundError):
-                if "{split}" in pattern and layout.find(self.root, pattern.replace("{split}", name), kinds).by_key:
-                    there.setdefault(name, pattern)
-        return there
 
     @contextlib.contextmanager
     def _worded(self) -> Iterator[None]:
@@ -328,27 +281,3 @@ class FolderDataset(Dataset):
 
 def _size(array: np.ndarray) -> str:
     return f"{array.shape[0]}x{array.shape[1]}"
-
-
-def folder_arguments(options: Mapping[str, Any], pixels: Pixels = Pixels()) -> dict[str, Any]:
-    """Returns the options of a recipe or command as arguments of `FolderDataset`.
-
-    Args:
-        options: Values by the names in a recipe: `split` is the argument `splits`; `range`, `bands` and `page` are
-            those of `Pixels`. None stands for the default.
-        pixels: What the numbers of the images mean where the options do not tell.
-
-    Returns:
-        The arguments.
-
-    Raises:
-        ValueError: If a value is invalid.
-
-    Example:
-        >>> found = folder_arguments({"split": "80/20", "range": (0, 4095), "masks": None})
-        >>> found["splits"], found["pixels"].range, "masks" in found
-        ('80/20', (0.0, 4095.0), False)
-    """
-    given = {"splits" if name == "split" else name: value for name, value in options.items() if value is not None}
-    meaning = {name: given.pop(name) for name in PIXELS if name in given}
-    return given | {"pixels": dataclasses.replace(pixels, **meaning)}

@@ -146,7 +146,7 @@ def test_masks_saved_as_jpeg_are_explained(root):
 def test_classes_that_never_occur_are_noted(root):
     found = report(root, classes=(*CLASSES, "tram"))
     assert found.ok
-    assert found.notes == ("16.7% of the pixels are void", "classes that never occur: tram")
+    assert found.notes == ("16.7 % of the pixels are void", "classes that never occur: tram")
 
 
 def test_a_kind_of_fault_is_one_line_for_all_files(root):
@@ -160,6 +160,14 @@ def test_a_kind_of_fault_is_one_line_for_all_files(root):
     assert size == "the mask is 1x2 but its image is 1x1 (9 files: n0.png, n1.png, n2.png and 6 more)"
     assert re.match(r"not an image that can be read \(9 files: broken0\.png, broken1\.png", image)
     assert re.match(r"cannot be read as a mask .*\(9 files: broken0\.png, broken1\.png", mask)
+
+
+@pytest.mark.parametrize("values", [[0, 1, 254], [1, 2, 3], [0, 128, 65535]])
+def test_values_that_are_as_many_as_the_classes_are_proposed_for_them(values, root):
+    for name in "abc":
+        write(root / "masks" / f"{name}.png", np.array(values, "uint16")[ids([0, 1, 2], [0, 0, 0])])
+    assert only_problem(root).endswith(f"; if these are the classes, give values={values}")
+    assert report(root, values=values).ok
 
 
 def test_many_stray_values_are_one_line(root):

@@ -126,6 +126,7 @@ def test_lists_of_splits_and_the_palette_of_voc(tmp_path):
     assert content["data"]["classes"][12] == "dog" and content["data"]["ignore"] == [255]
     assert (train[0][1] == label).all()
     assert "splits: train 3, val 1" in found.findings
+    assert any(line.startswith("classes that no pixel has: aeroplane, bicycle") for line in found.findings)
 
 
 def test_a_folder_for_training_alone_is_divided(tmp_path):
@@ -171,8 +172,9 @@ def test_the_classes_of_camvid_are_known(tmp_path):
 def test_masks_of_colors_with_and_without_a_table(tmp_path):
     colors = np.array([(0, 0, 0), (0, 128, 0), (200, 10, 10)], "uint8")
     numbered(tmp_path, "images/{}.png", "masks/{}.png", colors[CLASSES])
-    content, train, _ = drafted(tmp_path)
+    content, train, found = drafted(tmp_path)
     assert content["data"]["classes"] == ["background", "firebrick", "green"]
+    assert "remove its name and color, and add ignore = [[0, 0, 0]]" in found.recipe.replace("\n# ", " ")
     assert content["data"]["palette"] == [[0, 0, 0], [200, 10, 10], [0, 128, 0]]
     assert (train[0][1] == np.array([0, 2, 1])[CLASSES]).all()
     (tmp_path / "class_dict.csv").write_text("name,r,g,b\nplant, 0,128,0\nsoil,200,10,10\nvoid,0,0,0\n")
@@ -356,10 +358,8 @@ def test_images_without_labels_are_left_out_of_shares_and_said(tmp_path):
     photo(tmp_path / "images" / "bare.png")
     folders.write(tmp_path / "masks" / "0.png", CLASSES[:40])
     found = data.draft(tmp_path)
-    assert found.problems == (
-        "1 mask has another size than the image: 0.png",
-        "1 image has no mask and is left out (bare.png)",
-    )
+    assert found.problems == ("1 mask has another size than the image: 0.png",)
+    assert "left out: 1 image that has no mask (bare.png)" in found.findings
 
 
 def test_damaged_files_are_one_line_for_each_kind(tmp_path):

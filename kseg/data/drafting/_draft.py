@@ -183,7 +183,10 @@ def _splits(root: Path, facts: Facts) -> list[str]:
 
 
 def _count(root: Path, facts: Facts) -> None:
-    """Counts the labeled images of each split, and notes those without labels."""
+    """Counts the labeled images of each split, and notes those without labels.
+
+    Those stop the training if a list or folder names them; shares leave them out.
+    """
     kind = "masks" if facts.source.masks else "annotations"
     for split in SPLITS:
         if (opened := _opened(root, split, facts)) is None:
@@ -198,8 +201,9 @@ def _count(root: Path, facts: Facts) -> None:
             facts.problems.append(f"{counted(len(lost), noun)} without {lack}: {some(lost)}")
         if opened.left_out and split == "train":
             names = [image.name for image in opened.left_out]
-            verb = f"image has no {kind[:-1]} and is" if len(names) == 1 else f"images have no {kind} and are"
-            facts.problems.append(f"{len(names)} {verb} left out ({some(names)})")
+            one = len(names) == 1
+            lack = f"image that has no {kind[:-1]}" if one else f"images that have no {kind}"
+            facts.source.notes.append(f"left out: {len(names):,} {lack} ({some(names)})")
 
 
 def _fixed(root: Path, options: dict[str, Any]) -> bool:
@@ -242,6 +246,9 @@ def _findings(facts: Facts) -> list[str]:
     gray = "" if set(images.bands) <= {1} or images.gray < 1 else ", all equal: gray"
     lines.append(f"pixels: {', '.join(images.dtypes)}, {bands}{gray}, values {images.low:g} to {images.high:g}")
     shares = zip(classes.names, facts.shares, strict=True)
-    lines.append("classes: " + ", ".join(f"{name} {percent(share)}" for name, share in shares))
+    known = [(name, share) for name, share in shares if share > 0]
+    lines.append("classes: " + ", ".join(f"{name} {percent(share)}" for name, share in known))
+    if absent := [name for name, share in zip(classes.names, facts.shares, strict=True) if share == 0]:
+        lines.append(f"classes that no pixel has: {', '.join(absent)}")
     lines.append("splits: " + ", ".join(f"{name} {count}" for name, count in facts.counts.items()))
     return [*lines, *classes.notes, *source.notes]

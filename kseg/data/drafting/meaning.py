@@ -209,6 +209,8 @@ def _by_color(masks: Masks, known: KnownClasses | None) -> Classes:
         for color in colors:
             names.append("background" if color == (0, 0, 0) else color_name(color, names))
         why = "Names are those of the colors in the masks: rename the classes as you like, in this order."
+        if colors and colors[0] == (0, 0, 0) and len(colors) > 2:
+            why += " If black means pixels without a label, remove its name and color, and add ignore = [[0, 0, 0]]."
     return Classes(
         tuple(names), None, tuple(colors), by_color=True, ignore=tuple(ignore), reasons=(why,), notes=tuple(notes)
     )
