@@ -109,13 +109,15 @@ def peer(
 
 @app.command()
 def table() -> None:
-    """Write the tables into README.md, the page, the charts of experiments, and the last quickstart's picture."""
+    """Write the tables of README.md and docs, the page, charts of experiments, and the last quickstart's picture."""
     boards = leaderboard.all_boards()
-    readme = ROOT / "README.md"
-    text = readme.read_text("utf-8")
-    for title, content in readme_tables(boards).items():
-        text = tables.replaced(text, title, content)
-    pretrained.atomic_write(readme, text.encode())
+    for name in sorted({"README.md", *map(experiments.page_of, experiments.NAMES)}):
+        file = ROOT / name
+        text = file.read_text("utf-8")
+        contents = readme_tables(boards) if name == "README.md" else experiments.tables(name)
+        for title, content in contents.items():
+            text = tables.replaced(text, title, content)
+        pretrained.atomic_write(file, text.encode())
     pretrained.atomic_write(leaderboard.LEADERBOARDS / "index.html", page.document(boards).encode())
     for path, chart in experiments.charts().items():
         pretrained.atomic_write(path, chart.encode())

@@ -8,6 +8,7 @@ Example:
 """
 
 import importlib
+import importlib.util
 import pathlib
 import sys
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         data,
         download,
         encoders,
+        export,
         inference,
         layers,
         losses,
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "checkpoints", "data", "download", "encoders", "inference", "layers", "losses", "metrics", "pretrained", "progress",
-    "serve", "training", "visualize", "zoo",
+    "checkpoints", "data", "download", "encoders", "export", "inference", "layers", "losses", "metrics", "pretrained",
+    "progress", "serve", "training", "visualize", "zoo",
 ]  # fmt: skip
 
 
@@ -79,9 +81,18 @@ def _import(name: str) -> object:
         ) from None
 
 
-# The command `kseg` imports Keras only when a subcommand needs it, so that `kseg --help` answers at once. Everywhere
-# else `import kseg` registers its classes with Keras, so that `keras.saving.load_model` needs no custom objects.
+# The command `kseg` imports Keras only when a subcommand needs it, so that `kseg --help` answers at once. Exported
+# models run where Keras or all of its backends are missing. Everywhere else `import kseg` registers its classes with
+# Keras, so that `keras.saving.load_model` needs no custom objects.
 _is_command = pathlib.PurePath(*sys.argv[:1]).stem == "kseg" or (sys.argv[:1] == ["-m"] and "kseg.cli" in sys.orig_argv)
-if not _is_command:
-    for _part in ("layers", "losses", "metrics", "encoders", "pretrained.model", "training.optimizer"):
+
+
+def _has_keras() -> bool:
+    found = {name for name in ("keras", "tensorflow", "jax", "torch") if importlib.util.find_spec(name) is not None}
+    return "keras" in found and len(found) > 1
+
+
+_REGISTERED = ("layers", "losses", "metrics.segmentation_scores", "encoders", "pretrained.model", "training.optimizer")
+if not _is_command and _has_keras():
+    for _part in _REGISTERED:
         _import(_part)

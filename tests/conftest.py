@@ -1,5 +1,6 @@
 """Fixtures for several folders."""
 
+import shutil
 import sys
 
 import keras
@@ -10,6 +11,11 @@ import pytest
 # triton with its compiler, which the tests' reference networks load but do not use. Under Keras's PyTorch backend
 # triton is already imported here, before TensorFlow, which does no harm.
 sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
+
+BROWSERS = (
+    "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome",
+    "microsoft-edge", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +54,16 @@ def without_memory():
     with keras.StatelessScope(initialize_variables=False):
         yield
     keras.utils.clear_session()  # drops the uninitialized variables
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, Chrome or Edge of the system: Playwright downloads none."""
+    from playwright.sync_api import sync_playwright
+
+    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
+    assert found, "no Chromium, Chrome or Edge on the PATH: apt-get install chromium-headless-shell, or install Chrome"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -28,7 +28,7 @@ ARROWS = {
     "zoo": {"encoders", "layers", "checkpoints", "download", "pretrained"},
     "data": {"classes", "download", "visualize"},
     "inference": {"classes", "data", "layers", "metrics", "progress", "visualize"},
-    "export": {"inference", "metrics", "pretrained"},
+    "export": {"data", "inference", "layers", "metrics", "pretrained"},
     "serve": {"data", "inference", "visualize"},
     "training": {"classes", "data", "zoo", "losses", "metrics", "pretrained", "progress", "visualize", "inference"},
 }

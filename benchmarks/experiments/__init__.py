@@ -1,9 +1,9 @@
 """Stand-alone measurements, one file each. The file's name is its command, its CSV and the marker of its table.
 
 A file defines `measure`, whose keyword arguments are the command's options and which returns the rows, and `shown`,
-which turns the rows into columns of text for README.md. It may define `charts`, which draws them: SVG by title, for the
-file `NAME_TITLE.svg`. With `KEY`, the name of a column, a new measurement replaces only the rows that have the same
-value in that column.
+which turns the rows into columns of text for README.md, or for the file `PAGE`. It may define `charts`, which draws
+them: SVG by title, for the file `NAME_TITLE.svg`. With `KEY`, the name of a column or a list of names, a new
+measurement replaces only the rows that have the same values in these columns.
 """
 
 import functools
@@ -56,10 +56,15 @@ def read(path: pathlib.Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=TYPES)
 
 
-def tables() -> dict[str, pd.DataFrame]:
-    """Returns the table of every experiment that has been measured, by its name, as columns of text."""
-    paths = {name: FOLDER / f"{name}.csv" for name in NAMES}
+def tables(page: str = "README.md") -> dict[str, pd.DataFrame]:
+    """Returns the table of every experiment of a page that has been measured, by its name, as columns of text."""
+    paths = {name: FOLDER / f"{name}.csv" for name in NAMES if page_of(name) == page}
     return {name: _module(name).shown(read(path)) for name, path in paths.items() if path.is_file()}
+
+
+def page_of(name: str) -> str:
+    """Returns the page that shows the table of an experiment, from the root of the repository."""
+    return getattr(_module(name), "PAGE", "README.md")
 
 
 def charts() -> dict[pathlib.Path, str]:

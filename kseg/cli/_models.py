@@ -5,12 +5,16 @@ from typing import Any
 
 
 def load_model(weights: str) -> Any:
-    """Loads a model, checks that it labels one image, and says what is unknown about its input.
+    """Loads a model, exported or not, checks that it labels one image, and says what is unknown about its input.
 
     Raises:
         ValueError: If there are no such weights, or the model has other inputs or outputs.
     """
-    from kseg import inference, zoo
+    from kseg import inference
+
+    if inference.is_exported(weights):
+        return inference.Exported(weights)  # without Keras
+    from kseg import zoo
 
     model = zoo.load(weights)
     inference.check_model(model)

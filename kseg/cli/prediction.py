@@ -79,7 +79,10 @@ def predict(
     ],
     weights: Annotated[
         str,
-        typer.Option(help="A file written by kseg, a run folder, a .keras or .h5 file, an address or a released name."),
+        typer.Option(
+            help="A file written by kseg, a run folder, a .keras or .h5 file, an address or a released name; or a file "
+            "of kseg export (.onnx, .xml, .tflite), which runs without Keras.",
+        ),
     ],
     out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="The folder to write to.")] = pathlib.Path("out"),
     format: Annotated[

@@ -1,6 +1,25 @@
-"""Files for other runtimes; each writer checks in the format's own runtime what it has written."""
+"""Models as files of other runtimes; each file is run by its own runtime and compared before it is kept."""
 
-from kseg.export._onnx import write_onnx
-from kseg.export._openvino import write_openvino
+import importlib
+from typing import TYPE_CHECKING
 
-__all__ = ["write_onnx", "write_openvino"]
+from kseg.export.format import FORMATS, OUTPUTS, PRECISIONS, Format, check_options
+
+if TYPE_CHECKING:
+    from kseg.export._export import export
+    from kseg.export.agreement import Report
+
+__all__ = ["FORMATS", "OUTPUTS", "PRECISIONS", "Format", "Report", "check_options", "export"]
+
+_KERAS = {"export": "_export", "Report": "agreement"}
+"""The modules that need Keras, imported on first use, so that the command checks its options before."""
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def __getattr__(name: str) -> object:
+    if name in _KERAS:
+        return getattr(importlib.import_module(f"kseg.export.{_KERAS[name]}"), name)
+    raise AttributeError(f"module 'kseg.export' has no attribute {name!r}")

@@ -1,44 +1,76 @@
 """The writer of ONNX files."""
 
-import os
 import pathlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-import keras
+import numpy as np
 
-from kseg.export.agreement import check_agreement, network_of, with_suffix
-from kseg.inference.runtimes import ONNXRun
-from kseg.pretrained import atomic_write
+from kseg.inference.conversion import onnx_graph
+from kseg.inference.exported import KEY
+
+if TYPE_CHECKING:
+    from kseg.export._export import Task
+
+SMALL = 64
+"""Constants of fewer values stay in float32; they are no weights."""
 
 
-def write_onnx(
-    model: keras.Model,
-    path: str | os.PathLike,
-    *,
-    output: str = "scores",
-    size: tuple[int, int] | None = None,
-) -> pathlib.Path:
-    """Writes a model as an ONNX file, after checking it in ONNX Runtime.
+QUANTIZED = ["Conv", "Clip", "Relu", "Add", "Concat"]
+"""With activations among them, ranges are those after the activation; before it, 8 bits are too coarse."""
 
-    The backend must be TensorFlow. Batch normalization is folded into the convolutions.
 
-    Args:
-        model: A model from images `(N, H, W, C)` to logits or probabilities.
-        path: The file, `*.onnx`.
-        output: `"scores"`, what the model returns, as float32 `(N, H, W, num_classes)`; `"probabilities"`, the same
-            after softmax or sigmoid; or `"labels"`, class ids `(N, H, W)`.
-        size: Height and width of the images; None for any size.
+def write(task: "Task", path: pathlib.Path) -> None:
+    """Writes the graph."""
+    import onnx
 
-    Returns:
-        The path.
+    graph = onnx_graph(task.net, task.shape[:3])
+    if task.precision == "float16":
+        _halve(graph.graph)
+    if task.images:
+        graph = _quantized(graph, [image.astype(task.model.inputs[0].dtype) for image in task.images])
+    onnx.helper.set_model_props(graph, {KEY: task.text})
+    onnx.save_model(graph, path)
 
-    Raises:
-        ModuleNotFoundError: If a package is missing.
-        RuntimeError: If ONNX Runtime gives other results than Keras; nothing is written then.
-        ValueError: If the path, the model or the output is invalid, or the backend is not TensorFlow.
-        OSError: If the file cannot be written.
-    """
-    path = with_suffix(path, ".onnx")
-    net = network_of(model, output)
-    run = ONNXRun(net, (None, *(size or (None, None))))
-    check_agreement(run, model, output, size, "ONNX Runtime")
-    return atomic_write(path, run.file)
+
+def _halve(graph: Any) -> None:
+    """Stores the weights of a graph in float16; the runtime converts them once, when it opens the file."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    for constant in graph.initializer:
+        if constant.data_type != TensorProto.FLOAT or np.prod(constant.dims) < SMALL:
+            continue
+        name, values = constant.name, numpy_helper.to_array(constant)
+        if np.abs(values).max() > np.finfo("float16").max:
+            continue
+        constant.CopyFrom(numpy_helper.from_array(values.astype("float16"), f"{name}/half"))
+        graph.node.insert(0, helper.make_node("Cast", [constant.name], [name], to=TensorProto.FLOAT))
+
+
+def _quantized(graph: Any, images: Sequence[np.ndarray]) -> Any:
+    """Quantizes the convolutions of a graph to 8-bit integers."""
+    import tempfile
+
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left: Iterator[np.ndarray] = iter(images)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            image = next(self.left, None)
+            return None if image is None else {"image": image[None]}
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = pathlib.Path(folder, "int8.onnx")
+        quantize_static(
+            graph,
+            str(found),
+            Reader(),
+            op_types_to_quantize=QUANTIZED,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return onnx.load_model(found)

@@ -1,46 +1,24 @@
-"""The writer of OpenVINO files."""
+"""The writer of OpenVINO's pair of files, `*.xml` and `*.bin`."""
 
-import os
+import contextlib
 import pathlib
-import tempfile
+from typing import TYPE_CHECKING
 
-import keras
+from kseg.inference.conversion import int8_graph, openvino_graph
+from kseg.inference.exported import KEY
+from kseg.layers import enlarged
 
-from kseg.export.agreement import check_agreement, network_of, with_suffix
-from kseg.inference.conversion import openvino_graph
-from kseg.inference.runtimes import openvino_compiled
-from kseg.pretrained import atomic_write
+if TYPE_CHECKING:
+    from kseg.export._export import Task
 
 
-def write_openvino(
-    model: keras.Model,
-    path: str | os.PathLike,
-    *,
-    output: str = "scores",
-    size: tuple[int, int] | None = None,
-) -> pathlib.Path:
-    """Writes a model as OpenVINO's pair of files, `*.xml` and `*.bin`, after checking them in OpenVINO.
-
-    Arguments, result and errors are those of `write_onnx`, with three differences: the weights are stored in a second
-    file; PyTorch may also be the backend, but then the graph has one image per batch, and `size` is needed; and what is
-    written is checked in OpenVINO.
-
-    Args:
-        model: A model from images to scores.
-        path: The file of the graph, `*.xml`; the weights are stored beside it in `*.bin`.
-        output: `"scores"`, `"probabilities"` or `"labels"`.
-        size: Height and width of the images; None for any size.
-    """
-    path = with_suffix(path, ".xml")
-    batch = None if keras.backend.backend() == "tensorflow" else 1
-    net = network_of(model, output)
-    graph = openvino_graph(net, (batch, *(size or (None, None))))
+def write(task: "Task", path: pathlib.Path) -> None:
+    """Writes the graph and its weights."""
     import openvino
 
-    with tempfile.TemporaryDirectory() as folder:
-        written = pathlib.Path(folder, path.name)
-        openvino.save_model(graph, written, compress_to_fp16=False)
-        compiled = openvino_compiled(openvino.Core().read_model(written))
-        check_agreement(lambda images: compiled(images)[0], model, output, size, "OpenVINO")
-        atomic_write(path.with_suffix(".bin"), written.with_suffix(".bin").read_bytes())
-        return atomic_write(path, written.read_bytes())
+    with enlarged() if task.images else contextlib.nullcontext():
+        graph = openvino_graph(task.net, task.shape[:3])
+    if task.images:
+        graph = int8_graph(graph, task.images)
+    graph.set_rt_info(task.text, KEY)
+    openvino.save_model(graph, path, compress_to_fp16=task.precision == "float16")

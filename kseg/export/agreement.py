@@ -1,62 +1,117 @@
-"""What the writers share: the name of the file, the network, and the comparison of what was written with the model."""
+"""The comparison of an exported model with the Keras model."""
 
-import os
+import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
 
-from kseg.inference import check_model
-from kseg.inference.network import ENDINGS, Ending, Network
-from kseg.metrics import gives_logits
+from kseg import data
+from kseg.inference import Exported
+from kseg.inference.exported import as_labels, as_probabilities
+from kseg.metrics import confusion_matrix, gives_logits, scores
 
 LABELS = 0.999
 """Smallest share of pixels at which labels must be equal."""
-TOLERANCE = 1e-3
+TOLERANCE = {"float32": 1e-3, "float16": 1e-2}
 """Largest difference of scores, as a share of the largest score."""
+SIZES = ((128, 160), (97, 131))
+"""Sizes of the drawn images for models of any size."""
 
 
-def with_suffix(path: str | os.PathLike, suffix: str) -> pathlib.Path:
-    """Returns the path; raises a ValueError if its suffix is another one."""
-    path = pathlib.Path(path)
-    if path.suffix != suffix:
-        raise ValueError(f"the name of the file must end in {suffix}, got {path}: use {path.with_suffix(suffix)}")
-    return path
+class Report(NamedTuple):
+    """What was written, and how it compares with the Keras model.
+
+    Attributes:
+        path: The file, or the folder of a SavedModel.
+        labels: Share of the pixels of drawn street images, or in int8 of the images held out, with equal labels.
+        miou: In int8, the mIoU on images that were held out from the calibration: against their label maps for a data
+            set, otherwise against the labels of the Keras model. NaN in other precisions.
+        keras_miou: The mIoU of the Keras model on the same images; NaN without label maps.
+    """
+
+    path: pathlib.Path
+    labels: float
+    miou: float = math.nan
+    keras_miou: float = math.nan
 
 
-def network_of(model: keras.Model, output: str) -> keras.Model:
-    """Returns a model for inference with an output of `kseg.inference.network.ENDINGS`."""
-    check_model(model)
-    if output not in ENDINGS:
-        raise ValueError(f"output must be one of {', '.join(ENDINGS)}, got {output!r}")
-    return Network.of(model).net(output, from_logits=gives_logits(model))
+def street_images(model: keras.Model, size: tuple[int, int] | None) -> list[np.ndarray]:
+    """Draws images `(H, W, C)` for a model: two of each size, with the channels that it takes."""
+    _, *own, channels = model.inputs[0].shape
+    odd = SIZES if getattr(model, "builder", "") else SIZES[:1]  # models of other origin may need multiples of 32
+    images = []
+    for default in (size,) if size else odd if None in own else SIZES[:1]:
+        height, width = (side or given for side, given in zip(own, default, strict=True))
+        streets = data.streets("test", size=(max(32, height), max(32, width)), count=2)
+        images += [streets[index][0][:height, :width, np.arange(channels) % 3] for index in range(2)]
+    return images
 
 
-def check_agreement(
-    run: Callable[[np.ndarray], np.ndarray],
-    model: keras.Model,
-    output: str,
-    size: tuple[int, int] | None,
-    runtime: str,
-) -> None:
-    """Raises a RuntimeError if what was written gives another output than the Keras model on an image of noise."""
-    *own, channels = model.inputs[0].shape[1:]
-    height, width = size or (side or default for side, default in zip(own, (65, 96), strict=True))
-    images = np.random.default_rng(0).uniform(0, 255, (1, height, width, channels)).astype("float32")
-    last = Ending(output, gives_logits(model), autocast=False)
-    expected = ops.convert_to_numpy(last(model.predict_on_batch(images)))
-    found = run(images)
+def check_agreement(exported: Exported, model: keras.Model, images: Sequence[np.ndarray], precision: str) -> float:
+    """Returns the share of pixels with equal labels.
+
+    Raises:
+        RuntimeError: If less than `LABELS` of the labels are equal, or scores differ more than by `TOLERANCE`.
+    """
+    from_logits, equal = gives_logits(model), []
+    cure = "" if precision == "float32" else f": {precision} is too coarse for it, use float32"
+    for image in images:
+        expected = scores_of(model, image)
+        found = run(exported, image)
+        labels = as_labels(expected, from_logits=from_logits)
+        if exported.output == "labels":
+            share = np.mean(_same_shape(found, labels, exported) == labels)
+        else:
+            if exported.output == "probabilities" and from_logits:
+                expected = as_probabilities(expected)
+            _same_shape(found, expected, exported)
+            difference = float(np.abs(found - expected).max() / max(1e-6, np.abs(expected).max()))
+            if not difference <= TOLERANCE[precision]:
+                raise RuntimeError(
+                    f"{exported.name} gives other {exported.output} than {model.name}: they differ by "
+                    f"{difference:.2%}{cure}"
+                )
+            share = np.mean(as_labels(found, from_logits=exported.from_logits) == labels)
+        equal.append(float(share))
+    if (mean := float(np.mean(equal))) < LABELS:
+        raise RuntimeError(f"{exported.name} gives only {mean:.2%} of the labels of {model.name}{cure}")
+    return mean
+
+
+def compare_int8(
+    exported: Exported, model: keras.Model, images: Sequence[np.ndarray], truth: Sequence[np.ndarray] | None
+) -> Report:
+    """Compares an int8 model on images `(H, W, C)` that were held out, and on their label maps if there are some."""
+    from_logits, classes = gives_logits(model), max(2, model.outputs[0].shape[-1])
+    expected = [as_labels(scores_of(model, image), from_logits=from_logits) for image in images]
+    found = [exported.labels(image[None])[0] for image in images]
+    equal = float(np.mean([np.mean(ours == theirs) for ours, theirs in zip(found, expected, strict=True)]))
+
+    def miou(labels: Sequence[np.ndarray], predicted: Sequence[np.ndarray]) -> float:
+        matrices = [confusion_matrix(*pair, classes) for pair in zip(labels, predicted, strict=True)]
+        return float(scores(np.sum(matrices, axis=0))["miou"])
+
+    if truth is None:
+        return Report(exported.path, equal, miou(expected, found))
+    return Report(exported.path, equal, miou(truth, found), miou(truth, expected))
+
+
+def scores_of(model: keras.Model, image: np.ndarray) -> np.ndarray:
+    """Returns the scores of a Keras model for an image, float32 `(H, W, num_classes)`."""
+    shape, dtype = model.inputs[0].shape, model.inputs[0].dtype
+    images = np.repeat(image[None].astype(dtype), shape[0] or 1, axis=0)
+    return np.asarray(model.predict_on_batch(images)[0], "float32")
+
+
+def run(exported: Exported, image: np.ndarray) -> np.ndarray:
+    """Returns the output of an exported model for an image; one of a fixed batch size gets copies of it."""
+    return exported.run(np.repeat(image[None], exported.inputs[0].shape[0] or 1, axis=0))[0]
+
+
+def _same_shape(found: np.ndarray, expected: np.ndarray, exported: Exported) -> np.ndarray:
     if found.shape != expected.shape:
-        raise RuntimeError(
-            f"{runtime} gives {output} of the shape {found.shape} for {model.name}, not {expected.shape}"
-        )
-    if output == "labels":
-        share = np.mean(found == expected)
-        if share < LABELS:
-            raise RuntimeError(f"{runtime} gives only {share:.2%} of the labels of {model.name}")
-    else:
-        difference = np.abs(found - expected).max() / max(1e-6, np.abs(expected).max())
-        if not difference <= TOLERANCE:
-            raise RuntimeError(f"{runtime} gives other {output} than {model.name}: they differ by {difference:.2%}")
+        raise RuntimeError(f"{exported.name} gives the shape {found.shape}, not {expected.shape}")
+    return found

@@ -1,5 +1,8 @@
 """From images of any kind and size to label maps, and to the formats in which they are kept."""
 
+import importlib
+from typing import TYPE_CHECKING
+
 from kseg.data import read_picture as read_image  # the name in the first edition
 from kseg.inference._dense_crf import dense_crf
 from kseg.inference._tune_crf import tune_crf
@@ -8,7 +11,7 @@ from kseg.inference.batching import Labeled
 from kseg.inference.calibration import spread
 from kseg.inference.comparison import OUTCOMES, Comparison, compare
 from kseg.inference.earth import WGS84, checked_crs
-from kseg.inference.engine import ENGINES, check_model
+from kseg.inference.exported import Exported, is_exported
 from kseg.inference.formats import ALWAYS_WRITTEN, FORMATS, Details, Format, ObjectTable, Overlays, background
 from kseg.inference.labeling import PIXELS, Prediction, predictions
 from kseg.inference.memory import is_out_of_memory
@@ -17,9 +20,23 @@ from kseg.inference.predictor import Predictor
 from kseg.inference.sources import LONGEST_NAME, list_images, output_names
 from kseg.inference.video import Frames, VideoWriter, is_video
 
+if TYPE_CHECKING:
+    from kseg.inference.engine import ENGINES, check_model
+
 __all__ = [
     "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "LONGEST_NAME", "OUTCOMES", "PIXELS", "WGS84", "Comparison",
-    "Details", "Format", "Frames", "Labeled", "ObjectTable", "Objects", "Overlays", "Prediction", "Predictor",
-    "VideoWriter", "background", "check_model", "checked_crs", "compare", "dense_crf", "find_objects",
-    "is_out_of_memory", "is_video", "list_images", "output_names", "predictions", "read_image", "spread", "tune_crf",
+    "Details", "Exported", "Format", "Frames", "Labeled", "ObjectTable", "Objects", "Overlays", "Prediction",
+    "Predictor", "VideoWriter", "background", "check_model", "checked_crs", "compare", "dense_crf", "find_objects",
+    "is_exported", "is_out_of_memory", "is_video", "list_images", "output_names", "predictions", "read_image", "spread",
+    "tune_crf",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def __getattr__(name: str) -> object:
+    if name in ("ENGINES", "check_model"):  # their module needs Keras, exported models do not
+        return getattr(importlib.import_module("kseg.inference.engine"), name)
+    raise AttributeError(f"module 'kseg.inference' has no attribute {name!r}")

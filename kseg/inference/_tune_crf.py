@@ -2,9 +2,8 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from kseg.data import Dataset
@@ -12,6 +11,9 @@ from kseg.inference._dense_crf import dense_crf
 from kseg.inference.labeling import predictions
 from kseg.inference.predictor import Predictor
 from kseg.metrics import scores
+
+if TYPE_CHECKING:
+    import keras
 
 GRID: dict[str, Sequence[float]] = {
     "appearance_rgb": (3, 5, 10, 20),
@@ -24,7 +26,7 @@ GRID: dict[str, Sequence[float]] = {
 
 
 def tune_crf(
-    model: keras.Model | Predictor,
+    model: "keras.Model | Predictor",
     dataset: Dataset,
     *,
     count: int = 20,
@@ -54,6 +56,7 @@ def tune_crf(
 
     Example:
         >>> from kseg import data
+        >>> import keras
         >>> image = keras.Input((None, None, 3))
         >>> model = keras.Model(image, keras.layers.Conv2D(8, 1)(image))
         >>> streets = data.load("streets", "val", count=1, size=(32, 32))

@@ -33,12 +33,19 @@ def calibration_images(
     """
     if isinstance(sources, Dataset):
         sources = [sources[index][0] for index in spread(len(sources))]
-    images = [read(source)[: size[0] or SIDE, : size[1] or SIDE] for source in sources]
+    images = [fitted(read(source), size) for source in sources]
     if not images:
         raise ValueError("there are no images for calibration")
+    return images
 
-    def padded(image: np.ndarray) -> np.ndarray:
-        missing = [(0, (side or given) - given) for side, given in zip(size, image.shape[:2], strict=True)]
-        return np.pad(image, [*missing, (0, 0)], mode="edge")
 
-    return [padded(image) for image in images]
+def fitted(array: np.ndarray, size: Sequence[int | None]) -> np.ndarray:
+    """Returns the upper left corner of an image or a label map, padded to the size that the network takes.
+
+    Args:
+        array: An image `(H, W, C)` or a label map `(H, W)`.
+        size: Height and width; None for any up to `SIDE`.
+    """
+    array = array[: size[0] or SIDE, : size[1] or SIDE]
+    missing = [(0, (side or given) - given) for side, given in zip(size, array.shape[:2], strict=True)]
+    return np.pad(array, [*missing, *[(0, 0)] * (array.ndim - 2)], mode="edge")

@@ -65,7 +65,7 @@ def openvino_graph(net: keras.Model, size: Sequence[int | None] = ANY) -> Any:
     check_packages("openvino")
     import openvino
 
-    shape = _shape(net, size)
+    shape = known_shape(net, size)
     if None in shape and not is_any_size():
         raise ValueError(f"with PyTorch as the backend, a graph needs the size of the image, got {tuple(size)}")
     with warnings.catch_warnings():
@@ -77,10 +77,7 @@ def openvino_graph(net: keras.Model, size: Sequence[int | None] = ANY) -> Any:
             for result in [each for each in graph.get_results() if wanted not in each.output(0).get_names()]:
                 graph.remove_result(result)  # OpenVINO takes every unused tensor for an output
         else:
-            import torch
-
-            example = ops.zeros(shape, dtype=net.inputs[0].dtype)
-            graph = openvino.convert_model(torch.export.export(_module(net), (example,), strict=False))
+            graph = openvino.convert_model(torch_program(net, shape))
             graph.reshape(shape)
     graph.inputs[0].get_tensor().set_names({"image"})
     graph.outputs[0].get_tensor().set_names({"output"})
@@ -110,7 +107,7 @@ def onnx_graph(net: keras.Model, size: Sequence[int | None] = ANY) -> Any:
     import onnx
     import tf2onnx
 
-    shape = _shape(net, size)
+    shape = known_shape(net, size)
     # From sizes that are known, tf2onnx computes factors in float32, and ONNX rounds the new sizes down.
     function = tensorflow_function(net, (*ANY, shape[-1]))
     # With one channel, tf2onnx makes a reshape and a squeeze of a last transposition. It loses the squeeze if it has
@@ -156,16 +153,11 @@ def tensorflow_function(net: keras.Model, shape: Sequence[int | None] | None = N
     return function
 
 
-def _shape(net: keras.Model, size: Sequence[int | None]) -> tuple[int | None, ...]:
-    *own, channels = net.inputs[0].shape
-    return (*(given if given is not None else taken for given, taken in zip(size, own, strict=True)), channels)
-
-
-def _module(net: keras.Model) -> Any:
-    """Returns the network as a module of PyTorch, whose call takes one tensor; Keras's takes structures."""
+def torch_program(net: keras.Model, shape: Sequence[int | None]) -> Any:
+    """Exports a network on PyTorch as a `torch.export.ExportedProgram`, for images of one shape `(N, H, W, C)`."""
     import torch
 
-    class Module(torch.nn.Module):
+    class Module(torch.nn.Module):  # whose call takes one tensor; Keras's takes structures
         def __init__(self) -> None:
             super().__init__()
             self.net = net
@@ -173,4 +165,11 @@ def _module(net: keras.Model) -> Any:
         def forward(self, image: Any) -> Any:
             return self.net(image, training=False)
 
-    return Module().eval()
+    example = ops.zeros(shape, dtype=net.inputs[0].dtype)
+    return torch.export.export(Module().eval(), (example,), strict=False)
+
+
+def known_shape(net: keras.Model, size: Sequence[int | None]) -> tuple[int | None, ...]:
+    """Returns the shape of the input; None for what neither `size`, N, H and W, nor the network knows."""
+    *own, channels = net.inputs[0].shape
+    return (*(given if given is not None else taken for given, taken in zip(size, own, strict=True)), channels)

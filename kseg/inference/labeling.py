@@ -4,20 +4,24 @@ import collections
 import copy
 import dataclasses
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import keras
 import numpy as np
 
 from kseg.data import Dataset
+from kseg.inference.exported import Exported
 from kseg.inference.loss import Loss, measure
 from kseg.inference.memory import is_out_of_memory
 from kseg.inference.predictor import Predictor
 from kseg.metrics import confusion_matrix
 from kseg.progress import Reporter
+
+if TYPE_CHECKING:
+    import keras
 
 PIXELS = 2**21
 """Pixels that pass through a network at once: batches hold no more, and larger images are cut into tiles."""
@@ -26,8 +30,8 @@ TILE = 1024
 AHEAD = 4
 """Number of batches to read in advance."""
 
-Model: TypeAlias = keras.Model | Predictor | Callable[[np.ndarray], np.ndarray]
-"""A model, a predictor, or any function from an image `(H, W, C)` to class ids `(H, W)`."""
+Model: TypeAlias = "keras.Model | Exported | Predictor | Callable[[np.ndarray], np.ndarray]"
+"""A Keras model, an exported one, a predictor, or any function from an image `(H, W, C)` to class ids `(H, W)`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +134,7 @@ Labeler: TypeAlias = Callable[[np.ndarray, list[np.ndarray], Loss | None], tuple
 
 def _labeler(model: Model, dataset: Dataset) -> Labeler:
     """Returns a function that labels a batch; raises a ValueError if the model has other classes than the data set."""
-    if not isinstance(model, keras.Model | Predictor):
+    if not isinstance(model, Exported | Predictor) and not _is_keras_model(model):
         if not callable(model):
             raise TypeError(f"model must be a keras.Model, a Predictor or a function from image to ids, got {model!r}")
         return lambda images, truth, loss: ([model(image) for image in images], math.nan)
@@ -157,6 +161,11 @@ def _labeler(model: Model, dataset: Dataset) -> Labeler:
         return (chosen.labels(images), math.nan) if loss is None else measure(chosen, images, truth, loss)
 
     return label
+
+
+def _is_keras_model(model: Any) -> bool:
+    keras = sys.modules.get("keras")  # without which there are no such models
+    return keras is not None and isinstance(model, keras.Model)
 
 
 def _compare_pixels(predictor: Predictor, dataset: Dataset) -> None:

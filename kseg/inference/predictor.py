@@ -4,9 +4,8 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import keras
 import numpy as np
 from PIL import Image
 
@@ -14,17 +13,23 @@ from kseg.data import Dataset, Pixels, WarnOnce, open_picture, read_picture
 from kseg.inference.averaging import FLIPS, mean_probabilities
 from kseg.inference.batching import Labeled, batches
 from kseg.inference.calibration import calibration_images
-from kseg.inference.engine import check_model, measuring, networks
+from kseg.inference.exported import Exported, is_exported
 from kseg.inference.input_shape import InputShape
 from kseg.inference.loss import Loss
 from kseg.inference.memory import is_out_of_memory
 from kseg.inference.refinement import check_crf_size, refined
-from kseg.inference.runtimes import KerasRun
 from kseg.inference.sources import as_image, list_images
 from kseg.inference.tiling import blend, check_sizes
 from kseg.inference.video import Frames, is_video
-from kseg.metrics import gives_logits
 from kseg.progress import Reporter
+
+if TYPE_CHECKING:
+    import keras  # not needed for exported models
+
+    from kseg.inference.runtimes import KerasRun
+
+Run: TypeAlias = Callable[[np.ndarray], np.ndarray]
+"""A function from images `(N, H, W, C)` to probabilities or labels."""
 
 Place: TypeAlias = tuple[slice, slice]
 """The rows and columns of a part of an image."""
@@ -35,7 +40,8 @@ class Predictor:
 
     Args:
         model: A model from images `(N, H, W, C)` to logits or probabilities `(N, H, W, num_classes)` at the same size,
-            e.g. `kseg.zoo.load(file)`. For a model of fixed size, smaller images and tiles are padded at their edges.
+            e.g. `kseg.zoo.load(file)`; or a file of `kseg export`, which runs without Keras. For a model of fixed size,
+            smaller images and tiles are padded at their edges.
         tile: Side of the tiles into which larger images are cut, a multiple of 32. None and 0 predict whole images;
             None allows `predictions`, `compare` and `kseg.training.evaluate` to cut images above 2 megapixels, and
             cuts images that are larger than a model of fixed size. Tiles are never larger than such a model takes.
@@ -66,10 +72,12 @@ class Predictor:
 
     Raises:
         ModuleNotFoundError: If the engine needs a package that is not installed.
-        TypeError: If the model is not a Keras model.
-        ValueError: If the model does not map one image to one score per class and pixel, or an option is invalid.
+        TypeError: If the model is neither a Keras model nor an exported one.
+        ValueError: If the file is damaged, if the model does not map one image to one score per class and pixel, or if
+            an option is invalid.
 
     Example:
+        >>> import keras
         >>> image = keras.Input((None, None, 3))
         >>> model = keras.Model(image, keras.layers.Conv2D(4, 1)(image))
         >>> Predictor(model)(np.zeros((5, 7, 3), "uint8")).shape
@@ -78,7 +86,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: keras.Model,
+        model: "keras.Model | Exported | str | os.PathLike",
         *,
         tile: int | None = None,
         overlap: int | None = None,
@@ -93,43 +101,62 @@ class Predictor:
         calibration: Dataset | Iterable[Any] | None = None,
         pixels: Pixels | None = None,
     ):
-        check_model(model)
+        net = self.model = _opened(model)
+        powers, exported = False, isinstance(net, Exported)
+        if exported:
+            net.check_options(engine=engine, precision=precision, calibration=calibration, from_logits=from_logits)
+            from_logits = net.from_logits
+        else:
+            import keras
+
+            from kseg.inference.engine import check_model
+            from kseg.metrics import gives_logits
+
+            check_model(net)
+            from_logits = gives_logits(net) if from_logits is None else from_logits
+            powers = keras.backend.backend() == "jax"
         if not scales or min(scales) <= 0:
             raise ValueError(f"scales must be positive numbers, got {tuple(scales)}")
         if flip not in FLIPS:
             raise ValueError(f'flip must be False, True, "horizontal", "vertical" or "both", got {flip!r}')
-        self.model, self.flip, self.scales, self.threshold = model, flip, tuple(scales), threshold
-        self.channels: int = model.outputs[0].shape[-1]
+        self.flip, self.scales, self.threshold = flip, tuple(scales), threshold
+        self.channels: int = net.outputs[0].shape[-1]
         self.dtype = "uint8" if self.channels <= 255 else "uint16"  # 255 is void
         if threshold != 0.5 and self.channels > 1:
             raise ValueError(
-                f"threshold needs a model with one output channel, {model.name} has {self.channels}: leave it out, "
+                f"threshold needs a model with one output channel, {net.name} has {self.channels}: leave it out, "
                 "or compare predictor.probabilities(image)[..., 1] with it"
             )
-        batch, *size, self.bands = model.inputs[0].shape
-        self.shape = InputShape(model.name, batch, size, max(1.0, *scales), powers=keras.backend.backend() == "jax")
+        batch, *size, self.bands = net.inputs[0].shape
+        self.shape = InputShape(net.name, batch, size, max(1.0, *scales), powers)
         if pixels is None:
-            pixels = Pixels.from_json(getattr(model, "pixels", {}), self.bands)
+            pixels = Pixels.from_json(getattr(net, "pixels", {}), self.bands)
         if pixels.bands is not None and pixels.channels != self.bands:
-            raise ValueError(f"{model.name} takes {self.bands} bands, got bands = {list(pixels.bands)}")
+            raise ValueError(f"{net.name} takes {self.bands} bands, got bands = {list(pixels.bands)}")
         self.pixels = dataclasses.replace(pixels, channels=self.bands)
         self.warn: Callable[[str, str], None] = WarnOnce("python")
         self.tile, self.overlap, self.margin = self.shape.tile(tile), overlap, margin
         if self.tile:
             check_sizes(self.tile, overlap, margin)
         if crf is not False and self.bands not in (1, 3):
-            raise ValueError(f"crf needs gray or RGB images, {model.name} takes {self.bands} channels: leave it out")
+            raise ValueError(f"crf needs gray or RGB images, {net.name} takes {self.bands} channels: leave it out")
         self.crf = None if crf is False else {} if crf is True else dict(crf)
-        from_logits = gives_logits(model) if from_logits is None else from_logits
         if precision not in ("float32", "int8"):
             raise ValueError(f'precision must be "float32" or "int8", got {precision!r}')
         if (precision == "int8") != (calibration is not None):
             raise ValueError('give precision="int8" and calibration=, e.g. the training split, together')
         images = [] if calibration is None else calibration_images(calibration, self.read, size)
         self.from_logits = from_logits
-        self._to_probabilities, self._to_labels = networks(
-            model, from_logits=from_logits, engine=engine, calibration=images
-        )
+        self._to_probabilities: Run
+        self._to_labels: Run
+        if exported:
+            self._to_probabilities, self._to_labels = net.probabilities, net.labels
+        else:
+            from kseg.inference.engine import networks
+
+            self._to_probabilities, self._to_labels = networks(
+                net, from_logits=from_logits, engine=engine, calibration=images
+            )
         self._measuring: tuple[Loss, KerasRun] | None = None
         self._plain = self.crf is None and self.scales == (1,) and len(FLIPS[flip]) == 1 and threshold == 0.5
 
@@ -183,10 +210,15 @@ class Predictor:
         """Runs a network of this model on images that are padded to its size; see `InputShape.run`."""
         return self.shape.run(network, images)
 
-    def network_with(self, loss: Loss, images: np.ndarray) -> KerasRun | None:
+    def network_with(self, loss: Loss, images: np.ndarray) -> "KerasRun | None":
         """Returns a network that computes labels and a loss, or None if a loss of these images needs other steps."""
         inside = self._plain and self._is_whole(images[0]) and not self.shape.batch
-        if not inside or not isinstance(self._to_labels, KerasRun):
+        if not inside or isinstance(self.model, Exported):
+            return None
+        from kseg.inference.engine import measuring
+        from kseg.inference.runtimes import KerasRun
+
+        if not isinstance(self._to_labels, KerasRun):
             return None
         if self._measuring is None or self._measuring[0] is not loss:
             self._measuring = loss, measuring(self.model, loss, from_logits=self.from_logits)
@@ -295,3 +327,8 @@ class Predictor:
 
     def _predict(self, images: np.ndarray) -> np.ndarray:
         return mean_probabilities(functools.partial(self.run, self._to_probabilities), images, self.scales, self.flip)
+
+
+def _opened(model: Any) -> Any:
+    """Returns a model, which may be the path of an exported one."""
+    return Exported(model) if is_exported(model) else model

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kseg.inference.conversion import ANY, int8_graph, is_any_size, onnx_graph, openvino_graph, tensorflow_function
+from kseg.inference.conversion import int8_graph, is_any_size, onnx_graph, openvino_graph, tensorflow_function
+from kseg.inference.exported import onnx_session, openvino_compiled
 from kseg.layers import enlarged
 
 
@@ -105,48 +105,15 @@ class OpenVINORun(Run):
         return openvino_compiled(self.graph)
 
 
-def openvino_compiled(graph: Any) -> Any:
-    """Compiles an `openvino.Model` for the CPU."""
-    # On CPUs with bfloat16, OpenVINO computes in it unless told otherwise; logits are then off by 1 %.
-    options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": _threads()}
-    return _openvino_core().compile_model(graph, "CPU", options)
-
-
-@functools.cache
-def _openvino_core() -> Any:
-    import openvino
-
-    return openvino.Core()
-
-
-def _threads() -> int:
-    """Returns the number of threads from the variable that PyTorch reads too; 0 for all cores."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() else 0
-
-
 class ONNXRun(Run):
-    """Runs a network on ONNX Runtime, at any image size or, for a writer, at the one given."""
-
-    def __init__(self, net: keras.Model, size: Sequence[int | None] = ANY):
-        super().__init__(net)
-        self.size = size
+    """Runs a network on ONNX Runtime, at any image size."""
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         return self._session.run(None, {"image": images.astype(self.dtype, copy=False)})[0]
 
     @functools.cached_property
-    def file(self) -> bytes:
-        """The content of the ONNX file."""
-        return onnx_graph(self.net, self.size).SerializeToString()
-
-    @functools.cached_property
     def _session(self) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = _threads()
-        return onnxruntime.InferenceSession(self.file, options, providers=["CPUExecutionProvider"])
+        return onnx_session(onnx_graph(self.net).SerializeToString())
 
 
 class AutoRun(Run):

@@ -202,8 +202,9 @@ class MaxUnpooling2D(ConfiguredLayer):
         pool = self.pool_size
         _, height, width, channels = ops.shape(x)
         positions = ops.reshape(ops.arange(pool * pool, dtype="int32"), (pool, 1, pool, 1))
-        here = ops.cast(argmax, "int32")[:, :, None, :, None, :] == positions  # (N, H', pool, W', pool, C)
-        x = ops.where(here, x[:, :, None, :, None, :], ops.zeros((), dtype=x.dtype))
+        # Not indices with None: LiteRT has no operation for them at sizes that are not known.
+        here = ops.expand_dims(ops.cast(argmax, "int32"), (2, 4)) == positions  # (N, H', pool, W', pool, C)
+        x = ops.where(here, ops.expand_dims(x, (2, 4)), ops.zeros((), dtype=x.dtype))
         x = ops.reshape(x, (-1, height * pool, width * pool, channels))
         if like is None:
             return x

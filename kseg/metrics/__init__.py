@@ -1,11 +1,16 @@
 """Scores of segmentations: from a confusion matrix, near the borders of classes, and of the calibration."""
 
+import importlib
+from typing import TYPE_CHECKING
+
 from kseg.metrics._calibration import calibration
 from kseg.metrics.borders import boundary_f1, trimap_scores
 from kseg.metrics.confusion import confusion_matrix, scores
-from kseg.metrics.output import gives_logits
-from kseg.metrics.segmentation_scores import SegmentationScores, classes_of
 from kseg.metrics.table import per_class
+
+if TYPE_CHECKING:
+    from kseg.metrics.output import gives_logits
+    from kseg.metrics.segmentation_scores import SegmentationScores, classes_of
 
 __all__ = [
     "SegmentationScores",
@@ -18,3 +23,16 @@ __all__ = [
     "scores",
     "trimap_scores",
 ]
+
+_KERAS = {"gives_logits": "output", "SegmentationScores": "segmentation_scores", "classes_of": "segmentation_scores"}
+"""The modules that need Keras, imported on first use: exported models run and are scored without it."""
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def __getattr__(name: str) -> object:
+    if name in _KERAS:
+        return getattr(importlib.import_module(f"kseg.metrics.{_KERAS[name]}"), name)
+    raise AttributeError(f"module 'kseg.metrics' has no attribute {name!r}")

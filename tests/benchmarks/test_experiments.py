@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from benchmarks import experiments
 from benchmarks.commands import app
-from benchmarks.experiments import cost, crf, crf_cost, int8, loader, scores, serve
+from benchmarks.experiments import cost, crf, crf_cost, export, int8, loader, scores, serve
 from benchmarks.process import apart
 from kseg import data, pretrained, training
 
@@ -152,3 +152,35 @@ def test_a_service_is_timed_beside_direct_calls_and_attacked(tmp_path, monkeypat
     statuses = dict(part.split(":") for part in table["statuses"][4].split())
     assert sum(map(int, statuses.values())) == 60 and not any(status.startswith("5") for status in statuses)
     assert serve.shown(table).shape == (5, 12)
+
+
+def test_a_cell_of_the_table_of_exports_is_a_figure_or_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "apart", lambda function, *arguments: function(*arguments))
+    out = tmp_path / "export.csv"
+    options = ["--builder", "full_resolution", "--format", "onnx", "--size", "32", "40", "--out", str(out)]
+    run = CliRunner().invoke(app, ["export", *options])
+    assert run.exit_code == 0, run.output
+    assert CliRunner().invoke(app, ["export", *options]).exit_code == 0  # replaces the rows
+    rows = experiments.read(out)
+    assert rows[["builder", "format", "size"]].to_numpy().tolist() == [
+        ["full_resolution", "onnx", size] for size in ("32x40", "any")
+    ]
+    if keras.backend.backend() == "tensorflow":
+        assert (rows["labels"] >= 0.999).all()
+    else:
+        assert rows["reason"].str.contains("set KERAS_BACKEND=tensorflow").all()
+    fcn8 = {"builder": "fcn8", "format": "torch", "backend": "torch"}
+    more = [
+        fcn8 | {"size": "32x40", "labels": 0.9995},
+        fcn8 | {"size": "any", "reason": "torch cannot hold fcn8"},
+        fcn8 | {"size": "any", "reason": "torch takes no models of jax", "backend": "jax"},
+    ]
+    table = export.shown(pd.concat([rows.assign(backend="tensorflow", labels=1.0), pd.DataFrame(more)]))
+    assert table.to_numpy().tolist() == [
+        ["full_resolution", "32x40", "100.00 %", "not measured"],
+        ["full_resolution", "any", "100.00 %", "not measured"],
+        ["fcn8", "32x40", "not measured", "99.95 %"],
+        ["fcn8", "any", "not measured", "(1)"],
+        ["(1)", "the format cannot hold the network", "", ""],
+        ["torch, jax", "the format takes no models of jax", "", ""],
+    ]

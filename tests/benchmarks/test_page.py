@@ -2,19 +2,13 @@
 
 import itertools
 import re
-import shutil
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from benchmarks import leaderboard
 from benchmarks.page import document
 from tests.benchmarks.test_leaderboard import board_of
 
-BROWSERS = (
-    "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome",
-    "microsoft-edge", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-)  # fmt: skip
 MODELS = {"unet": (0.605, 8.1e9), "fcn<8>": (0.52, 1.2e9), "segnet": (0.5, 61e9), "unet-2015": (0.47, None)}
 
 
@@ -25,17 +19,6 @@ def _board():
         for name, (miou, cost) in MODELS.items()
     ]
     return board_of(*models)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium, Chrome or Edge of the system: Playwright downloads none."""
-    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
-    assert found, "no Chromium, Chrome or Edge on the PATH: apt-get install chromium-headless-shell, or install Chrome"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

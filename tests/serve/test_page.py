@@ -10,7 +10,6 @@ import uvicorn
 
 from kseg.inference import Predictor
 from kseg.serve import Limits, create_app
-from tests.benchmarks.test_page import browser  # noqa: F401
 from tests.serve.conftest import encoded
 
 DROP = """([name, kind, content]) => {
@@ -34,7 +33,7 @@ def address(brightest):
 
 
 @pytest.fixture(params=[(1280, 900), (420, 800)], ids=["wide", "narrow"])
-def page(browser, address, request):  # noqa: F811
+def page(browser, address, request):
     width, height = request.param
     page = browser.new_page(viewport={"width": width, "height": height})
     page.set_default_timeout(20000)

@@ -1,0 +1,169 @@
+"""The export of a model: its description, the file, and the comparison with the model."""
+
+import dataclasses
+import importlib
+import json
+import os
+import pathlib
+import tempfile
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+import kseg
+from kseg.data import Dataset
+from kseg.export.agreement import Report, check_agreement, compare_int8, street_images
+from kseg.export.format import FORMATS, check_options
+from kseg.inference import Exported, Predictor, check_model, spread
+from kseg.inference.calibration import calibration_images, fitted
+from kseg.inference.conversion import known_shape
+from kseg.inference.exported import reason
+from kseg.inference.network import Network
+from kseg.metrics import gives_logits
+from kseg.pretrained import atomic_write, description_of
+
+HELD_OUT = 4
+"""Every fourth image is held out from the calibration."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a writer needs: the model, the shape of the input, and the options of `export`."""
+
+    model: keras.Model
+    shape: tuple[int | None, ...]
+    output: str
+    precision: str
+    images: Sequence[np.ndarray]
+    """For int8: images `(H, W, C)` that set the ranges of the integers."""
+    text: str
+    """The description, as JSON."""
+
+    @property
+    def net(self) -> keras.Model:
+        """The network, without batch normalization, that ends in the output."""
+        return self.ending(self.output)
+
+    def ending(self, output: str) -> keras.Model:
+        """Returns the network with another output."""
+        return Network.of(self.model).net(output, from_logits=gives_logits(self.model))
+
+
+def export(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    format: str,
+    size: tuple[int, int] | None = None,
+    output: str = "scores",
+    precision: str = "float32",
+    calibration: Dataset | Iterable[Any] | None = None,
+) -> Report:
+    """Writes a model as a file of another runtime, after running it there and comparing it with the model.
+
+    The file contains the normalization of images, so it takes values from 0 to 255. Its metadata, and the file
+    `PATH.json` beside it, describe it: class names, palette, meaning of the pixels, builder, kseg's version.
+    `Predictor(path)` and `kseg predict --weights PATH` run it without Keras; of OpenVINO's and ONNX's files, the input
+    is called `image` and the output `output`.
+
+    Args:
+        model: A model from images `(N, H, W, C)` to scores `(N, H, W, num_classes)`.
+        path: The file: `*.xml` (OpenVINO, with the weights in `*.bin`), `*.onnx`, `*.tflite` (LiteRT), `*.pt2`
+            (PyTorch), or the folder of a SavedModel.
+        format: A key of `FORMATS`: `"openvino"`, `"onnx"`, `"litert"`, `"saved_model"`, `"torch"`.
+        size: Height and width of the images; None for any size, or for that of the model.
+        output: `"scores"`, what the model returns, float32; `"probabilities"`, the same after softmax or sigmoid; or
+            `"labels"`, class ids `(N, H, W)`, uint8 (int32 above 256 classes).
+        precision: `"float32"`; `"float16"`, which stores weights in half precision, at half of the size; or `"int8"`,
+            which computes convolutions in 8-bit integers.
+        calibration: For int8, images that set the ranges of the integers: a data set, e.g. the training split, of
+            which 64 are used, or any images that `Predictor` reads. Every fourth is held out for the comparison.
+
+    Returns:
+        The path, and how the file compares with the model.
+
+    Raises:
+        FileExistsError: If the path is a folder that exists.
+        ModuleNotFoundError: If a package is missing.
+        OSError: If the file cannot be written.
+        RuntimeError: If the runtime gives other results than Keras; nothing is written then.
+        TypeError: If the model is not a Keras model.
+        ValueError: If an option is invalid, or if the format cannot hold the model.
+    """
+    check_model(model)
+    backend = keras.backend.backend()
+    fixed = model.inputs[0].shape[1:3]
+    if size is None and None not in fixed:
+        size = fixed
+    path = check_options(
+        format, path, backend=backend, size=size, output=output, precision=precision, calibration=calibration
+    )
+    chosen = FORMATS[format]
+    if size and any(side not in (None, given) for side, given in zip(fixed, size, strict=True)):
+        raise ValueError(f"{model.name} takes images of {fixed[0]}x{fixed[1]}, got the size {size[0]}x{size[1]}")
+    batch = model.inputs[0].shape[0] or (1 if size and (chosen.single or backend == "torch") else None)
+    shape = known_shape(model, (batch, *(size or (None, None))))
+    images, held, truth = _split(model, calibration, shape[1:3])
+    text = json.dumps(_description(model, shape, output, precision), ensure_ascii=False)
+    task = Task(model, shape, output, precision, images, text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".kseg-") as folder:
+        written = pathlib.Path(folder, path.name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the converters' own, about other packages
+            try:
+                importlib.import_module(f"kseg.export._{format}").write(task, written)
+            except Exception as error:  # converters have error types of their own
+                raise ValueError(f"{format} cannot hold {model.name}: {reason(error)}") from error
+            exported = Exported(written)
+        if held:
+            report = compare_int8(exported, model, held, truth)
+        else:
+            share = check_agreement(exported, model, street_images(model, size), precision)
+            report = Report(path, share)
+        del exported  # which may hold the file open
+        for each in sorted(pathlib.Path(folder).iterdir()):  # OpenVINO's weights before the graph
+            os.replace(each, path.with_name(each.name))
+        atomic_write(path.with_name(path.name + ".json"), text.encode())
+    return report._replace(path=path)
+
+
+def _split(
+    model: keras.Model, calibration: Any, size: Sequence[int | None]
+) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray] | None]:
+    """Returns the images for calibration, those that are held out, and the label maps of the latter, if known."""
+    if calibration is None:
+        return [], [], None
+    read, truth = Predictor(model).read, None
+    if isinstance(calibration, Dataset):
+        if (needed := calibration.num_classes) != (channels := model.outputs[0].shape[-1]):
+            raise ValueError(
+                f"{calibration.name} needs a model with num_classes={needed}, {model.name} has {channels}: "
+                "calibrate with the data of the training, or with images alone (calibration=)"
+            )
+        pairs = [calibration[index] for index in spread(len(calibration))]
+        calibration = [image for image, _ in pairs]
+        truth = [fitted(label, size) for _, label in pairs][HELD_OUT - 1 :: HELD_OUT]
+    images = calibration_images(calibration, read, size)
+    if len(images) < HELD_OUT:
+        raise ValueError(f"int8 needs {HELD_OUT} images or more, of which one is held out, got {len(images)}")
+    held = images[HELD_OUT - 1 :: HELD_OUT]
+    del images[HELD_OUT - 1 :: HELD_OUT]
+    return images, held, truth
+
+
+def _description(model: keras.Model, shape: tuple[int | None, ...], output: str, precision: str) -> dict[str, Any]:
+    scores = "logits" if gives_logits(model) else "probabilities"
+    return {
+        "kseg": kseg.__version__,
+        **description_of(model),
+        "name": model.name,
+        "shape": shape,
+        "dtype": model.inputs[0].dtype,
+        "num_classes": model.outputs[0].shape[-1],
+        "output": scores if output == "scores" else output,
+        "precision": precision,
+    }

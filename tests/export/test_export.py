@@ -1,0 +1,189 @@
+"""Every format, written from a tiny network and read by its runtime and by `Predictor`."""
+
+import keras
+import numpy as np
+import pytest
+
+from kseg import data, export, layers, zoo
+from kseg.export.agreement import street_images
+from kseg.inference import Predictor, exported
+from tests.export import brightness
+from tests.zoo.cheap import encoder_to
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
+BACKEND = keras.backend.backend()
+NAMES = {"openvino": "m.xml", "onnx": "m.onnx", "litert": "m.tflite", "saved_model": "m", "torch": "m.pt2"}
+TAKES = [name for name, each in export.FORMATS.items() if BACKEND in each.backends]
+CLASSES = ('"sky"', "Straße", "a <b> & 'c'")
+
+
+@pytest.fixture(scope="module")
+def model(numpy_initializers):
+    model = zoo.unet(3, filters=(8, 8, 4), **encoder_to(8))
+    rng = np.random.default_rng(0)
+    for weight in model.weights:  # so that the classes are not nearly equal
+        if len(weight.shape) == 1:
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    model.classes, model.palette = CLASSES, ((0, 0, 0), (255, 0, 0), (0, 0, 255))
+    model.pixels = {"range": [0, 4095]}
+    return model
+
+
+def photo(*size):
+    return np.random.default_rng(1).integers(0, 256, (*size, 3)).astype("uint8")
+
+
+def labels(model, image):
+    return model.predict_on_batch(image[None].astype("float32"))[0].argmax(-1)
+
+
+def refused(format, model, tmp_path):
+    """Whether the backend's models cannot be converted, which must be refused with the cure."""
+    if format in TAKES:
+        return False
+    with pytest.raises(ValueError, match=f"{format} takes no models of the backend {BACKEND}: set KERAS_BACKEND="):
+        export.export(model, tmp_path / NAMES[format], format=format, size=(40, 56))
+    return not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format", NAMES)
+def test_a_written_file_describes_itself_and_gives_the_models_labels(format, model, tmp_path):
+    if refused(format, model, tmp_path):
+        return
+    path = tmp_path / "new" / NAMES[format]
+    any_size = BACKEND in export.FORMATS[format].any_size
+    report = export.export(model, path, format=format, size=None if any_size else (40, 56))
+    assert report.path == path and report.labels >= 0.999
+    beside = path.with_name(path.name + ".json")
+    names = {path.name, beside.name} | ({"m.bin"} if format == "openvino" else set())
+    assert {each.name for each in path.parent.iterdir()} == names
+    beside.unlink()  # the file has it inside
+    predictor = Predictor(path)
+    assert predictor.model.classes == CLASSES and predictor.model.palette == model.palette
+    assert predictor.pixels.range == (0, 4095) and predictor.from_logits
+    assert predictor.model.description["builder"] == "unet"
+    for size in ((40, 56), (33, 50)):  # a model of fixed size gets smaller images padded
+        found = predictor(photo(*size).astype("float32"))
+        assert found.shape == size and found.dtype == "uint8"
+        if any_size or size == (40, 56):
+            assert (found == labels(model, photo(*size))).mean() >= 0.999
+    p = predictor.probabilities(photo(40, 56).astype("float32"))
+    np.testing.assert_allclose(p, Predictor(model).probabilities(photo(40, 56).astype("float32")), atol=1e-4)
+
+
+@pytest.mark.parametrize("format", NAMES)
+def test_labels_at_a_fixed_size_and_weights_in_half_precision(format, tmp_path):
+    model = brightness.network()
+    if refused(format, model, tmp_path):
+        return
+    half = "float16" in export.FORMATS[format].precisions and BACKEND == "tensorflow"
+    path = tmp_path / NAMES[format]
+    options = {"format": format, "size": (40, 56), "output": "labels", "precision": "float16" if half else "float32"}
+    assert export.export(model, path, **options).labels >= 0.999
+    predictor = Predictor(path)
+    image = photo(40, 56).astype("float32")
+    assert predictor.model.run(image[None]).dtype == "uint8"
+    assert (predictor(image) == brightness.is_light(image)).mean() >= 0.99
+    with pytest.raises(ValueError, match=r"gives labels only; .* export it without --labels"):
+        predictor.probabilities(image)
+    with pytest.raises(ValueError, match="leave engine, precision and calibration out"):
+        Predictor(path, engine="openvino")
+
+
+@pytest.mark.parametrize("format", NAMES)
+def test_unpooling_to_positions_of_maxima_is_in_every_format(format, numpy_initializers, tmp_path):
+    image = keras.Input((None, None, 3))
+    pooled, argmax = layers.MaxPoolingWithArgmax2D(padding="ceil")(image)
+    x = layers.MaxUnpooling2D()(keras.layers.Conv2D(3, 3, padding="same")(pooled), argmax, like=image)
+    model = keras.Model(image, x)
+    if refused(format, model, tmp_path):
+        return
+    size = None if BACKEND in export.FORMATS[format].any_size else (33, 41)
+    export.export(model, tmp_path / NAMES[format], format=format, size=size)
+    found = Predictor(tmp_path / NAMES[format]).model.scores(photo(33, 41)[None])
+    np.testing.assert_allclose(found, model.predict_on_batch(photo(33, 41)[None].astype("float32")), atol=1e-3)
+
+
+@pytest.mark.parametrize("format", ["openvino", "onnx", "litert"])
+def test_int8_is_scored_on_images_held_out_from_the_calibration(format, model, tmp_path):
+    if BACKEND != "tensorflow":
+        with pytest.raises(ValueError, match="set KERAS_BACKEND=tensorflow"):
+            export.export(model, tmp_path / NAMES[format], format=format, precision="int8", calibration=[photo(8, 8)])
+        return
+    streets = data.load("streets", "val", count=8, size=(40, 56))
+    images = [streets[index][0] for index in range(8)]
+    options = {"format": format, "size": (40, 56), "precision": "int8", "output": "probabilities"}
+    report = export.export(model, tmp_path / NAMES[format], calibration=images, **options)
+    assert 0.5 < report.miou <= 1 and report.labels > 0.8 and np.isnan(report.keras_miou)
+    found = Predictor(tmp_path / NAMES[format])
+    np.testing.assert_allclose(found.probabilities(images[0]).sum(-1), 1, atol=0.02)  # LiteRT: 8 bits
+    with pytest.raises(ValueError, match="int8 needs 4 images or more"):
+        export.export(model, tmp_path / NAMES[format], calibration=images[:3], **options)
+
+
+def test_with_a_data_set_int8_is_scored_against_its_labels(tmp_path):
+    streets = data.load("streets", "val", count=8, size=(40, 56))
+    if BACKEND != "tensorflow":
+        return
+    options = {"format": "onnx", "precision": "int8", "calibration": streets}
+    with pytest.raises(ValueError, match=r"streets needs a model with num_classes=8, .* has 2: calibrate with"):
+        export.export(brightness.network(), tmp_path / "m.onnx", **options)
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(8, 1)(image))
+    report = export.export(model, tmp_path / "m.onnx", **options)
+    assert 0 < report.keras_miou < 0.5 and abs(report.miou - report.keras_miou) < 0.05
+
+
+def test_a_file_that_disagrees_is_not_kept(model, tmp_path, monkeypatch):
+    if refused("openvino", model, tmp_path):
+        return
+    format = "onnx" if BACKEND == "tensorflow" else "openvino"
+    predict = model.predict_on_batch
+    monkeypatch.setattr(model, "predict_on_batch", lambda images: predict(images) + 1)
+    with pytest.raises(RuntimeError, match=r"m\.\w+ gives other logits than unet: they differ by \d"):
+        export.export(model, tmp_path / NAMES[format], format=format, size=(40, 56))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"format": "tensorrt"}, "format must be one of openvino, onnx, litert, saved_model, torch, got 'tensorrt'"),
+        ({"output": "ids"}, "output must be one of scores, probabilities, labels, got 'ids'"),
+        ({"format": "torch", "precision": "int8"}, "torch takes the precision float32, got 'int8'"),
+        ({"backend": "jax"}, "onnx takes no models of the backend jax: set KERAS_BACKEND=tensorflow"),
+        ({"precision": "int8"}, "need each other"),
+        ({"calibration": "photos"}, "need each other"),
+        ({"path": "m.pb"}, r"must end in \.onnx, got m\.pb: use m\.onnx"),
+        ({"format": "saved_model", "path": "m.pb"}, "a folder, whose name has no suffix, got m.pb: use m"),
+        ({"format": "torch", "path": "m.pt2", "backend": "torch"}, "needs the size of the images"),
+        ({"size": (0, 8)}, r"height and the width of the images, got \(0, 8\)"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_converted(changed, message):
+    options = {"format": "onnx", "path": "m.onnx", "backend": "tensorflow"} | changed
+    with pytest.raises(ValueError, match=message):
+        export.check_options(**options)
+
+
+def test_the_missing_packages_are_named(monkeypatch):
+    monkeypatch.setattr(exported.importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else name)
+    with pytest.raises(ModuleNotFoundError, match=r"onnx needs tf2onnx, not installed: pip install 'kseg\[export\]'"):
+        export.check_options("onnx", "m.onnx", backend="tensorflow")
+
+
+def test_files_of_other_origin_are_refused(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"no graph")
+    with pytest.raises(ValueError, match=r"m\.onnx cannot be opened by ONNX Runtime: "):
+        Predictor(tmp_path / "m.onnx")
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*absent\.xml"):
+        Predictor(tmp_path / "absent.xml")
+    with pytest.raises(ValueError, match=r"is no exported model .*: kseg.zoo.load reads weights"):
+        exported.Exported("unet-efficientnet_lite0-camvid")
+
+
+def test_images_of_the_comparison_have_the_channels_of_the_model():
+    image = keras.Input((None, 24, 5))
+    model = keras.Model(image, keras.layers.Conv2D(2, 1)(image))
+    assert {each.shape for each in street_images(model, None)} == {(128, 24, 5)}
