@@ -7,6 +7,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -88,6 +89,17 @@ def test_no_room_imports_a_module_of_another_one():
 def test_the_allowed_imports_of_every_part_are_listed():
     parts = {_part(path) for path in (ROOT / "kseg").rglob("*.py")}
     assert parts - {"__init__", "cli"} == ARROWS.keys()
+
+
+def test_benchmarks_import_what_the_first_command_of_the_readme_installs():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    packages = project["dependencies"] + project["optional-dependencies"]["train"]
+    names = {re.match(r"[\w-]+", package)[0].replace("-", "_") for package in packages}
+    known = names | {"PIL", "kseg", "benchmarks"} | sys.stdlib_module_names
+    for path in (ROOT / "benchmarks").rglob("*.py"):
+        found = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        modules = {getattr(node, "module", None) or node.names[0].name for node in found}
+        assert "peers" in path.parts or {module.split(".")[0] for module in modules} <= known, path
 
 
 def test_nothing_private_of_keras_is_imported():

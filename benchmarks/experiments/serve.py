@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
-import httpx
 import keras
 import numpy as np
 import pandas as pd
@@ -63,6 +62,7 @@ def call_directly(weights: str, engine: str, image: np.ndarray, count: int) -> l
 
 def request_by(clients: int, address: str, content: bytes, count: int) -> tuple[list[float], float]:
     """Sends `count` requests by several clients at once; returns the seconds of each, and of all together."""
+    import httpx  # of the test extra
 
     def client(share: int) -> list[float]:
         with httpx.Client(timeout=300) as session:
@@ -83,6 +83,7 @@ def attack(pid: int, address: str, content: bytes, count: int) -> dict[str, Any]
     Raises:
         RuntimeError: If the service answers an image differently afterwards.
     """
+    import httpx
 
     def send(upload: bytes) -> int:
         return httpx.post(f"{address}predict", content=upload, timeout=300).status_code
