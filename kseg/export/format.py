@@ -86,7 +86,7 @@ def check_options(
             else f"{format} is a folder, whose name has no suffix, got {path}: {cure}"
         )
     if path.is_dir():
-        raise FileExistsError(f"{path} is a folder that exists: choose another name, or remove it")
+        raise FileExistsError(f"{path} is a folder that exists: choose another name")
     nncf = ("nncf",) if (format, precision) == ("openvino", "int8") else ()
     check_installed(format, (*chosen.packages, *nncf))
     return path

@@ -28,11 +28,13 @@ class Runtime(NamedTuple):
     """What runs a format: its name, the packages that it needs, and the function that opens a file.
 
     The function returns a function from an image batch to the output, and the description in the file, or "".
+    `unpickles`: whether opening a file may run code that is in it.
     """
 
     name: str
     packages: tuple[str, ...]
     open: Callable[[pathlib.Path], tuple[Callable[[np.ndarray], np.ndarray], str]]
+    unpickles: bool = False
 
 
 class Exported:
@@ -44,15 +46,22 @@ class Exported:
     Args:
         path: A file `*.onnx`, `*.xml` (with `*.bin` beside it), `*.tflite` or `*.pt2`, or the folder of a SavedModel.
 
+        trusted: Whether a `*.pt2` file may run code: PyTorch unpickles parts of it.
+
     Raises:
         FileNotFoundError: If there is no such file.
         ModuleNotFoundError: If the runtime is not installed.
-        ValueError: If it is not a file of `kseg export`, or damaged.
+        ValueError: If it is not a file of `kseg export`, or damaged, or a `*.pt2` file that is not trusted.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, *, trusted: bool = False):
         self.path = pathlib.Path(path)
         runtime = runtime_of(path)
+        if runtime.unpickles and not trusted:
+            raise ValueError(
+                f"{path} may run code when {runtime.name} opens it: export the model to ONNX or OpenVINO instead, or, "
+                "if the file is your own, give Predictor(kseg.inference.Exported(path, trusted=True))"
+            )
         if not self.path.exists():
             raise FileNotFoundError(f"there is no file {path}")
         check_installed(runtime.name, runtime.packages)
@@ -266,6 +275,6 @@ RUNTIMES: Mapping[str, Runtime] = {
     ".onnx": Runtime("ONNX Runtime", ("onnxruntime",), _onnx),
     ".tflite": Runtime("LiteRT", ("ai_edge_litert",), _litert),
     "saved_model": Runtime("TensorFlow", ("tensorflow",), _saved_model),
-    ".pt2": Runtime("PyTorch", ("torch",), _torch),
+    ".pt2": Runtime("PyTorch", ("torch",), _torch, unpickles=True),
 }
 """What runs a file of each suffix."""

@@ -59,7 +59,7 @@ def test_a_written_file_describes_itself_and_gives_the_models_labels(format, mod
     names = {path.name, beside.name} | ({"m.bin"} if format == "openvino" else set())
     assert {each.name for each in path.parent.iterdir()} == names
     beside.unlink()  # the file has it inside
-    predictor = Predictor(path)
+    predictor = Predictor(exported.Exported(path, trusted=True))
     assert predictor.model.classes == CLASSES and predictor.model.palette == model.palette
     assert predictor.pixels.range == (0, 4095) and predictor.from_logits
     assert predictor.model.description["builder"] == "unet"
@@ -81,14 +81,14 @@ def test_labels_at_a_fixed_size_and_weights_in_half_precision(format, tmp_path):
     path = tmp_path / NAMES[format]
     options = {"format": format, "size": (40, 56), "output": "labels", "precision": "float16" if half else "float32"}
     assert export.export(model, path, **options).labels >= 0.999
-    predictor = Predictor(path)
+    predictor = Predictor(exported.Exported(path, trusted=True))
     image = photo(40, 56).astype("float32")
     assert predictor.model.run(image[None]).dtype == "uint8"
     assert (predictor(image) == brightness.is_light(image)).mean() >= 0.99
     with pytest.raises(ValueError, match=r"gives labels only; .* export it without --labels"):
         predictor.probabilities(image)
     with pytest.raises(ValueError, match="leave engine, precision and calibration out"):
-        Predictor(path, engine="openvino")
+        Predictor(predictor.model, engine="openvino")
 
 
 @pytest.mark.parametrize("format", NAMES)
@@ -101,7 +101,7 @@ def test_unpooling_to_positions_of_maxima_is_in_every_format(format, numpy_initi
         return
     size = None if BACKEND in export.FORMATS[format].any_size else (33, 41)
     export.export(model, tmp_path / NAMES[format], format=format, size=size)
-    found = Predictor(tmp_path / NAMES[format]).model.scores(photo(33, 41)[None])
+    found = exported.Exported(tmp_path / NAMES[format], trusted=True).scores(photo(33, 41)[None])
     np.testing.assert_allclose(found, model.predict_on_batch(photo(33, 41)[None].astype("float32")), atol=1e-3)
 
 
@@ -181,6 +181,8 @@ def test_files_of_other_origin_are_refused(tmp_path):
         Predictor(tmp_path / "absent.xml")
     with pytest.raises(ValueError, match=r"is no exported model .*: kseg.zoo.load reads weights"):
         exported.Exported("unet-efficientnet_lite0-camvid")
+    with pytest.raises(ValueError, match=r"m\.pt2 may run code when PyTorch opens it: export the model to ONNX"):
+        Predictor(tmp_path / "m.pt2")
 
 
 def test_images_of_the_comparison_have_the_channels_of_the_model():
