@@ -1,6 +1,8 @@
 """Fixtures for several folders."""
 
+import pathlib
 import shutil
+import subprocess
 import sys
 
 import keras
@@ -67,3 +69,25 @@ def browser():
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def dist(tmp_path_factory):
+    """The folder of the source distribution and of the wheel, which `build` makes from the former."""
+    out = tmp_path_factory.mktemp("dist")
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--outdir",
+        str(out),
+        str(pathlib.Path(__file__).parents[1]),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return out
+
+
+@pytest.fixture(scope="session")
+def wheel(dist):
+    return next(dist.glob("*.whl"))

@@ -1,4 +1,4 @@
-"""`kseg weights list`, `info`, `get` and `verify`."""
+"""`kseg weights list`, `info`, `get`, `verify` and `push`."""
 
 import dataclasses
 import pathlib
@@ -8,7 +8,7 @@ import typer
 
 from kseg.cli._application import application, plain_errors
 
-commands = typer.Typer(help="List, download and verify released weights.", no_args_is_help=True)
+commands = typer.Typer(help="List, download and verify released weights; upload your own.", no_args_is_help=True)
 application.add_typer(commands, name="weights")
 
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names from `kseg weights list`.")]
@@ -89,13 +89,17 @@ def push(
         str,
         typer.Option(help="The license of the weights, which is often that of the data: cc0-1.0, cc-by-nc-4.0, ..."),
     ],
-    private: Annotated[bool, typer.Option("--private", help="Whether a new repository is private.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    pictures: Annotated[
+        bool,
+        typer.Option("--pictures", help="Also upload predictions.png, which shows validation images."),
+    ] = False,
 ) -> None:
     """Upload the weights of a run to the Hugging Face hub, with a card, the recipe and the scores."""
     with plain_errors(context.obj):
         from kseg import pretrained
 
-        print(pretrained.push(run, address, license=license, private=private))
+        print(pretrained.push(run, address, license=license, private=private, pictures=pictures))
         print(f'kseg.zoo.load("{address.rstrip("/")}")')
 
 

@@ -1,7 +1,6 @@
 """One transfer: from a web server, the Hugging Face hub or a folder into a file, by pooch, with a progress bar."""
 
 import contextlib
-import hashlib
 import os
 import urllib.parse
 import urllib.request
@@ -30,13 +29,10 @@ def download(url: str, path: Path) -> None:
             file.write(_local(url))
             return
 
-        announced: list[str] = []
+        def close_in_the_end(response: Any, **_: Any) -> None:  # pooch does not if the disk is full
+            stack.callback(response.close)
 
-        def answered(response: Any, **_: Any) -> None:
-            stack.callback(response.close)  # pooch does not if the disk is full
-            announced.append(response.headers.get("X-Linked-ETag", "").strip('"'))
-
-        options = {"chunk_size": CHUNK, "timeout": TIMEOUT, "hooks": {"response": answered}}
+        options = {"chunk_size": CHUNK, "timeout": TIMEOUT, "hooks": {"response": close_in_the_end}}
         try:
             address, headers = _on_the_hub(url) if url.startswith("hf://") else (url, {})
             bar = _Bar(PurePosixPath(url).name, stack)
@@ -47,19 +43,6 @@ def download(url: str, path: Path) -> None:
             cause = error.args[0] if error.args else error  # requests wraps the errors of urllib3
             reason = getattr(cause, "reason", None) or next(iter(getattr(cause, "args", ())), cause)
             raise TransferError(f"{url}: the download failed ({reason}); nothing was kept, try again") from error
-        file.flush()
-        sha256 = next(
-            (tag for tag in announced if len(tag) == 64), ""
-        )  # of large files; the hub says so if redirecting
-        if url.startswith("hf://") and sha256 and sha256 != _sha256(path):
-            raise TransferError(
-                f"{url}: the file has not the SHA-256 that the hub announces; nothing was kept, try again"
-            )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _on_the_hub(url: str) -> tuple[str, dict[str, str]]:

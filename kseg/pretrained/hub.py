@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from kseg import download
 from kseg.pretrained.file import describe
-from kseg.pretrained.source import HUB_FILE, locate, repository_of
+from kseg.pretrained.source import HUB_FILE, locate, on_the_hub
 
-BESIDE = {"recipe.json": "recipe.json", "result.json": "metrics.json", "predictions.png": "predictions.png"}
-"""Files of a run folder, and their names in the repository."""
+PICTURE = "predictions.png"
+"""The picture of predictions in a run folder and in the repository; it shows images of the validation split."""
 SCORES = {"miou": "mean_iou", "pixel_accuracy": "accuracy"}
 """The scores of the card, and the hub's names for them."""
 
@@ -39,19 +40,20 @@ label = kseg.inference.Predictor(model)("photo.jpg")  # the id of each pixel's c
 {scores}"""
 
 
-def push(run: str | os.PathLike, address: str, *, license: str, private: bool = False) -> str:
+def push(run: str | os.PathLike, address: str, *, license: str, private: bool = False, pictures: bool = False) -> str:
     """Uploads the weights of a run to a repository on the hub, which is made if there is none, in one commit.
 
     `kseg.zoo.load("hf://owner/name")` reads them.
 
-    The repository gets the weights, a card, and of a run folder also the recipe (absolute paths are shortened to their
-    last part), the scores and the picture of predictions.
+    The repository gets the weights, a card, and of a run folder also the scores and the recipe, whose paths are
+    shortened to their last part.
 
     Args:
         run: A run folder, or a weight file.
         address: `"hf://owner/name"`.
         license: The license of the weights, an identifier of the hub such as `"cc-by-nc-4.0"`.
-        private: Whether a new repository is private.
+        private: Make a new repository private; by default, everybody can read it.
+        pictures: Also upload the run folder's picture of predictions, which shows images of the validation split.
 
     Returns:
         The address of the commit.
@@ -62,41 +64,54 @@ def push(run: str | os.PathLike, address: str, *, license: str, private: bool = 
         OSError: If the upload failed.
         ValueError: If the file does not describe its model, or the address is no repository.
     """
-    repository = repository_of(address)
-    if repository is None:
-        raise ValueError(f"{address} is no repository on the hub: write hf://owner/name")
+    repository, revision, file = on_the_hub(address.rstrip("/"))
+    if revision or file:
+        raise ValueError(f"{address} is not a repository on the hub: write hf://{repository}")
     try:
+        import tomli_w  # noqa: F401, of `contents`
         from huggingface_hub import CommitOperationAdd, HfApi
+        from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
     except ImportError as error:
-        raise ModuleNotFoundError(f"huggingface_hub is missing ({error}): pip install 'kseg[hub]'") from None
-    content = contents(run, repository, license)
+        raise ModuleNotFoundError(
+            f"uploads need a package that is missing: pip install 'kseg[hub]' ({error})"
+        ) from None
+    content = contents(run, repository, license, pictures=pictures)
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     try:
         api.create_repo(repository, private=private, exist_ok=True)
         operations = [CommitOperationAdd(path, data) for path, data in content.items()]
         commit = api.create_commit(repository, operations, commit_message="Upload weights by kseg")
     except Exception as error:  # of the hub's client and of the libraries below it
-        reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)
-        raise OSError(
-            f"{address}: the upload failed ({reason}): log in with `hf auth login`, or set HF_TOKEN to a token that "
-            "may write there, and repeat the command"
-        ) from error
+        refused = isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404)
+        cure = "repeat the command"
+        if refused or isinstance(error, LocalTokenNotFoundError):
+            cure = f"log in with `hf auth login`, or set HF_TOKEN to a token that may write to {repository}, and {cure}"
+        reason = download.first_line(error.__cause__ or error)
+        raise OSError(f"{address}: the upload failed ({reason}): {cure}") from error
     return str(commit.commit_url)
 
 
-def contents(run: str | os.PathLike, repository: str, license: str) -> dict[str, bytes]:
+def contents(run: str | os.PathLike, repository: str, license: str, *, pictures: bool = False) -> dict[str, bytes]:
     """Returns the files of the repository by their names."""
-    weights = pathlib.Path(locate(run))
-    description, folder = describe(weights), pathlib.Path(run)
-    found = {HUB_FILE: weights.read_bytes()}
-    if folder.is_dir():
-        found |= {there: (folder / here).read_bytes() for here, there in BESIDE.items() if (folder / here).is_file()}
-    recipe, result = (json.loads(found.get(name, b"{}")) for name in ("recipe.json", "metrics.json"))
+    import tomli_w
+
+    weights, folder = pathlib.Path(locate(run)), pathlib.Path(run)
+    description, found = describe(weights), {HUB_FILE: weights.read_bytes()}
+    recipe, result = (_content(folder / name) for name in ("recipe.json", "result.json"))
     if recipe:
-        recipe = _without_paths(recipe)
-        found["recipe.json"] = json.dumps(recipe, indent=2).encode()
+        found["recipe.toml"] = tomli_w.dumps(recipe).encode()
+    if result:
+        found["metrics.json"] = json.dumps(result, indent=2).encode()
+    if pictures and not (folder / PICTURE).is_file():
+        raise FileNotFoundError(f"{run} has no {PICTURE}, the picture of predictions: leave out --pictures")
+    if pictures:
+        found[PICTURE] = (folder / PICTURE).read_bytes()
     card = _card(description, repository, license, recipe.get("data", {}), result.get("scores", {}))
     return {"README.md": card.encode(), **found}
+
+
+def _content(path: pathlib.Path) -> dict[str, Any]:
+    return _public(json.loads(path.read_bytes())) if path.is_file() else {}
 
 
 def _card(
@@ -124,10 +139,12 @@ def _card(
     )
 
 
-def _without_paths(value: Any) -> Any:
-    """Shortens absolute paths, which may name users and machines, to their last part."""
+def _public(value: Any) -> Any:
+    """Leaves out keys without a value, and shortens paths, which may name users and machines, to their last part."""
     if isinstance(value, dict):
-        return {key: _without_paths(each) for key, each in value.items()}
+        return {key: _public(each) for key, each in value.items() if each is not None}
     if isinstance(value, list):
-        return [_without_paths(each) for each in value]
-    return pathlib.PurePath(value).name if isinstance(value, str) and os.path.isabs(value) else value
+        return [_public(each) for each in value]
+    if isinstance(value, str) and re.match(r"[/\\~.]|\w:[/\\]", value):
+        return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+    return value

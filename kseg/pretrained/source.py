@@ -99,20 +99,15 @@ def locate(weights: str | os.PathLike) -> str | os.PathLike:
     return weights
 
 
-def repository_of(address: str) -> str | None:
-    """Returns `owner/name` of `hf://owner/name`; None for other addresses, such as that of a file in a repository."""
-    found = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)/?", address)
-    return found[1] if found else None
-
-
 def _fetch_address(url: str) -> pathlib.Path:
     """Downloads a file that is not in the table; keeps it in the cache if it describes itself."""
-    if repository := repository_of(url):
-        url = f"hf://{repository}/{HUB_FILE}"
+    if url.endswith(".keras"):
+        raise ValueError(f"{url} is a whole Keras model: download it, and load the file with kseg.zoo.load")
+    if url.startswith("hf://"):
+        repository, revision, file = on_the_hub(url)
+        return download.fetch_from_hub(repository, file or HUB_FILE, revision)
     digest = hashlib.sha256(url.encode()).hexdigest()[:12]  # many addresses end with the same file name
     name = pathlib.PurePosixPath(urllib.parse.urlsplit(url).path).name
-    if name.endswith(".keras"):
-        raise ValueError(f"{url} is a whole Keras model: download it, and load the file with kseg.zoo.load")
     path = download.fetch(url, sha256="", folder=f"weights/{digest}", name=name)
     try:
         describe(path)
@@ -120,6 +115,24 @@ def _fetch_address(url: str) -> pathlib.Path:
         path.unlink(missing_ok=True)  # another process may have removed it
         raise ValueError(f"{url} is not a weight file of kseg and was not kept: {error}") from None
     return path
+
+
+def on_the_hub(address: str) -> tuple[str, str | None, str]:
+    """Splits an address on the hub, `hf://owner/name`, `hf://owner/name@revision` or with `/file` behind either.
+
+    Returns:
+        The repository, `owner/name`; the revision, None if there is none; the file, `""` if there is none.
+
+    Raises:
+        ValueError: If it is no such address.
+
+    Example:
+        >>> on_the_hub("hf://someone/leaves@v1/old/model.safetensors")
+        ('someone/leaves', 'v1', 'old/model.safetensors')
+    """
+    if found := re.fullmatch(r"hf://([\w.-]+/[\w.-]+)(?:@([^/@]+))?(?:/(.*))?", address):
+        return found[1], found[2], found[3] or ""
+    raise ValueError(f"{address} is no address on the hub: write hf://owner/name, or hf://owner/name/file")
 
 
 def plainest(releases: list[Release]) -> list[Release]:

@@ -1,9 +1,6 @@
-"""Exported models run where Keras and its backends cannot be imported."""
+"""Exported models run where neither Keras nor a backend is installed."""
 
 import json
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -11,11 +8,12 @@ from PIL import Image
 
 from kseg import export
 from kseg.inference import Predictor
+from tests.environment import Environment
 from tests.export import brightness
 
 CODE = """
-import json, sys
-sys.modules.update(dict.fromkeys(("keras", "tensorflow", "jax", "torch"), None))
+import importlib.util, json, sys
+assert not any(map(importlib.util.find_spec, ("keras", "tensorflow", "jax", "torch")))
 import numpy as np
 from kseg import cli, data, export, inference, metrics
 image = np.asarray(json.loads(sys.argv[1]), "uint8")
@@ -31,20 +29,17 @@ for path in sys.argv[2:]:
 """
 
 
-def test_files_run_in_python_and_in_the_command(numpy_initializers, tmp_path):
+def test_files_run_in_python_and_in_the_command(numpy_initializers, wheel, tmp_path):
     values = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype("uint8")
     Image.fromarray(values).save(tmp_path / "photo.png")
     bright, paths = brightness.network(), [brightness.write(tmp_path / "by_hand.onnx")]
     for format, name in (("openvino", "m.xml"), ("onnx", "m.onnx"), ("litert", "m.tflite")):
         if keras.backend.backend() in export.FORMATS[format].backends:
             paths.append(export.export(bright, tmp_path / name, format=format, size=(32, 32)).path)
-    run = subprocess.run(
-        [sys.executable, "-c", CODE, json.dumps(values.tolist()), *map(str, paths)],
-        cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": os.getcwd()},
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
+    environment = Environment(tmp_path / "venv", [wheel], "kseg[export]", without="keras")
+    printed = environment.run(tmp_path, CODE, json.dumps(values.tolist()), *map(str, paths))
     expected = Predictor(bright, tile=32, flip=True, scales=(0.75, 1.0))(values).sum()
-    lines = [line.split() for line in run.stdout.splitlines() if line.startswith(str(tmp_path))]
+    lines = [line.split() for line in printed.splitlines() if line.startswith(str(tmp_path))]
     assert [line[0] for line in lines] == list(map(str, paths))
     assert all(abs(int(line[1]) - expected) <= 2 for line in lines)
     for path in paths:

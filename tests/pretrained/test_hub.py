@@ -7,14 +7,16 @@ import re
 import shutil
 import sys
 import threading
+import tomllib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import yaml
 from huggingface_hub import constants
+from PIL import Image
 
-from kseg import download, pretrained, zoo
+from kseg import pretrained, zoo
 from tests.cli.command import kseg_command, refused
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub's own code
@@ -24,7 +26,8 @@ class Hub:
     """Keeps the files of one repository, with the addresses and answers of the real hub."""
 
     def __init__(self):
-        self.made, self.files, self.objects, self.token, self.refuses = None, {}, {}, None, False
+        self.made, self.files, self.objects, self.token, self.refuses = None, {}, {}, None, 0
+        self.commits = 0
         self.stored = {}  # large files, whose SHA-256 the hub announces
         hub = self
 
@@ -32,7 +35,7 @@ class Hub:
             def do_POST(self):
                 content = self.rfile.read(int(self.headers["Content-Length"]))
                 hub.token = self.headers["Authorization"]
-                self.answer(*((401, {"error": "no"}) if hub.refuses else (200, hub.posted(self.path, content))))
+                self.answer(*((hub.refuses, {"error": "no"}) if hub.refuses else (200, hub.posted(self.path, content))))
 
             def do_PUT(self):
                 if self.headers["Transfer-Encoding"] == "chunked":
@@ -44,12 +47,21 @@ class Hub:
                 hub.objects[self.path.rpartition("/")[2]] = content
                 self.answer(200, {})
 
+            def do_HEAD(self):
+                self.do_GET()
+
             def do_GET(self):
-                name = self.path.partition("/resolve/main/")[2]
-                announced = (
-                    {"X-Linked-ETag": f'"{hashlib.sha256(hub.stored[name]).hexdigest()}"'} if name in hub.stored else {}
-                )
-                self.answer(200, hub.files[name], announced) if name in hub.files else self.answer(404, {})
+                repository, _, rest = self.path.partition("/resolve/")
+                revision, _, name = rest.partition("/")
+                if repository != "/someone/leaves":
+                    self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
+                elif revision not in ("main", hub.commit):
+                    self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
+                elif name not in hub.files:
+                    self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
+                else:
+                    announced = hashlib.sha256(hub.stored.get(name, hub.files[name])).hexdigest()
+                    self.answer(200, hub.files[name], {"ETag": f'"{announced}"', "X-Repo-Commit": hub.commit})
 
             def answer(self, status, content, headers=()):
                 content = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -58,7 +70,8 @@ class Hub:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                if self.command != "HEAD":
+                    self.wfile.write(content)
 
             def log_message(self, *arguments):
                 pass
@@ -67,6 +80,10 @@ class Hub:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
         self.thread.start()
+
+    @property
+    def commit(self):
+        return f"{self.commits:040x}"
 
     def posted(self, path, content):
         if path.endswith("/repos/create"):
@@ -84,13 +101,18 @@ class Hub:
             each = [one | {"actions": actions} for one, actions in zip(objects, links, strict=True)]
             return {"transfer": "basic", "objects": each}
         assert path.endswith("/commit/main")
+        self.commits += 1
         for line in map(json.loads, content.splitlines()):
             value = line["value"]
             if line["key"] == "file":
                 self.files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
                 self.files[value["path"]] = self.stored[value["path"]] = self.objects[value["oid"]]
-        return {"commitUrl": f"{self.url}/someone/leaves/commit/0", "commitOid": "0", "success": True}
+        return {
+            "commitUrl": f"{self.url}/someone/leaves/commit/{self.commit}",
+            "commitOid": self.commit,
+            "success": True,
+        }
 
     def close(self):
         self.server.shutdown()
@@ -99,11 +121,12 @@ class Hub:
 
 
 @pytest.fixture
-def hub(monkeypatch):
+def hub(monkeypatch, tmp_path):
     running = Hub()
     monkeypatch.setenv("HF_ENDPOINT", running.url)
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the stand-in has Git LFS only
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     yield running
     running.close()
 
@@ -114,31 +137,68 @@ def run(file, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     shutil.copy(file, folder / "best.safetensors")
-    (folder / "recipe.json").write_text(json.dumps({"data": {"folder": "/home/someone/leaves"}, "epochs": 2}))
+    data = {"folder": "/home/someone/leaves", "size": None, "list": "../someone/train.csv"}
+    (folder / "recipe.json").write_text(json.dumps({"data": data}))
     (folder / "result.json").write_text(json.dumps({"scores": {"miou": 0.51239, "pixel_accuracy": 0.9}}))
     return folder
 
 
-def test_what_is_pushed_is_loaded_by_the_address_of_the_repository(hub, run, model):
+def test_what_is_pushed_is_loaded_by_the_address_of_the_repository(hub, run, model, capsys, monkeypatch):
     done = kseg_command("weights", "push", run, "hf://someone/leaves", "--license", "CC0-1.0", "--private")
     assert done.exit_code == 0, done.output
-    assert 'kseg.zoo.load("hf://someone/leaves")' in done.output and "/commit/0" in done.output
+    assert 'kseg.zoo.load("hf://someone/leaves")' in done.output and f"/commit/{1:040x}" in done.output
     assert (hub.made.get("private") or hub.made["visibility"] == "private") and hub.token == "Bearer hf_secret"
-    assert hub.files.keys() == {"README.md", "model.safetensors", "recipe.json", "metrics.json"}
-    assert json.loads(hub.files["recipe.json"])["data"]["folder"] == "leaves"
+    assert hub.files.keys() == {"README.md", "model.safetensors", "recipe.toml", "metrics.json"}
+    assert tomllib.loads(hub.files["recipe.toml"].decode()) == {"data": {"folder": "leaves", "list": "train.csv"}}
     loaded = zoo.load("hf://someone/leaves")
     assert loaded.classes == ("soil", "leaf", "spot")
     for ours, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert pretrained.locate("hf://someone/leaves").read_bytes() == (run / "best.safetensors").read_bytes()
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    for address in ("hf://someone/leaves/", "hf://someone/leaves/model.safetensors"):
+        assert pretrained.locate(address).read_bytes() == (run / "best.safetensors").read_bytes()
+    assert "the hub cannot be reached, the version that was downloaded last is used" in capsys.readouterr().err
 
 
-def test_a_file_with_another_hash_than_the_hub_announces_is_not_kept(hub, file):
+def test_a_second_upload_is_seen_and_the_first_is_left_at_its_revision(hub, run, model):
+    pretrained.push(run, "hf://someone/leaves", license="mit")
+    first, commit = pretrained.locate("hf://someone/leaves").read_bytes(), hub.commit
+    model.set_weights([weight + 1 for weight in model.get_weights()])
+    pretrained.save(model, run / "best.safetensors")
+    Image.new("RGB", (4, 4)).save(run / "predictions.png")
+    pretrained.push(run, "hf://someone/leaves", license="mit", pictures=True)
+    second = pretrained.locate("hf://someone/leaves").read_bytes()
+    assert second == (run / "best.safetensors").read_bytes() != first
+    assert "predictions.png" in hub.files
+    hub.commits = 1
+    assert pretrained.locate(f"hf://someone/leaves@{commit}").read_bytes() == first
+
+
+def test_a_file_with_another_hash_than_the_hub_announces_is_not_kept(hub, file, tmp_path):
     pretrained.push(file, "hf://someone/leaves", license="mit")
     hub.files["model.safetensors"] = hub.files["model.safetensors"][:-1] + b"x"
-    with pytest.raises(OSError, match="SHA-256 that the hub announces"):
+    with pytest.raises(OSError, match=r"SHA-256 of model\.safetensors is not the one that the hub announces"):
         zoo.load("hf://someone/leaves")
-    assert not [path for path in download.home().rglob("*") if path.is_file()]
+    assert not list(tmp_path.glob("hub/**/model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("hf://someone/none", "is no repository on the hub that you may read: check the name, or log in"),
+        ("hf://someone/leaves@v2", "the repository has no branch, tag or commit v2"),
+        ("hf://someone/leaves", "has no file model.safetensors"),
+    ],
+)
+def test_what_the_hub_does_not_have_is_named(hub, address, message):
+    with pytest.raises(FileNotFoundError, match=f"^{address}:? {message}"):
+        zoo.load(address)
+
+
+def test_an_unknown_hub_out_of_reach_is_an_error(hub, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(OSError, match=r"^hf://someone/leaves: the hub cannot be reached \(.+\): try again$"):
+        zoo.load("hf://someone/leaves")
 
 
 def test_the_card_has_the_metadata_of_the_hub(hub, run):
@@ -160,7 +220,12 @@ def test_errors_name_their_cure(hub, run, file, monkeypatch, tmp_path):
     end = ("--license", "mit")
     assert "write hf://owner/name" in refused("weights", "push", run, "someone/leaves", *end)
     assert "no weight file" in refused("weights", "push", tmp_path / "none", "hf://someone/leaves", *end)
-    hub.refuses = True
+    assert "leave out --pictures" in refused("weights", "push", run, "hf://someone/leaves", *end, "--pictures")
+    assert "write hf://someone/leaves" in refused("weights", "push", run, "hf://someone/leaves@v2", *end)
+    hub.refuses = 403
     assert "hf auth login" in refused("weights", "push", run, "hf://someone/leaves", *end)
+    hub.refuses = 413
+    message = refused("weights", "push", run, "hf://someone/leaves", *end)
+    assert "log in" not in message and message.endswith("repeat the command")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert "pip install 'kseg[hub]'" in refused("weights", "push", run, "hf://someone/leaves", *end)

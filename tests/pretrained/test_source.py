@@ -279,11 +279,11 @@ def test_an_address_of_something_else_is_not_kept(server):
 
 @pytest.mark.parametrize("url", ["hf://someone", "hf://someone//model.safetensors"])
 def test_an_incomplete_address_of_the_hub_is_named(url):
-    with pytest.raises(OSError, match=rf"^{re.escape(url)} is not a file on the hub: write hf://owner/repository/path"):
+    with pytest.raises(ValueError, match=rf"^{re.escape(url)} is no address on the hub: write hf://owner/name"):
         zoo.load(url)
 
 
 def test_a_missing_hub_is_named_with_its_cure(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(OSError, match=r"^hf://\S+: huggingface_hub is missing \(.*\): pip install 'kseg\[hub\]'$"):
+    with pytest.raises(ImportError, match=r"^hf://\S+: huggingface_hub is missing \(.*\): pip install 'kseg\[hub\]'$"):
         zoo.load("hf://someone/models/model.safetensors")
