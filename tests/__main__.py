@@ -6,11 +6,13 @@ A missing backend is a failure. Arguments are passed to pytest: `python -m tests
 import importlib.util
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
 
 ROOT = pathlib.Path(__file__).parents[1]
+BROWSER = ROOT / "docs/browser"
 BACKENDS = os.environ.get("BACKENDS", "tensorflow,jax,torch").split(",")
 SOURCES = ["kseg", "benchmarks", "tests"]  # not ".", which may contain a virtual environment
 STYLE = (["ruff", "check", *SOURCES], ["ruff", "format", "--check", *SOURCES], ["mypy"])
@@ -26,7 +28,16 @@ def _run(title: str, command: list[str], **environment: str) -> bool:
     return passed
 
 
+def _install_runtime() -> None:
+    """Installs onnxruntime-web, which the page in docs/browser needs; without npm, one test is skipped."""
+    if (npm := shutil.which("npm")) and not (BROWSER / "node_modules/onnxruntime-web").is_dir():
+        command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(BROWSER)]
+        done = subprocess.run(command).returncode == 0
+        print(f"== onnxruntime-web: {'installed' if done else 'NOT INSTALLED, its test is skipped'}", flush=True)
+
+
 def main() -> int:
+    _install_runtime()
     results = {" ".join(command): _run(" ".join(command), command) for command in STYLE}
     for backend in BACKENDS:
         if importlib.util.find_spec(backend) is None:
