@@ -107,6 +107,14 @@ def _scans(rng: np.random.Generator) -> bytes:
     return content[:last] + content[last:-2] * 200 + content[-2:]
 
 
+def _runs(rng: np.random.Generator) -> bytes:
+    """Returns a BMP file of 300 x 300 gray pixels, each a run of its own."""
+    rows = (np.stack([np.ones(300, "uint8"), rng.integers(0, 256, 300, "uint8")], 1).tobytes() + b"\0\0") * 300
+    sizes = (40, 300, 300, 1, 8, 1, len(rows) + 2, 0, 0, 0, 0)
+    head = struct.pack("<2sIII", b"BM", 54 + 1024 + len(rows) + 2, 0, 54 + 1024) + struct.pack("<3i2H6I", *sizes)
+    return head + bytes(1024) + rows + b"\0\1"
+
+
 KINDS: dict[str, Callable[[np.random.Generator], bytes]] = {
     **{f"truncated {kind}": _truncated(kind) for kind in ("PNG", "JPEG", "WebP", "BMP", "GIF", "PPM", "TIFF")},
     **{f"damaged {kind}": _damaged(kind) for kind in ("PNG", "JPEG", "WebP", "BMP", "GIF", "PPM", "TIFF")},
@@ -138,6 +146,11 @@ KINDS: dict[str, Callable[[np.random.Generator], bytes]] = {
     ),
     "BMP of huge dimensions": lambda rng: photo(rng, "BMP")[:18] + struct.pack("<ii", 2**30, 2**30) + b"\0" * 99,
     "PPM of huge dimensions": lambda rng: b"P6\n999999 999999\n255\n" + bytes(100),
+    "plain PPM": lambda rng: b"P3\n100 100\n255\n" + b"7 " * 30_000,
+    "plain PBM": lambda rng: b"P1\n300 300\n" + b"1" * 90_000,
+    "PPM of a long comment": lambda rng: b"P6\n#" + b"a" * 50_000 + b"\n8 8\n255\n" + bytes(192),
+    "PGM of an odd largest value": lambda rng: b"P5\n300 300\n254\n" + bytes(90_000),
+    "BMP with run-length encoding": _runs,
     "PPM of a huge number": lambda rng: b"P6\n" + b"9" * 10_000 + b" 1\n255\n",
     "array of huge dimensions": lambda rng: _array((10**6, 10**6, 3)),
     "array of overflowing dimensions": lambda rng: _array((2**62, 2**62, 3)),

@@ -27,6 +27,10 @@ from kseg import data, inference, zoo
 CLIENTS = (1, 8, 32)
 SENDERS = 8
 """Clients that send hostile uploads."""
+SETTLING = 1000
+"""Hostile uploads before the first look at the memory, which grows by several MB until then, and stays."""
+MOST_GROWTH = 3.0
+"""Most MB of 2**20 bytes that memory grows by during 1,000 uploads; they have 13 kB each on average."""
 
 
 @contextlib.contextmanager
@@ -76,29 +80,54 @@ def request_by(clients: int, address: str, content: bytes, count: int) -> tuple[
 
 
 def attack(pid: int, address: str, content: bytes, count: int) -> dict[str, Any]:
-    """Sends hostile uploads twice, and returns the statuses of the answers and the growth of the service's memory.
+    """Sends hostile uploads, and returns the statuses of the answers and the growth of the service's memory.
 
-    The growth is that of the second time: libraries allocate and keep memory when they first see a kind of file.
+    The growth is that during `count` uploads, after `SETTLING` others: libraries allocate and keep memory when they
+    first see a kind of file.
+
+    Args:
+        pid: The number of the service's process.
+        address: The address of the service.
+        content: An image.
+        count: The number of uploads.
+
+    Returns:
+        The cells of a row of `measure`.
 
     Raises:
-        RuntimeError: If the service answers an image differently afterwards.
+        RuntimeError: If an upload gets a status of 500 and more other than 503, or no answer, if the memory grows by
+            more than `MOST_GROWTH`, or if the service answers the image differently afterwards.
     """
     import httpx
 
-    def send(upload: bytes) -> int:
-        return httpx.post(f"{address}predict", content=upload, timeout=300).status_code
+    def send(upload: tuple[str, bytes]) -> int:
+        name, body = upload
+        try:
+            status = httpx.post(f"{address}predict", content=body, timeout=300).status_code
+        except httpx.HTTPError as error:
+            raise RuntimeError(f"the upload {name!r} got no answer ({error})") from None
+        if status >= 500 and status != 503:
+            raise RuntimeError(f"the upload {name!r} got status {status}")
+        return status
 
-    expected = httpx.post(f"{address}predict", content=content, timeout=300).content
-    uploads = [upload for _, upload in _hostile.hostile(count)]
+    def answer() -> bytes:
+        return httpx.post(f"{address}predict", content=content, timeout=300).raise_for_status().content
+
+    expected = answer()
+    uploads = list(_hostile.hostile(SETTLING + count))
     with concurrent.futures.ThreadPoolExecutor(SENDERS) as pool:
-        statuses = list(pool.map(send, uploads))
+        statuses = list(pool.map(send, uploads[:SETTLING]))
         before = _resident(pid)
         start = time.perf_counter()
-        statuses += pool.map(send, uploads)
+        statuses += pool.map(send, uploads[SETTLING:])
         seconds = time.perf_counter() - start
-    growth = None if before is None else round((_resident(pid) or 0) / 2**20 - before / 2**20, 1)
-    if httpx.post(f"{address}predict", content=content, timeout=300).content != expected:
+    after = _resident(pid)
+    if answer() != expected:
         raise RuntimeError("after the hostile uploads, the service answers an image differently")
+    growth = None if before is None or after is None else round((after - before) / 2**20, 1)
+    most = MOST_GROWTH * max(1, count / 1000)
+    if growth is not None and growth > most:
+        raise RuntimeError(f"during {count:,} hostile uploads, memory grew by {growth:g} MB, more than {most:g} MB")
     counts = sorted(collections.Counter(statuses).items())
     return {
         "requests": len(statuses),
@@ -114,7 +143,7 @@ def measure(
     engine: Annotated[str, typer.Option(help="keras, openvino, onnxruntime or auto.")] = "auto",
     size: Annotated[tuple[int, int], typer.Option(help="Height and width of the image.")] = (360, 480),
     requests: Annotated[int, typer.Option(min=32, help="Requests for each number of clients.")] = 256,
-    hostile: Annotated[int, typer.Option(min=0, help="Hostile uploads, sent twice.")] = 1000,
+    hostile: Annotated[int, typer.Option(min=1, help="Hostile uploads, after 1,000 others.")] = 1000,
 ) -> pd.DataFrame:
     """Time requests to `kseg serve` by 1, 8 and 32 clients beside direct calls, and send hostile uploads."""
     image, _ = data.streets("test", count=1, size=size)[0]

@@ -6,7 +6,7 @@ import math
 import signal
 import socket
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,11 @@ from kseg.cli._models import load_model
 from kseg.cli._process import prepare
 from kseg.cli.prediction import Crf, Engine, Int8, Tta, options
 
+CONNECTIONS = 512
+"""Most connections at once, below the number of files that systems let a process open; others get status 503."""
+UNREAD_SECONDS = 30
+"""Seconds after which the system closes the connection of a client that takes nothing of its answer."""
+
 
 @application.command()
 def serve(
@@ -22,12 +27,20 @@ def serve(
     model: Annotated[
         str,
         typer.Argument(
-            help="A file written by kseg, a run folder, a .keras or .h5 file, an address or a released name."
+            help="A file written by kseg, a run folder, a .keras or .h5 file, an address or a released name; or a file "
+            "of kseg export (.onnx, .xml, .tflite), which runs without Keras."
         ),
     ],
     host: Annotated[
         str, typer.Option(help="The address to listen on; 0.0.0.0 lets other machines use the service, unprotected.")
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str],
+        typer.Option(
+            help="A name by which others, such as a proxy, call the service; repeatable. Without one, a service on "
+            "loopback is called by its address or localhost, any other one by any name."
+        ),
+    ] = [],  # noqa: B006
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
     max_megabytes: Annotated[
         float, typer.Option(min=0.001, max=1e6, help="Largest upload, in MB of 1,000,000 bytes.")
@@ -40,37 +53,53 @@ def serve(
     tta: Tta = False,
     crf: Crf = False,
     tile: Annotated[
-        int, typer.Option(min=0, help="Side of the tiles into which larger images are cut; 0: never.")
-    ] = 1024,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Side of the tiles into which larger images are cut; 0: never. By default 1024, and 0 for files that "
+            "give labels only.",
+        ),
+    ] = None,
     engine: Engine = "auto",
     int8: Int8 = None,
 ) -> None:
     """Serve a model over HTTP: POST /predict, GET /model, GET /health, and a page to try it in the browser."""
     with plain_errors(context.obj):
         prepare(training=False)
-        from kseg.serve import Limits, create_app  # isort: skip  # if packages are missing, this says so
+        from kseg.serve import LOOPBACK, Limits, create_app  # isort: skip  # if packages are missing, this says so
 
         import numpy as np
-        import uvicorn
+
+        try:
+            import uvicorn
+        except ImportError as error:
+            raise ImportError(f"kseg serve needs uvicorn: pip install 'kseg[serve]' ({error})") from None
 
         from kseg import inference
 
         limits = Limits(round(max_megabytes * 1e6), round(max_megapixels * 1e6), queue, timeout)
         with _listening(host, port) as listener:
-            predictor = inference.Predictor(load_model(model), **options(tta, crf, tile, engine, int8))
-            app = create_app(predictor, limits)
+            loaded = load_model(model)
+            predictor = inference.Predictor(loaded, **options(tta, crf, _tile(loaded, tile), engine, int8))
+            where, at = listener.getsockname()[:2]
+            address = ipaddress.ip_address(where)
+            own = {*LOOPBACK, host, where, *allow_host}
+            app = create_app(predictor, limits, hosts=own if address.is_loopback or allow_host else None)
+            server = uvicorn.Server(
+                uvicorn.Config(
+                    app,
+                    log_level="warning",
+                    access_log=False,
+                    limit_concurrency=CONNECTIONS,
+                    timeout_graceful_shutdown=math.ceil(2 * timeout) + 5,  # to wait for an answer, and to send it
+                )
+            )
             shape = predictor.model.inputs[0].shape[1:]
             for usual in (64, 96):  # compiles the network, also for a second size, and shows errors before requests
                 predictor(np.zeros([side or usual for side in shape], "uint8"))
-            where, at = listener.getsockname()[:2]
-            address = ipaddress.ip_address(where)
             print(f"{predictor.model.name}: http://{where if address.version == 4 else f'[{where}]'}:{at}/", flush=True)
             if not address.is_loopback:
                 print("warning: other machines can use the service, which has no password", file=sys.stderr)
-            most = math.ceil(timeout) + 5  # for a client that does not read its answer
-            server = uvicorn.Server(
-                uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=most)
-            )
             before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn sends it again after it has stopped
             try:
                 with contextlib.suppress(KeyboardInterrupt):
@@ -80,9 +109,26 @@ def serve(
             print("stopped")
 
 
+def _tile(model: Any, tile: int | None) -> int:
+    """Returns the side of the tiles, of which a file that gives labels of images of any size has none."""
+    from kseg import inference
+
+    if not isinstance(model, inference.Exported) or model.output != "labels" or None not in model.inputs[0].shape[1:3]:
+        return 1024 if tile is None else tile
+    if tile:
+        raise ValueError(
+            f"{model.name} gives labels only, of which tiles cannot be joined: leave --tile out, or export it without "
+            "--labels"
+        )
+    return 0
+
+
 def _listening(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address, family=family)
+        listener = socket.create_server(address, family=family)
     except OSError as error:
         raise ValueError(f"cannot listen on {host}, port {port} ({error}): choose another --host or --port") from None
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections have the options of the listener
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * UNREAD_SECONDS)
+    return listener

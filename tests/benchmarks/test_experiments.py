@@ -1,8 +1,10 @@
 """The stand-alone measurements, on small images."""
 
+import contextlib
 import sys
 import types
 
+import httpx
 import keras
 import numpy as np
 import pandas as pd
@@ -146,6 +148,8 @@ def test_a_service_is_timed_beside_direct_calls_and_attacked(tmp_path, monkeypat
     path = tmp_path / "model.keras"
     keras.Model(image, keras.layers.Conv2D(3, 1)(image)).save(path)
     monkeypatch.setattr(serve, "apart", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(serve, "SETTLING", 30)
+    monkeypatch.setattr(serve, "MOST_GROWTH", 1000)  # libraries have not seen all kinds of files yet
     table = serve.measure(weights=str(path), engine="keras", size=(32, 48), requests=32, hostile=30)
     assert table["what"].tolist() == ["called directly", "1 client", "8 clients", "32 clients", "hostile uploads"]
     times = table[["per_second", "p50_ms", "p99_ms"]][:4]
@@ -153,6 +157,33 @@ def test_a_service_is_timed_beside_direct_calls_and_attacked(tmp_path, monkeypat
     statuses = dict(part.split(":") for part in table["statuses"][4].split())
     assert sum(map(int, statuses.values())) == 60 and not any(status.startswith("5") for status in statuses)
     assert serve.shown(table).shape == (5, 12)
+
+
+@pytest.mark.parametrize(
+    "place, text, memory, message",
+    [
+        (2, "503", [2**20, 4 * 2**20], None),
+        (1, "500", [0, 0], "got status 500"),
+        (3, "", [0, 0], "got no answer"),
+        (4, "bad 422", [2**20, 5 * 2**20], "grew by 4 MB, more than 3 MB"),
+        (5, "other 200", [0, 0], "answers an image differently"),
+    ],
+)
+def test_an_attack_fails_where_the_service_does(monkeypatch, place, text, memory, message):
+    answers = ["mask 200", *["bad 422"] * 4, "mask 200"]  # to an image, hostile uploads, and the image
+    answers[place] = text
+
+    def post(address, content, timeout):
+        if not (answer := answers.pop(0)):
+            raise httpx.ReadError("closed")
+        return httpx.Response(int(answer.split()[-1]), text=answer, request=httpx.Request("POST", address))
+
+    monkeypatch.setattr(httpx, "post", post)
+    monkeypatch.setattr(serve, "_resident", lambda pid: memory.pop(0))
+    monkeypatch.setattr(serve, "SETTLING", 2)
+    monkeypatch.setattr(serve, "SENDERS", 1)
+    with pytest.raises(RuntimeError, match=message) if message else contextlib.nullcontext():
+        assert serve.attack(1, "http://x/", b"image", 2)["statuses"] == "422:3 503:1"
 
 
 def test_a_cell_of_the_table_of_exports_is_a_figure_or_the_reason(tmp_path, monkeypatch):

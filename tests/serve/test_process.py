@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.cli.command import refused
+from tests.export import brightness
 from tests.serve.conftest import encoded
 
 
@@ -31,19 +32,19 @@ def process(brightest, tmp_path):
             running.kill()
 
 
-def test_a_full_queue_is_refused_and_a_stop_answers_what_was_taken(process, picture):
+def test_other_names_are_refused_and_a_stop_answers_what_was_taken(process, picture):
     running, address = process
     content = encoded(picture)
     place = address.removeprefix("http://").rstrip("/")
     taken = [http.client.HTTPConnection(place, timeout=60) for _ in range(3)]
-    for each in taken:  # each sends half of an image, and takes a place
+    for each in taken:  # each sends a part of an image
         each.putrequest("POST", "/predict")
         each.putheader("Content-Length", str(len(content)))
         each.endheaders(content[:20])
-    while httpx.get(f"{address}health").json()["requests"] < 3:
+    while httpx.get(f"{address}health").json()["uploads"] < 3:
         time.sleep(0.01)
-    refused = httpx.post(f"{address}predict", content=content)
-    assert refused.status_code == 503 and int(refused.headers["retry-after"]) >= 1
+    assert httpx.get(f"{address}health", headers={"host": "evil.example"}).status_code == 403
+    assert httpx.post(f"{address}predict", content=content).status_code == 200
     running.send_signal(signal.SIGTERM)
     while True:
         try:
@@ -63,6 +64,12 @@ def test_what_cannot_be_served_is_said_before_the_model_is_loaded(tmp_path):
         port = other.getsockname()[1]
         assert "another --host or --port" in refused("serve", "x.keras", "--port", port)
     assert "no.keras" in refused("serve", tmp_path / "no.keras", "--port", 0)
+
+
+def test_options_that_need_probabilities_are_refused_for_files_that_give_labels(tmp_path):
+    path = brightness.write(tmp_path / "model.onnx", labels=True)
+    for option in (["--crf"], ["--tta"], ["--tile", "512"]):
+        assert "export it without --labels" in refused("serve", path, "--port", 0, *option)
 
 
 def test_without_the_packages_the_error_names_the_extra(monkeypatch):

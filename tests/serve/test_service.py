@@ -15,7 +15,8 @@ from PIL import Image
 from benchmarks.experiments import _hostile
 from kseg.data import Pixels
 from kseg.inference import Predictor
-from kseg.serve import Limits, create_app, service
+from kseg.serve import LOOPBACK, Limits, answers, create_app, limits
+from tests.export import brightness
 from tests.serve.conftest import CLASSES, PALETTE, encoded
 
 
@@ -146,12 +147,12 @@ def test_the_model_the_state_and_the_page_are_shown(app):
     model, health, page = ask(app, *(("GET", place, {}) for place in ("/model", "/health", "/")))
     assert model.json()["classes"][0] == {"id": 0, "class": "background", "color": "#0a141e", "background": True}
     assert model.json()["limits"]["pixels"] == 10**4 and "geojson" in model.json()["formats"]
-    assert health.json() == {"status": "ok", "requests": 0, "most": 17}
+    assert health.json() == {"status": "ok", "requests": 0, "most": 17, "uploads": 0}
     assert "<!doctype html>" in page.text and "default-src 'none'" in page.headers["content-security-policy"]
 
 
 def test_a_label_map_of_too_many_changes_becomes_no_polygons(app, picture, monkeypatch):
-    monkeypatch.setattr(service, "MOST_RUNS", 5)
+    monkeypatch.setattr(answers, "MOST_RUNS", 5)
     for name in ("geojson", "coco"):
         assert "take format=png" in refused(post(app, encoded(picture), f"format={name}"), 422)
 
@@ -201,7 +202,7 @@ def test_after_the_time_limit_the_request_is_refused_and_still_counts_until_its_
     app = create_app(predictor, Limits(queue=0, seconds=0.2))
     answer = post(app, encoded(picture))
     assert "within 0.2 s" in refused(answer, 503) and "retry-after" in answer.headers
-    assert "1 requests" in refused(post(app, encoded(picture)), 503)
+    assert "before this one: 1" in refused(post(app, encoded(picture)), 503)
     predictor.finish.set()
 
     async def slowly():
@@ -218,8 +219,9 @@ def test_a_fault_of_the_model_is_an_error_500_without_details_and_the_service_go
     predictor.finish.set()
     app = create_app(predictor)
     assert "secret" not in refused(post(app, encoded(picture)), 500)
-    predictor.fails = MemoryError()
-    assert "memory" in refused(post(app, encoded(picture)), 413)
+    for error in (MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 9 GiB"), ValueError("bad alloc")):
+        predictor.fails = error
+        assert "not enough memory for this image: send a smaller one" in refused(post(app, encoded(picture)), 413)
     predictor.fails = None
     assert post(app, encoded(picture)).status_code == 200
 
@@ -236,7 +238,103 @@ def test_hostile_uploads_are_refused_and_right_answers_follow(app, picture, labe
     np.testing.assert_array_equal(Image.open(io.BytesIO(post(app, encoded(picture)).content)), label)
 
 
-@pytest.mark.parametrize("field", ["upload_bytes", "pixels", "queue", "seconds"])
-def test_limits_must_be_positive(field):
-    with pytest.raises(ValueError, match=field):
+def test_a_binary_pnm_file_with_comments_is_read(app, picture, label):
+    content = b"P6 # made\n# by hand\n 8 # columns\n6\r255\n" + picture.tobytes()
+    np.testing.assert_array_equal(Image.open(io.BytesIO(post(app, content).content)), label)
+
+
+def test_uploads_that_stall_take_no_places_and_are_refused(brightest, picture, monkeypatch):
+    monkeypatch.setattr(limits, "PATIENCE", 1)
+    app = create_app(Predictor(brightest), Limits(queue=0, upload_bytes=2000))
+    content, going = encoded(picture), asyncio.Event()
+
+    async def stalled(size):
+        yield bytes(size)
+        await going.wait()
+
+    async def run():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://kseg") as client:
+
+            def send(body):
+                return asyncio.create_task(client.post("/predict", content=body))
+
+            slow = [send(stalled(size)) for size in (1, 1, 1, 1850)]  # of 2000 bytes for all uploads together
+            while (await client.get("/health")).json()["uploads"] < 4:
+                await asyncio.sleep(0.01)
+            answered, beyond = await send(content), await send(bytes(200))
+            slow = await asyncio.gather(*slow)
+            return answered, beyond, slow, await send(content)
+
+    answered, beyond, slow, after = asyncio.run(run())
+    assert answered.status_code == 200
+    assert "too many uploads" in refused(beyond, 503) and "retry-after" in beyond.headers
+    assert all("131,072 bytes in 1 s" in refused(answer, 408) for answer in slow)
+    assert after.status_code == 200
+
+
+def test_an_answer_that_is_not_read_keeps_its_place_for_a_bounded_time(brightest, picture, monkeypatch):
+    monkeypatch.setattr(limits, "PATIENCE", 0.3)
+    app = create_app(Predictor(brightest), Limits(queue=0))
+    scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": []}
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": encoded(picture)}
+
+    async def send(message):  # as uvicorn, which waits if the client does not read
+        sent.append(message)
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def run():
+        unread = asyncio.create_task(app(scope, receive, send))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://kseg") as client:
+            while len(sent) < 2:
+                await asyncio.sleep(0.01)
+            meanwhile = await client.post("/predict", content=encoded(picture))
+            await unread
+            return meanwhile, await client.post("/predict", content=encoded(picture))
+
+    meanwhile, after = asyncio.run(run())
+    refused(meanwhile, 503)
+    assert after.status_code == 200 and sent[-1]["more_body"]  # the rest was given up
+
+
+@pytest.mark.parametrize(
+    "headers, message",
+    [
+        ({"host": "127.0.0.1:8000"}, ""),
+        ({"host": "[::1]:8000", "origin": "http://[::1]:8000"}, ""),
+        ({"host": "LOCALHOST", "origin": "http://localhost"}, ""),
+        ({"host": "cells.example:80", "origin": "https://cells.example:80"}, ""),
+        ({"host": "evil.example"}, "start it with --allow-host evil.example"),
+        ({"host": "127.0.0.1.evil.example"}, "--allow-host"),
+        ({"host": "[::1"}, "--allow-host NAME"),
+        ({"host": "localhost:8000", "origin": "http://localhost:3000"}, "pages of http://localhost:3000"),
+        ({"host": "localhost:8000", "origin": "https://evil.example"}, "pages of https://evil.example"),
+        ({"host": "localhost:8000", "origin": "null"}, "pages of null"),
+    ],
+)
+def test_on_loopback_foreign_names_and_pages_of_others_are_refused(brightest, picture, headers, message):
+    app = create_app(Predictor(brightest), hosts=[*LOOPBACK, "cells.example"])
+    answers = ask(
+        app,
+        ("POST", "/predict", {"content": encoded(picture), "headers": headers}),
+        ("GET", "/model", {"headers": headers}),
+    )
+    for answer in answers:
+        assert answer.status_code == 200 if not message else message in refused(answer, 403)
+
+
+def test_an_exported_file_is_served(tmp_path, picture):
+    app = create_app(Predictor(brightness.write(tmp_path / "model.onnx", labels=True), tile=0))
+    mask = Image.open(io.BytesIO(post(app, encoded(picture * 2)).content))
+    np.testing.assert_array_equal(mask, brightness.is_light(picture * 2))
+
+
+@pytest.mark.parametrize(
+    "field, message", [("upload_bytes", "positive"), ("pixels", ""), ("queue", "0 or more"), ("seconds", "")]
+)
+def test_limits_must_be_positive(field, message):
+    with pytest.raises(ValueError, match=f"{field} must be {message}"):
         Limits(**{field: -1})
