@@ -17,6 +17,9 @@ BACKENDS = os.environ.get("BACKENDS", "tensorflow,jax,torch").split(",")
 SOURCES = ["kseg", "benchmarks", "tests"]  # not ".", which may contain a virtual environment
 STYLE = (["ruff", "check", *SOURCES], ["ruff", "format", "--check", *SOURCES], ["mypy"])
 
+# For fast compilation, which takes JAX longer than the arithmetic of the tests.
+XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+
 
 def _run(title: str, command: list[str], **environment: str) -> bool:
     print(f"== {title}", flush=True)
@@ -53,7 +56,7 @@ def main() -> int:
             TF_NUM_INTRAOP_THREADS="1",
             TF_CPP_MIN_LOG_LEVEL="2",
             NO_ALBUMENTATIONS_UPDATE="1",
-            XLA_FLAGS="--xla_backend_optimization_level=0",  # compilation takes longer than the tests
+            XLA_FLAGS=XLA_FLAGS,
         )
     failed = [name for name, passed in results.items() if not passed]
     print(f"{len(results) - len(failed)} passed, {len(failed)} failed")

@@ -16,7 +16,9 @@ TRIED = 10  # pairs of a split, of which one must be readable
 def init(
     context: typer.Context,
     folder: Annotated[pathlib.Path, typer.Argument(help="A folder with images and masks or annotations.")],
-    output: Annotated[pathlib.Path, typer.Option(help="The recipe to write.")] = pathlib.Path("recipe.toml"),
+    output: Annotated[pathlib.Path, typer.Option("--output", "-o", help="The recipe to write.")] = pathlib.Path(
+        "recipe.toml"
+    ),
 ) -> None:
     """Look at a folder of your own images and labels, and write a recipe that trains on them."""
     with plain_errors(context.obj):

@@ -103,8 +103,10 @@ def others(split: str, there: Sequence[str], divided: str) -> str:
 def _listed(file: Path, found: Files, root: Path) -> Selection:
     names = Names(found.by_key, root)
     pairs = [(entry, names.find(entry)) for entry in read_list(file)]
-    if file.suffix.lower() == ".csv" and len(pairs) > 1 and pairs[0][1] is None:
-        pairs = pairs[1:]  # the names of the columns
+    notes = []
+    if len(pairs) > 1 and pairs[0][1] is None and _names_columns(pairs[0][0], file):
+        notes.append(f"the first line of {file}, {pairs[0][0]!r}, is no image but the names of columns")
+        pairs = pairs[1:]
     entries = [(entry, key) for entry, key in pairs if key is not None or not entry.startswith("#")]
     if several := [entry for entry, key in entries if key == ""]:
         raise ValueError(
@@ -119,8 +121,16 @@ def _listed(file: Path, found: Files, root: Path) -> Selection:
     keys = [key for _, key in entries if key]
     unique = list(dict.fromkeys(keys))
     repeated = len(keys) - len(unique)
-    notes = [f"{counted(repeated, 'repeated name')} in {file}: each image is read once"] if repeated else []
+    if repeated:
+        notes.append(f"{counted(repeated, 'repeated name')} in {file}: each image is read once")
     return Selection(unique, file, [entry for entry, key in entries if key is None], notes)
+
+
+def _names_columns(line: str, file: Path) -> bool:
+    """Whether the first line of a table can be its header: words, not names of files."""
+    columns = re.split(r"[,;\t]", line)
+    is_table = len(columns) > 1 or file.suffix.lower() == ".csv"
+    return is_table and all(re.fullmatch(r"\s*[\"']?[^\W\d][^\W\d ]*[\"']?\s*", column) for column in columns)
 
 
 def shares(text: str) -> dict[str, float]:
