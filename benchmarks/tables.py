@@ -79,9 +79,10 @@ def published() -> dict[str, pd.DataFrame]:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Renders columns of text as a Markdown table."""
+    """Renders columns of text as a Markdown table, and `table.attrs["notes"]` as a list below it."""
     lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    notes = [f"- {note}" for note in table.attrs.get("notes", ())]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), *([""] if notes else []), *notes]) + "\n"
 
 
 def replaced(text: str, title: str, table: pd.DataFrame) -> str:

@@ -10,6 +10,16 @@ TOLERANCE = 0.01
 """Largest difference of the sum of probabilities or of a one-hot label from 0 or 1, for numbers of 16 bits."""
 
 
+def default_names(count: int) -> tuple[str, ...]:
+    """Returns names for the classes of a model that stores none.
+
+    Example:
+        >>> default_names(2)
+        ('class 0', 'class 1')
+    """
+    return tuple(f"class {index}" for index in range(count))
+
+
 def class_ids(values: Any, name: str = "label") -> np.ndarray:
     """Returns class ids as an array of integers. Floats are accepted if all of them are whole numbers.
 

@@ -28,8 +28,9 @@ ARROWS = {
     "encoders": {"layers", "checkpoints", "download", "pretrained"},
     "zoo": {"encoders", "layers", "checkpoints", "download", "pretrained"},
     "data": {"classes", "download", "visualize"},
-    "inference": {"classes", "data", "layers", "metrics", "progress", "visualize"},
-    "export": {"data", "inference", "layers", "metrics", "pretrained"},
+    "engines": {"classes", "layers", "metrics"},
+    "inference": {"classes", "data", "engines", "metrics", "progress", "visualize"},
+    "export": {"classes", "data", "engines", "inference", "layers", "metrics", "pretrained", "visualize"},
     "serve": {"data", "inference", "visualize"},
     "training": {"classes", "data", "zoo", "losses", "metrics", "pretrained", "progress", "visualize", "inference"},
 }

@@ -1,7 +1,8 @@
 """Stand-alone measurements, one file each. The file's name is its command, its CSV and the marker of its table.
 
-A file defines `measure`, whose keyword arguments are the command's options and which returns the rows, and `shown`,
-which turns the rows into columns of text for README.md, or for the file `PAGE`. It may define `charts`, which draws
+A file defines `measure`, whose keyword arguments are the command's options and which returns the rows, or yields some
+of them after the other, and `shown`, which turns the rows into columns of text for README.md, or for the file `PAGE`;
+notes below the table are its `attrs["notes"]`. A file may define `charts`, which draws
 them: SVG by title, for the file `NAME_TITLE.svg`. With `KEY`, the name of a column or a list of names, a new
 measurement replaces only the rows that have the same values in these columns.
 """
@@ -39,11 +40,12 @@ def command(name: str) -> Callable[..., None]:
 
     @functools.wraps(measure)
     def run(*, out: pathlib.Path, **options: Any) -> None:
-        rows = measure(**options)
-        print(rows.to_string(index=False))
-        if key is not None and out.is_file():
-            rows = pd.concat([read(out), rows]).drop_duplicates(key, keep="last").sort_values(key)
-        pretrained.atomic_write(out, rows.to_csv(index=False, lineterminator="\n").encode())
+        found = measure(**options)
+        for rows in [found] if isinstance(found, pd.DataFrame) else found:
+            print(rows.to_string(index=False))
+            if key is not None and out.is_file():
+                rows = pd.concat([read(out), rows]).drop_duplicates(key, keep="last").sort_values(key)
+            pretrained.atomic_write(out, rows.to_csv(index=False, lineterminator="\n").encode())
         print(out)
 
     run.__annotations__ = {**measure.__annotations__, "out": out, "return": None}

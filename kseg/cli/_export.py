@@ -1,9 +1,13 @@
 """`kseg export`."""
 
+import contextlib
 import math
 import os
 import pathlib
 import re
+import sys
+import warnings
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -15,11 +19,8 @@ from kseg.cli._process import prepare
 FormatName = StrEnum("FormatName", ["openvino", "onnx", "litert", "saved_model", "torch"])
 Precision = StrEnum("Precision", ["float32", "float16", "int8"])
 
-_OPTIONS = {
-    "calibration=": "--calibrate",
-    "size=": "--size HEIGHT WIDTH",
-    "path=": "-o",
-}
+_OPTIONS = {"calibration=": "--calibrate", "size=": "--size HEIGHT WIDTH", "path=": "-o", "precision=": "--precision "}
+"""The arguments in the messages of `kseg.export`, and the options of the command."""
 
 
 @application.command()
@@ -54,7 +55,7 @@ def export(
     """Write a model for another runtime, after running it there and comparing it with the Keras model."""
     with plain_errors(context.obj):
         prepare(training=False)
-        from kseg.export import FORMATS, check_options
+        from kseg.export import FORMATS, check_options, default_path
 
         if labels and probabilities:
             raise ValueError("--labels and --probabilities end the graph in different ways: give one of them")
@@ -65,17 +66,18 @@ def export(
         }
         chosen = FORMATS[format.value]
         backend = os.environ.setdefault("KERAS_BACKEND", chosen.backends[0])  # weights are the same on all
-        path = out or pathlib.Path(_stem(model) + chosen.suffix)
-        try:
+        path = out or default_path(model, format.value)
+        with _worded():
             check_options(format.value, path, backend=backend, calibration=calibrate, **options)
-            images = None if calibrate is None else _calibration(calibrate, data_root)
-            from kseg import zoo
-            from kseg.export import export as write
+        images = None if calibrate is None else _calibration(calibrate, data_root)
+        from kseg import zoo
+        from kseg.export import export as write
 
-            report = write(zoo.load(model), path, format=format.value, calibration=images, **options)
-        except (ValueError, RuntimeError) as error:  # the latter if the runtime gives other labels
-            raise ValueError(_worded(str(error))) from error
-        print(f"{report.path}: {_megabytes(report.path):.1f} MB, run by {chosen.runtime}")
+        loaded = zoo.load(model)
+        with _worded(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "the mIoU of ")  # printed below
+            report = write(loaded, path, format=format.value, calibration=images, **options)
+        print(f"{report.path}: {_megabytes(report.path):.1f} MB, run by {chosen.name}")
         if precision == Precision.int8:
             against = (
                 f"mIoU {100 * report.miou:.2f}, against {100 * report.keras_miou:.2f} in float32"
@@ -83,6 +85,8 @@ def export(
                 else f"mIoU {100 * report.miou:.2f} against the labels of the Keras model"
             )
             print(f"on images held out from the calibration: {against}; {report.labels:.2%} of the labels are equal")
+            if report.warning:
+                print(f"warning: {report.warning}", file=sys.stderr)
         else:
             print(f"{report.labels:.2%} of the labels of drawn streets equal those of the Keras model")
 
@@ -97,17 +101,21 @@ def _calibration(given: str, root: pathlib.Path | None) -> Any:
     return [images[index] for index in inference.spread(len(images))]
 
 
-def _stem(model: str) -> str:
-    name = pathlib.PurePath(model.split("://")[-1]).name
-    return re.sub(r"\.(safetensors|keras)$", "", name) or "model"
-
-
 def _megabytes(path: pathlib.Path) -> float:
     files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files) / 1e6
 
 
-def _worded(text: str) -> str:
-    for name, option in _OPTIONS.items():
-        text = text.replace(name, option)
-    return text
+@contextlib.contextmanager
+def _worded() -> Iterator[None]:
+    """Names the options of the command in errors of the export, which name arguments."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise FileExistsError(_with_options(str(error))) from error
+    except (ValueError, RuntimeError) as error:  # the latter if the runtime gives other labels
+        raise ValueError(_with_options(str(error))) from error
+
+
+def _with_options(text: str) -> str:
+    return re.sub(r"(?<![\w/.-])(calibration|size|path|precision)=", lambda found: _OPTIONS[found[0]], text)

@@ -142,6 +142,7 @@ def predict(
         prepare(training=False)
         from kseg import data as sets
         from kseg import inference, visualize
+        from kseg.classes import default_names
         from kseg.cli import _labeling, _summary
         from kseg.cli.results import Failures, Results
         from kseg.data.wording import reword
@@ -175,7 +176,7 @@ def predict(
             doubt = "the georeference is ignored, because rasterio is not installed: pip install 'kseg[geo]'"
             predictor.warn(name, doubt)
         count = max(2, predictor.channels)
-        classes = model.classes or [f"class {index}" for index in range(count)]
+        classes = model.classes or default_names(count)
         palette = model.palette or visualize.default_palette(count)
         background = () if keep_background else inference.background(classes, binary=predictor.channels == 1)
         details = inference.Details(background, simplify, size, unit, bool(places), crs)

@@ -3,13 +3,13 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from kseg.export.format import FORMATS, OUTPUTS, PRECISIONS, Format, check_options
+from kseg.export.format import FORMATS, OUTPUTS, PRECISIONS, check_options, default_path
 
 if TYPE_CHECKING:
     from kseg.export._export import export
     from kseg.export.agreement import Report
 
-__all__ = ["FORMATS", "OUTPUTS", "PRECISIONS", "Format", "Report", "check_options", "export"]
+__all__ = ["FORMATS", "OUTPUTS", "PRECISIONS", "Report", "check_options", "default_path", "export"]
 
 _KERAS = {"export": "_export", "Report": "agreement"}
 """The modules that need Keras, imported on first use, so that the command checks its options before."""

@@ -14,16 +14,15 @@ import keras
 import numpy as np
 
 import kseg
+from kseg.classes import default_names
 from kseg.data import Dataset
+from kseg.engines import Exported, Network, check_model, is_out_of_memory, known_shape, reason
 from kseg.export.agreement import Report, check_agreement, compare_int8, street_images
 from kseg.export.format import FORMATS, check_options
-from kseg.inference import Exported, Predictor, check_model, spread
-from kseg.inference.calibration import calibration_images, fitted
-from kseg.inference.conversion import known_shape
-from kseg.inference.exported import reason
-from kseg.inference.network import Network
+from kseg.inference import Predictor, calibration_images, fitted, spread
 from kseg.metrics import gives_logits
 from kseg.pretrained import atomic_write, description_of
+from kseg.visualize import default_palette
 
 HELD_OUT = 4
 """Every fourth image is held out from the calibration."""
@@ -66,8 +65,10 @@ def export(
 
     The file contains the normalization of images, so it takes values from 0 to 255. Its metadata, and the file
     `PATH.json` beside it, describe it: class names, palette, meaning of the pixels, builder, kseg's version.
-    `Predictor(path)` and `kseg predict --weights PATH` run it without Keras; of OpenVINO's and ONNX's files, the input
-    is called `image` and the output `output`.
+    `Predictor(path)` and `kseg predict --weights PATH` run it without Keras. In OpenVINO and ONNX files, the input is
+    called `image` and the output `output`.
+
+    If the mIoU of an int8 file is below 0.9 of that of the model, a warning says so.
 
     Args:
         model: A model from images `(N, H, W, C)` to scores `(N, H, W, num_classes)`.
@@ -86,12 +87,13 @@ def export(
         The path, and how the file compares with the model.
 
     Raises:
-        FileExistsError: If the path is a folder that exists.
+        FileExistsError: If the path is a folder that exists, or, for a SavedModel, anything that exists.
+        MemoryError: If memory runs out.
         ModuleNotFoundError: If a package is missing.
         OSError: If the file cannot be written.
         RuntimeError: If the runtime gives other results than Keras; nothing is written then.
         TypeError: If the model is not a Keras model.
-        ValueError: If an option is invalid, or if the format cannot hold the model.
+        ValueError: If an option is invalid, if the format cannot hold the model, or if the runtime cannot run the file.
     """
     check_model(model)
     backend = keras.backend.backend()
@@ -103,7 +105,8 @@ def export(
     )
     chosen = FORMATS[format]
     if size and any(side not in (None, given) for side, given in zip(fixed, size, strict=True)):
-        raise ValueError(f"{model.name} takes images of {fixed[0]}x{fixed[1]}, got the size {size[0]}x{size[1]}")
+        takes = "x".join("any" if side is None else str(side) for side in fixed)
+        raise ValueError(f"{model.name} takes images of {takes} pixels, got the size {size[0]}x{size[1]}")
     batch = model.inputs[0].shape[0] or (1 if size and (chosen.single or backend == "torch") else None)
     shape = known_shape(model, (batch, *(size or (None, None))))
     images, held, truth = _split(model, calibration, shape[1:3])
@@ -112,13 +115,7 @@ def export(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".kseg-") as folder:
         written = pathlib.Path(folder, path.name)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the converters' own, about other packages
-            try:
-                importlib.import_module(f"kseg.export._{format}").write(task, written)
-            except Exception as error:  # converters have error types of their own
-                raise ValueError(f"{format} cannot hold {model.name}: {reason(error)}") from error
-            exported = Exported(written, trusted=True)
+        exported = _written(task, format, written)
         if held:
             report = compare_int8(exported, model, held, truth)
         else:
@@ -128,7 +125,26 @@ def export(
         for each in sorted(pathlib.Path(folder).iterdir()):  # OpenVINO's weights before the graph
             os.replace(each, path.with_name(each.name))
         atomic_write(path.with_name(path.name + ".json"), text.encode())
-    return report._replace(path=path)
+    report = report._replace(path=path)
+    if report.warning:
+        warnings.warn(report.warning, stacklevel=2)
+    return report
+
+
+def _written(task: Task, format: str, path: pathlib.Path) -> Exported:
+    """Writes the file and opens it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the converters' own, about other packages
+        try:
+            importlib.import_module(f"kseg.export._{format}").write(task, path)
+        except (OSError, MemoryError, ImportError):
+            raise
+        except Exception as error:  # converters have error types of their own
+            if is_out_of_memory(error):
+                text = f"memory ran out while {task.model.name} was converted to {format}: {reason(error)}"
+                raise MemoryError(text) from error
+            raise ValueError(f"{format} cannot hold {task.model.name}: {reason(error)}") from error
+        return Exported(path, trusted=True)
 
 
 def _split(
@@ -156,14 +172,18 @@ def _split(
 
 
 def _description(model: keras.Model, shape: tuple[int | None, ...], output: str, precision: str) -> dict[str, Any]:
-    scores = "logits" if gives_logits(model) else "probabilities"
+    """Returns what the file says of itself; a model without names and colors gets those of `kseg predict`."""
+    scores, channels = "logits" if gives_logits(model) else "probabilities", model.outputs[0].shape[-1]
+    known, count = description_of(model), max(2, channels)
+    known["classes"] = known["classes"] or default_names(count)
+    known["palette"] = known["palette"] or default_palette(count)
     return {
         "kseg": kseg.__version__,
-        **description_of(model),
+        **known,
         "name": model.name,
         "shape": shape,
         "dtype": model.inputs[0].dtype,
-        "num_classes": model.outputs[0].shape[-1],
+        "num_classes": channels,
         "output": scores if output == "scores" else output,
         "precision": precision,
     }

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from kseg.inference.conversion import tensorflow_function
-from kseg.inference.exported import ENTRY
-from kseg.inference.network import Ending
+from kseg.engines import ENTRY, Ending, tensorflow_function
 
 if TYPE_CHECKING:
     from kseg.export._export import Task

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kseg.inference.conversion import onnx_graph
-from kseg.inference.exported import KEY
+from kseg.engines import KEY, onnx_graph
 
 if TYPE_CHECKING:
     from kseg.export._export import Task

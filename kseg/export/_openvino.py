@@ -4,8 +4,7 @@ import contextlib
 import pathlib
 from typing import TYPE_CHECKING
 
-from kseg.inference.conversion import int8_graph, openvino_graph
-from kseg.inference.exported import KEY
+from kseg.engines import KEY, int8_graph, openvino_graph
 from kseg.layers import enlarged
 
 if TYPE_CHECKING:

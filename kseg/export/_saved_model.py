@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from kseg.inference.exported import ENTRY
+from kseg.engines import ENTRY
 from kseg.layers import single_operation
 
 if TYPE_CHECKING:

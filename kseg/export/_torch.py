@@ -3,8 +3,7 @@
 import pathlib
 from typing import TYPE_CHECKING
 
-from kseg.inference.conversion import torch_program
-from kseg.inference.exported import ENTRY
+from kseg.engines import ENTRY, torch_program
 
 if TYPE_CHECKING:
     from kseg.export._export import Task

@@ -9,16 +9,19 @@ import keras
 import numpy as np
 
 from kseg import data
-from kseg.inference import Exported
-from kseg.inference.exported import as_labels, as_probabilities
+from kseg.engines import Exported, as_labels, as_probabilities
 from kseg.metrics import confusion_matrix, gives_logits, scores
 
 LABELS = 0.999
 """Smallest share of pixels at which labels must be equal."""
 TOLERANCE = {"float32": 1e-3, "float16": 1e-2}
 """Largest difference of scores, as a share of the largest score."""
+INT8 = 0.9
+"""Share of the Keras model's mIoU below which an int8 file is worth a warning."""
 SIZES = ((128, 160), (97, 131))
 """Sizes of the drawn images for models of any size."""
+FOREIGN_SIZES = ((128, 160), (96, 192))
+"""The same for models of other origin, which may need multiples of 32."""
 
 
 class Report(NamedTuple):
@@ -26,7 +29,8 @@ class Report(NamedTuple):
 
     Attributes:
         path: The file, or the folder of a SavedModel.
-        labels: Share of the pixels of drawn street images, or in int8 of the images held out, with equal labels.
+        labels: Share of pixels with equal labels: on drawn street images, or, in int8, on the images that were held
+            out.
         miou: In int8, the mIoU on images that were held out from the calibration: against their label maps for a data
             set, otherwise against the labels of the Keras model. NaN in other precisions.
         keras_miou: The mIoU of the Keras model on the same images; NaN without label maps.
@@ -37,13 +41,24 @@ class Report(NamedTuple):
     miou: float = math.nan
     keras_miou: float = math.nan
 
+    @property
+    def warning(self) -> str:
+        """What is wrong if the mIoU in int8 is below `INT8` of that of the Keras model; otherwise empty."""
+        against = 1.0 if math.isnan(self.keras_miou) else self.keras_miou
+        if math.isnan(self.miou) or self.miou >= INT8 * against:
+            return ""
+        return (
+            f"the mIoU of {self.path.name} is {self.miou:.4f}, that of the Keras model {against:.4f}: calibrate with "
+            "more typical images, or use another format or float16"
+        )
+
 
 def street_images(model: keras.Model, size: tuple[int, int] | None) -> list[np.ndarray]:
     """Draws images `(H, W, C)` for a model: two of each size, with the channels that it takes."""
     _, *own, channels = model.inputs[0].shape
-    odd = SIZES if getattr(model, "builder", "") else SIZES[:1]  # models of other origin may need multiples of 32
+    sizes = SIZES if getattr(model, "builder", "") else FOREIGN_SIZES
     images = []
-    for default in (size,) if size else odd if None in own else SIZES[:1]:
+    for default in (size,) if size else sizes if None in own else sizes[:1]:
         height, width = (side or given for side, given in zip(own, default, strict=True))
         streets = data.streets("test", size=(max(32, height), max(32, width)), count=2)
         images += [streets[index][0][:height, :width, np.arange(channels) % 3] for index in range(2)]
@@ -84,11 +99,23 @@ def check_agreement(exported: Exported, model: keras.Model, images: Sequence[np.
 def compare_int8(
     exported: Exported, model: keras.Model, images: Sequence[np.ndarray], truth: Sequence[np.ndarray] | None
 ) -> Report:
-    """Compares an int8 model on images `(H, W, C)` that were held out, and on their label maps if there are some."""
+    """Compares an int8 model on images `(H, W, C)` that were held out, and on their label maps if there are some.
+
+    Raises:
+        RuntimeError: If the outputs have other shapes than those of the model, also at a second size for files of any.
+    """
     from_logits, classes = gives_logits(model), max(2, model.outputs[0].shape[-1])
-    expected = [as_labels(scores_of(model, image), from_logits=from_logits) for image in images]
-    found = [exported.labels(image[None])[0] for image in images]
+
+    def both(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        scores, found = scores_of(model, image), run(exported, image)
+        labels = as_labels(scores, from_logits=from_logits)
+        _same_shape(found, labels if exported.output == "labels" else scores, exported)
+        return (found if exported.output == "labels" else as_labels(found, from_logits=exported.from_logits)), labels
+
+    found, expected = zip(*map(both, images), strict=True)
     equal = float(np.mean([np.mean(ours == theirs) for ours, theirs in zip(found, expected, strict=True)]))
+    if None in exported.inputs[0].shape[1:3]:
+        both(_second_size(images[0], exported.inputs[0].shape[1:3]))
 
     def miou(labels: Sequence[np.ndarray], predicted: Sequence[np.ndarray]) -> float:
         matrices = [confusion_matrix(*pair, classes) for pair in zip(labels, predicted, strict=True)]
@@ -97,6 +124,12 @@ def compare_int8(
     if truth is None:
         return Report(exported.path, equal, miou(expected, found))
     return Report(exported.path, equal, miou(truth, found), miou(truth, expected))
+
+
+def _second_size(image: np.ndarray, size: Sequence[int | None]) -> np.ndarray:
+    """Returns an image of another size than this one, made of it, which 32 divides where any size may be."""
+    sides = [each or 32 * (1 + given // 64) for each, given in zip(size, image.shape, strict=False)]
+    return np.resize(image, (*sides, image.shape[-1]))
 
 
 def scores_of(model: keras.Model, image: np.ndarray) -> np.ndarray:

@@ -1,47 +1,33 @@
-"""The table of formats, and the checks of what a format can do; nothing here imports Keras."""
+"""The checks of what a format can do; nothing here imports Keras."""
 
 import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import re
+from typing import Any
 
-from kseg.inference.exported import RUNTIMES, check_installed
+from kseg.engines import RUNTIMES, check_backend, check_installed
 
+FORMATS = RUNTIMES
+"""The formats by name; each has a module, `_openvino.py` for `"openvino"`, with the function `write`."""
 OUTPUTS = ("scores", "probabilities", "labels")
 PRECISIONS = ("float32", "float16", "int8")
 
 
-class Format(NamedTuple):
-    """A format: what writes and runs it, and what it can do.
+def default_path(model: str, format: str) -> pathlib.Path:
+    """Returns the path of an exported file in the current folder, by the name or the path of its model.
 
-    `kseg.export` has a module for each, `_openvino.py` for `"openvino"`, with the function `write`.
+    Args:
+        model: A released name, a path or an address.
+        format: A key of `FORMATS`.
+
+    Example:
+        >>> default_path("runs/camvid/best.safetensors", "onnx").name, default_path("hf://a/b", "saved_model").name
+        ('best.onnx', 'b_saved_model')
     """
-
-    suffix: str
-    """The end of the file's name; empty for a folder."""
-    packages: tuple[str, ...]
-    """Packages that the conversion and the check need, by the names of their imports."""
-    backends: tuple[str, ...] = ("tensorflow",)
-    """The backends of Keras whose models can be converted; weights are the same on all."""
-    any_size: tuple[str, ...] = ("tensorflow",)
-    """Those of them whose models can be converted for any image size."""
-    precisions: tuple[str, ...] = PRECISIONS
-    single: bool = False
-    """Whether files for one image size take one image per batch."""
-
-    @property
-    def runtime(self) -> str:
-        """The name of what runs the file."""
-        return RUNTIMES[self.suffix or "saved_model"].name
-
-
-FORMATS: Mapping[str, Format] = {
-    "openvino": Format(".xml", ("openvino",), backends=("tensorflow", "torch")),
-    "onnx": Format(".onnx", ("onnx", "onnxruntime", "tf2onnx")),
-    "litert": Format(".tflite", ("ai_edge_litert",), single=True),
-    "saved_model": Format("", (), precisions=("float32",)),
-    "torch": Format(".pt2", (), backends=("torch",), any_size=(), precisions=("float32",)),
-}
+    name = pathlib.PurePath(re.sub(r"[?#].*", "", model.split("://")[-1])).name
+    stem = re.sub(r"\.(safetensors|weights\.h5|keras|h5|hdf5)$", "", name) or "model"
+    suffix = FORMATS[format].suffix
+    return pathlib.Path(stem + suffix if suffix else f"{stem.replace('.', '_')}_saved_model")
 
 
 def check_options(
@@ -65,28 +51,28 @@ def check_options(
     chosen = FORMATS[format]
     if precision not in chosen.precisions:
         raise ValueError(f"{format} takes the precision {' or '.join(chosen.precisions)}, got {precision!r}")
-    if backend not in chosen.backends:
-        raise ValueError(
-            f"{format} takes no models of the backend {backend}: set KERAS_BACKEND={chosen.backends[0]} (weights are "
-            "the same on all backends)"
-        )
-    if (precision == "int8") != (calibration is not None):
-        raise ValueError("int8 and typical images, of which its ranges are computed, need each other (calibration=)")
+    check_backend(format, chosen, backend)
+    if precision == "int8" and calibration is None:
+        raise ValueError("int8 needs typical images, which set the ranges of the integers: add calibration=")
+    if precision != "int8" and calibration is not None:
+        raise ValueError(f"calibration= is for int8, got {precision}: leave it out, or add precision=int8")
     if precision == "int8" and backend != "tensorflow":
         raise ValueError("int8 needs TensorFlow as the backend: set KERAS_BACKEND=tensorflow")
     if size is None and backend not in chosen.any_size:
-        raise ValueError(f"{format} needs the size of the images with the backend {backend} (size=)")
+        raise ValueError(f"{format} needs the size of the images with the backend {backend}: add size=")
     if size is not None and min(size) < 1:
         raise ValueError(f"size must be the height and the width of the images, got {size}")
-    if path.suffix != chosen.suffix:
-        cure = f"use {path.with_suffix(chosen.suffix)}"
+    if not path.name:
+        raise ValueError(f"{path} is no name of a file: give path= a name, such as model{chosen.suffix}")
+    if chosen.suffix and path.suffix != chosen.suffix:
+        cure = path.with_suffix(chosen.suffix)
+        raise ValueError(f"the name of the file must end in {chosen.suffix}, got {path}: use {cure}")
+    if not chosen.suffix and path.suffix:
         raise ValueError(
-            f"the name of the file must end in {chosen.suffix}, got {path}: {cure}"
-            if chosen.suffix
-            else f"{format} is a folder, whose name has no suffix, got {path}: {cure}"
+            f"a SavedModel is a folder: give path= a name without a suffix, such as {path.with_suffix('')}"
         )
-    if path.is_dir():
-        raise FileExistsError(f"{path} is a folder that exists: choose another name")
-    nncf = ("nncf",) if (format, precision) == ("openvino", "int8") else ()
-    check_installed(format, (*chosen.packages, *nncf))
+    if path.is_dir() or (not chosen.suffix and path.exists()):
+        raise FileExistsError(f"{path} exists: choose another name (path=)")
+    more = chosen.int8_converters if precision == "int8" else ()
+    check_installed(format, (*chosen.packages, *chosen.converters, *more))
     return path

@@ -4,31 +4,30 @@ import importlib
 from typing import TYPE_CHECKING
 
 from kseg.data import read_picture as read_image  # the name in the first edition
+from kseg.engines import Exported, is_exported, is_out_of_memory
 from kseg.inference._dense_crf import dense_crf
 from kseg.inference._tune_crf import tune_crf
 from kseg.inference.averaging import FLIPS
 from kseg.inference.batching import Labeled
-from kseg.inference.calibration import spread
+from kseg.inference.calibration import calibration_images, fitted, spread
 from kseg.inference.comparison import OUTCOMES, Comparison, compare
 from kseg.inference.earth import WGS84, checked_crs
-from kseg.inference.exported import Exported, is_exported
 from kseg.inference.formats import ALWAYS_WRITTEN, FORMATS, Details, Format, ObjectTable, Overlays, background
 from kseg.inference.labeling import PIXELS, Prediction, predictions
-from kseg.inference.memory import is_out_of_memory
 from kseg.inference.objects import Objects, find_objects
 from kseg.inference.predictor import Predictor
 from kseg.inference.sources import LONGEST_NAME, list_images, output_names
 from kseg.inference.video import Frames, VideoWriter, is_video
 
 if TYPE_CHECKING:
-    from kseg.inference.engine import ENGINES, check_model
+    from kseg.engines import ENGINES, check_model
 
 __all__ = [
     "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "LONGEST_NAME", "OUTCOMES", "PIXELS", "WGS84", "Comparison",
     "Details", "Exported", "Format", "Frames", "Labeled", "ObjectTable", "Objects", "Overlays", "Prediction",
-    "Predictor", "VideoWriter", "background", "check_model", "checked_crs", "compare", "dense_crf", "find_objects",
-    "is_exported", "is_out_of_memory", "is_video", "list_images", "output_names", "predictions", "read_image", "spread",
-    "tune_crf",
+    "Predictor", "VideoWriter", "background", "calibration_images", "check_model", "checked_crs", "compare",
+    "dense_crf", "find_objects", "fitted", "is_exported", "is_out_of_memory", "is_video", "list_images", "output_names",
+    "predictions", "read_image", "spread", "tune_crf",
 ]  # fmt: skip
 
 
@@ -38,5 +37,5 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> object:
     if name in ("ENGINES", "check_model"):  # their module needs Keras, exported models do not
-        return getattr(importlib.import_module("kseg.inference.engine"), name)
+        return getattr(importlib.import_module("kseg.engines"), name)
     raise AttributeError(f"module 'kseg.inference' has no attribute {name!r}")

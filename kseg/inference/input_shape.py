@@ -18,6 +18,7 @@ class InputShape:
         size: Height and width.
         scale: Largest scale at which the images are given to the model, at least 1.
         powers: Whether the number of images is padded to a power of two, for JAX, which compiles the network for each.
+        tiles: Whether larger images can be cut into tiles, which are joined by their probabilities.
     """
 
     model: str
@@ -25,12 +26,15 @@ class InputShape:
     size: Sequence[int | None]
     scale: float
     powers: bool
+    tiles: bool = True
 
     def tile(self, tile: int | None) -> int | None:
         """Returns a side of tiles that the model takes at every scale, at most the one given."""
         fixed = [side for side in self.size if side]
         if not fixed or tile == 0:
             return tile
+        if not self.tiles:
+            return 0
         most = int(min(fixed) / self.scale) // STEP * STEP
         return min(tile or most, most) or tile
 
@@ -56,6 +60,8 @@ class InputShape:
         if below < 0 or beside < 0:
             takes = "x".join("any" if side is None else str(side) for side in self.size)
             cure = "leave out tile=0 (--tile 0)" if self.tile(None) else "shrink the image"
+            if not self.tiles:
+                cure += ", or export the model without --labels, so that it can be cut into tiles"
             raise ValueError(f"{self.model} takes images of {takes} pixels, got {height}x{width}: {cure}")
         if below or beside:
             images = np.pad(images, [(0, 0), (0, below), (0, beside), (0, 0)], mode="edge")

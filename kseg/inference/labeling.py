@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from kseg.data import Dataset
-from kseg.inference.exported import Exported
-from kseg.inference.loss import Loss, measure
-from kseg.inference.memory import is_out_of_memory
+from kseg.engines import Exported, Loss, is_out_of_memory
+from kseg.inference.loss import measure
 from kseg.inference.predictor import Predictor
 from kseg.metrics import confusion_matrix
 from kseg.progress import Reporter

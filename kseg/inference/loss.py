@@ -1,17 +1,14 @@
 """The loss of a predictor on labeled images, computed together with its labels."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kseg.inference.memory import is_out_of_memory
+from kseg.engines import Loss, is_out_of_memory
 
 if TYPE_CHECKING:
     from kseg.inference.predictor import Predictor
-
-Loss: TypeAlias = Callable[[Any, Any], Any]
-"""A function of label maps `(N, H, W)` and scores `(N, H, W, num_classes)`, such as a loss of `kseg.losses`."""
 
 SCORES = 2**26
 """Scores that are held at once to compute a loss."""

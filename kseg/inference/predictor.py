@@ -1,41 +1,27 @@
 """Predictor: any image in, a label map of its size out."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from kseg.data import Dataset, Pixels, WarnOnce, open_picture, read_picture
-from kseg.inference.averaging import FLIPS, mean_probabilities
+from kseg.engines import Exported, opened, runner_of
+from kseg.inference.array_predictor import ArrayPredictor
 from kseg.inference.batching import Labeled, batches
 from kseg.inference.calibration import calibration_images
-from kseg.inference.exported import Exported, is_exported
-from kseg.inference.input_shape import InputShape
-from kseg.inference.loss import Loss
-from kseg.inference.memory import is_out_of_memory
-from kseg.inference.refinement import check_crf_size, refined
 from kseg.inference.sources import as_image, list_images
-from kseg.inference.tiling import blend, check_sizes
 from kseg.inference.video import Frames, is_video
 from kseg.progress import Reporter
 
 if TYPE_CHECKING:
     import keras  # not needed for exported models
 
-    from kseg.inference.runtimes import KerasRun
 
-Run: TypeAlias = Callable[[np.ndarray], np.ndarray]
-"""A function from images `(N, H, W, C)` to probabilities or labels."""
-
-Place: TypeAlias = tuple[slice, slice]
-"""The rows and columns of a part of an image."""
-
-
-class Predictor:
+class Predictor(ArrayPredictor):
     """Labels images with a model.
 
     Args:
@@ -101,64 +87,24 @@ class Predictor:
         calibration: Dataset | Iterable[Any] | None = None,
         pixels: Pixels | None = None,
     ):
-        net = self.model = _opened(model)
-        powers, exported = False, isinstance(net, Exported)
-        if exported:
-            net.check_options(engine=engine, precision=precision, calibration=calibration, from_logits=from_logits)
-            from_logits = net.from_logits
-        else:
-            import keras
-
-            from kseg.inference.engine import check_model
-            from kseg.metrics import gives_logits
-
-            check_model(net)
-            from_logits = gives_logits(net) if from_logits is None else from_logits
-            powers = keras.backend.backend() == "jax"
-        if not scales or min(scales) <= 0:
-            raise ValueError(f"scales must be positive numbers, got {tuple(scales)}")
-        if flip not in FLIPS:
-            raise ValueError(f'flip must be False, True, "horizontal", "vertical" or "both", got {flip!r}')
-        self.flip, self.scales, self.threshold = flip, tuple(scales), threshold
-        self.channels: int = net.outputs[0].shape[-1]
-        self.dtype = "uint8" if self.channels <= 255 else "uint16"  # 255 is void
-        if threshold != 0.5 and self.channels > 1:
-            raise ValueError(
-                f"threshold needs a model with one output channel, {net.name} has {self.channels}: leave it out, "
-                "or compare predictor.probabilities(image)[..., 1] with it"
-            )
-        batch, *size, self.bands = net.inputs[0].shape
-        self.shape = InputShape(net.name, batch, size, max(1.0, *scales), powers)
+        model = opened(model)
+        size, bands = model.inputs[0].shape[1:3], model.inputs[0].shape[-1]
         if pixels is None:
-            pixels = Pixels.from_json(getattr(net, "pixels", {}), self.bands)
-        if pixels.bands is not None and pixels.channels != self.bands:
-            raise ValueError(f"{net.name} takes {self.bands} bands, got bands = {list(pixels.bands)}")
-        self.pixels = dataclasses.replace(pixels, channels=self.bands)
+            pixels = Pixels.from_json(getattr(model, "pixels", {}), bands)
+        if pixels.bands is not None and pixels.channels != bands:
+            raise ValueError(f"{model.name} takes {bands} bands, got bands = {list(pixels.bands)}")
+        self.pixels = dataclasses.replace(pixels, channels=bands)
         self.warn: Callable[[str, str], None] = WarnOnce("python")
-        self.tile, self.overlap, self.margin = self.shape.tile(tile), overlap, margin
-        if self.tile:
-            check_sizes(self.tile, overlap, margin)
-        if crf is not False and self.bands not in (1, 3):
-            raise ValueError(f"crf needs gray or RGB images, {net.name} takes {self.bands} channels: leave it out")
-        self.crf = None if crf is False else {} if crf is True else dict(crf)
         if precision not in ("float32", "int8"):
             raise ValueError(f'precision must be "float32" or "int8", got {precision!r}')
         if (precision == "int8") != (calibration is not None):
             raise ValueError('give precision="int8" and calibration=, e.g. the training split, together')
-        images = [] if calibration is None else calibration_images(calibration, self.read, size)
-        self.from_logits = from_logits
-        self._to_probabilities: Run
-        self._to_labels: Run
-        if exported:
-            self._to_probabilities, self._to_labels = net.probabilities, net.labels
-        else:
-            from kseg.inference.engine import networks
-
-            self._to_probabilities, self._to_labels = networks(
-                net, from_logits=from_logits, engine=engine, calibration=images
-            )
-        self._measuring: tuple[Loss, KerasRun] | None = None
-        self._plain = self.crf is None and self.scales == (1,) and len(FLIPS[flip]) == 1 and threshold == 0.5
+        images = None if calibration is None else calibration_images(calibration, self.read, size)
+        runner = runner_of(model, from_logits=from_logits, engine=engine, precision=precision, calibration=images)
+        super().__init__(
+            model, runner, tile=tile, overlap=overlap, margin=margin, flip=flip, scales=scales, threshold=threshold,
+            crf=crf,
+        )  # fmt: skip
 
     def __call__(self, source: Any) -> np.ndarray:
         """Labels one image.
@@ -183,60 +129,6 @@ class Predictor:
 
     def _labels_of(self, image: Any) -> np.ndarray:
         return (self.labels(image[None]) if isinstance(image, np.ndarray) else self._labels([image]))[0]
-
-    def labels(self, images: np.ndarray) -> np.ndarray:
-        """Labels a batch `(N, H, W, C)`, one by one if memory runs out; returns uint8 or uint16 `(N, H, W)`."""
-        try:
-            return self._labels(images)
-        except Exception as error:  # backends have error types of their own
-            if len(images) == 1 or not is_out_of_memory(error):
-                raise
-        return np.concatenate([self._labels(image[None]) for image in images])
-
-    def parts(self, image: np.ndarray) -> Iterator[tuple[Place, np.ndarray]]:
-        """Yields the probabilities of the finished parts of an image `(H, W, C)`, and the place of each part in it."""
-        if self.crf is None and not self._is_whole(image):
-            yield from self._blocks(image)
-        else:
-            yield np.s_[:, :], next(self._whole(image[None]))
-
-    def decide(self, probabilities: np.ndarray) -> np.ndarray:
-        """Returns the label map `(H, W)` of probabilities `(H, W, num_classes)`."""
-        if self.channels == 1:
-            return (probabilities[..., 0] > self.threshold).astype(self.dtype)
-        return probabilities.argmax(axis=-1).astype(self.dtype)
-
-    def run(self, network: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-        """Runs a network of this model on images that are padded to its size; see `InputShape.run`."""
-        return self.shape.run(network, images)
-
-    def network_with(self, loss: Loss, images: np.ndarray) -> "KerasRun | None":
-        """Returns a network that computes labels and a loss, or None if a loss of these images needs other steps."""
-        inside = self._plain and self._is_whole(images[0]) and not self.shape.batch
-        if not inside or isinstance(self.model, Exported):
-            return None
-        from kseg.inference.engine import measuring
-        from kseg.inference.runtimes import KerasRun
-
-        if not isinstance(self._to_labels, KerasRun):
-            return None
-        if self._measuring is None or self._measuring[0] is not loss:
-            self._measuring = loss, measuring(self.model, loss, from_logits=self.from_logits)
-        return self._measuring[1]
-
-    def _labels(self, images: Any) -> np.ndarray:
-        """Labels a batch `(N, H, W, C)`, or a list of one image of which windows are read."""
-        if self._plain and self._is_whole(images[0]):
-            return self.run(self._to_labels, images).astype(self.dtype, copy=False)
-        found = np.empty((len(images), *images[0].shape[:2]), self.dtype)
-        if self.crf is not None or self._is_whole(images[0]):
-            for label, p in zip(found, self._whole(images), strict=True):
-                label[:] = self.decide(p)
-            return found
-        for label, image in zip(found, images, strict=True):
-            for place, p in self._blocks(image):
-                label[place] = self.decide(p)
-        return found
 
     def probabilities(self, source: Any) -> np.ndarray:
         """Returns the probabilities of one image, float32 `(H, W, num_classes)`; the argument is that of a call."""
@@ -290,17 +182,6 @@ class Predictor:
         found = open_picture(source, self.pixels, self.warn) if self.tile and self.crf is None else None
         return self.read(source) if found is None or self._is_whole(found) else found
 
-    def _whole(self, images: Any) -> Iterator[np.ndarray]:
-        """Yields the probabilities of each image, refined by the CRF."""
-        if self.crf is not None:
-            check_crf_size(images[0, ..., 0].size, self.channels)
-        found = self._predict(images) if self._is_whole(images[0]) else map(self._joined, images)
-        for image, p in zip(images, found, strict=True):
-            yield p if self.crf is None else refined(image, p, self.crf)
-
-    def _is_whole(self, image: Any) -> bool:
-        return not self.tile or max(image.shape[:2]) <= self.tile or self.shape.holds(image.shape)
-
     def _labeled(self, group: list[Labeled]) -> list[Labeled]:
         images = [item.image for item in group if item.image is not None]
         if not images:
@@ -312,23 +193,3 @@ class Predictor:
             if len(images) == 1:
                 return [Labeled(group[0].source, error=error)]
             return [each for item in group for each in self._labeled([item])]
-
-    def _blocks(self, image: np.ndarray) -> Iterator[tuple[Place, np.ndarray]]:
-        """Yields the probabilities of finished parts of an image, and their place in it."""
-        assert self.tile
-        for row, column, p in blend(self._predict, image, tile=self.tile, overlap=self.overlap, margin=self.margin):
-            yield np.s_[row : row + p.shape[0], column : column + p.shape[1]], p
-
-    def _joined(self, image: np.ndarray) -> np.ndarray:
-        whole = np.empty((*image.shape[:2], self.channels), "float32")
-        for place, p in self._blocks(image):
-            whole[place] = p
-        return whole
-
-    def _predict(self, images: np.ndarray) -> np.ndarray:
-        return mean_probabilities(functools.partial(self.run, self._to_probabilities), images, self.scales, self.flip)
-
-
-def _opened(model: Any) -> Any:
-    """Returns a model, which may be the path of an exported one."""
-    return Exported(model) if is_exported(model) else model

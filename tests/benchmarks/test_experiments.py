@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import experiments
+from benchmarks import experiments, tables
 from benchmarks.commands import app
 from benchmarks.experiments import cost, crf, crf_cost, export, int8, loader, scores, serve
 from benchmarks.process import apart
@@ -124,23 +124,26 @@ def test_scoring_is_timed(monkeypatch):
 
 
 def test_what_int8_loses_is_scored(monkeypatch):
-    """A prediction that is right everywhere is compared with one that is class 0 everywhere."""
+    """A model that is right everywhere is compared with files that give class 0 everywhere."""
     streets, made = data.streets("val", count=2, size=(32, 40)), []
 
-    def predictor(model, **options):
-        made.append(options)
+    def predictor(model):
         labels = {image.tobytes(): label for image, label in (streets[0], streets[1])}
-        return lambda image: labels[image.tobytes()] * (not options)
+        return lambda image: labels[image.tobytes()] * (model == "model")
 
     monkeypatch.setattr(int8, "Predictor", predictor)
+    monkeypatch.setattr(int8.export, "export", lambda model, path, **options: made.append((path.name, options)))
     table = int8.compare("model", streets, "training images")
     pixels = np.bincount(np.concatenate([streets[index][1].ravel() for index in range(2)]), minlength=256)[:255]
     share = pixels[0] / pixels.sum()
     miou = share / np.count_nonzero(pixels)
-    np.testing.assert_allclose(table[["miou", "pixel_accuracy"]], [[1, 1], [miou, share]], atol=1e-5)
-    np.testing.assert_allclose(table["lost_points"], [0, 100 * (1 - miou)], atol=1e-3)
-    assert made == [{}, {"engine": "openvino", "precision": "int8", "calibration": "training images"}]
-    assert int8.shown(table.assign(weights_sha256="a"))["points lost"].tolist() == ["0.00", f"{100 * (1 - miou):.2f}"]
+    assert table["way"].tolist() == ["Keras, float32", "OpenVINO, int8", "ONNX Runtime, int8", "LiteRT, int8"]
+    np.testing.assert_allclose(table[["miou", "pixel_accuracy"]], [[1, 1], *[[miou, share]] * 3], atol=1e-5)
+    np.testing.assert_allclose(table["lost_points"], [0, *[100 * (1 - miou)] * 3], atol=1e-3)
+    assert [name for name, _ in made] == ["model.xml", "model.onnx", "model.tflite"]
+    assert all(options["precision"] == "int8" and options["calibration"] == "training images" for _, options in made)
+    lost = int8.shown(table.assign(weights_sha256="a"))["points lost"].tolist()
+    assert lost == ["0.00", *[f"{100 * (1 - miou):.2f}"] * 3]
 
 
 def test_a_service_is_timed_beside_direct_calls_and_attacked(tmp_path, monkeypatch):
@@ -209,10 +212,11 @@ def test_a_cell_of_the_table_of_exports_is_a_figure_or_the_reason(tmp_path, monk
     ]
     table = export.shown(pd.concat([rows.assign(backend="tensorflow", labels=1.0), pd.DataFrame(more)]))
     assert table.to_numpy().tolist() == [
-        ["full_resolution", "32x40", "100.00 %", "not measured"],
-        ["full_resolution", "any", "100.00 %", "not measured"],
         ["fcn8", "32x40", "not measured", "99.95 %"],
         ["fcn8", "any", "not measured", "(1)"],
-        ["(1)", "the format cannot hold the network", "", ""],
-        ["torch, jax", "the format takes no models of jax", "", ""],
+        ["full_resolution", "32x40", "100.00 %", "not measured"],
+        ["full_resolution", "any", "100.00 %", "not measured"],
     ]
+    notes = ["(1) the format cannot hold the network", "torch on jax: the format takes no models of jax"]
+    assert table.attrs["notes"] == notes
+    assert tables.markdown(table).endswith(f"measured |\n\n- {notes[0]}\n- {notes[1]}\n")

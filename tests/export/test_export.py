@@ -1,12 +1,18 @@
 """Every format, written from a tiny network and read by its runtime and by `Predictor`."""
 
+import errno
+import json
+import pathlib
+
 import keras
 import numpy as np
 import pytest
 
 from kseg import data, export, layers, zoo
-from kseg.export.agreement import street_images
-from kseg.inference import Predictor, exported
+from kseg.engines import exported, runtimes
+from kseg.export.agreement import Report, street_images
+from kseg.inference import Predictor
+from kseg.visualize import default_palette
 from tests.export import brightness
 from tests.zoo.cheap import encoder_to
 
@@ -85,10 +91,36 @@ def test_labels_at_a_fixed_size_and_weights_in_half_precision(format, tmp_path):
     image = photo(40, 56).astype("float32")
     assert predictor.model.run(image[None]).dtype == "uint8"
     assert (predictor(image) == brightness.is_light(image)).mean() >= 0.99
-    with pytest.raises(ValueError, match=r"gives labels only; .* export it without --labels"):
+    with pytest.raises(ValueError, match=r"gives labels only, no probabilities: export the model without --labels"):
         predictor.probabilities(image)
-    with pytest.raises(ValueError, match="leave engine, precision and calibration out"):
-        Predictor(predictor.model, engine="openvino")
+    with pytest.raises(ValueError, match=r"takes images of 40x56 pixels, got 41x56: shrink the image, or export the "):
+        predictor(photo(41, 56))
+
+
+@pytest.mark.parametrize("format", NAMES)
+def test_probabilities_end_the_graph(format, tmp_path):
+    model = brightness.network()
+    if refused(format, model, tmp_path):
+        return
+    options = {"format": format, "size": (40, 56), "output": "probabilities"}
+    assert export.export(model, tmp_path / NAMES[format], **options).labels >= 0.999
+    found = exported.Exported(tmp_path / NAMES[format], trusted=True).run(photo(40, 56)[None])
+    np.testing.assert_allclose(found[0], Predictor(model).probabilities(photo(40, 56)), atol=1e-4)
+    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("format", ["openvino", "onnx", "litert"])
+def test_half_precision_halves_the_file(format, tmp_path):
+    image = keras.Input((16, 16, 3))
+    model = keras.Model(image, keras.layers.Conv2D(2, 1)(keras.layers.Conv2D(512, 3, padding="same")(image / 255)))
+    if BACKEND != "tensorflow":
+        return
+    sizes = []
+    for precision in ("float32", "float16"):
+        path = tmp_path / precision / NAMES[format]
+        export.export(model, path, format=format, precision=precision)
+        sizes.append(path.with_suffix(".bin" if format == "openvino" else path.suffix).stat().st_size)
+    assert 0.4 < sizes[1] / sizes[0] < 0.65
 
 
 @pytest.mark.parametrize("format", NAMES)
@@ -113,13 +145,21 @@ def test_int8_is_scored_on_images_held_out_from_the_calibration(format, model, t
         return
     streets = data.load("streets", "val", count=8, size=(40, 56))
     images = [streets[index][0] for index in range(8)]
-    options = {"format": format, "size": (40, 56), "precision": "int8", "output": "probabilities"}
+    options = {"format": format, "precision": "int8", "output": "probabilities"}  # for any size
     report = export.export(model, tmp_path / NAMES[format], calibration=images, **options)
     assert 0.5 < report.miou <= 1 and report.labels > 0.8 and np.isnan(report.keras_miou)
     found = Predictor(tmp_path / NAMES[format])
-    np.testing.assert_allclose(found.probabilities(images[0]).sum(-1), 1, atol=0.02)  # LiteRT: 8 bits
+    for image in (images[0], images[0][:33, :50]):
+        np.testing.assert_allclose(found.probabilities(image).sum(-1), 1, atol=0.02)  # LiteRT: 8 bits
+        assert (found(image) == labels(model, image)).mean() > 0.8
     with pytest.raises(ValueError, match="int8 needs 4 images or more"):
         export.export(model, tmp_path / NAMES[format], calibration=images[:3], **options)
+
+
+def test_a_warning_says_that_int8_loses_much():
+    report = Report(pathlib.Path("m.onnx"), 0.7, miou=0.55, keras_miou=0.6)
+    assert report.warning == ""
+    assert "the mIoU of m.onnx is 0.5300, that of the Keras model 0.6000" in report._replace(miou=0.53).warning
 
 
 def test_with_a_data_set_int8_is_scored_against_its_labels(tmp_path):
@@ -133,6 +173,41 @@ def test_with_a_data_set_int8_is_scored_against_its_labels(tmp_path):
     model = keras.Model(image, keras.layers.Conv2D(8, 1)(image))
     report = export.export(model, tmp_path / "m.onnx", **options)
     assert 0 < report.keras_miou < 0.5 and abs(report.miou - report.keras_miou) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), OSError, "No space left"),
+        (ImportError("No module named 'flatbuffers'"), ImportError, "No module named"),
+        (RuntimeError("RESOURCE_EXHAUSTED: OOM"), MemoryError, r"memory ran out while .* was converted to \w+: RES"),
+        (RuntimeError("\nno such operation"), ValueError, r"\w+ cannot hold \w+: no such operation"),
+    ],
+)
+def test_only_what_the_format_cannot_hold_is_called_so(error, kind, message, model, tmp_path, monkeypatch):
+    format = TAKES[0] if TAKES else "onnx"
+    if refused(format, model, tmp_path):
+        return
+
+    def write(task, path):
+        raise error
+
+    monkeypatch.setattr(f"kseg.export._{format}.write", write)
+    with pytest.raises(kind, match=message):
+        export.export(model, tmp_path / NAMES[format], format=format, size=(40, 56))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_without_names_and_colors_gets_those_of_kseg_predict(tmp_path):
+    image = keras.Input((8, 8, 3))
+    if BACKEND != "tensorflow":
+        return
+    model = keras.Model(image, keras.layers.Conv2D(1, 1)(image))
+    path = export.export(model, tmp_path / "m.onnx", format="onnx").path
+    description = json.loads(path.with_name("m.onnx.json").read_text())
+    assert description["classes"] == ["class 0", "class 1"]
+    assert description["palette"] == [list(color) for color in default_palette(2)]
+    assert exported.Exported(path).classes == ()  # so that it is scored on any data set
 
 
 def test_a_file_that_disagrees_is_not_kept(model, tmp_path, monkeypatch):
@@ -153,10 +228,11 @@ def test_a_file_that_disagrees_is_not_kept(model, tmp_path, monkeypatch):
         ({"output": "ids"}, "output must be one of scores, probabilities, labels, got 'ids'"),
         ({"format": "torch", "precision": "int8"}, "torch takes the precision float32, got 'int8'"),
         ({"backend": "jax"}, "onnx takes no models of the backend jax: set KERAS_BACKEND=tensorflow"),
-        ({"precision": "int8"}, "need each other"),
-        ({"calibration": "photos"}, "need each other"),
+        ({"precision": "int8"}, "int8 needs typical images, which set the ranges of the integers: add calibration="),
+        ({"calibration": "photos"}, "calibration= is for int8, got float32: leave it out, or add precision=int8"),
         ({"path": "m.pb"}, r"must end in \.onnx, got m\.pb: use m\.onnx"),
-        ({"format": "saved_model", "path": "m.pb"}, "a folder, whose name has no suffix, got m.pb: use m"),
+        ({"format": "saved_model", "path": "m.pb"}, "a SavedModel is a folder: give path= .*, such as m"),
+        ({"path": "."}, "is no name of a file: give path= a name, such as model.onnx"),
         ({"format": "torch", "path": "m.pt2", "backend": "torch"}, "needs the size of the images"),
         ({"size": (0, 8)}, r"height and the width of the images, got \(0, 8\)"),
     ],
@@ -167,8 +243,16 @@ def test_wrong_options_are_refused_before_anything_is_converted(changed, message
         export.check_options(**options)
 
 
+def test_what_exists_is_not_replaced_by_a_folder(tmp_path):
+    (tmp_path / "m").touch()
+    (tmp_path / "m.onnx").mkdir()
+    for format, name in (("saved_model", "m"), ("onnx", "m.onnx")):
+        with pytest.raises(FileExistsError, match=rf"{name} exists: choose another name \(path=\)"):
+            export.check_options(format, tmp_path / name, backend="tensorflow")
+
+
 def test_the_missing_packages_are_named(monkeypatch):
-    monkeypatch.setattr(exported.importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else name)
+    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else name)
     with pytest.raises(ModuleNotFoundError, match=r"onnx needs tf2onnx, not installed: pip install 'kseg\[export\]'"):
         export.check_options("onnx", "m.onnx", backend="tensorflow")
 
@@ -177,6 +261,14 @@ def test_files_of_other_origin_are_refused(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"no graph")
     with pytest.raises(ValueError, match=r"m\.onnx cannot be opened by ONNX Runtime: "):
         Predictor(tmp_path / "m.onnx")
+    (tmp_path / "m.xml").write_text("<net>")
+    with pytest.raises(FileNotFoundError, match=r"no file .*m\.bin, which holds the weights of m\.xml: copy it to"):
+        Predictor(tmp_path / "m.xml")
+    (tmp_path / "m.bin").touch()
+    with pytest.raises(ValueError, match=r"m\.xml cannot be opened by OpenVINO: (?!Exception from)(?!Check ')"):
+        Predictor(tmp_path / "m.xml")
+    with pytest.raises(ValueError, match=r"https://host/m\.onnx is an address: download the file"):
+        Predictor("https://host/m.onnx")
     with pytest.raises(FileNotFoundError, match=r"there is no file .*absent\.xml"):
         Predictor(tmp_path / "absent.xml")
     with pytest.raises(ValueError, match=r"is no exported model .*: kseg.zoo.load reads weights"):
@@ -185,7 +277,29 @@ def test_files_of_other_origin_are_refused(tmp_path):
         Predictor(tmp_path / "m.pt2")
 
 
+def test_a_file_that_opens_but_cannot_run_is_named(tmp_path):
+    path = brightness.write(tmp_path / "m.onnx")
+    beside = path.with_name("m.onnx.json")
+    beside.write_text(beside.read_text().replace("null, 3]", "null, 4]"))
+    with pytest.raises(ValueError, match=r"ONNX Runtime cannot run m\.onnx: .*"):
+        Predictor(path)(np.zeros((8, 8, 4), "uint8"))
+
+
+def test_labels_alone_are_refused_where_probabilities_are_needed(tmp_path):
+    path = brightness.write(tmp_path / "m.onnx", labels=True)
+    for options, name in (
+        ({"flip": True}, r"flip= and scales= \(--tta\)"),
+        ({"scales": (0.5, 1), "crf": True}, r"\(--tta\), crf= \(--crf\)"),
+    ):
+        with pytest.raises(ValueError, match=rf"m\.onnx gives labels only, .* {name}: leave this out, or export"):
+            Predictor(path, **options)
+    assert Predictor(path, tile=32)(photo(20, 32)).shape == (20, 32)
+    with pytest.raises(ValueError, match=r"leave tiles out \(--tile 0, tile=0\), or export the model without"):
+        Predictor(path, tile=32)(photo(40, 40))
+    assert Predictor(path, tile=0)(photo(40, 40)).shape == (40, 40)
+
+
 def test_images_of_the_comparison_have_the_channels_of_the_model():
     image = keras.Input((None, 24, 5))
     model = keras.Model(image, keras.layers.Conv2D(2, 1)(image))
-    assert {each.shape for each in street_images(model, None)} == {(128, 24, 5)}
+    assert {each.shape for each in street_images(model, None)} == {(128, 24, 5), (96, 24, 5)}

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from kseg import zoo
-from kseg.inference import Predictor, conversion, engine, runtimes
+from kseg.engines import conversion, keras_runner, runs
+from kseg.inference import Predictor
 from tests.zoo.cheap import CHEAP, encoder_to
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -52,8 +53,8 @@ def test_every_builder_gives_the_labels_of_the_plain_model_on_every_engine(build
 def test_a_new_predictor_has_the_new_weights_and_compiles_nothing(name, monkeypatch):
     made = []
     for step in ("tensorflow_function", "openvino_graph"):
-        function = getattr(runtimes, step)
-        monkeypatch.setattr(runtimes, step, lambda *a, f=function, step=step, **k: made.append(step) or f(*a, **k))
+        function = getattr(runs, step)
+        monkeypatch.setattr(runs, step, lambda *a, f=function, step=step, **k: made.append(step) or f(*a, **k))
     model = random_statistics(zoo.unet(3, **UNET))
     first = Predictor(model, engine=name)
     assert same(model, first, photo(32, 40)) >= 0.999
@@ -110,7 +111,7 @@ def test_openvino_compiles_a_graph_for_a_size_that_recurs(monkeypatch):
             Predictor(model, engine="openvino")
         return
     predictor = Predictor(model, engine="openvino")
-    run = predictor._to_labels
+    run = predictor.runner.labels
     monkeypatch.setattr(type(run), "PIXELS", 2 * 32 * 40)
     assert same(model, predictor, photo(34, 40)) >= 0.999
     assert run._shape == (1, 34, 40, 3)
@@ -126,13 +127,13 @@ def test_engines_that_cannot_run_are_refused_with_the_cure(monkeypatch):
     model = zoo.unet(2, **UNET)
     with pytest.raises(ValueError, match="engine must be one of keras, openvino, onnxruntime, auto, got 'tensorrt'"):
         Predictor(model, engine="tensorrt")
-    assert engine.choose("auto") is (runtimes.AutoRun if TENSORFLOW else runtimes.KerasRun)
+    assert keras_runner.choose("auto") is (runs.AutoRun if TENSORFLOW else runs.KerasRun)
     if not TENSORFLOW:
         with pytest.raises(ValueError, match="set KERAS_BACKEND=tensorflow"):
             Predictor(model, engine="onnxruntime")
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("openvino", "onnx") else find(name))
-    assert engine.choose("auto") is runtimes.KerasRun
+    assert keras_runner.choose("auto") is runs.KerasRun
     for name, package in (("openvino", "openvino"), ("onnxruntime", "onnx")):
         with pytest.raises(ModuleNotFoundError, match=rf"{name} needs {package}, .*pip install 'kseg\[export\]'"):
             Predictor(model, engine=name)
@@ -144,7 +145,7 @@ def test_int8_labels_are_close_to_those_of_float32():
     if TENSORFLOW:
         predictor = Predictor(model, **options)
         assert same(model, predictor, photo(41, 50)) >= 0.9
-        assert "FakeQuantize" in {each.get_type_name() for each in predictor._to_labels.graph.get_ops()}
+        assert "FakeQuantize" in {each.get_type_name() for each in predictor.runner.labels.graph.get_ops()}
     else:
         with pytest.raises(ValueError, match=r"(?i)tensorflow"):
             Predictor(model, **options)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kseg.inference.loss import Loss
+from kseg.engines.runner import Loss
 from kseg.layers import FoldedModel
 from kseg.metrics import classes_of
 

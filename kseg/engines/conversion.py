@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import importlib.util
 import io
 import logging
 import warnings
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kseg.engines.runtimes import RUNTIMES, check_installed
 from kseg.layers import single_operation
 
 ANY = (None, None, None)
@@ -21,31 +21,10 @@ ANY = (None, None, None)
 OPSET = 18
 """Version of ONNX's operators."""
 
-PACKAGES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "tf2onnx")}
-"""Packages that each engine needs, all in the extra `export`."""
-
-
-def check_packages(engine: str) -> None:
-    """Raises an error with the cure if an engine's packages are missing, or the backend's models cannot be converted.
-
-    Raises:
-        ModuleNotFoundError: If a package is missing.
-        ValueError: If the engine takes no models of this backend.
-    """
-    missing = [name for name in PACKAGES[engine] if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ModuleNotFoundError(f"{engine} needs {', '.join(missing)}, not installed: pip install 'kseg[export]'")
-    takes = {"openvino": ("tensorflow", "torch"), "onnxruntime": ("tensorflow",)}[engine]
-    if (backend := keras.backend.backend()) not in takes:
-        raise ValueError(
-            f"{engine} takes no models of the backend {backend}: set KERAS_BACKEND=tensorflow (weights are the same on "
-            "all backends), or use the engine keras"
-        )
-
 
 def is_any_size() -> bool:
     """Returns whether graphs for unknown image sizes can be made; PyTorch's exporter needs the size."""
-    return keras.backend.backend() == "tensorflow"
+    return keras.backend.backend() in RUNTIMES["openvino"].any_size
 
 
 def openvino_graph(net: keras.Model, size: Sequence[int | None] = ANY) -> Any:
@@ -59,10 +38,8 @@ def openvino_graph(net: keras.Model, size: Sequence[int | None] = ANY) -> Any:
         The graph, from "image" to "output".
 
     Raises:
-        ModuleNotFoundError: If OpenVINO is not installed.
-        ValueError: If the backend's models cannot be converted, or a size is missing.
+        ValueError: If a size is missing.
     """
-    check_packages("openvino")
     import openvino
 
     shape = known_shape(net, size)
@@ -86,8 +63,7 @@ def openvino_graph(net: keras.Model, size: Sequence[int | None] = ANY) -> Any:
 
 def int8_graph(graph: Any, images: Sequence[np.ndarray]) -> Any:
     """Quantizes an `openvino.Model` to 8-bit integers; the ranges of activations are those for images `(H, W, C)`."""
-    if importlib.util.find_spec("nncf") is None:
-        raise ModuleNotFoundError("int8 needs nncf, which is not installed: pip install 'kseg[export]'")
+    check_installed("int8", RUNTIMES["openvino"].int8_converters)
     import nncf
 
     nncf.set_log_level(logging.ERROR)
@@ -103,7 +79,6 @@ def int8_graph(graph: Any, images: Sequence[np.ndarray]) -> Any:
 
 def onnx_graph(net: keras.Model, size: Sequence[int | None] = ANY) -> Any:
     """Converts a network to an `onnx.ModelProto`; see `openvino_graph`."""
-    check_packages("onnxruntime")
     import onnx
     import tf2onnx
 

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kseg.inference.conversion import int8_graph, is_any_size, onnx_graph, openvino_graph, tensorflow_function
-from kseg.inference.exported import onnx_session, openvino_compiled
+from kseg.engines.conversion import int8_graph, is_any_size, onnx_graph, openvino_graph, tensorflow_function
+from kseg.engines.runtimes import onnx_session, openvino_compiled, reason
 from kseg.layers import enlarged
 
 
@@ -127,7 +127,7 @@ class AutoRun(Run):
             try:
                 run.compiled(images.shape)
             except Exception as error:  # of types of its own
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
-                warnings.warn(f"{self.net.name} runs on Keras, OpenVINO cannot convert it: {reason}", stacklevel=2)
+                text = f"{self.net.name} runs on Keras, OpenVINO cannot convert it: {reason(error)}"
+                warnings.warn(text, stacklevel=2)
                 self._run = KerasRun(self.net)
         return self._run(images)
