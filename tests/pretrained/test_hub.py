@@ -160,11 +160,12 @@ def test_what_is_pushed_is_loaded_by_the_address_of_the_repository(hub, run, mod
     assert "the hub cannot be reached, the version that was downloaded last is used" in capsys.readouterr().err
 
 
-def test_a_second_upload_is_seen_and_the_first_is_left_at_its_revision(hub, run, model):
+def test_a_second_upload_is_seen_and_the_first_is_left_at_its_revision(hub, run):
     pretrained.push(run, "hf://someone/leaves", license="mit")
     first, commit = pretrained.locate("hf://someone/leaves").read_bytes(), hub.commit
-    model.set_weights([weight + 1 for weight in model.get_weights()])
-    pretrained.save(model, run / "best.safetensors")
+    changed = zoo.load(run)
+    changed.set_weights([weight + 1 for weight in changed.get_weights()])
+    pretrained.save(changed, run / "best.safetensors")
     Image.new("RGB", (4, 4)).save(run / "predictions.png")
     pretrained.push(run, "hf://someone/leaves", license="mit", pictures=True)
     second = pretrained.locate("hf://someone/leaves").read_bytes()
@@ -226,6 +227,6 @@ def test_errors_name_their_cure(hub, run, file, monkeypatch, tmp_path):
     assert "hf auth login" in refused("weights", "push", run, "hf://someone/leaves", *end)
     hub.refuses = 413
     message = refused("weights", "push", run, "hf://someone/leaves", *end)
-    assert "log in" not in message and message.endswith("repeat the command")
+    assert "log in" not in message and message.endswith("repeat the command\n")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert "pip install 'kseg[hub]'" in refused("weights", "push", run, "hf://someone/leaves", *end)
