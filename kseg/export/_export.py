@@ -1,13 +1,15 @@
 """The export of a model: its description, the file, and the comparison with the model."""
 
+import contextlib
 import dataclasses
 import importlib
 import json
+import logging
 import os
 import pathlib
 import tempfile
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -17,15 +19,12 @@ import kseg
 from kseg.classes import default_names
 from kseg.data import Dataset
 from kseg.engines import Exported, Network, check_model, is_out_of_memory, known_shape, reason
+from kseg.export._calibration import split
 from kseg.export.agreement import Report, check_agreement, compare_int8, street_images
 from kseg.export.format import FORMATS, check_options
-from kseg.inference import Predictor, calibration_images, fitted, spread
 from kseg.metrics import gives_logits
 from kseg.pretrained import atomic_write, description_of
 from kseg.visualize import default_palette
-
-HELD_OUT = 4
-"""Every fourth image is held out from the calibration."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +108,7 @@ def export(
         raise ValueError(f"{model.name} takes images of {takes} pixels, got the size {size[0]}x{size[1]}")
     batch = model.inputs[0].shape[0] or (1 if size and (chosen.single or backend == "torch") else None)
     shape = known_shape(model, (batch, *(size or (None, None))))
-    images, held, truth = _split(model, calibration, shape[1:3])
+    images, held, truth = split(model, calibration, shape[1:3])
     text = json.dumps(_description(model, shape, output, precision), ensure_ascii=False)
     task = Task(model, shape, output, precision, images, text)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,8 +132,7 @@ def export(
 
 def _written(task: Task, format: str, path: pathlib.Path) -> Exported:
     """Writes the file and opens it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the converters' own, about other packages
+    with _quiet():
         try:
             importlib.import_module(f"kseg.export._{format}").write(task, path)
         except (OSError, MemoryError, ImportError):
@@ -147,28 +145,17 @@ def _written(task: Task, format: str, path: pathlib.Path) -> Exported:
         return Exported(path, trusted=True)
 
 
-def _split(
-    model: keras.Model, calibration: Any, size: Sequence[int | None]
-) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray] | None]:
-    """Returns the images for calibration, those that are held out, and the label maps of the latter, if known."""
-    if calibration is None:
-        return [], [], None
-    read, truth = Predictor(model).read, None
-    if isinstance(calibration, Dataset):
-        if (needed := calibration.num_classes) != (channels := model.outputs[0].shape[-1]):
-            raise ValueError(
-                f"{calibration.name} needs a model with num_classes={needed}, {model.name} has {channels}: "
-                "calibrate with the data of the training, or with images alone (calibration=)"
-            )
-        pairs = [calibration[index] for index in spread(len(calibration))]
-        calibration = [image for image, _ in pairs]
-        truth = [fitted(label, size) for _, label in pairs][HELD_OUT - 1 :: HELD_OUT]
-    images = calibration_images(calibration, read, size)
-    if len(images) < HELD_OUT:
-        raise ValueError(f"int8 needs {HELD_OUT} images or more, of which one is held out, got {len(images)}")
-    held = images[HELD_OUT - 1 :: HELD_OUT]
-    del images[HELD_OUT - 1 :: HELD_OUT]
-    return images, held, truth
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the converters, which warn about other packages and about their own ways."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _description(model: keras.Model, shape: tuple[int | None, ...], output: str, precision: str) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_a_run_folder_is_exported_and_predicts_what_its_weights_predict(weights,
         assert message in refused("predict", "photo.png", "--weights", "run.onnx", *more)
 
 
-def test_released_weights_are_exported_in_int8_and_scored(weights, tmp_path, monkeypatch):
+def test_released_weights_are_exported_in_int8_and_scored(weights, tmp_path, monkeypatch, caplog):
     release = pretrained.Release(
         "tiny-small-leaves", "tiny", {"num_classes": 3, "encoder": "small"}, "model.safetensors",
         weights.stat().st_size, download.file_sha256(weights), 1, "leaves", ("soil", "leaf", "spot"),
@@ -79,6 +79,7 @@ def test_released_weights_are_exported_in_int8_and_scored(weights, tmp_path, mon
     done = kseg_command("export", release.name, *options)
     assert done.exit_code == 0, done.output
     assert "tiny-small-leaves.onnx: " in done.stdout
+    assert "onnxruntime" not in caplog.text
     assert re.search(r"held out from the calibration: mIoU \d+\.\d\d against the labels of the Keras", done.stdout)
 
 

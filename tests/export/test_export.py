@@ -257,6 +257,15 @@ def test_the_missing_packages_are_named(monkeypatch):
         export.check_options("onnx", "m.onnx", backend="tensorflow")
 
 
+def test_the_reason_of_an_error_is_its_first_line_that_names_no_source():
+    text = (
+        "Exception from src/core.cpp:84:\nCheck 'is_ok' failed at src/reader.cpp:14:\nUnable to read the model:\n a.xml"
+    )
+    assert runtimes.reason(RuntimeError(text)) == "Unable to read the model: a.xml"
+    assert runtimes.reason(RuntimeError("\n\nno such operation\nat line 3")) == "no such operation"
+    assert runtimes.reason(MemoryError()) == "MemoryError"
+
+
 def test_files_of_other_origin_are_refused(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"no graph")
     with pytest.raises(ValueError, match=r"m\.onnx cannot be opened by ONNX Runtime: "):
@@ -264,9 +273,10 @@ def test_files_of_other_origin_are_refused(tmp_path):
     (tmp_path / "m.xml").write_text("<net>")
     with pytest.raises(FileNotFoundError, match=r"no file .*m\.bin, which holds the weights of m\.xml: copy it to"):
         Predictor(tmp_path / "m.xml")
-    (tmp_path / "m.bin").touch()
-    with pytest.raises(ValueError, match=r"m\.xml cannot be opened by OpenVINO: (?!Exception from)(?!Check ')"):
-        Predictor(tmp_path / "m.xml")
+    if BACKEND != "jax":  # which warns of the processes that OpenVINO starts when it is imported
+        (tmp_path / "m.bin").touch()
+        with pytest.raises(ValueError, match=r"m\.xml cannot be opened by OpenVINO: (?!Exception from)(?!Check ')"):
+            Predictor(tmp_path / "m.xml")
     with pytest.raises(ValueError, match=r"https://host/m\.onnx is an address: download the file"):
         Predictor("https://host/m.onnx")
     with pytest.raises(FileNotFoundError, match=r"there is no file .*absent\.xml"):
