@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kseg import download, export, pretrained, zoo
+from kseg import download, export, inference, pretrained, zoo
 from kseg.cli import _export
 from tests.cli.command import kseg_command, refused
 
@@ -72,7 +72,8 @@ def test_released_weights_are_exported_in_int8_and_scored(weights, tmp_path, mon
     for index in range(8):
         Image.fromarray(photo(index)).save(tmp_path / f"{index}.png")
     monkeypatch.chdir(tmp_path)
-    options = ["--format", "onnx", "--precision", "int8", "--calibrate", tmp_path, "--size", 32, 48]
+    monkeypatch.setattr("kseg.export.agreement.INT8", 2)  # so that any loss is worth the warning
+    options = ["--format", "onnx", "--precision", "int8", "--calibrate", tmp_path, "--size", 32, 48, "--probabilities"]
     if BACKEND != "tensorflow":
         assert "set KERAS_BACKEND=tensorflow" in refused("export", release.name, *options)
         return
@@ -80,6 +81,8 @@ def test_released_weights_are_exported_in_int8_and_scored(weights, tmp_path, mon
     assert done.exit_code == 0, done.output
     assert "tiny-small-leaves.onnx: " in done.stdout
     assert "onnxruntime" not in caplog.text
+    assert "warning: the mIoU of tiny-small-leaves.onnx is " in done.stderr
+    assert inference.Exported("tiny-small-leaves.onnx").output == "probabilities"
     assert re.search(r"held out from the calibration: mIoU \d+\.\d\d against the labels of the Keras", done.stdout)
 
 
