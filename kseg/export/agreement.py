@@ -13,7 +13,7 @@ from kseg.engines import Exported, as_labels, as_probabilities
 from kseg.metrics import confusion_matrix, gives_logits, scores
 
 LABELS = {"float32": 0.999, "float16": 0.995}
-"""Smallest share of pixels at which labels must be equal; in drawn images, many pixels have two classes nearly equal."""
+"""Smallest share of pixels at which labels must be equal; in drawn images, two classes are often nearly equal."""
 TOLERANCE = {"float32": 1e-3, "float16": 1e-2}
 """Largest difference of scores, as a share of the largest score."""
 INT8 = 0.9
