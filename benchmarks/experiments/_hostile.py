@@ -1,4 +1,7 @@
-"""Uploads that a service must refuse without harm: truncated, of wrong types, bombs, of huge dimensions."""
+"""Uploads that a service must refuse without harm: truncated, of wrong types, bombs, of huge dimensions.
+
+Images of many sizes are among them: they are answered, but what is kept for each size would make memory grow.
+"""
 
 import io
 import itertools
@@ -131,6 +134,7 @@ KINDS: dict[str, Callable[[np.random.Generator], bytes]] = {
     "PDF": lambda rng: b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n",
     "ZIP": lambda rng: b"PK\x03\x04" + rng.bytes(100),
     "PNG of huge dimensions": lambda rng: _png(2**31 - 1, 2**31 - 1),
+    "PNG of any size": lambda rng: photo(rng, size=tuple(rng.integers(1, 97, 2))),
     "PNG bomb": lambda rng: _png(30_000, 30_000),
     "PNG of no pixels": lambda rng: _png(0, 0),
     "damaged palette": lambda rng: _png(64, 64, _chunk(b"PLTE", b"\0" * 5), mode=3),

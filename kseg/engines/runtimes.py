@@ -81,6 +81,7 @@ def openvino_compiled(graph: Any) -> Any:
     """Compiles an `openvino.Model` for the CPU."""
     # On CPUs with bfloat16, OpenVINO computes in it unless told otherwise; logits are then off by 1 %.
     options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads()}
+    options["CPU_RUNTIME_CACHE_CAPACITY"] = 0  # by default, every new size of image costs up to 3 MB that stay in use
     return _openvino_core().compile_model(graph, "CPU", options)
 
 

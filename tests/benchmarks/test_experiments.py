@@ -168,7 +168,7 @@ def test_a_service_is_timed_beside_direct_calls_and_attacked(tmp_path, monkeypat
         (2, "503", [2**20, 4 * 2**20], None),
         (1, "500", [0, 0], "got status 500"),
         (3, "", [0, 0], "got no answer"),
-        (4, "bad 422", [2**20, 5 * 2**20], "grew by 4 MB, more than 3 MB"),
+        (4, "bad 422", [2**20, 10 * 2**20], "grew by 9 MB, more than 8 MB"),
         (5, "other 200", [0, 0], "answers an image differently"),
     ],
 )

@@ -64,12 +64,13 @@ def test_what_cannot_be_served_is_said_before_the_model_is_loaded(tmp_path):
         port = other.getsockname()[1]
         assert "another --host or --port" in refused("serve", "x.keras", "--port", port)
     assert "no.keras" in refused("serve", tmp_path / "no.keras", "--port", 0)
+    assert "download it" in refused("serve", "https://a.example/model.onnx", "--port", 0)
 
 
 def test_options_that_need_probabilities_are_refused_for_files_that_give_labels(tmp_path):
     path = brightness.write(tmp_path / "model.onnx", labels=True)
     for option in (["--crf"], ["--tta"], ["--tile", "512"]):
-        assert "export it without --labels" in refused("serve", path, "--port", 0, *option)
+        assert "without --labels" in refused("serve", path, "--port", 0, *option)
 
 
 def test_without_the_packages_the_error_names_the_extra(monkeypatch):
