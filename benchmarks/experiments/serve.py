@@ -27,8 +27,10 @@ from kseg import data, inference, zoo
 CLIENTS = (1, 8, 32)
 SENDERS = 8
 """Clients that send hostile uploads."""
-SETTLING = 1000
-"""Hostile uploads before the first look at the memory, which grows by several MB until then, and stays."""
+LARGE = (1100, 1300)
+"""Height and width of an image of several tiles."""
+SETTLING = 2
+"""Rounds of hostile uploads before the one in which the growth of memory is measured."""
 MOST_GROWTH = 8.0
 """Most MB of 2**20 bytes that memory grows by during 1,000 uploads, which have 13 kB each on average.
 
@@ -85,14 +87,14 @@ def request_by(clients: int, address: str, content: bytes, count: int) -> tuple[
 def attack(pid: int, address: str, content: bytes, count: int) -> dict[str, Any]:
     """Sends hostile uploads, and returns the statuses of the answers and the growth of the service's memory.
 
-    The growth is that during `count` uploads, after `SETTLING` others: libraries allocate and keep memory when they
-    first see a kind of file.
+    The growth is that during the last round, after a large image and `SETTLING` rounds of the same uploads: libraries
+    keep memory when they first see a kind of file, and engines keep what the largest image or tile needs.
 
     Args:
         pid: The number of the service's process.
         address: The address of the service.
         content: An image.
-        count: The number of uploads.
+        count: The number of uploads in each round.
 
     Returns:
         The cells of a row of `measure`.
@@ -113,19 +115,20 @@ def attack(pid: int, address: str, content: bytes, count: int) -> dict[str, Any]
             raise RuntimeError(f"the upload {name!r} got status {status}")
         return status
 
-    def answer() -> bytes:
-        return httpx.post(f"{address}predict", content=content, timeout=300).raise_for_status().content
+    def answer(image: bytes) -> bytes:
+        return httpx.post(f"{address}predict", content=image, timeout=300).raise_for_status().content
 
-    expected = answer()
-    uploads = list(_hostile.hostile(SETTLING + count))
+    answer(_hostile.photo(np.random.default_rng(0), "JPEG", LARGE))
+    expected = answer(content)
+    uploads = list(_hostile.hostile(count))
     with concurrent.futures.ThreadPoolExecutor(SENDERS) as pool:
-        statuses = list(pool.map(send, uploads[:SETTLING]))
+        statuses = list(pool.map(send, uploads * SETTLING))
         before = _resident(pid)
         start = time.perf_counter()
-        statuses += pool.map(send, uploads[SETTLING:])
+        statuses += pool.map(send, uploads)
         seconds = time.perf_counter() - start
     after = _resident(pid)
-    if answer() != expected:
+    if answer(content) != expected:
         raise RuntimeError("after the hostile uploads, the service answers an image differently")
     growth = None if before is None or after is None else round((after - before) / 2**20, 1)
     most = MOST_GROWTH * max(1, count / 1000)
@@ -146,7 +149,7 @@ def measure(
     engine: Annotated[str, typer.Option(help="keras, openvino, onnxruntime or auto.")] = "auto",
     size: Annotated[tuple[int, int], typer.Option(help="Height and width of the image.")] = (360, 480),
     requests: Annotated[int, typer.Option(min=32, help="Requests for each number of clients.")] = 256,
-    hostile: Annotated[int, typer.Option(min=1, help="Hostile uploads, after 1,000 others.")] = 1000,
+    hostile: Annotated[int, typer.Option(min=1, help="Hostile uploads, sent three times.")] = 1000,
 ) -> pd.DataFrame:
     """Time requests to `kseg serve` by 1, 8 and 32 clients beside direct calls, and send hostile uploads."""
     image, _ = data.streets("test", count=1, size=size)[0]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from benchmarks import experiments, tables
 from benchmarks.commands import app
-from benchmarks.experiments import cost, crf, crf_cost, export, int8, loader, scores, serve
+from benchmarks.experiments import _hostile, cost, crf, crf_cost, export, int8, loader, scores, serve
 from benchmarks.process import apart
 from kseg import data, pretrained, training
 
@@ -151,7 +151,7 @@ def test_a_service_is_timed_beside_direct_calls_and_attacked(tmp_path, monkeypat
     path = tmp_path / "model.keras"
     keras.Model(image, keras.layers.Conv2D(3, 1)(image)).save(path)
     monkeypatch.setattr(serve, "apart", lambda function, *arguments: function(*arguments))
-    monkeypatch.setattr(serve, "SETTLING", 30)
+    monkeypatch.setattr(serve, "SETTLING", 1)
     monkeypatch.setattr(serve, "MOST_GROWTH", 1000)  # libraries have not seen all kinds of files yet
     table = serve.measure(weights=str(path), engine="keras", size=(32, 48), requests=32, hostile=30)
     assert table["what"].tolist() == ["called directly", "1 client", "8 clients", "32 clients", "hostile uploads"]
@@ -174,16 +174,19 @@ def test_a_service_is_timed_beside_direct_calls_and_attacked(tmp_path, monkeypat
 )
 def test_an_attack_fails_where_the_service_does(monkeypatch, place, text, memory, message):
     answers = ["mask 200", *["bad 422"] * 4, "mask 200"]  # to an image, hostile uploads, and the image
+    large = _hostile.photo(np.random.default_rng(0), "JPEG", serve.LARGE)
     answers[place] = text
 
     def post(address, content, timeout):
+        if content == large:
+            return httpx.Response(200, request=httpx.Request("POST", address))
         if not (answer := answers.pop(0)):
             raise httpx.ReadError("closed")
         return httpx.Response(int(answer.split()[-1]), text=answer, request=httpx.Request("POST", address))
 
     monkeypatch.setattr(httpx, "post", post)
     monkeypatch.setattr(serve, "_resident", lambda pid: memory.pop(0))
-    monkeypatch.setattr(serve, "SETTLING", 2)
+    monkeypatch.setattr(serve, "SETTLING", 1)
     monkeypatch.setattr(serve, "SENDERS", 1)
     with pytest.raises(RuntimeError, match=message) if message else contextlib.nullcontext():
         assert serve.attack(1, "http://x/", b"image", 2)["statuses"] == "422:3 503:1"
