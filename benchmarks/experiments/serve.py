@@ -87,14 +87,14 @@ def request_by(clients: int, address: str, content: bytes, count: int) -> tuple[
 def attack(pid: int, address: str, content: bytes, count: int) -> dict[str, Any]:
     """Sends hostile uploads, and returns the statuses of the answers and the growth of the service's memory.
 
-    The growth is that during the last round, after a large image and `SETTLING` rounds of the same uploads: libraries
-    keep memory when they first see a kind of file, and engines keep what the largest image or tile needs.
+    The growth is that during the last round, after a large image and `SETTLING` rounds of other uploads: libraries
+    keep memory when they first see a kind of file, and the allocator and engines keep what the largest images needed.
 
     Args:
         pid: The number of the service's process.
         address: The address of the service.
         content: An image.
-        count: The number of uploads in each round.
+        count: The number of uploads in each round; all differ.
 
     Returns:
         The cells of a row of `measure`.
@@ -120,12 +120,12 @@ def attack(pid: int, address: str, content: bytes, count: int) -> dict[str, Any]
 
     answer(_hostile.photo(np.random.default_rng(0), "JPEG", LARGE))
     expected = answer(content)
-    uploads = list(_hostile.hostile(count))
+    uploads = list(_hostile.hostile(count * (SETTLING + 1)))
     with concurrent.futures.ThreadPoolExecutor(SENDERS) as pool:
-        statuses = list(pool.map(send, uploads * SETTLING))
+        statuses = list(pool.map(send, uploads[: count * SETTLING]))
         before = _resident(pid)
         start = time.perf_counter()
-        statuses += pool.map(send, uploads)
+        statuses += pool.map(send, uploads[count * SETTLING :])
         seconds = time.perf_counter() - start
     after = _resident(pid)
     if answer(content) != expected:
@@ -149,7 +149,7 @@ def measure(
     engine: Annotated[str, typer.Option(help="keras, openvino, onnxruntime or auto.")] = "auto",
     size: Annotated[tuple[int, int], typer.Option(help="Height and width of the image.")] = (360, 480),
     requests: Annotated[int, typer.Option(min=32, help="Requests for each number of clients.")] = 256,
-    hostile: Annotated[int, typer.Option(min=1, help="Hostile uploads, sent three times.")] = 1000,
+    hostile: Annotated[int, typer.Option(min=1, help="Hostile uploads in each of three rounds.")] = 1000,
 ) -> pd.DataFrame:
     """Time requests to `kseg serve` by 1, 8 and 32 clients beside direct calls, and send hostile uploads."""
     image, _ = data.streets("test", count=1, size=size)[0]
@@ -199,7 +199,7 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "what": rows["what"],
-            "requests": rows["requests"],
+            "requests": text("requests", "{:,}"),
             "per second": text("per_second", "{:.1f}"),
             "of direct calls": [f"{100 * value:.0f} %" if pd.notna(value) else "" for value in rows["share"]],
             "p50": text("p50_ms", "{:.0f} ms"),

@@ -78,7 +78,7 @@ def serve(
         from kseg import inference
 
         limits = Limits(round(max_megabytes * 1e6), round(max_megapixels * 1e6), queue, timeout)
-        with _listening(host, port) as listener:
+        with listening(host, port) as listener:
             loaded = load_model(model)
             predictor = inference.Predictor(loaded, **options(tta, crf, _tile(loaded, tile), engine, int8))
             where, at = listener.getsockname()[:2]
@@ -123,10 +123,13 @@ def _tile(model: Any, tile: int | None) -> int:
     return 0
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """Opens the socket on which the service takes connections; a ValueError says why it cannot."""
     try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.create_server(address, family=family)
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        made = socket.create_server(address, family=family)
+        # Where the protocol is named, asyncio turns off Nagle's algorithm, which delays answers by up to 40 ms.
+        listener = socket.socket(family, kind, socket.IPPROTO_TCP, fileno=made.detach())
     except OSError as error:
         raise ValueError(f"cannot listen on {host}, port {port} ({error}): choose another --host or --port") from None
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections have the options of the listener

@@ -159,7 +159,7 @@ def test_a_service_is_timed_beside_direct_calls_and_attacked(tmp_path, monkeypat
     assert (times > 0).all(axis=None) and (table["p99_ms"] >= table["p50_ms"])[:4].all()
     statuses = dict(part.split(":") for part in table["statuses"][4].split())
     assert sum(map(int, statuses.values())) == 60 and not any(status.startswith("5") for status in statuses)
-    assert serve.shown(table).shape == (5, 12)
+    assert tables.markdown(serve.shown(table)).count("\n") == 7
 
 
 @pytest.mark.parametrize(

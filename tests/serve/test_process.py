@@ -1,5 +1,6 @@
 """`kseg serve` as a process of its own, on loopback."""
 
+import asyncio
 import http.client
 import re
 import signal
@@ -11,6 +12,7 @@ import time
 import httpx
 import pytest
 
+from kseg.cli import serving
 from tests.cli.command import refused
 from tests.export import brightness
 from tests.serve.conftest import encoded
@@ -78,3 +80,23 @@ def test_without_the_packages_the_error_names_the_extra(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert "pip install 'kseg[serve]'" in refused("serve", "x.keras")
+
+
+def test_answers_are_sent_at_once():
+    """Nagle's algorithm would hold the end of an answer back until the client has confirmed its beginning."""
+
+    async def is_undelayed(listener):
+        found = asyncio.get_running_loop().create_future()
+
+        def connected(_, writer):
+            connection = writer.get_extra_info("socket")
+            found.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(connected, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.close()
+            return bool(await found)
+
+    with serving.listening("127.0.0.1", 0) as listener:
+        assert asyncio.run(is_undelayed(listener))
