@@ -1,6 +1,7 @@
 """`kseg export`."""
 
 import contextlib
+import importlib.util
 import math
 import os
 import pathlib
@@ -65,14 +66,18 @@ def export(
             "precision": precision.value,
         }
         chosen = FORMATS[format.value]
-        backend = os.environ.setdefault("KERAS_BACKEND", chosen.backends[0])  # weights are the same on all
+        installed = (name for name in chosen.backends if importlib.util.find_spec(name))
+        first = next(installed, chosen.backends[0])  # weights are the same on all
+        backend = os.environ.setdefault("KERAS_BACKEND", first)
         path = out or default_path(model, format.value)
         with _worded():
             check_options(format.value, path, backend=backend, calibration=calibrate, **options)
-        images = None if calibrate is None else _calibration(calibrate, data_root)
-        from kseg import zoo
+        from kseg import data, zoo
         from kseg.export import export as write
 
+        images: Any = calibrate
+        if calibrate in data.DATASETS and not os.path.exists(calibrate):
+            images = data.load(calibrate, "train", root=data_root)
         loaded = zoo.load(model)
         with _worded(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "the mIoU of ")  # printed below
@@ -89,16 +94,6 @@ def export(
                 print(f"warning: {report.warning}", file=sys.stderr)
         else:
             print(f"{report.labels:.2%} of the labels of drawn streets equal those of the Keras model")
-
-
-def _calibration(given: str, root: pathlib.Path | None) -> Any:
-    """Returns a data set by its name, or some of the images of a folder or a pattern."""
-    from kseg import data, inference
-
-    if given in data.DATASETS and not os.path.exists(given):
-        return data.load(given, "train", root=root)
-    images = inference.list_images(given)
-    return [images[index] for index in inference.spread(len(images))]
 
 
 def _megabytes(path: pathlib.Path) -> float:

@@ -13,8 +13,6 @@ def load_model(weights: str) -> Any:
     from kseg import inference
 
     if inference.is_exported(weights):
-        if "://" in weights:
-            raise ValueError(f"{weights} is an exported model: download it, and give the path of the file")
         return inference.Exported(weights)  # without Keras
     from kseg import zoo
 

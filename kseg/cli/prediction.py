@@ -81,7 +81,7 @@ def predict(
         str,
         typer.Option(
             help="A file written by kseg, a run folder, a .keras or .h5 file, an address or a released name; or a file "
-            "of kseg export (.onnx, .xml, .tflite), which runs without Keras.",
+            "of kseg export (.onnx, .xml, .tflite, or the folder of a SavedModel), which runs without Keras.",
         ),
     ],
     out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="The folder to write to.")] = pathlib.Path("out"),

@@ -31,7 +31,7 @@ __all__ = [
 
 _KERAS = {
     "conversion": (
-        "int8_graph", "known_shape", "onnx_graph", "opened", "openvino_graph", "tensorflow_function", "torch_program",
+        "int8_graph", "known_shape", "onnx_graph", "openvino_graph", "tensorflow_function", "torch_program",
     ),
     "keras_runner": ("ENGINES",),
     "model_check": ("check_model",),

@@ -39,13 +39,13 @@ class Exported:
     def __init__(self, path: str | os.PathLike, *, trusted: bool = False):
         self.path = pathlib.Path(path)
         self.runtime = runtime = _runtime_of(path)
+        if "://" in str(path):
+            raise ValueError(f"{path} is an exported model: download it, and give the path of the file")
         if runtime.unpickles and not trusted:
             raise ValueError(
                 f"{path} may run code when {runtime.name} opens it: export the model to ONNX or OpenVINO instead, or, "
                 "if the file is your own, give Predictor(kseg.inference.Exported(path, trusted=True))"
             )
-        if "://" in str(path):
-            raise ValueError(f"{path} is an address: download the file, exported models are read from disk")
         if not self.path.exists():
             raise FileNotFoundError(f"there is no file {path}")
         if runtime.suffix == ".xml" and not (weights := self.path.with_suffix(".bin")).is_file():

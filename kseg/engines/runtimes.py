@@ -126,6 +126,7 @@ def _litert(path: pathlib.Path) -> Opened:
 
     def run(images: np.ndarray) -> np.ndarray:
         if prepared != [images.shape]:
+            prepared.clear()  # also if the graph does not take this shape
             if -1 in known:
                 interpreter.resize_tensor_input(image["index"], images.shape)
             interpreter.allocate_tensors()
@@ -159,7 +160,8 @@ def _torch(path: pathlib.Path) -> Opened:
 
     extra = {ENTRY: ""}
     module = torch.export.load(path, extra_files=extra).module()
-    run = torch.inference_mode()(lambda images: module(torch.from_numpy(images)).numpy())
+    place = next((each.device for each in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+    run = torch.inference_mode()(lambda images: module(torch.from_numpy(images).to(place)).cpu().numpy())
     return run, str(extra[ENTRY] or "")
 
 

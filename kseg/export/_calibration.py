@@ -1,5 +1,6 @@
 """The images that set the ranges of int8, and those that are held out to score it."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import keras
 import numpy as np
 
 from kseg.data import Dataset
-from kseg.inference import Predictor, calibration_images, fitted, spread
+from kseg.inference import Predictor, calibration_images, fitted, list_images, spread
 
 HELD_OUT = 4
 """Every fourth image is held out from the calibration."""
@@ -29,6 +30,10 @@ def split(
         pairs = [calibration[index] for index in spread(len(calibration))]
         calibration = [image for image, _ in pairs]
         truth = [fitted(label, size) for _, label in pairs][HELD_OUT - 1 :: HELD_OUT]
+    else:
+        named = isinstance(calibration, str | os.PathLike)
+        sources = list_images(calibration) if named else list(calibration)
+        calibration = [sources[index] for index in spread(len(sources))]
     images = calibration_images(calibration, read, size)
     if len(images) < HELD_OUT:
         raise ValueError(f"int8 needs {HELD_OUT} images or more, of which one is held out, got {len(images)}")

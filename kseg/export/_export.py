@@ -64,8 +64,9 @@ def export(
 
     The file contains the normalization of images, so it takes values from 0 to 255. Its metadata, and the file
     `PATH.json` beside it, describe it: class names, palette, meaning of the pixels, builder, kseg's version.
-    `Predictor(path)` and `kseg predict --weights PATH` run it without Keras. In OpenVINO and ONNX files, the input is
-    called `image` and the output `output`.
+    `Predictor(path)` and `kseg predict --weights PATH` run files of OpenVINO, ONNX Runtime and LiteRT without Keras;
+    SavedModels need TensorFlow, and `*.pt2` files `Exported(path, trusted=True)`. In OpenVINO and ONNX files, the input
+    is called `image` and the output `output`.
 
     If the mIoU of an int8 file is below 0.9 of that of the model, a warning says so.
 
@@ -79,14 +80,16 @@ def export(
             `"labels"`, class ids `(N, H, W)`, uint8 (int32 above 256 classes).
         precision: `"float32"`; `"float16"`, which stores weights in half precision, at half of the size; or `"int8"`,
             which computes convolutions in 8-bit integers.
-        calibration: For int8, images that set the ranges of the integers: a data set, e.g. the training split, of
-            which 64 are used, or any images that `Predictor` reads. Every fourth is held out for the comparison.
+        calibration: For int8, images that set the ranges of the integers: a data set, e.g. the training split; a
+            folder, a pattern or a list of images. 64 are used, of large ones the center; every fourth is held out for
+            the comparison.
 
     Returns:
         The path, and how the file compares with the model.
 
     Raises:
-        FileExistsError: If the path is a folder that exists, or, for a SavedModel, anything that exists.
+        FileExistsError: If the path is a folder that exists, or, for a SavedModel, anything that exists; or if a file
+            that belongs beside it exists alone.
         MemoryError: If memory runs out.
         ModuleNotFoundError: If a package is missing.
         OSError: If the file cannot be written.
@@ -106,6 +109,8 @@ def export(
     if size and any(side not in (None, given) for side, given in zip(fixed, size, strict=True)):
         takes = "x".join("any" if side is None else str(side) for side in fixed)
         raise ValueError(f"{model.name} takes images of {takes} pixels, got the size {size[0]}x{size[1]}")
+    if precision == "int8" and model.inputs[0].shape[0] not in (None, 1):
+        raise ValueError(f"int8 needs a model for any number of images, {model.name} has a fixed batch size")
     batch = model.inputs[0].shape[0] or (1 if size and (chosen.single or backend == "torch") else None)
     shape = known_shape(model, (batch, *(size or (None, None))))
     images, held, truth = split(model, calibration, shape[1:3])

@@ -50,7 +50,9 @@ def check_options(
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     chosen = FORMATS[format]
     if precision not in chosen.precisions:
-        raise ValueError(f"{format} takes the precision {' or '.join(chosen.precisions)}, got {precision!r}")
+        others = [name for name, one in FORMATS.items() if precision in one.precisions]
+        cure = f": use {', '.join(others)}" if others else ""
+        raise ValueError(f"{format} takes the precision {' or '.join(chosen.precisions)}, got {precision!r}{cure}")
     check_backend(format, chosen, backend)
     if precision == "int8" and calibration is None:
         raise ValueError("int8 needs typical images, which set the ranges of the integers: add calibration=")
@@ -73,6 +75,10 @@ def check_options(
         )
     if path.is_dir() or (not chosen.suffix and path.exists()):
         raise FileExistsError(f"{path} exists: choose another name (path=)")
+    beside = [path.with_suffix(".bin")] if chosen.suffix == ".xml" else []
+    beside.append(path.with_name(path.name + ".json"))
+    if not path.exists() and (taken := next((each for each in beside if each.exists()), None)):
+        raise FileExistsError(f"{taken} exists, and {path.name} would replace it: choose another name (path=)")
     more = chosen.int8_converters if precision == "int8" else ()
     check_installed(format, (*chosen.packages, *chosen.converters, *more))
     return path

@@ -10,7 +10,7 @@ from kseg.data import Dataset
 COUNT = 64
 """Number of images of a data set that are used."""
 SIDE = 1024
-"""Largest height and width in pixels; of larger images, a corner is used."""
+"""Largest height and width in pixels; of larger images, the center is used."""
 
 
 def spread(count: int) -> list[int]:
@@ -40,12 +40,14 @@ def calibration_images(
 
 
 def fitted(array: np.ndarray, size: Sequence[int | None]) -> np.ndarray:
-    """Returns the upper left corner of an image or a label map, padded to the size that the network takes.
+    """Returns the center of an image or a label map, padded to the size that the network takes.
 
     Args:
         array: An image `(H, W, C)` or a label map `(H, W)`.
         size: Height and width; None for any up to `SIDE`.
     """
-    array = array[: size[0] or SIDE, : size[1] or SIDE]
+    sides = [min(given, side or SIDE) for given, side in zip(array.shape, size, strict=False)]
+    top, left = ((given - side) // 2 for given, side in zip(array.shape, sides, strict=False))
+    array = array[top : top + sides[0], left : left + sides[1]]
     missing = [(0, (side or given) - given) for side, given in zip(size, array.shape[:2], strict=True)]
     return np.pad(array, [*missing, *[(0, 0)] * (array.ndim - 2)], mode="edge")

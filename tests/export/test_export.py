@@ -234,7 +234,10 @@ def test_a_file_that_disagrees_is_not_kept(model, tmp_path, monkeypatch):
     [
         ({"format": "tensorrt"}, "format must be one of openvino, onnx, litert, saved_model, torch, got 'tensorrt'"),
         ({"output": "ids"}, "output must be one of scores, probabilities, labels, got 'ids'"),
-        ({"format": "torch", "precision": "int8"}, "torch takes the precision float32, got 'int8'"),
+        (
+            {"format": "torch", "precision": "int8"},
+            "torch takes the precision float32, got 'int8': use openvino, onnx, litert",
+        ),
         ({"backend": "jax"}, "onnx takes no models of the backend jax: set KERAS_BACKEND=tensorflow"),
         ({"precision": "int8"}, "int8 needs typical images, which set the ranges of the integers: add calibration="),
         ({"calibration": "photos"}, "calibration= is for int8, got float32: leave it out, or add precision=int8"),
@@ -257,6 +260,29 @@ def test_what_exists_is_not_replaced_by_a_folder(tmp_path):
     for format, name in (("saved_model", "m"), ("onnx", "m.onnx")):
         with pytest.raises(FileExistsError, match=rf"{name} exists: choose another name \(path=\)"):
             export.check_options(format, tmp_path / name, backend="tensorflow")
+
+
+@pytest.mark.parametrize("beside", ["m.bin", "m.xml.json"])
+def test_what_others_wrote_is_not_replaced_by_what_belongs_beside_the_file(beside, tmp_path):
+    (tmp_path / beside).touch()
+    with pytest.raises(FileExistsError, match=rf"{beside} exists, and m\.xml would replace it: choose another name"):
+        export.check_options("openvino", tmp_path / "m.xml", backend="tensorflow")
+    (tmp_path / "m.xml").touch()  # an earlier export, which is replaced
+    export.check_options("openvino", tmp_path / "m.xml", backend="tensorflow")
+
+
+def test_a_litert_file_of_any_size_survives_a_size_that_it_cannot_take(tmp_path):
+    image = keras.Input((None, None, 3))
+    half = keras.layers.UpSampling2D(2)(keras.layers.MaxPooling2D(2)(image))
+    model = keras.Model(image, keras.layers.Conv2D(2, 1)(keras.layers.Concatenate()([image, half])))
+    if refused("litert", model, tmp_path):
+        return
+    file = exported.Exported(export.export(model, tmp_path / "m.tflite", format="litert").path)
+    even = np.zeros((1, 8, 8, 3), "float32")
+    first = file.run(even)
+    with pytest.raises(ValueError, match="m.tflite"):
+        file.run(even[:, :7])
+    np.testing.assert_array_equal(file.run(even), first)
 
 
 def test_the_missing_packages_are_named(monkeypatch):
