@@ -72,12 +72,14 @@ def export(
         path = out or default_path(model, format.value)
         with _worded():
             check_options(format.value, path, backend=backend, calibration=calibrate, **options)
-        from kseg import data, zoo
+        from kseg import data, inference, zoo
         from kseg.export import export as write
 
-        images: Any = calibrate
+        images: Any = None
         if calibrate in data.DATASETS and not os.path.exists(calibrate):
             images = data.load(calibrate, "train", root=data_root)
+        elif calibrate is not None:
+            images = inference.list_images(calibrate)  # fails here, before the model is read
         loaded = zoo.load(model)
         with _worded(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "the mIoU of ")  # printed below
