@@ -34,7 +34,7 @@ def _run(title: str, command: list[str], **environment: str) -> bool:
 def _install_runtime() -> None:
     """Installs onnxruntime-web, which the page in docs/browser needs; without npm, one test is skipped."""
     if (npm := shutil.which("npm")) and not (BROWSER / "node_modules/onnxruntime-web").is_dir():
-        command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(BROWSER)]
+        command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--fetch-retries=0", "--prefix", str(BROWSER)]
         done = subprocess.run(command).returncode == 0
         print(f"== onnxruntime-web: {'installed' if done else 'NOT INSTALLED, its test is skipped'}", flush=True)
 

@@ -1,5 +1,6 @@
 """Files of repositories on the Hugging Face hub, in the cache of huggingface_hub."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -50,6 +51,8 @@ def fetch_from_hub(repository: str, file: str, revision: str | None = None) -> P
         raise FileNotFoundError(f"{name} is no repository on the hub that you may read: {cure}") from None
     except errors.EntryNotFoundError:
         raise FileNotFoundError(f"{name} has no file {file}") from None
+    except errors.HfHubHTTPError as error:
+        raise TransferError(f"{name}: the hub answered {first_line(error)}: try again") from error
     except Exception as error:  # of the hub's client and of the libraries below it
         found = huggingface_hub.try_to_load_from_cache(**named)
         if not isinstance(found, str):
@@ -60,6 +63,9 @@ def fetch_from_hub(repository: str, file: str, revision: str | None = None) -> P
     try:
         path = Path(str(huggingface_hub.hf_hub_download(**named, endpoint=endpoint)))
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EPERM):
+            cure = "set HF_HOME to another folder"
+            raise OSError(error.errno, f"{name}: {file} cannot be kept ({error.strerror}): {cure}") from error
         raise TransferError(f"{name}: the download of {file} failed ({first_line(error)}): try again") from error
     has_sha256 = len(announced.etag or "") == SHA256_DIGITS
     if not isinstance(cached, str) and has_sha256 and file_sha256(path) != announced.etag:

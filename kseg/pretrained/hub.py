@@ -13,6 +13,8 @@ from kseg.pretrained.source import HUB_FILE, locate, on_the_hub
 
 PICTURE = "predictions.png"
 """The picture of predictions in a run folder and in the repository; it shows images of the validation split."""
+NO_PATH = re.compile(r"hf://.*|[\d.%]+(/[\d.%]+)+|\w[^~:]*[{*].*")
+"""Values of a recipe with a slash that are kept: weights on the hub, `"80/10/10"`, patterns below the folder."""
 SCORES = {"miou": "mean_iou", "pixel_accuracy": "accuracy"}
 """The scores of the card, and the hub's names for them."""
 
@@ -59,6 +61,7 @@ def push(run: str | os.PathLike, address: str, *, license: str, private: bool = 
         The address of the commit.
 
     Raises:
+        FileExistsError: If the repository is public, but `private` is asked for.
         FileNotFoundError: If there are no weights.
         ModuleNotFoundError: If huggingface_hub is not installed.
         OSError: If the upload failed.
@@ -79,8 +82,12 @@ def push(run: str | os.PathLike, address: str, *, license: str, private: bool = 
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     try:
         api.create_repo(repository, private=private, exist_ok=True)
+        if private and not api.repo_info(repository).private:
+            raise FileExistsError(f"{address} exists and is public: make it private on the hub, or leave out --private")
         operations = [CommitOperationAdd(path, data) for path, data in content.items()]
         commit = api.create_commit(repository, operations, commit_message="Upload weights by kseg")
+    except FileExistsError:
+        raise
     except Exception as error:  # of the hub's client and of the libraries below it
         refused = isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404)
         cure = "repeat the command"
@@ -145,6 +152,6 @@ def _public(value: Any) -> Any:
         return {key: _public(each) for key, each in value.items() if each is not None}
     if isinstance(value, list):
         return [_public(each) for each in value]
-    if isinstance(value, str) and re.match(r"[/\\~.]|\w:[/\\]", value):
+    if isinstance(value, str) and not NO_PATH.fullmatch(value):
         return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
     return value

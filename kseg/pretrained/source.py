@@ -100,12 +100,17 @@ def locate(weights: str | os.PathLike) -> str | os.PathLike:
 
 
 def _fetch_address(url: str) -> pathlib.Path:
-    """Downloads a file that is not in the table; keeps it in the cache if it describes itself."""
-    if url.endswith(".keras"):
+    """Downloads a file that is not in the table and describes itself; other files are not kept in kseg's cache."""
+    if url.endswith((".keras", ".h5", ".hdf5")):
         raise ValueError(f"{url} is a whole Keras model: download it, and load the file with kseg.zoo.load")
     if url.startswith("hf://"):
         repository, revision, file = on_the_hub(url)
-        return download.fetch_from_hub(repository, file or HUB_FILE, revision)
+        path = download.fetch_from_hub(repository, file or HUB_FILE, revision)
+        try:
+            describe(path)
+        except ValueError as error:
+            raise ValueError(f"{url} is not a weight file of kseg: {error}") from None
+        return path
     digest = hashlib.sha256(url.encode()).hexdigest()[:12]  # many addresses end with the same file name
     name = pathlib.PurePosixPath(urllib.parse.urlsplit(url).path).name
     path = download.fetch(url, sha256="", folder=f"weights/{digest}", name=name)

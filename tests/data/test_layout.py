@@ -256,7 +256,8 @@ def test_names_in_lists_are_those_of_one_image(tmp_path):
     ]
     table = "image,mask", "images/y/2.png,masks/y/2.png"
     assert len(listed(*table, file="train.csv", splits="{split}.csv")) == 1
-    assert len(listed(*table)) == 1
+    for header in ("image,mask", ",image path,mask path", "image1;image2"):
+        assert len(listed(header, *table[1:])) == 1
     listed("x/3.png,masks/x/3.png", *table[1:])  # no header, but an image that is missing
     assert "x/3.png" in data.check(data.FolderDataset(tmp_path, "train", classes=CLASSES)).problems[0]
     with pytest.raises(ValueError, match=r"train\.txt: 1 name fits several images in .*, such as '1\.png'"):

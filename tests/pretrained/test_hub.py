@@ -1,6 +1,7 @@
 """Uploads to the hub, for which a server on this machine stands in."""
 
 import base64
+import errno
 import hashlib
 import json
 import re
@@ -27,7 +28,7 @@ class Hub:
 
     def __init__(self):
         self.made, self.files, self.objects, self.token, self.refuses = None, {}, {}, None, 0
-        self.commits = 0
+        self.commits, self.private = 0, True
         self.stored = {}  # large files, whose SHA-256 the hub announces
         hub = self
 
@@ -51,6 +52,9 @@ class Hub:
                 self.do_GET()
 
             def do_GET(self):
+                if self.path == "/api/models/someone/leaves":
+                    self.answer(hub.refuses or 200, {"id": "someone/leaves", "private": hub.private, "tags": []})
+                    return
                 repository, _, rest = self.path.partition("/resolve/")
                 revision, _, name = rest.partition("/")
                 if repository != "/someone/leaves":
@@ -137,7 +141,7 @@ def run(file, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     shutil.copy(file, folder / "best.safetensors")
-    data = {"folder": "/home/someone/leaves", "size": None, "list": "../someone/train.csv"}
+    data = {"folder": "/home/someone/leaves", "size": None, "list": "someone/train.csv", "splits": "80/20"}
     (folder / "recipe.json").write_text(json.dumps({"data": data}))
     (folder / "result.json").write_text(json.dumps({"scores": {"miou": 0.51239, "pixel_accuracy": 0.9}}))
     return folder
@@ -149,7 +153,8 @@ def test_what_is_pushed_is_loaded_by_the_address_of_the_repository(hub, run, mod
     assert 'kseg.zoo.load("hf://someone/leaves")' in done.output and f"/commit/{1:040x}" in done.output
     assert (hub.made.get("private") or hub.made["visibility"] == "private") and hub.token == "Bearer hf_secret"
     assert hub.files.keys() == {"README.md", "model.safetensors", "recipe.toml", "metrics.json"}
-    assert tomllib.loads(hub.files["recipe.toml"].decode()) == {"data": {"folder": "leaves", "list": "train.csv"}}
+    recipe = tomllib.loads(hub.files["recipe.toml"].decode())
+    assert recipe == {"data": {"folder": "leaves", "list": "train.csv", "splits": "80/20"}}
     loaded = zoo.load("hf://someone/leaves")
     assert loaded.classes == ("soil", "leaf", "spot")
     for ours, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
@@ -196,6 +201,27 @@ def test_what_the_hub_does_not_have_is_named(hub, address, message):
         zoo.load(address)
 
 
+def test_other_files_of_the_hub_are_not_opened_by_keras(hub):
+    hub.files["notes.safetensors"] = b"<html>"
+    for file, message in (
+        ("model.h5", "is a whole Keras model: download it"),
+        ("notes.safetensors", "is not a weight"),
+    ):
+        with pytest.raises(ValueError, match=f"^hf://someone/leaves/{file} {message}"):
+            zoo.load(f"hf://someone/leaves/{file}")
+
+
+def test_a_full_disk_is_named(hub, file, monkeypatch):
+    pretrained.push(file, "hf://someone/leaves", license="mit")
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", full)
+    with pytest.raises(OSError, match=r"cannot be kept \(No space left on device\): set HF_HOME to another folder"):
+        zoo.load("hf://someone/leaves")
+
+
 def test_an_unknown_hub_out_of_reach_is_an_error(hub, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(OSError, match=r"^hf://someone/leaves: the hub cannot be reached \(.+\): try again$"):
@@ -223,6 +249,9 @@ def test_errors_name_their_cure(hub, run, file, monkeypatch, tmp_path):
     assert "no weight file" in refused("weights", "push", tmp_path / "none", "hf://someone/leaves", *end)
     assert "leave out --pictures" in refused("weights", "push", run, "hf://someone/leaves", *end, "--pictures")
     assert "write hf://someone/leaves" in refused("weights", "push", run, "hf://someone/leaves@v2", *end)
+    hub.private = False
+    assert "is public: make it" in refused("weights", "push", run, "hf://someone/leaves", *end, "--private")
+    assert not hub.files
     hub.refuses = 403
     assert "hf auth login" in refused("weights", "push", run, "hf://someone/leaves", *end)
     hub.refuses = 413

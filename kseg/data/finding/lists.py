@@ -127,10 +127,9 @@ def _listed(file: Path, found: Files, root: Path) -> Selection:
 
 
 def _names_columns(line: str, file: Path) -> bool:
-    """Whether the first line of a table can be its header: words, not names of files."""
-    columns = re.split(r"[,;\t]", line)
-    is_table = len(columns) > 1 or file.suffix.lower() == ".csv"
-    return is_table and all(re.fullmatch(r"\s*[\"']?[^\W\d][^\W\d ]*[\"']?\s*", column) for column in columns)
+    """Whether the first line of a table can be its header, which contains no paths and no names of files."""
+    is_table = file.suffix.lower() == ".csv" or re.search(r"[,;\t]", line)
+    return bool(is_table) and not re.search(r"[/\\]|\.\w", line)
 
 
 def shares(text: str) -> dict[str, float]:
