@@ -51,8 +51,8 @@ def check_options(
     chosen = FORMATS[format]
     if precision not in chosen.precisions:
         others = [name for name, one in FORMATS.items() if precision in one.precisions]
-        cure = f": use {', '.join(others)}" if others else ""
-        raise ValueError(f"{format} takes the precision {' or '.join(chosen.precisions)}, got {precision!r}{cure}")
+        use = f": use {', '.join(others)}" if others else ""
+        raise ValueError(f"{format} takes the precision {' or '.join(chosen.precisions)}, got {precision!r}{use}")
     check_backend(format, chosen, backend)
     if precision == "int8" and calibration is None:
         raise ValueError("int8 needs typical images, which set the ranges of the integers: add calibration=")
