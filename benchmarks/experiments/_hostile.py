@@ -94,6 +94,27 @@ def _ome(name: str) -> bytes:
     )
 
 
+def _claimed(sizes: str = 'SizeX="16" SizeY="16" SizeT="1"', data: str = "", more: str = "") -> bytes:
+    """Returns an OME-TIFF file of one page that claims other sizes, planes or annotations."""
+    return _tiff(
+        f'<OME>{more}<Image><Pixels DimensionOrder="XYCZT" Type="uint8" SizeC="1" SizeZ="1" {sizes}><TiffData{data}/>'
+        "</Pixels></Image></OME>"
+    )
+
+
+def _shared(pages: int = 300, count: int = 1000, tag: int = 273) -> bytes:
+    """Returns a TIFF file whose pages share one table of strips."""
+    numbers = {256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 277: 1, 278: 1, 279: 16} | {tag: 8}
+    content = struct.pack("<2sHI", b"II", 42, 8 + 4 * count) + struct.pack("<I", 8) * count
+    for page in range(pages):
+        entries = (
+            struct.pack("<HHII", each, 4, count if each == tag else 1, numbers[each]) for each in sorted(numbers)
+        )
+        directory = struct.pack("<H", len(numbers)) + b"".join(entries)
+        content += directory + struct.pack("<I", len(content) + len(directory) + 4 if page + 1 < pages else 0)
+    return content
+
+
 def _circle() -> bytes:
     """Returns a TIFF file whose only page says that it follows itself."""
     content = bytearray(_tiff())
@@ -169,6 +190,14 @@ KINDS: dict[str, Callable[[np.random.Generator], bytes]] = {
     "TIFF of huge tiles": lambda rng: _tiff(tags={322: 2**20, 323: 2**20, 324: 8, 325: 256}),
     "TIFF in a circle": lambda rng: _circle(),
     "TIFF that names a file": lambda rng: _ome("/etc/passwd"),
+    "TIFF of shared strips": lambda rng: _shared(),
+    "OME of claimed times": lambda rng: _claimed('SizeX="16" SizeY="16" SizeT="200000000"'),
+    "OME of claimed planes": lambda rng: _claimed(data=' PlaneCount="200000000"'),
+    "OME of huge dimensions": lambda rng: _claimed('SizeX="200000" SizeY="200000" SizeT="1"'),
+    "OME of claimed labels": lambda rng: _claimed(
+        more='<StructuredAnnotations><XMLAnnotation ID="1" Namespace="modulo"><Value><Modulo><ModuloAlongT Start="0" '
+        'End="200000000"/></Modulo></Value></XMLAnnotation></StructuredAnnotations>'
+    ),
     "TIFF of claimed pages": lambda rng: _tiff('{"shape": [100000, 16, 16]}'),
     "damaged frames": lambda rng: _tiff("ImageJ=1.53\nimages=100000\nframes=100000\n"),
 }

@@ -11,10 +11,10 @@ import re
 from typing import Any
 
 import numpy as np
-from PIL import TiffImagePlugin
 
 from kseg.data import picture_size
 from kseg.serve.refusal import RefusedError
+from kseg.serve.tiff_claims import claims_of_tiff
 
 KINDS = {
     b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP", b"BM": "BMP", b"GIF8": "GIF", b"P": "PNM",
@@ -23,10 +23,6 @@ KINDS = {
 """The formats that are accepted, by their first bytes."""
 SCANS = 100
 """Largest number of scans of a JPEG file: each passes over the whole image."""
-PAGES = 10_000
-"""Largest number of pages of a TIFF file."""
-PIECES = 2**17
-"""Largest number of strips or tiles of a page of a TIFF file."""
 HEADER = 1000
 """Largest number of bytes of the header of a PNM file, which Pillow reads one by one."""
 _GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
@@ -49,7 +45,7 @@ def check_claims(content: bytes, *, most_pixels: int, most_bytes: int) -> None:
     if kind == "NumPy":
         claims = [_array(content)]
     elif kind == "TIFF":
-        claims = _tiff(content)
+        claims = claims_of_tiff(content)
     else:
         _check_decoder(kind, content)
         height, width = picture_size(io.BytesIO(content))
@@ -104,50 +100,3 @@ def _array(content: bytes) -> tuple[int, int, int]:
     if size > len(content) - file.tell():
         raise ValueError(f"the image: the file ends early: {len(content) - file.tell():,} of {size:,} bytes")
     return shape[0], shape[1], size
-
-
-def _tiff(content: bytes) -> list[tuple[int, int, int]]:
-    """Returns the claims of each page, as Pillow reads them, and of each stack of pages, as tifffile reads them."""
-    try:
-        claims = _pages(io.BytesIO(content))
-    except Exception as error:  # of many types
-        raise ValueError(f"the image: not a TIFF file that can be read ({error})") from None
-    if any(size < 0 for *_, size in claims):
-        raise ValueError(f"the image: a TIFF file of more than {PIECES:,} strips or tiles: save it with larger ones")
-    try:
-        import tifffile
-    except ImportError:
-        return claims
-    try:
-        with tifffile.TiffFile(io.BytesIO(content)) as tif:
-            named = set(re.findall(r'FileName="([^"]*)"', tif.pages.first.description)) if tif.is_ome else set()
-            stacks = [] if len(named) > 1 else [int(one.nbytes) for one in tif.series]
-    except Exception as error:  # of many types
-        raise ValueError(f"the image: not a TIFF file that can be read ({error})") from None
-    if len(named) > 1:
-        raise ValueError("the image: an OME-TIFF image of several files: send one file with all its pages")
-    return [*claims, *((0, 0, size) for size in stacks)]
-
-
-def _pages(file: Any) -> list[tuple[int, int, int]]:
-    head = file.read(8)
-    head += file.read(8) if 43 in head[2:4] else b""
-    tags: Any = TiffImagePlugin.ImageFileDirectory_v2(head)
-    claims: list[tuple[int, int, int]] = []
-    places: set[int] = set()
-    place = tags.next
-    while place:
-        if place in places or len(places) >= PAGES:
-            raise ValueError(f"its pages form a circle, or are more than {PAGES:,}")
-        places.add(place)
-        file.seek(place)
-        tags = TiffImagePlugin.ImageFileDirectory_v2(head)
-        tags.load(file)
-        place = tags.next
-        height, width, bands = int(tags[257]), int(tags[256]), int(tags.get(277, 1))
-        piece = (int(tags.get(323, 0)) or min(int(tags.get(278, height)), height), int(tags.get(322, 0)) or width)
-        depth = -(-int(np.max(tags.get(258, 1))) // 8)
-        most = max(height * width, piece[0] * piece[1])
-        pieces = len(tags.get(324, tags.get(273, ())))
-        claims.append((height, width, most * bands * depth if pieces <= PIECES else -1))
-    return claims

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import threading
+import tracemalloc
 
 import httpx
 import numpy as np
@@ -16,6 +17,7 @@ from benchmarks.experiments import _hostile
 from kseg.data import Pixels
 from kseg.inference import Predictor
 from kseg.serve import LOOPBACK, Limits, answers, create_app, limits
+from kseg.serve.claims import check_claims
 from tests.export import brightness
 from tests.serve.conftest import CLASSES, PALETTE, encoded
 
@@ -236,6 +238,28 @@ def test_hostile_uploads_are_refused_and_right_answers_follow(app, picture, labe
         assert answer.status_code in allowed, (name, answer.text)
         assert answer.status_code == 200 or list(json.loads(answer.text)) == ["error"]
     np.testing.assert_array_equal(Image.open(io.BytesIO(post(app, encoded(picture)).content)), label)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (_hostile.KINDS["OME of claimed times"](None), "planes"),
+        (_hostile.KINDS["OME of claimed planes"](None), "planes"),
+        (_hostile.KINDS["OME of huge dimensions"](None), "planes"),
+        (_hostile.KINDS["OME of claimed labels"](None), "planes"),
+        (_hostile._shared(pages=20, count=1_000_000), "strips"),
+        (_hostile._shared(pages=20, count=100_000), "strips"),
+        (_hostile._shared(pages=50, count=1_000_000, tag=34675), "tags hold more"),
+    ],
+)
+def test_long_tables_of_tiff_files_are_refused_before_they_are_made(content, message):
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=message):
+            check_claims(content, most_pixels=10**6, most_bytes=10**9)
+        assert tracemalloc.get_traced_memory()[1] < len(content) * 3 + 2**22
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_binary_pnm_file_with_comments_is_read(app, picture, label):
