@@ -7,9 +7,11 @@ import io
 import itertools
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
@@ -31,6 +33,10 @@ LARGE = (1100, 1300)
 """Height and width of an image of several tiles."""
 SETTLING = 2
 """Rounds of hostile uploads before the one in which the growth of memory is measured."""
+STALLED = 600
+"""Connections that send the beginning of a request only: more than the service answers requests beside."""
+MOST_STALLED_SECONDS = 15
+"""Longest time for which such connections block the service, which closes them after 10 seconds."""
 MOST_GROWTH = 8.0
 """Most MB of 2**20 bytes that memory grows by during 1,000 uploads, which have 13 kB each on average.
 
@@ -42,7 +48,7 @@ The allocator takes memory from the system in steps of up to 4 MB. Memory that h
 def serving(weights: str, engine: str) -> Iterator[tuple[int, str]]:
     """Runs the service in a process of its own; gives the process's number and the address."""
     command = [sys.executable, "-m", "kseg.cli", "serve", weights, "--port", "0", "--engine", engine, "--queue", "64"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             line = process.stdout.readline()
@@ -51,6 +57,7 @@ def serving(weights: str, engine: str) -> Iterator[tuple[int, str]]:
             yield process.pid, line.split()[-1]
         finally:
             process.terminate()
+            process.communicate()  # what it prints when it stops
 
 
 def timed(call: Callable[[], object], count: int) -> list[float]:
@@ -101,7 +108,8 @@ def attack(pid: int, address: str, content: bytes, count: int) -> dict[str, Any]
 
     Raises:
         RuntimeError: If an upload gets a status of 500 and more other than 503, or no answer, if the memory grows by
-            more than `MOST_GROWTH`, or if the service answers the image differently afterwards.
+            more than `MOST_GROWTH`, if stalled connections block the service, or if it answers the image differently
+            afterwards.
     """
     import httpx
 
@@ -128,6 +136,7 @@ def attack(pid: int, address: str, content: bytes, count: int) -> dict[str, Any]
         statuses += pool.map(send, uploads[count * SETTLING :])
         seconds = time.perf_counter() - start
     after = _resident(pid)
+    stall(address)
     if answer(content) != expected:
         raise RuntimeError("after the hostile uploads, the service answers an image differently")
     growth = None if before is None or after is None else round((after - before) / 2**20, 1)
@@ -141,6 +150,22 @@ def attack(pid: int, address: str, content: bytes, count: int) -> dict[str, Any]
         "statuses": " ".join(f"{status}:{number}" for status, number in counts),
         "memory_mb": growth,
     }
+
+
+def stall(address: str) -> None:
+    """Opens connections that send the beginning of a request only; a RuntimeError says if they block the service."""
+    import httpx
+
+    place = urllib.parse.urlsplit(address)
+    with contextlib.ExitStack() as stack:
+        for _ in range(STALLED):
+            connection = stack.enter_context(socket.create_connection((place.hostname, place.port)))
+            connection.sendall(b"GET /health HT")
+        end = time.monotonic() + MOST_STALLED_SECONDS
+        while httpx.get(f"{address}health", timeout=MOST_STALLED_SECONDS).status_code != 200:
+            if time.monotonic() > end:
+                raise RuntimeError(f"{STALLED} connections without a request block the service")
+            time.sleep(1)
 
 
 def measure(

@@ -16,7 +16,7 @@ from kseg.cli._process import prepare
 from kseg.cli.prediction import Crf, Engine, Int8, Tta, options
 
 CONNECTIONS = 512
-"""Most connections at once, below the number of files that systems let a process open; others get status 503."""
+"""Number of open connections at which requests get status 503; systems let a process open more files than that."""
 UNREAD_SECONDS = 30
 """Seconds after which the system closes the connection of a client that takes nothing of its answer."""
 
@@ -48,7 +48,13 @@ def serve(
     max_megapixels: Annotated[float, typer.Option(min=0.001, max=1e6, help="Largest image.")] = 25,
     queue: Annotated[int, typer.Option(min=0, help="Most requests that wait; others get status 503.")] = 16,
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=1e6, help="Seconds after which a request gets status 503.")
+        float,
+        typer.Option(
+            min=0.1,
+            max=1e6,
+            help="Longest time in seconds of an upload (then status 408), of an upload and the wait for its answer "
+            "(503), and of sending the answer.",
+        ),
     ] = 60,
     tta: Tta = False,
     crf: Crf = False,
@@ -85,15 +91,7 @@ def serve(
             address = ipaddress.ip_address(where)
             own = {*LOOPBACK, host, where, *allow_host}
             app = create_app(predictor, limits, hosts=own if address.is_loopback or allow_host else None)
-            server = uvicorn.Server(
-                uvicorn.Config(
-                    app,
-                    log_level="warning",
-                    access_log=False,
-                    limit_concurrency=CONNECTIONS,
-                    timeout_graceful_shutdown=math.ceil(2 * timeout) + 5,  # to wait for an answer, and to send it
-                )
-            )
+            server = uvicorn.Server(configured(app, timeout))
             shape = predictor.model.inputs[0].shape[1:]
             for usual in (64, 96):  # compiles the network, also for a second size, and shows errors before requests
                 predictor(np.zeros([side or usual for side in shape], "uint8"))
@@ -107,6 +105,23 @@ def serve(
             finally:
                 signal.signal(signal.SIGTERM, before)
             print("stopped")
+
+
+def configured(app: Any, timeout: float) -> Any:
+    """Returns the `uvicorn.Config` of an application with a time limit in seconds."""
+    import uvicorn
+
+    from kseg.serve.connections import PromptProtocol
+
+    return uvicorn.Config(
+        app,
+        http=PromptProtocol,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=math.ceil(2 * timeout) + 5,  # to wait for an answer, and to send it
+    )
 
 
 def _tile(model: Any, tile: int | None) -> int:

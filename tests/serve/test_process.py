@@ -1,6 +1,7 @@
 """`kseg serve` as a process of its own, on loopback."""
 
 import asyncio
+import contextlib
 import http.client
 import re
 import signal
@@ -11,8 +12,10 @@ import time
 
 import httpx
 import pytest
+import uvicorn
 
 from kseg.cli import serving
+from kseg.serve import limits
 from tests.cli.command import refused
 from tests.export import brightness
 from tests.serve.conftest import encoded
@@ -80,6 +83,53 @@ def test_without_the_packages_the_error_names_the_extra(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert "pip install 'kseg[serve]'" in refused("serve", "x.keras")
+
+
+def test_connections_without_a_whole_request_are_closed_and_slow_answers_are_not(monkeypatch):
+    monkeypatch.setattr(limits, "PATIENCE", 0.3)
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n"
+
+    async def app(scope, receive, send):
+        await asyncio.sleep(0.5)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def answers(listener, sent):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+
+        async def write():
+            for part in sent:
+                writer.write(part)
+                await asyncio.sleep(0.05)
+
+        writing = asyncio.create_task(write())
+        try:
+            return await asyncio.wait_for(reader.read(), 4)
+        finally:
+            writing.cancel()
+            writer.close()
+
+    async def run(listener):
+        config = serving.configured(app, 1)
+        config.lifespan = "off"
+        server = uvicorn.Server(config)
+        server.capture_signals = contextlib.nullcontext
+        task = asyncio.create_task(server.serve([listener]))
+        slowly = [bytes([byte]) for byte in request[:20]]
+        found = await asyncio.gather(
+            answers(listener, []),
+            answers(listener, slowly),
+            answers(listener, [request + b"\r\n"]),
+            answers(listener, [request + b"\r\n", *[b""] * 11, *slowly]),
+        )
+        server.should_exit = True
+        await task
+        return found
+
+    with serving.listening("127.0.0.1", 0) as listener:
+        found = asyncio.run(run(listener))
+    assert found[:2] == [b"", b""]
+    assert [answer.count(b" 200 OK") for answer in found[2:]] == [1, 1]
 
 
 def test_answers_are_sent_at_once():
