@@ -311,7 +311,7 @@ def test_files_of_other_origin_are_refused(tmp_path):
         (tmp_path / "m.bin").touch()
         with pytest.raises(ValueError, match=r"m\.xml cannot be opened by OpenVINO: (?!Exception from)(?!Check ')"):
             Predictor(tmp_path / "m.xml")
-    with pytest.raises(ValueError, match=r"https://host/m\.onnx is an address: download the file"):
+    with pytest.raises(ValueError, match=r"https://host/m\.onnx is an exported model: download it"):
         Predictor("https://host/m.onnx")
     with pytest.raises(FileNotFoundError, match=r"there is no file .*absent\.xml"):
         Predictor(tmp_path / "absent.xml")
