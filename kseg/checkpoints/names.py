@@ -118,6 +118,54 @@ def rename(state: Mapping[str, np.ndarray], rules: Rules) -> dict[str, np.ndarra
     return arrays
 
 
+def revert(arrays: Mapping[str, np.ndarray], rules: Rules) -> dict[str, np.ndarray]:
+    r"""Converts the arrays of a kseg weight file to PyTorch's tensors: the opposite of `rename`.
+
+    Args:
+        arrays: `{key: array}` in Keras's layout.
+        rules: The rules with which `rename` reads the tensors. Patterns consist of literal text and of groups that the
+            replacement contains. Where several rules give the same path, the first one names the tensor.
+
+    Returns:
+        `{name: array}` in PyTorch's layout, with a `num_batches_tracked` of 0 for each batch normalization.
+
+    Raises:
+        ValueError: If no rule gives the path of an array.
+
+    Example:
+        >>> rules = [(r"layer(\d)\.conv", r"layer\1_conv")]
+        >>> {name: array.shape for name, array in revert({"layer2_conv/kernel": np.ones((7, 5, 3, 4))}, rules).items()}
+        {'layer2.conv.weight': (4, 3, 7, 5)}
+    """
+    leaves = {"kernel": "weight", "bias": "bias", **{ours: theirs for theirs, ours in _NORM.items()}}
+    opposite = [_opposite(*rule) for rule in rules]
+    state = {}
+    for key, array in arrays.items():
+        path, _, leaf = key.rpartition("/")
+        found = (match.expand(name) for pattern, name in opposite if (match := re.fullmatch(pattern, path)))
+        if (module := next(found, None)) is None or leaf not in leaves:
+            raise ValueError(f"{key} has no counterpart in PyTorch")
+        state[f"{module}.{leaves[leaf]}"] = np.ascontiguousarray(array.transpose(np.argsort(_axes(key, array.ndim))))
+        if leaf == "moving_variance":
+            state[f"{module}.num_batches_tracked"] = np.zeros((), "int64")
+    return state
+
+
+def _opposite(pattern: str, replacement: str) -> tuple[str, str]:
+    """The rule that leads back."""
+    literals = re.split(r"\([^()]*\)", pattern)
+    groups = re.findall(r"\(([^()]*)\)", pattern)
+    name = "".join(
+        re.sub(r"\\(.)", r"\1", literal) + (rf"\g<g{index}>" if index <= len(groups) else "")
+        for index, literal in enumerate(literals, start=1)
+    )
+    parts = re.split(r"\\(\d)", replacement)
+    path = "".join(
+        rf"(?P<g{part}>{groups[int(part) - 1]})" if index % 2 else re.escape(part) for index, part in enumerate(parts)
+    )
+    return path, name
+
+
 def _key(module: str, leaf: str, ndim: int, rules: Rules) -> str | None:
     """Returns the key of a tensor with `ndim` axes in a weight file, or None if no rule matches."""
     for pattern, replacement in rules:

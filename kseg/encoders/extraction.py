@@ -59,6 +59,7 @@ def extract(
     encoder: EncoderLike,
     *,
     weights: str | os.PathLike | None = "imagenet",
+    depth: int = 5,
     output_stride: int = 32,
     multi_grid: Sequence[int] | None = None,
     penultimate: bool = False,
@@ -75,6 +76,7 @@ def extract(
             `input_tensor=keras.layers.Rescaling(1 / 127.5, -1)(keras.Input((None, None, 3)))`.
         weights: `"imagenet"`, another name in the encoder's `weights`, None for random weights, or a file for
             `kseg.pretrained.load`. For an encoder of your own, only a file is loaded.
+        depth: 3, 4 or 5: how often the stages that are used halve the size. The later stages are left out.
         output_stride: 8, 16 or 32: the greatest stride. Strides beyond it become dilation.
         multi_grid: Factors for the dilation rates of the last spatial convolutions, e.g. DeepLabV3's (1, 2, 4).
         penultimate: Whether to return the output of the last stage but one. It has the stride of the last stage if that
@@ -100,17 +102,23 @@ def extract(
             encoder,
             input_shape=tuple(image.shape[1:]),
             weights=weights,
+            depth=depth,
             output_stride=output_stride,
             multi_grid=multi_grid,
             penultimate=penultimate,
         )
-        strides = [stride for stride in ENCODERS[encoder].strides if stride < output_stride]
+        greatest = min(output_stride, 2**depth)
+        strides = [stride for stride in ENCODERS[encoder].strides if stride < greatest]
         outputs = model(image)
-        features = {**dict(zip(strides, outputs[: len(strides)], strict=True)), output_stride: outputs[-1]}
+        features = {**dict(zip(strides, outputs[: len(strides)], strict=True)), greatest: outputs[-1]}
     else:
+        _check_depth(depth, output_stride)
         if multi_grid:
             raise ValueError("multi_grid applies only to encoders by name: dilate your own encoder yourself")
         model, strides, layers = _own(encoder, image.shape[1:])
+        if min(strides) <= 2**depth < max(strides):
+            strides = [stride for stride in strides if stride <= 2**depth]
+            model = keras.Model(model.input, model.outputs[: len(strides)], name="encoder")
         if max(strides) > output_stride:
             kept = {stride: name for stride, name in layers.items() if stride <= output_stride}
             cure = _line(kept) if output_stride in kept else f": leave out the features beyond stride {output_stride}"
@@ -129,6 +137,7 @@ def build(
     *,
     input_shape: Sequence[int | None] = (None, None, 3),
     weights: str | os.PathLike | None = "imagenet",
+    depth: int = 5,
     output_stride: int = 32,
     multi_grid: Sequence[int] | None = None,
     penultimate: bool = False,
@@ -139,6 +148,7 @@ def build(
         name: A name in `ENCODERS`.
         input_shape: Height, width and channels of the image, None where the size varies.
         weights: As in `extract`.
+        depth: As in `extract`.
         output_stride: As in `extract`.
         multi_grid: As in `extract`.
         penultimate: Whether the second-to-last output is the output of the last stage but one even if its stride became
@@ -156,12 +166,14 @@ def build(
     """
     if output_stride not in (8, 16, 32):
         raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride!r}")
+    _check_depth(depth, output_stride)
     if name not in ENCODERS:
         near = difflib.get_close_matches(name, ENCODERS, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(ENCODERS)}"
         raise ValueError(f"unknown encoder {name!r}; {hint}")
     known = ENCODERS[name]
-    smallest = known.smallest(output_stride)
+    smallest = known.smallest(min(output_stride, 2**depth))
+    output_stride = output_stride if depth == 5 else 32
     model = known.build(
         input_shape=tuple(input_shape),
         weights="imagenet" if weights == "imagenet" else None,
@@ -178,7 +190,19 @@ def build(
         load(model)
     elif weights not in (None, "imagenet"):
         pretrained.load(model, _file(weights, known.weights))
+    if depth < 5:
+        kept = [feature for feature, stride in zip(model.outputs, known.strides, strict=False) if stride <= 2**depth]
+        model = keras.Model(model.input, kept, name="encoder")
     return model
+
+
+def _check_depth(depth: int, output_stride: int) -> None:
+    if depth not in (3, 4, 5):
+        raise ValueError(f"the depth of the encoder must be 3, 4 or 5, got {depth!r}")
+    if depth < 5 and output_stride < 2**depth:
+        raise ValueError(
+            f"an encoder of depth {depth} ends at stride {2**depth}, not {output_stride}: pass output_stride={2**depth}"
+        )
 
 
 def classifier_of(encoder: EncoderLike) -> Classifier | None:

@@ -3,6 +3,7 @@
 Every layer has a method `reach`, from which `kseg.zoo.receptive_field` computes what a model sees.
 """
 
+from kseg.layers.attention import ChannelSpatialExcitation, PositionAttention, SqueezeExcitation
 from kseg.layers.convolution import (
     FAST_LAYERS,
     Conv2D,
@@ -15,6 +16,7 @@ from kseg.layers.decoder import SegmentationHead, UNetBlock
 from kseg.layers.geometry import Reach
 from kseg.layers.graph import FoldedModel, layer_calls
 from kseg.layers.normalization import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization
+from kseg.layers.pooling import FeaturePyramidAttention, PyramidPooling
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
 from kseg.layers.resize import Resize
 from kseg.layers.scores import ScoreFusion, ScoreUpsampling
@@ -31,21 +33,26 @@ __all__ = [
     "BatchNormalization",
     "BedOfNailsUnpooling2D",
     "BilinearKernel",
+    "ChannelSpatialExcitation",
     "Conv2D",
     "ConvCRF",
     "ConvNormAct",
     "CropLike",
     "DepthwiseConv2D",
+    "FeaturePyramidAttention",
     "FoldedModel",
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "NearestUnpooling2D",
+    "PositionAttention",
+    "PyramidPooling",
     "Reach",
     "Resize",
     "ScoreFusion",
     "ScoreUpsampling",
     "SegmentationHead",
     "SmallestSize",
+    "SqueezeExcitation",
     "TransposeUpsampling2D",
     "UNetBlock",
     "UnpaddedSize",

@@ -1,11 +1,13 @@
 """The decoder block of U-Net, and the head that computes the scores."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from kseg.layers.attention import ChannelSpatialExcitation
 from kseg.layers.convolution import Conv2D, ConvNormAct
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
@@ -15,7 +17,7 @@ from kseg.layers.tracing import is_enlarged
 
 @keras.saving.register_keras_serializable(package="kseg")
 class UNetBlock(ConfiguredLayer):
-    """Decoder block of U-Net: upsample by copying pixels, concatenate the skip features, apply two 3x3 convolutions.
+    """Decoder block of U-Net: upsample, concatenate the skip features, apply two 3x3 convolutions.
 
     Args:
         filters: Number of channels of both convolutions.
@@ -23,6 +25,9 @@ class UNetBlock(ConfiguredLayer):
         activation: Activation after each convolution.
         doubling: Whether to upsample by exactly two and crop to the skip features, as segmentation-models-pytorch
             does, which suits encoders that round odd sizes up. False resizes to the skip features.
+        interpolation: How to upsample: "nearest" (copy pixels) or "bilinear".
+        attention: None, or "scse": `ChannelSpatialExcitation` before the first convolution, if there are skip features,
+            and after the second.
 
     Call arguments:
         x: Coarse features, `(N, H, W, C)`.
@@ -31,6 +36,9 @@ class UNetBlock(ConfiguredLayer):
 
     Returns:
         `(N, H', W', filters)`.
+
+    Raises:
+        ValueError: If the interpolation or the attention is unknown.
 
     Reference:
         Ronneberger et al., U-Net, https://arxiv.org/abs/1505.04597. This variant, for pretrained encoders, pads its
@@ -50,15 +58,21 @@ class UNetBlock(ConfiguredLayer):
         normalization: bool = True,
         activation: Any = "relu",
         doubling: bool = False,
+        interpolation: str = "nearest",
+        attention: str | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        if attention not in (None, "scse"):
+            raise ValueError(f'{self.name}: attention must be None or "scse", got {attention!r}')
         self.filters = filters
         self.normalization = normalization
         self.activation = keras.activations.get(activation)
         self.doubling = doubling
-        self.enlarge = Resize(factor=2, interpolation="nearest", dtype=self.dtype_policy, name="enlarge")
-        self.match = Resize(interpolation="nearest", dtype=self.dtype_policy, name="match")
+        self.interpolation = interpolation
+        self.attention = attention
+        self.enlarge = Resize(factor=2, interpolation=interpolation, dtype=self.dtype_policy, name="enlarge")
+        self.match = Resize(interpolation=interpolation, dtype=self.dtype_policy, name="match")
         self.convs = [
             ConvNormAct(
                 filters, normalization=normalization, activation=activation, dtype=self.dtype_policy, name=f"conv{i}"
@@ -67,15 +81,22 @@ class UNetBlock(ConfiguredLayer):
         ]
 
     def build(self, x_shape: Shape, skip_shape: Shape | None = None, like_shape: Shape | None = None) -> None:
-        channels = (x_shape[-1] or 0) + ((skip_shape[-1] or 0) if skip_shape else 0)
-        self.convs[0].build((None, None, None, channels))
+        shape = (None, None, None, (x_shape[-1] or 0) + ((skip_shape[-1] or 0) if skip_shape else 0))
+        self.convs[0].build(shape)
         self.convs[1].build((None, None, None, self.filters))
+        if self.attention and skip_shape:
+            self.attention1 = ChannelSpatialExcitation(dtype=self.dtype_policy, name="attention1")
+            self.attention1.build(shape)
+        if self.attention:
+            self.attention2 = ChannelSpatialExcitation(dtype=self.dtype_policy, name="attention2")
+            self.attention2.build((None, None, None, self.filters))
 
     def call(self, x: Any, skip: Any = None, like: Any = None, training: bool | None = None) -> Any:
         target = like if skip is None else skip
         size = None if target is None else ops.shape(target)[1:3]
         first, second = self.convs
-        if not is_enlarged() and (size is None or _is_twice(size, ops.shape(x)[1:3])):
+        plain = self.interpolation == "nearest" and not self.attention
+        if plain and not is_enlarged() and (size is None or _is_twice(size, ops.shape(x)[1:3])):
             x = first.finish(first.conv.doubled(x, skip), training)
         else:
             if skip is not None and not self.doubling:
@@ -83,8 +104,11 @@ class UNetBlock(ConfiguredLayer):
             else:
                 x = self.enlarge(x)
                 x = x if size is None else x[:, : size[0], : size[1]]
-            x = first(x if skip is None else ops.concatenate([x, skip], axis=-1), training=training)
-        return second(x, training=training)
+            x = x if skip is None else ops.concatenate([x, skip], axis=-1)
+            x = self.attention1(x) if self.attention and skip is not None else x
+            x = first(x, training=training)
+        x = second(x, training=training)
+        return self.attention2(x) if self.attention else x
 
     def compute_output_shape(
         self, x_shape: Shape, skip_shape: Shape | None = None, like_shape: Shape | None = None
@@ -95,7 +119,9 @@ class UNetBlock(ConfiguredLayer):
     def reach(self, x: Reach, skip: Reach | None = None, like: Reach | None = None) -> Reach:
         fine = skip or like
         pixels = max(x.pixels, fine.pixels) if fine else x.pixels
-        return Reach(pixels, fine.step if fine else x.step / 2).window(3).window(3)
+        pixels += x.step if self.interpolation == "bilinear" else 0
+        step = fine.step if fine else x.step / 2
+        return Reach(math.inf if self.attention else pixels, step).window(3).window(3)
 
 
 def _is_twice(large: Sequence[Any], small: Sequence[Any]) -> bool:

@@ -3,9 +3,17 @@
 (The folder `zoo/` at the top of the repository records how each of the released weights was trained.)
 """
 
+from kseg.checkpoints import EXPORTERS
+from kseg.zoo import _smp_export
 from kseg.zoo._builder import Builder, builder, with_crf
+from kseg.zoo._fpn import fpn
+from kseg.zoo._linknet import linknet
+from kseg.zoo._manet import manet
+from kseg.zoo._pan import pan
+from kseg.zoo._pspnet import pspnet
 from kseg.zoo._segnet import segnet, segnet_basic
 from kseg.zoo._unet import unet, unet_2015
+from kseg.zoo._unetplusplus import unetplusplus
 from kseg.zoo.baselines import convolutionalize, full_resolution, patch_classifier
 from kseg.zoo.deeplab import deeplabv3, deeplabv3plus
 from kseg.zoo.deeplab_v1_v2 import deeplabv1, deeplabv2
@@ -16,9 +24,10 @@ from kseg.zoo.table import BUILDERS, build, list_models, summary
 
 _builders: tuple[Builder[...], ...] = (
     full_resolution, fcn32, fcn16, fcn8, fcn_dilated, segnet, segnet_basic, unet, unet_2015, deeplabv1, deeplabv2,
-    deeplabv3, deeplabv3plus,
+    deeplabv3, deeplabv3plus, pspnet, fpn, linknet, unetplusplus, manet, pan,
 )  # fmt: skip
 BUILDERS.update({each.__name__: each for each in _builders})
+EXPORTERS["segmentation-models-pytorch"] = _smp_export.export
 
 __all__ = [
     "BUILDERS",
@@ -34,17 +43,23 @@ __all__ = [
     "fcn16",
     "fcn32",
     "fcn_dilated",
+    "fpn",
     "full_resolution",
+    "linknet",
     "list_models",
     "list_weights",
     "load",
+    "manet",
     "multiply_adds",
+    "pan",
     "patch_classifier",
+    "pspnet",
     "receptive_field",
     "segnet",
     "segnet_basic",
     "summary",
     "unet",
     "unet_2015",
+    "unetplusplus",
     "with_crf",
 ]

@@ -27,6 +27,8 @@ ARGUMENTS = {
     "normalize them itself; see `kseg.encoders.extract`.",
     "encoder_weights": '`"imagenet"`, another name in the weights of the encoder, a file, or None for random '
     "initialization. Not used if `weights` is given.",
+    "encoder_depth": "3, 4 or 5: how often the stages of the encoder that are used halve the size. The later ones are "
+    "left out.",
     "dropout": "Fraction of the features before the scores to drop during training.",
     "activation": 'None for logits, `"softmax"` or `"sigmoid"` for probabilities.',
     "weights": "Trained weights: a file, its address, or the name of released weights or of their data set. Loading "

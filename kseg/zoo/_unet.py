@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
@@ -28,7 +27,11 @@ def unet(
     *,
     encoder: encoders.EncoderLike = "efficientnet_lite0",
     encoder_weights: str | None = "imagenet",
+    encoder_depth: int = 5,
     filters: Sequence[int] = (256, 128, 64, 32, 16),
+    batch_norm: bool = True,
+    attention: str | None = None,
+    interpolation: str = "nearest",
     doubling: bool = False,
     activation: str | None = None,
     weights: str | os.PathLike | None = None,
@@ -42,6 +45,9 @@ def unet(
 
     Args:
         filters: Number of channels of the blocks, coarsest first.
+        batch_norm: Whether batch normalization follows the convolutions.
+        attention: None, or `"scse"` for `kseg.layers.ChannelSpatialExcitation` in every block.
+        interpolation: How the blocks upsample, `"nearest"` or `"bilinear"`.
         doubling: Whether blocks upsample by exactly two and crop, as in segmentation-models-pytorch, instead of
             resizing to the skip. The results differ at sizes that are not divisible by 32. For encoders that round
             sizes up.
@@ -55,14 +61,22 @@ def unet(
         (None, 64, 65, 3)
     """
     image = keras.Input(input_shape, name="image")
-    features = encoders.extract(image, encoder, weights=encoder_weights)
+    features = encoders.extract(image, encoder, weights=encoder_weights, depth=encoder_depth)
     if len(filters) < len(features.by_stride):
         raise ValueError(f"filters has {len(filters)} widths for the {len(features.by_stride)} features of the encoder")
     x = features.coarsest
     skips = [*reversed(features.skips), None]  # the last block has none
     for level, (width, skip) in enumerate(zip(filters[: len(skips)], skips, strict=True), start=1):
         like = image if doubling and skip is None else None
-        x = UNetBlock(width, doubling=doubling, name=f"decoder_{level}")(x, skip, like=like)
+        block = UNetBlock(
+            width,
+            normalization=batch_norm,
+            doubling=doubling,
+            interpolation=interpolation,
+            attention=attention,
+            name=f"decoder_{level}",
+        )
+        x = block(x, skip, like=like)
     logits = SegmentationHead(num_classes, kernel_size=3, activation=activation, name="head")(x, like=image)
     return keras.Model(image, logits, name="unet")
 
@@ -151,21 +165,30 @@ def unet_2015(
     return keras.Model(image, logits, name="unet_2015")
 
 
-@smp.reads(
+def _smp_rules(options: smp.Options) -> Rules:
+    blocks = range(options["encoder_depth"])
+    return [
+        rule
+        for block in blocks
+        for rule in smp.unet_block(
+            f"decoder.blocks.{block}",
+            f"decoder_{block + 1}",
+            options["decoder_attention_type"],
+            skip=block < blocks[-1],
+        )
+    ]
+
+
+smp.register(
     "Unet",
     "unet",
-    only={
-        "decoder_use_norm": ("batchnorm", True, {"type": "batchnorm"}),
-        "decoder_attention_type": (None,),
-        "decoder_interpolation": ("nearest",),
+    {
+        "decoder_channels": smp.Option("filters", (256, 128, 64, 32, 16)),
+        "decoder_use_norm": smp.NORM,
+        "decoder_attention_type": smp.ATTENTION,
+        "decoder_interpolation": smp.INTERPOLATION,
     },
-    decoder_channels=(256, 128, 64, 32, 16),
+    arguments=lambda options: {"doubling": options["decoder_interpolation"] == "nearest"},
+    rules=_smp_rules,
+    unused=lambda options: smp.unused_attention(f"decoder.blocks.{options['encoder_depth'] - 1}", options),
 )
-def _unet_of_smp(options: smp.Options) -> tuple[dict[str, Any], Rules]:
-    rules = [
-        (rf"decoder\.blocks\.{block}\.conv{conv}\.{part}", f"decoder_{block + 1}/conv{conv}/{name}")
-        for block in range(5)
-        for conv in (1, 2)
-        for part, name in enumerate(("conv", "norm"))
-    ]
-    return {"filters": list(options["decoder_channels"]), "doubling": True}, rules

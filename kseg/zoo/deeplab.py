@@ -2,13 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
 from kseg import encoders
 from kseg.checkpoints import Rules, below
-from kseg.encoders import resnet
 from kseg.layers import ASPP, ConvNormAct, CropLike, Resize, SegmentationHead
 from kseg.zoo import smp
 from kseg.zoo._builder import builder
@@ -158,16 +156,16 @@ def _rates(rates: Sequence[int] | None, output_stride: int) -> Sequence[int]:
     return rates or [rate * 16 // output_stride for rate in (6, 12, 18)]
 
 
-def _aspp_rules(branches: int = 3) -> Rules:
+def _aspp_rules(branches: int = 3, *, separable: bool = False) -> Rules:
     """The rules for `kseg.layers.ASPP`, from the names in torchvision and segmentation-models-pytorch."""
-    image = branches + 1
+    image, point = branches + 1, r"\.1" if separable else ""
     return (
         (r"convs\.0\.0", "point/conv"),
         (r"convs\.0\.1", "point/norm"),
         (rf"convs\.{image}\.1", "image/conv"),
         (rf"convs\.{image}\.2", "image/norm"),
-        (r"convs\.(\d)\.0\.0", r"branch_\1/depthwise"),  # separable
-        (r"convs\.(\d)\.0(\.1)?", r"branch_\1/conv"),
+        *([(r"convs\.(\d)\.0\.0", r"branch_\1/depthwise")] if separable else []),
+        (rf"convs\.(\d)\.0{point}", r"branch_\1/conv"),
         (r"convs\.(\d)\.1", r"branch_\1/norm"),
         (r"project\.0", "project/conv"),
         (r"project\.1", "project/norm"),
@@ -183,61 +181,57 @@ TORCHVISION: Rules = (
 )
 """From the modules of torchvision's DeepLabV3, without its encoder, to the layers of `deeplabv3`."""
 
-_SMP: dict[str, Any] = {"decoder_channels": 256, "decoder_atrous_rates": (12, 24, 36), "decoder_aspp_dropout": 0.5}
+_SMP = {
+    "encoder_depth": smp.Option(None, 5, {5: 5}),
+    "decoder_channels": smp.Option("filters", 256),
+    "decoder_atrous_rates": smp.Option("rates", (12, 24, 36)),
+    "decoder_aspp_dropout": smp.Option("dropout", 0.5),
+}
 
-
-def _smp_arguments(options: smp.Options) -> dict[str, Any]:
-    output_stride = options["encoder_output_stride"]
-    blocks, bottleneck = resnet.VARIANTS[options["encoder_name"]]
-    dilated = sum(blocks[2:] if output_stride == 8 else blocks[3:]) * (1 if bottleneck else 2)  # 3x3 convolutions
-    return {
-        "output_stride": output_stride,
-        "rates": list(options["decoder_atrous_rates"]),
-        "multi_grid": [1] * dilated,  # the first block of a stage is dilated like the others
-        "filters": options["decoder_channels"],
-        "dropout": options["decoder_aspp_dropout"],
-        "extra_conv": True,
-        "align_corners": True,
-    }
-
-
-@smp.reads(
+smp.register(
     "DeepLabV3",
     "deeplabv3",
-    only={"decoder_aspp_separable": (False,)},
-    encoder_output_stride=8,
-    upsampling=None,
-    **_SMP,
+    {
+        **_SMP,
+        "encoder_output_stride": smp.Option("output_stride", 8),
+        "decoder_aspp_separable": smp.Option(None, False, {False: False}),
+        "upsampling": smp.Option(None, None),
+    },
+    arguments=lambda options: {"multi_grid": smp.dilation(options), "extra_conv": True, "align_corners": True},
+    upsampling=lambda options: options["encoder_output_stride"],
+    rules=lambda options: [
+        *below(_aspp_rules(len(options["decoder_atrous_rates"])), "decoder.aspp.", "aspp/"),
+        *smp.named("decoder.conv", "refine/conv"),
+        *smp.named("decoder.bn", "refine/norm"),
+        *below(_aspp_rules(len(options["decoder_atrous_rates"])), "decoder.0.", "aspp/"),  # its names until 0.3
+        *smp.named("decoder.1", "refine/conv"),
+        *smp.named("decoder.2", "refine/norm"),
+    ],
 )
-def _deeplabv3_of_smp(options: smp.Options) -> tuple[dict[str, Any], Rules]:
-    if options["upsampling"] not in (None, options["encoder_output_stride"]):
-        raise ValueError(f"DeepLabV3: upsampling={options['upsampling']!r} has no counterpart in kseg, only None")
-    pyramid = _aspp_rules(len(options["decoder_atrous_rates"]))
-    return _smp_arguments(options), [
-        *below(pyramid, "decoder.aspp.", "aspp/"),
-        *below(pyramid, "decoder.0.", "aspp/"),  # its names until 0.3
-        (r"decoder\.(conv|1)", "refine/conv"),
-        (r"decoder\.(bn|2)", "refine/norm"),
-    ]
-
-
-@smp.reads(
+smp.register(
     "DeepLabV3Plus",
     "deeplabv3plus",
-    only={"decoder_aspp_separable": (True,), "upsampling": (4,)},
-    encoder_output_stride=16,
-    **_SMP,
+    {
+        **_SMP,
+        "encoder_output_stride": smp.Option("output_stride", 16),
+        "decoder_aspp_separable": smp.Option("separable", True, {True: True}),
+        "upsampling": smp.Option(None, 4),
+    },
+    arguments=lambda options: {
+        "multi_grid": smp.dilation(options),
+        "extra_conv": True,
+        "align_corners": True,
+        "decoder_convs": 1,
+    },
+    upsampling=lambda options: 4,
+    rules=lambda options: [
+        *below(_aspp_rules(len(options["decoder_atrous_rates"]), separable=True), "decoder.aspp.0.", "aspp/"),
+        *smp.named("decoder.aspp.1.0", "refine/depthwise"),
+        *smp.named("decoder.aspp.1.1", "refine/conv"),
+        *smp.named("decoder.aspp.2", "refine/norm"),
+        *smp.conv_norm("decoder.block1", "low_level"),
+        *smp.named("decoder.block2.0.0", "decoder_1/depthwise"),
+        *smp.named("decoder.block2.0.1", "decoder_1/conv"),
+        *smp.named("decoder.block2.1", "decoder_1/norm"),
+    ],
 )
-def _deeplabv3plus_of_smp(options: smp.Options) -> tuple[dict[str, Any], Rules]:
-    pyramid = _aspp_rules(len(options["decoder_atrous_rates"]))
-    return {**_smp_arguments(options), "separable": True, "decoder_convs": 1}, [
-        *below(pyramid, "decoder.aspp.0.", "aspp/"),
-        (r"decoder\.aspp\.1\.0", "refine/depthwise"),
-        (r"decoder\.aspp\.1\.1", "refine/conv"),
-        (r"decoder\.aspp\.2", "refine/norm"),
-        (r"decoder\.block1\.0", "low_level/conv"),
-        (r"decoder\.block1\.1", "low_level/norm"),
-        (r"decoder\.block2\.0\.0", "decoder_1/depthwise"),
-        (r"decoder\.block2\.0\.1", "decoder_1/conv"),
-        (r"decoder\.block2\.1", "decoder_1/norm"),
-    ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from kseg.checkpoints import read, rename
+from kseg.checkpoints import read, rename, revert
 from kseg.encoders import resnet
 from kseg.zoo import torchvision
 
@@ -107,3 +107,23 @@ def test_the_palette_is_that_of_voc():
     palette = torchvision.VOC_PALETTE
     assert palette[:4] == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)) and palette[20] == (0, 64, 128)
     assert len(palette) == len(torchvision.VOC) == 21
+
+
+def test_reverted_tensors_are_those_that_were_renamed():
+    rng = np.random.default_rng(0)
+    shapes = {
+        "layer1.0.conv2.weight": (4, 3, 5, 7),
+        "layer3.12.downsample.1.running_var": (4,),
+        "block.0.weight": (4, 1, 3, 3),
+        "fc.weight": (5, 4),
+        "fc.bias": (5,),
+    }
+    rules = [*resnet.RULES, (r"block\.(\d)", r"block_\1/depthwise"), ("fc", "fc")]
+    state = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    found = revert(rename(state, rules), rules)
+    assert found.pop("layer3.12.downsample.1.num_batches_tracked") == 0
+    assert found.keys() == state.keys()
+    for name, array in state.items():
+        np.testing.assert_array_equal(found[name], array)
+    with pytest.raises(ValueError, match="head/kernel has no counterpart in PyTorch"):
+        revert({"head/kernel": np.ones((3, 4))}, rules)

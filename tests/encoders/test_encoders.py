@@ -10,6 +10,7 @@ import safetensors.numpy
 from kseg import encoders, pretrained, zoo
 from kseg.encoders import ENCODERS
 from kseg.encoders.channels import CAFFE
+from tests.zoo.cheap import encoder_to
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
@@ -67,6 +68,15 @@ def test_penultimate_of_an_own_encoder_is_its_second_coarsest_feature():
     assert encoders.extract(image, own_model(32), penultimate=True).penultimate.shape[-1] == 4
     with pytest.raises(ValueError, match="at least two features"):
         encoders.extract(image, lambda image: {1: image}, penultimate=True)
+
+
+def test_later_stages_are_left_out(without_memory):
+    image = keras.Input((33, 65, 3))
+    for encoder, depth in (("resnet18", 3), ("convnext_tiny", 4), ("vgg16", 3), (encoder_to(16)["encoder"], 3)):
+        whole = encoders.extract(image, encoder, weights=None)
+        features = encoders.extract(image, encoder, weights=None, depth=depth, output_stride=2**depth)
+        kept = {stride: shape for stride, shape in shapes(whole).items() if stride <= 2**depth}
+        assert shapes(features) == kept
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny"])
@@ -243,6 +253,10 @@ def test_invalid_arguments_raise_errors_of_one_line(tmp_path):
     assert "resnet50" in one_line_error("resnet5O")
     assert "efficientnet_lite0" in one_line_error("zzz")
     assert "output_stride must be 8, 16 or 32, got 4" in one_line_error("vgg16", output_stride=4)
+    assert "the depth of the encoder must be 3, 4 or 5, got 2" in one_line_error("vgg16", depth=2)
+    assert "encoder_depth=4 ends at stride 16, beyond output_stride=8" in one_line_error(
+        "vgg16", depth=4, output_stride=8
+    )
     assert "your encoder ends at stride 32" in one_line_error(lambda x: {8: x, 32: x}, output_stride=16)
     assert "multi_grid applies only to encoders by name" in one_line_error(own_model(None), multi_grid=(1, 2))
     for name in ("efficientnet_lite0", "mobilenet_v2", "resnet18"):

@@ -19,6 +19,10 @@ def halve(x):
     return keras.layers.MaxPooling2D(2, padding="same")(x)
 
 
+def wide(x):
+    return keras.layers.Concatenate()([x] * 16)  # so that squeezing leaves several channels, not all without gradient
+
+
 # Functions of features (N, H, W, 3) and of the dtype policy of the layer.
 USES = {
     "resize to a size": lambda x, **o: layers.Resize((4, 9), align_corners=True, **o)(x),
@@ -43,6 +47,17 @@ USES = {
     "doubling unet block": lambda x, **o: layers.UNetBlock(2, doubling=True, **o)(halve(x), x),
     "cropped unet block": lambda x, **o: layers.UNetBlock(2, **o)(halve(x), like=x),
     "last unet block": lambda x, **o: layers.UNetBlock(2, normalization=False, **o)(x),
+    "bilinear unet block": lambda x, **o: layers.UNetBlock(2, interpolation="bilinear", **o)(halve(x), x),
+    "attentive unet block": lambda x, **o: layers.UNetBlock(64, attention="scse", **o)(halve(wide(x)), wide(x)),
+    "excitation": lambda x, **o: layers.SqueezeExcitation(1, **o)(x),
+    "scse": lambda x, **o: layers.ChannelSpatialExcitation(1, **o)(x),
+    "position attention": lambda x, **o: layers.PositionAttention(2, **o)(x),
+    "interleaved attention": lambda x, **o: layers.PositionAttention(2, interleaved=True, **o)(x),
+    "pyramid pooling": lambda x, **o: layers.PyramidPooling(2, (1, 3), **o)(x),
+    "pyramid pooling with aligned corners": lambda x, **o: layers.PyramidPooling(
+        2, (2, 6), normalization=False, align_corners=True, **o
+    )(x),
+    "feature pyramid attention": lambda x, **o: layers.FeaturePyramidAttention(2, **o)(layers.Resize(factor=8)(x)),
     "learned fusion": lambda x, **o: layers.ScoreFusion(3, **o)(halve(x), x),
     "fixed fusion": lambda x, **o: layers.ScoreFusion(3, learnable=False, **o)(halve(x), x),
     "score sum": lambda x, **o: layers.AtrousScoreSum(2, (1, 2), **o)(x),

@@ -2,8 +2,10 @@ import keras
 import numpy as np
 import pytest
 
-from kseg.layers import ASPP, AtrousScoreSum
+from kseg.layers import ASPP, AtrousScoreSum, PyramidPooling
+from tests.layers.tracing import at_unknown_size
 from tests.reference.convolution import batch_norm, conv2d
+from tests.reference.resize import sample
 
 
 def test_aspp_equals_the_reference():
@@ -41,3 +43,18 @@ def test_weight_keys_do_not_depend_on_the_rates(layer):
     keys = [variable.path for variable in first.weights]
     assert [variable.path for variable in second.weights] == keys
     assert any(key.startswith("pyramid/branch_2") for key in keys)
+
+
+@pytest.mark.parametrize("size", [(6, 12), (7, 5), (2, 1)])
+def test_pyramid_pooling_averages_the_cells_of_each_grid(size):
+    x = np.random.default_rng(0).normal(size=(1, *size, 3)).astype("float32")
+    layer = PyramidPooling(2, bins=(1, 3), normalization=False, align_corners=True)
+    found = at_unknown_size(layer, x)[0]
+    for index, (count, branch) in enumerate(zip(layer.bins, layer.branches, strict=True)):
+        kernel, bias = branch.get_weights()
+        rows, columns = ([(i * n // count, -(-(i + 1) * n // count)) for i in range(count)] for n in size)
+        means = np.array([[x[0, a:b, c:d].mean((0, 1)) for c, d in columns] for a, b in rows])
+        features = np.maximum(means @ kernel[0, 0] + bias, 0)
+        rows, columns = ([i * (count - 1) / max(n - 1, 1) for i in range(n)] for n in size)
+        truth = sample(features, rows, columns)
+        np.testing.assert_allclose(found[..., 2 * index : 2 * index + 2], truth, atol=1e-5)

@@ -31,4 +31,10 @@ CHEAP = {
     "deeplabv2": {"rates": (1, 2), "scales": (0.5, 1.0), **encoder_to(8)},
     "deeplabv3": {"rates": (1, 2), "filters": 8, **encoder_to(16)},
     "deeplabv3plus": {"rates": (1, 2), "filters": 8, "separable": True, **encoder_to(16)},
+    "pspnet": {"filters": 8, "bins": (1, 3), **encoder_to(8)},
+    "fpn": {"pyramid_filters": 8, "filters": 32, **encoder_to(32)},
+    "linknet": {"filters": 8, **encoder_to(32)},
+    "unetplusplus": {"filters": (8, 8, 4), "encoder_depth": 3, **encoder_to(8)},
+    "manet": {"filters": (8, 8, 4), "encoder_depth": 3, "attention_filters": 4, **encoder_to(8)},
+    "pan": {"filters": 8, **encoder_to(16)},
 }

@@ -2,12 +2,15 @@
 
 import argparse
 import json
+import re
 
+import keras
 import numpy as np
 import pytest
 import torch
 
 from kseg import pretrained, zoo
+from kseg.checkpoints import export_smp
 from kseg.zoo import smp as names
 from tests.checkpoints import pytorch
 
@@ -39,38 +42,66 @@ def cut(network, size: tuple[int, int]):
     return forward
 
 
+SHALLOW = {"encoder_depth": 3, "decoder_channels": (16, 8, 8)}
+PLAIN = {"decoder_interpolation": "bilinear", "decoder_use_norm": False}
+
+
 @pytest.mark.parametrize(
     ("model", "config", "sizes"),
     [
-        ("Unet", {"encoder_name": "resnet18", "classes": 3}, pytorch.SIZES),
+        ("Unet", {"classes": 3}, pytorch.SIZES),
         ("Unet", {"encoder_name": "resnet34", "decoder_channels": (32, 16, 8, 8, 4)}, [(33, 65)]),
+        ("Unet", {**SHALLOW, "decoder_channels": (32, 32, 16), "decoder_attention_type": "scse"}, [(64, 96)]),
+        ("Unet", {**SHALLOW, **PLAIN}, [(64, 96)]),
         ("DeepLabV3", {"encoder_name": "resnet50", "classes": 3}, pytorch.SIZES),
         ("DeepLabV3", {**SMALL, "encoder_output_stride": 16}, [(64, 96)]),
         ("DeepLabV3Plus", {"encoder_name": "resnet50", "classes": 3}, pytorch.SIZES),
         ("DeepLabV3Plus", {**SMALL, "encoder_output_stride": 8}, [(64, 96)]),
+        ("PSPNet", {"classes": 3, "activation": "sigmoid"}, [(64, 96), (120, 104)]),
+        ("PSPNet", {"encoder_depth": 4, "upsampling": 16, "decoder_use_norm": False}, [(64, 96)]),
+        ("FPN", {"classes": 3}, [(64, 96), (96, 160)]),
+        ("FPN", {"encoder_depth": 4, "upsampling": 2, "decoder_merge_policy": "cat"}, [(64, 96)]),
+        ("Linknet", {"classes": 3}, [(64, 96), (96, 160)]),
+        ("Linknet", {"encoder_depth": 3, "decoder_use_norm": "identity"}, [(64, 96)]),
+        ("UnetPlusPlus", {"classes": 3, "decoder_channels": (16, 16, 8, 8, 4)}, [(64, 96), (96, 160)]),
+        ("UnetPlusPlus", {**SHALLOW, "decoder_channels": (32, 32, 16), "decoder_attention_type": "scse"}, [(64, 96)]),
+        ("MAnet", {"classes": 3, "decoder_channels": (16, 16, 8, 8, 4)}, [(64, 96), (96, 160)]),
+        ("MAnet", {**SHALLOW, **PLAIN, "decoder_pab_channels": 8}, [(64, 96)]),
+        ("PAN", {"classes": 3}, [(128, 192), (192, 160)]),  # the second is odd after two halvings of stride 16
+        ("PAN", {"encoder_depth": 3, "decoder_interpolation": "nearest"}, [(64, 96)]),
     ],
 )
-def test_the_model_of_a_hub_folder_gives_the_logits_of_the_library(model, config, sizes, tmp_path):
+def test_the_model_of_a_hub_folder_gives_the_logits_of_the_library_and_returns_there(model, config, sizes, tmp_path):
     import segmentation_models_pytorch as smp
 
-    network = pytorch.randomized(getattr(smp, model)(encoder_weights=None, **config))
-    network.save_pretrained(tmp_path)
-    found = zoo.load(tmp_path)
+    options = {"encoder_name": "resnet18", "encoder_weights": None, **config}
+    network = pytorch.randomized(getattr(smp, model)(**options))
+    network.save_pretrained(tmp_path / "theirs")
+    found = zoo.load(tmp_path / "theirs")
     for size in sizes:
         pixels = pytorch.image(size)
         pytorch.assert_same([found.predict(pixels, verbose=0)], pytorch.outputs(cut(network, size), pixels))
+    export_smp(found, tmp_path / "ours")
+    again = smp.from_pretrained(tmp_path / "ours")  # strict: no tensor is missing or left over
+    state = again.state_dict()
+    used = sum(p.numel() for name, p in network.named_parameters() if torch.equal(state[name], p))
+    assert used == sum(int(np.prod(variable.shape)) for variable in found.trainable_variables)
+    if model != "PSPNet" and "encoder_depth" not in config:  # otherwise the library stores stages that it does not use
+        assert used == sum(parameter.numel() for parameter in network.parameters())
+    pytorch.assert_same(pytorch.outputs(again.eval(), pixels), pytorch.outputs(network, pixels))
 
 
 @pytest.mark.parametrize(
     ("model", "config"),
     [
-        ("FPN", {}),
+        ("Segformer", {}),
         ("Unet", {"encoder_name": "vgg16"}),
-        ("Unet", {"encoder_depth": 4}),
-        ("Unet", {"decoder_attention_type": "scse"}),
+        ("Unet", {"encoder_depth": 2}),
+        ("FPN", {"encoder_depth": 3}),
+        ("PSPNet", {"upsampling": 4}),
+        ("Unet", {"decoder_attention_type": "cbam"}),
         ("Unet", {"decoder_use_norm": "layernorm"}),
-        ("Unet", {"decoder_use_batchnorm": False}),
-        ("Unet", {"decoder_interpolation": "bilinear"}),
+        ("Unet", {"decoder_interpolation": "bicubic"}),
         ("Unet", {"activation": "tanh"}),
         ("Unet", {"new_option": 1}),
         ("DeepLabV3", {"decoder_aspp_separable": True}),
@@ -82,7 +113,7 @@ def test_options_without_counterpart_raise_an_error_of_one_line(model, config):
     with pytest.raises(ValueError) as error:
         names.convert({}, model, **config)
     message = str(error.value)
-    assert "\n" not in message and (next(iter(config), "FPN") in message or "decoder_use_norm" in message)
+    assert "\n" not in message and next(iter(config), "Segformer") in message
 
 
 def test_the_error_for_a_damaged_folder_names_the_file(tmp_path):
@@ -96,6 +127,38 @@ def test_the_error_for_a_damaged_folder_names_the_file(tmp_path):
     config.write_text(json.dumps({"_model_class": "Unet"}))
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
         names.read_folder(tmp_path)
+
+
+def test_missing_extra_and_misshapen_tensors_are_listed(tmp_path):
+    import segmentation_models_pytorch as smp
+
+    state = smp.FPN("resnet18", encoder_weights=None, decoder_pyramid_channels=8).state_dict()
+    del state["encoder.conv1.weight"]
+    state["decoder.p6.weight"], state["decoder.p5.bias"] = torch.zeros(3), torch.zeros(2)
+    torch.save(state, tmp_path / "fpn.pth")
+    listed = r"missing encoder/conv1/kernel; left over decoder\.p6\.weight; lateral_32/bias is \(2,\), expected \(8,\)"
+    with pytest.raises(ValueError, match=listed):
+        names.load(tmp_path / "fpn.pth", "FPN", encoder_name="resnet18", decoder_pyramid_channels=8)
+
+
+@pytest.mark.parametrize(
+    ("builder", "options", "message"),
+    [
+        ("segnet", {}, "has no 'segnet', only the models of fpn, "),
+        ("unet", {"encoder": "mobilenet_v2"}, "no unet with encoder='mobilenet_v2'"),
+        ("unet", {"encoder": "resnet18", "crf": True}, "no unet with crf=True: it would need crf=False"),
+        ("linknet", {"encoder": "resnet18", "filters": 16}, "no linknet with filters=16: it would need filters=32"),
+        ("fpn", {"encoder": "resnet18"}, "no fpn with align_corners=False: it would need align_corners=True"),
+    ],
+)
+def test_what_the_library_lacks_is_named_on_export(builder, options, message, tmp_path):
+    image = keras.Input((8, 8, 3))
+    arguments = {**zoo.BUILDERS[builder].defaults, "num_classes": 1, **options}
+    arguments.pop("weights")
+    model = pretrained.SegmentationModel.of(keras.Model(image, image), builder=builder, arguments=arguments)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        export_smp(model, tmp_path / "folder")
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_checkpoint_is_loaded_through_its_wrappers(tmp_path):

@@ -1,0 +1,77 @@
+"""Models of kseg as hub folders of segmentation-models-pytorch."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import safetensors.numpy
+
+from kseg import encoders, pretrained
+from kseg.checkpoints import revert
+from kseg.zoo import smp
+from kseg.zoo.table import BUILDERS
+
+LIBRARY = "segmentation-models-pytorch"
+
+EQUAL = ("doubling",)
+"""Options that make no difference at the sizes that the library takes."""
+
+
+def export(model: keras.Model, folder: str | os.PathLike) -> Path:
+    """See `kseg.checkpoints.export_smp`."""
+    description = pretrained.description_of(model)
+    builder, arguments = description["builder"], description["arguments"]
+    names = {known.builder: name for name, known in smp.MODELS.items()}
+    if builder not in names:
+        raise ValueError(f"{LIBRARY} has no {builder or model.name!r}, only the models of {', '.join(names)}")
+    name = names[builder]
+    options = _options(name, arguments)
+    arrays = {key: keras.ops.convert_to_numpy(variable) for key, variable in pretrained.weight_keys(model).items()}
+    if options["encoder_depth"] < 5:
+        arrays = {**_left_out(options), **arrays}
+    state = revert(arrays, smp.rules_of(name, options))
+    state |= {key: np.zeros(shape, "float32") for key, shape in smp.MODELS[name].unused(options).items()}
+    folder = Path(folder)
+    pretrained.atomic_write(folder / "model.safetensors", safetensors.numpy.save(state, {"format": "pt"}))
+    config = json.dumps({**options, "_model_class": name}, indent=2)
+    pretrained.atomic_write(folder / "config.json", config.encode())
+    return folder
+
+
+def _options(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Translates the arguments of a builder to the options of the library's class, and checks that none is lost."""
+    known = smp.MODELS[name]
+    options = {"in_channels": arguments["input_shape"][-1]}
+    for key, option in known.options.items():
+        if option.argument is None:
+            options.setdefault(key, option.default)
+            continue
+        options[key] = value = arguments[option.argument]
+        if option.values is not None:
+            found = [theirs for theirs, ours in option.values.items() if ours == value]
+            if not found:
+                raise ValueError(_unknown(known.builder, option.argument, value, next(iter(option.values.values()))))
+            options[key] = found[0]
+    if known.upsampling:
+        options["upsampling"] = known.upsampling(options)
+    defaults = BUILDERS[known.builder].defaults
+    expected = json.loads(json.dumps({**defaults, **smp.arguments_of(name, options), "crf": False}))
+    for key in (*BUILDERS[known.builder].options, "crf"):
+        if key not in EQUAL and arguments.get(key, expected[key]) != expected[key]:
+            raise ValueError(_unknown(known.builder, key, arguments[key], expected[key]))
+    return options
+
+
+def _unknown(builder: str, argument: str, value: Any, expected: Any) -> str:
+    return f"{LIBRARY} has no {builder} with {argument}={value!r}: it would need {argument}={expected!r}"
+
+
+def _left_out(options: smp.Options) -> dict[str, np.ndarray]:
+    """Random values for all tensors of the encoder, for those that the library stores beyond the depth that it uses."""
+    known = smp.ENCODERS[options["encoder_name"]]
+    encoder = encoders.build(known.name, weights=None, input_shape=(None, None, options["in_channels"]))
+    keys = pretrained.weight_keys(encoder)
+    return {f"encoder/{key}": keras.ops.convert_to_numpy(variable) for key, variable in keys.items()}
