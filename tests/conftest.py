@@ -4,6 +4,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -48,6 +49,17 @@ def torchvision():
     from benchmarks.peers import torchvision
 
     return torchvision.load()
+
+
+@pytest.fixture(scope="session")
+def transformers(torchvision):
+    """Imports transformers, whose image processors need torchvision."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()
+    return transformers
 
 
 @pytest.fixture

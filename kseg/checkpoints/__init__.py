@@ -1,7 +1,28 @@
 """Weight files of other libraries, read into NumPy arrays without running any code that they contain, and written."""
 
-from kseg.checkpoints.exporters import EXPORTERS, export_smp
+from kseg.checkpoints.export import EXPORTERS, export_smp, export_transformers
+from kseg.checkpoints.keys import weight_keys
 from kseg.checkpoints.names import Rules, below, rename, revert, unwrapped, within
+from kseg.checkpoints.processor import is_imagenet
 from kseg.checkpoints.reader import read
+from kseg.checkpoints.transformers import ARCHITECTURES, Architecture, Config, read_config, read_transformers
 
-__all__ = ["EXPORTERS", "Rules", "below", "export_smp", "read", "rename", "revert", "unwrapped", "within"]
+__all__ = [
+    "ARCHITECTURES",
+    "EXPORTERS",
+    "Architecture",
+    "Config",
+    "Rules",
+    "below",
+    "export_smp",
+    "export_transformers",
+    "is_imagenet",
+    "read",
+    "read_config",
+    "read_transformers",
+    "rename",
+    "revert",
+    "unwrapped",
+    "weight_keys",
+    "within",
+]

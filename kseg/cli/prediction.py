@@ -8,6 +8,7 @@ import pathlib
 import re
 import time
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,9 @@ from kseg.cli._inputs import find_inputs
 from kseg.cli._models import load_model
 from kseg.cli._process import prepare
 from kseg.cli.folder_options import parsed
+
+TILE = 1024
+"""Side of the tiles of `kseg predict`."""
 
 MANY_PIXELS = 2**24
 """Number of pixels from which a faster engine makes up for the seconds in which it converts the network."""
@@ -53,11 +57,23 @@ Int8 = Annotated[
         "typical images, of which 64 set the ranges of the integers.",
     ),
 ]
+ResizeRule = StrEnum("ResizeRule", ["processor"])
+Resize = Annotated[
+    ResizeRule | None,
+    typer.Option(
+        help="Resize whole images as the image processor of a checkpoint of transformers does, which repeats its "
+        "published scores; by default they keep their size.",
+    ),
+]
 
 
-def options(tta: bool, crf: bool, tile: int | None, engine: str, int8: str | None) -> dict[str, Any]:
+def options(
+    tta: bool, crf: bool, tile: int | None, engine: str, int8: str | None, resize: ResizeRule | None = None
+) -> dict[str, Any]:
     """Returns the options of a `kseg.inference.Predictor` for those of a command."""
     found: dict[str, Any] = {"tile": tile, "crf": crf, "engine": engine}
+    if resize:
+        found["resize"] = resize.value
     if tta:
         found |= {"flip": True, "scales": (0.75, 1.0, 1.25)}
     if int8 is not None:
@@ -92,17 +108,19 @@ def predict(
     tta: Tta = False,
     crf: Crf = False,
     tile: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
+            show_default=str(TILE),
             help="Side of the tiles into which larger images are cut, which may change labels near seams; 0: never.",
         ),
-    ] = 1024,
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Largest number of images of one size per batch; on a CPU, 1 is as fast as more.")
     ] = 1,
     engine: Engine = "auto",
     int8: Int8 = None,
+    resize: Resize = None,
     keep_background: Annotated[
         bool, typer.Option("--keep-background", help="Write the background to GeoJSON, COCO and objects.csv too.")
     ] = False,
@@ -167,7 +185,8 @@ def predict(
         stored = sets.Pixels.from_json(model.pixels, model.inputs[0].shape[-1])
         try:
             pixels = dataclasses.replace(stored, **stated)
-            predictor = inference.Predictor(model, pixels=pixels, **options(tta, crf, tile, engine, int8))
+            tile = TILE if tile is None and not resize else tile
+            predictor = inference.Predictor(model, pixels=pixels, **options(tta, crf, tile, engine, int8, resize))
         except ValueError as error:
             raise ValueError(reword(str(error), "command")) from None
         doubts: dict[str, list[str]] = {}

@@ -12,7 +12,7 @@ from kseg.cli._datasets import BatchSize, DataPlace, Split, check_options, open_
 from kseg.cli._models import load_model
 from kseg.cli._process import prepare
 from kseg.cli.folder_options import with_folder_options
-from kseg.cli.prediction import Crf, Engine, Int8, Tta, options
+from kseg.cli.prediction import Crf, Engine, Int8, Resize, Tta, options
 
 
 @application.command()
@@ -66,6 +66,7 @@ def evaluate(
     ] = None,
     engine: Engine = "keras",
     int8: Int8 = None,
+    resize: Resize = None,
 ) -> None:
     """Score a model on every image of a split, at full size."""
     with plain_errors(context.obj):
@@ -76,7 +77,7 @@ def evaluate(
         check_options(data, folder)
         model = load_model(weights)
         dataset = open_dataset(data, split, model, folder=folder, data_root=data_root)
-        predictor = inference.Predictor(model, **options(tta, crf, tile, engine, int8))
+        predictor = inference.Predictor(model, **options(tta, crf, tile, engine, int8, resize))
         _show(training.evaluate(predictor, dataset, batch_size=batch_size, reporter=Reporter()))
 
 

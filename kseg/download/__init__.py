@@ -2,10 +2,11 @@
 
 from kseg.download.files import fetch, file_sha256, home, is_whole, locked, writing
 from kseg.download.folders import fetch_folder, find, folder_sha256
-from kseg.download.hub import fetch_from_hub, first_line
+from kseg.download.hub import MissingEntryError, fetch_from_hub, first_line
 from kseg.download.transfer import TransferError
 
 __all__ = [
+    "MissingEntryError",
     "TransferError",
     "fetch",
     "fetch_folder",

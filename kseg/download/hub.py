@@ -12,6 +12,10 @@ from kseg.download.transfer import TransferError
 SHA256_DIGITS = 64
 
 
+class MissingEntryError(FileNotFoundError):
+    """A repository on the hub has no file of a name."""
+
+
 def fetch_from_hub(repository: str, file: str, revision: str | None = None) -> Path:
     """Returns the newest version of a file in a repository, downloaded unless the cache has it.
 
@@ -28,7 +32,8 @@ def fetch_from_hub(repository: str, file: str, revision: str | None = None) -> P
         Path of the file in the cache.
 
     Raises:
-        FileNotFoundError: If the hub has no such repository, revision or file, or does not show it to this user.
+        FileNotFoundError: If the hub has no such repository or revision, or does not show it to this user.
+        MissingEntryError: If the repository has no such file.
         ModuleNotFoundError: If huggingface_hub is not installed.
         TransferError: If the hub cannot be reached and the cache does not have the file, or if the download failed.
     """
@@ -50,7 +55,7 @@ def fetch_from_hub(repository: str, file: str, revision: str | None = None) -> P
         cure = "check the name, or log in with `hf auth login`"
         raise FileNotFoundError(f"{name} is no repository on the hub that you may read: {cure}") from None
     except errors.EntryNotFoundError:
-        raise FileNotFoundError(f"{name} has no file {file}") from None
+        raise MissingEntryError(f"{name} has no file {file}") from None
     except errors.HfHubHTTPError as error:
         raise TransferError(f"{name}: the hub answered {first_line(error)}: try again") from error
     except Exception as error:  # of the hub's client and of the libraries below it

@@ -15,7 +15,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Normalization:
-    """The constants of `(image - mean) / std` for red, green and blue, on the scale 0 to 255.
+    """The constants of `(image - mean) / std` for red, green and blue or other channels, on the scale 0 to 255.
 
     Attributes:
         mean: Mean of each channel.
@@ -23,8 +23,8 @@ class Normalization:
         bgr: Whether the weights were trained on blue, green, red. The first kernel is then reversed; images stay RGB.
     """
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     bgr: bool = False
 
     def layer(self, channels: int) -> keras.layers.Layer:

@@ -1,7 +1,6 @@
 """From an image to its features, by an encoder of the table or by one that the user brings."""
 
 import difflib
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +10,12 @@ import keras
 
 from kseg import pretrained
 from kseg.encoders.classifier import Classifier
-from kseg.encoders.table import ENCODERS
+from kseg.encoders.own import outputs_line, wrapped
+from kseg.encoders.table import ENCODERS, Encoder
 
-EncoderLike: TypeAlias = str | keras.Model | Callable[[keras.KerasTensor], Mapping[int, keras.KerasTensor]]
+EncoderLike: TypeAlias = (
+    str | Mapping[str, Any] | keras.Model | Callable[[keras.KerasTensor], Mapping[int, keras.KerasTensor]]
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Features:
 
     def __getitem__(self, stride: int) -> keras.KerasTensor:
         if stride not in self.by_stride:
-            cure = _line(self.layers) if stride in self.layers else ""
+            cure = outputs_line(self.layers) if stride in self.layers else ""
             raise ValueError(f"the model needs features at stride {stride}, but {self._found()}{cure}")
         return self.by_stride[stride]
 
@@ -45,7 +47,7 @@ class Features:
     def skips(self) -> list[keras.KerasTensor]:
         """All features but the coarsest, finest first; raises a ValueError if there are none."""
         if len(self.by_stride) < 2:
-            cure = _line(self.layers) if len(self.layers) > 1 else ": pass a keras.Model with several outputs"
+            cure = outputs_line(self.layers) if len(self.layers) > 1 else ": pass a keras.Model with several outputs"
             raise ValueError(f"the model needs features at several strides for its skips, but {self._found()}{cure}")
         return list(self.by_stride.values())[:-1]
 
@@ -69,10 +71,10 @@ def extract(
     Args:
         image: `(N, H, W, C)`, values 0 to 255, any H, W and C. If C is not 3, the first convolution is adapted, see
             `kseg.encoders.channels`.
-        encoder: A name in `ENCODERS`; a `keras.Model` from an image to several features, whose strides are computed
-            from their sizes; a model with `pyramid_outputs`, such as KerasHub's backbones; or a function
-            `image -> {stride: feature}`. All but the first must normalize the image, 0 to 255, themselves: build
-            MobileNetV2 of `keras.applications` with
+        encoder: A name in `ENCODERS`; a dictionary of such a `"name"` and options of that encoder; a `keras.Model` from
+            an image to several features, whose strides are computed from their sizes; a model with `pyramid_outputs`,
+            such as KerasHub's backbones; or a function `image -> {stride: feature}`. The last three must normalize the
+            image, 0 to 255, themselves: build MobileNetV2 of `keras.applications` with
             `input_tensor=keras.layers.Rescaling(1 / 127.5, -1)(keras.Input((None, None, 3)))`.
         weights: `"imagenet"`, another name in the encoder's `weights`, None for random weights, or a file for
             `kseg.pretrained.load`. For an encoder of your own, only a file is loaded.
@@ -97,7 +99,7 @@ def extract(
         {2: (33, 49, 16), 4: (17, 25, 24), 8: (9, 13, 32), 16: (5, 7, 320)}
     """
     layers: dict[int, str] = {}
-    if isinstance(encoder, str):
+    if isinstance(encoder, str | Mapping):
         model = build(
             encoder,
             input_shape=tuple(image.shape[1:]),
@@ -108,20 +110,24 @@ def extract(
             penultimate=penultimate,
         )
         greatest = min(output_stride, 2**depth)
-        strides = [stride for stride in ENCODERS[encoder].strides if stride < greatest]
+        strides = [stride for stride in known(encoder).strides if stride < greatest]
         outputs = model(image)
         features = {**dict(zip(strides, outputs[: len(strides)], strict=True)), greatest: outputs[-1]}
     else:
         _check_depth(depth, output_stride)
         if multi_grid:
             raise ValueError("multi_grid applies only to encoders by name: dilate your own encoder yourself")
-        model, strides, layers = _own(encoder, image.shape[1:])
+        model, strides, layers = wrapped(encoder, image.shape[1:])
         if min(strides) <= 2**depth < max(strides):
             strides = [stride for stride in strides if stride <= 2**depth]
             model = keras.Model(model.input, model.outputs[: len(strides)], name="encoder")
         if max(strides) > output_stride:
             kept = {stride: name for stride, name in layers.items() if stride <= output_stride}
-            cure = _line(kept) if output_stride in kept else f": leave out the features beyond stride {output_stride}"
+            cure = (
+                outputs_line(kept)
+                if output_stride in kept
+                else f": leave out the features beyond stride {output_stride}"
+            )
             raise ValueError(f"output_stride={output_stride}, but your encoder ends at stride {max(strides)}{cure}")
         if weights not in (None, "imagenet"):
             pretrained.load(model, _file(weights, ()))
@@ -133,7 +139,7 @@ def extract(
 
 
 def build(
-    name: str,
+    name: str | Mapping[str, Any],
     *,
     input_shape: Sequence[int | None] = (None, None, 3),
     weights: str | os.PathLike | None = "imagenet",
@@ -145,7 +151,7 @@ def build(
     """Builds an encoder of the table as a separate model.
 
     Args:
-        name: A name in `ENCODERS`.
+        name: A name in `ENCODERS`, or a dictionary of such a `"name"` and options of that encoder.
         input_shape: Height, width and channels of the image, None where the size varies.
         weights: As in `extract`.
         depth: As in `extract`.
@@ -167,31 +173,34 @@ def build(
     if output_stride not in (8, 16, 32):
         raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride!r}")
     _check_depth(depth, output_stride)
-    if name not in ENCODERS:
-        near = difflib.get_close_matches(name, ENCODERS, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(ENCODERS)}"
-        raise ValueError(f"unknown encoder {name!r}; {hint}")
-    known = ENCODERS[name]
-    smallest = known.smallest(min(output_stride, 2**depth))
+    entry = known(name)
+    if output_stride < 32 and not entry.dilates:
+        raise ValueError(f"{_name(name)} has no output stride {output_stride}, only 32: choose another encoder")
+    options = {} if isinstance(name, str) else {key: name[key] for key in name if key != "name"}
+    for option in options.keys() - set(entry.options):
+        has = f"it has {', '.join(entry.options)}" if entry.options else "give only its name"
+        raise ValueError(f"the encoder {_name(name)} has no option {option!r}: {has}")
+    smallest = entry.smallest(min(output_stride, 2**depth))
     output_stride = output_stride if depth == 5 else 32
-    model = known.build(
+    model = entry.build(
         input_shape=tuple(input_shape),
         weights="imagenet" if weights == "imagenet" else None,
         output_stride=output_stride,
         multi_grid=multi_grid or (),
         **({"smallest": smallest} if smallest > 1 else {}),
+        **options,
     )
     if output_stride < 32:  # several stages share the greatest stride
         *fine, last = model.outputs
-        kept = [feature for feature, stride in zip(fine, known.strides[:-1], strict=True) if stride < output_stride]
+        kept = [feature for feature, stride in zip(fine, entry.strides[:-1], strict=True) if stride < output_stride]
         kept += [fine[-1]] if penultimate else []
         model = keras.Model(model.input, [*kept, last], name="encoder")
-    if load := known.weights.get(weights) if isinstance(weights, str) else None:
+    if load := entry.weights.get(weights) if isinstance(weights, str) else None:
         load(model)
     elif weights not in (None, "imagenet"):
-        pretrained.load(model, _file(weights, known.weights))
+        pretrained.load(model, _file(weights, entry.weights))
     if depth < 5:
-        kept = [feature for feature, stride in zip(model.outputs, known.strides, strict=False) if stride <= 2**depth]
+        kept = [feature for feature, stride in zip(model.outputs, entry.strides, strict=False) if stride <= 2**depth]
         model = keras.Model(model.input, kept, name="encoder")
     return model
 
@@ -203,6 +212,24 @@ def _check_depth(depth: int, output_stride: int) -> None:
         raise ValueError(
             f"an encoder of depth {depth} ends at stride {2**depth}, not {output_stride}: pass output_stride={2**depth}"
         )
+
+
+def known(encoder: str | Mapping[str, Any]) -> Encoder:
+    """Returns the entry of an encoder in `ENCODERS`; raises a ValueError that names similar ones."""
+    name = _name(encoder)
+    if name not in ENCODERS:
+        near = difflib.get_close_matches(name, ENCODERS, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(ENCODERS)}"
+        raise ValueError(f"unknown encoder {name!r}; {hint}")
+    return ENCODERS[name]
+
+
+def _name(encoder: str | Mapping[str, Any]) -> str:
+    if isinstance(encoder, str):
+        return encoder
+    if not isinstance(name := encoder.get("name"), str):
+        raise ValueError(f'an encoder given as a dictionary needs the key "name", got {list(encoder)}')
+    return name
 
 
 def classifier_of(encoder: EncoderLike) -> Classifier | None:
@@ -218,8 +245,8 @@ def classifier_of(encoder: EncoderLike) -> Classifier | None:
         >>> classifier_of("vgg16").width, classifier_of("resnet50")
         (4096, None)
     """
-    known = ENCODERS.get(encoder) if isinstance(encoder, str) else None
-    return known.classifier if known else None
+    entry = ENCODERS.get(encoder) if isinstance(encoder, str) else None
+    return entry.classifier if entry else None
 
 
 def _file(weights: str | os.PathLike, names: Iterable[str]) -> str | os.PathLike:
@@ -227,70 +254,3 @@ def _file(weights: str | os.PathLike, names: Iterable[str]) -> str | os.PathLike
         allowed = ", ".join(f'"{name}"' for name in ("imagenet", *names))
         raise ValueError(f"encoder weights must be {allowed}, None or a file; there is no file {os.fspath(weights)!r}")
     return weights
-
-
-def _own(encoder: Any, shape: tuple) -> tuple[keras.Model, list[int], dict[int, str]]:
-    """Wraps the user's encoder as a model named `encoder`, with its strides and the `layers` of `Features`."""
-    if isinstance(encoder, type) or not callable(encoder):
-        given = f"the class {encoder.__name__}: pass an instance" if isinstance(encoder, type) else repr(encoder)
-        raise TypeError(f"encoder must be a name in kseg.encoders.ENCODERS, a keras.Model or a function, got {given}")
-    image = keras.Input(shape, name="image")
-    layers: dict[int, str] = {}
-    if pyramid := getattr(encoder, "pyramid_outputs", None):
-        encoder = keras.Model(encoder.input, list(pyramid.values()), name=encoder.name)
-    features = encoder(image)
-    if isinstance(encoder, keras.Model):
-        if not getattr(encoder, "outputs", None):
-            raise ValueError(
-                f"{encoder.name} is a subclassed model, its input and output are unknown: wrap it, "
-                "x = keras.Input((None, None, 3)); encoder = keras.Model(x, encoder(x))"
-            )
-        strides = _strides(encoder, keras.tree.flatten(encoder.outputs))
-        if len(set(strides)) < len(strides):
-            raise ValueError(
-                f"features of your encoder share a stride: {strides}; give the finest of each, or images of any size"
-            )
-        if len(strides) == 1:
-            layers = _layers(encoder)
-        features = dict(zip(strides, keras.tree.flatten(features), strict=True))
-    elif not isinstance(features, Mapping) or not all(isinstance(stride, int) for stride in features):
-        raise ValueError(f"an encoder function must return {{stride: feature}} with integer strides, got {features!r}")
-    strides = sorted(features)
-    return keras.Model(image, [features[stride] for stride in strides], name="encoder"), strides, layers
-
-
-def _strides(model: keras.Model, tensors: Sequence[keras.KerasTensor]) -> list[int]:
-    """The strides of tensors of a model, rounded to powers of two."""
-    _, height, width, channels = model.inputs[0].shape
-    if None in (height, width):  # the size of the actual image may be small and odd
-        height, tensors = 256, keras.Model(model.inputs[0], [*tensors])(keras.Input((256, 256, channels)))
-    return [2 ** round(math.log2(height / tensor.shape[1])) for tensor in tensors]
-
-
-def _layers(model: keras.Model) -> dict[int, str]:
-    """The last layer at each stride above 1; only layers whose output belongs to the graph of the model."""
-    inside, waiting = {id(tensor) for tensor in model.inputs}, [*model.outputs]
-    while waiting:
-        tensor: Any = waiting.pop()
-        if id(tensor) not in inside:
-            inside.add(id(tensor))
-            operation, node, _ = tensor._keras_history
-            waiting += operation._inbound_nodes[node].input_tensors
-    layers = [
-        layer
-        for layer in model.layers
-        if id(layer.output) in inside
-        and len(layer.output.shape) == 4
-        and not isinstance(layer, keras.layers.ZeroPadding2D | keras.layers.InputLayer)
-    ]
-    strides = _strides(model, [layer.output for layer in layers]) if layers else []
-    last = dict(zip(strides, (layer.name for layer in layers), strict=True))
-    return {stride: last[stride] for stride in sorted(last) if stride > 1}
-
-
-def _line(layers: Mapping[int, str]) -> str:
-    """The line that gives a model with one output the outputs of these layers."""
-    return (
-        f": pass encoder=keras.Model(m.inputs[0], [m.get_layer(name).output for name in {tuple(layers.values())}]), "
-        "where m is your model, which must normalize images from 0 to 255"
-    )

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import applications as nets
 
-from kseg.encoders import applications, bsds500, efficientnet_lite, resnet
+from kseg.encoders import applications, bsds500, efficientnet_lite, mit, resnet
 from kseg.encoders.applications import (
     CONVNEXT,
     DENSENET,
@@ -41,6 +41,8 @@ class Encoder:
         classifier: The fully connected layers of the ImageNet classifier, for models that turn them into convolutions.
         weights: Functions that load other weights than ImageNet's into the built encoder, by the name under which
             `encoder_weights` takes them.
+        dilates: Whether there is a form with an output stride of 8 or 16.
+        options: Options of `build` that an encoder given as a dictionary may contain beside its name.
     """
 
     build: Callable[..., keras.Model]
@@ -50,6 +52,8 @@ class Encoder:
     exact: bool = True
     classifier: Classifier | None = None
     weights: Mapping[str, Callable[[keras.Model], None]] = field(default_factory=dict)
+    dilates: bool = True
+    options: tuple[str, ...] = ()
 
     def sizes(self, side: int) -> dict[int, int]:
         """Computes `{stride: side length of the feature}` from the side of an image, at output stride 32.
@@ -94,6 +98,11 @@ def _vgg(network: Callable[..., keras.Model], **facts: Any) -> Encoder:
     return _net(network, VGG, CAFFE, *channels, floor_from=2, classifier=Classifier(network), **facts)
 
 
+def _mit(name: str) -> Encoder:
+    build = functools.partial(mit.build, name)
+    return Encoder(build, mit.VARIANTS[name][0], (4, 8, 16, 32), dilates=False, options=mit.OPTIONS)
+
+
 _FROM_4: dict[str, Any] = {"strides": (4, 8, 16, 32), "floor_from": 2}
 
 ENCODERS: dict[str, Encoder] = {
@@ -135,4 +144,5 @@ ENCODERS: dict[str, Encoder] = {
     "convnext_small": _net(nets.ConvNeXtSmall, CONVNEXT, IMAGENET, 96, 192, 384, 768, **_FROM_4),
     "convnext_base": _net(nets.ConvNeXtBase, CONVNEXT, IMAGENET, 128, 256, 512, 1024, **_FROM_4),
     "convnext_large": _net(nets.ConvNeXtLarge, CONVNEXT, IMAGENET, 192, 384, 768, 1536, **_FROM_4),
+    **{name: _mit(name) for name in mit.VARIANTS},
 }

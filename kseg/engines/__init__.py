@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from kseg.engines.exported import Exported, as_labels, as_probabilities, is_exported
+from kseg.engines.exported import Exported, as_labels, as_probabilities, as_scores, is_exported
 from kseg.engines.memory import is_out_of_memory
 from kseg.engines.runner import Loss, Runner, opened, runner_of
 from kseg.engines.runtimes import ENTRY, KEY, RUNTIMES, Runtime, check_backend, check_installed, reason
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from kseg.engines.keras_runner import ENGINES
     from kseg.engines.model_check import check_model
     from kseg.engines.network import Ending, Network
+    from kseg.engines.processor import ProcessorRunner
     from kseg.engines.runs import KerasRun
 
 __all__ = [
-    "ENGINES", "ENTRY", "KEY", "RUNTIMES", "Ending", "Exported", "KerasRun", "Loss", "Network", "Runner", "Runtime",
-    "as_labels", "as_probabilities", "check_backend", "check_installed", "check_model", "int8_graph", "is_exported",
-    "is_out_of_memory", "known_shape", "onnx_graph", "opened", "openvino_graph", "reason", "runner_of",
-    "tensorflow_function", "torch_program",
+    "ENGINES", "ENTRY", "KEY", "RUNTIMES", "Ending", "Exported", "KerasRun", "Loss", "Network", "ProcessorRunner",
+    "Runner", "Runtime", "as_labels", "as_probabilities", "as_scores", "check_backend", "check_installed",
+    "check_model", "int8_graph", "is_exported", "is_out_of_memory", "known_shape", "onnx_graph", "opened",
+    "openvino_graph", "reason", "runner_of", "tensorflow_function", "torch_program",
 ]  # fmt: skip
 
 _KERAS = {
@@ -36,6 +37,7 @@ _KERAS = {
     "keras_runner": ("ENGINES",),
     "model_check": ("check_model",),
     "network": ("Ending", "Network"),
+    "processor": ("ProcessorRunner",),
     "runs": ("KerasRun",),
 }  # fmt: skip
 """What needs Keras, by module: imported on first use, since exported files run without Keras."""

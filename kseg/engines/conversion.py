@@ -5,7 +5,7 @@ import functools
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -88,7 +88,7 @@ def onnx_graph(net: keras.Model, size: Sequence[int | None] = ANY) -> Any:
     # With one channel, tf2onnx makes a reshape and a squeeze of a last transposition. It loses the squeeze if it has
     # removed the identity at the end before. So its graph ends in NCHW, and the last transposition is added here.
     images = [each.name for each in function.get_concrete_function().outputs if each.shape.rank == 4]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _separate_reshapes():
         warnings.simplefilter("ignore")  # the converter's own, about other packages
         graph, _ = tf2onnx.convert.from_function(
             function, input_signature=function.input_signature, opset=OPSET, outputs_as_nchw=images
@@ -109,6 +109,24 @@ def onnx_graph(net: keras.Model, size: Sequence[int | None] = ANY) -> Any:
         graph.graph.node.append(onnx.helper.make_node("Transpose", [name], ["output"], perm=(0, 2, 3, 1)))
         end.type.tensor_type.shape.dim.append(end.type.tensor_type.shape.dim.pop(1))
     return graph
+
+
+@contextlib.contextmanager
+def _separate_reshapes() -> Iterator[None]:
+    """Keeps tf2onnx from making one reshape of two in a row.
+
+    A 0 in the shape of the second one stands for a dimension of what the first one returns. Merging takes the dimension
+    of the input of the first one instead, which is wrong behind a dense layer without a bias.
+    """
+    from tf2onnx.optimizer import back_to_back_optimizer
+
+    rules, key = back_to_back_optimizer._func_map, ("Reshape",)
+    rule = rules.pop(key, None)
+    try:
+        yield
+    finally:
+        if rule is not None:
+            rules[key] = rule
 
 
 def tensorflow_function(net: keras.Model, shape: Sequence[int | None] | None = None) -> Any:

@@ -149,6 +149,12 @@ def as_probabilities(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
+def as_scores(probabilities: np.ndarray) -> np.ndarray:
+    """Returns logits for probabilities `(..., C)`, for one channel those of the sigmoid."""
+    p = np.clip(probabilities, 1e-30, 1 - 1e-7 if probabilities.shape[-1] == 1 else 1)
+    return np.log(p / (1 - p) if p.shape[-1] == 1 else p)
+
+
 def as_labels(scores: np.ndarray, *, from_logits: bool) -> np.ndarray:
     """Returns the class ids `(...)` of scores `(..., C)`."""
     if scores.shape[-1] == 1:

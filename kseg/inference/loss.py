@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kseg.engines import Loss, is_out_of_memory
+from kseg.engines import Loss, as_scores, is_out_of_memory
 
 if TYPE_CHECKING:
     from kseg.inference.predictor import Predictor
@@ -77,7 +77,4 @@ def _measure(
 
 def _scores(p: np.ndarray, logits: bool) -> np.ndarray:
     """Returns probabilities as scores of the kind that the model gives."""
-    if not logits:
-        return p
-    p = np.clip(p, 1e-30, 1 - 1e-7 if p.shape[-1] == 1 else 1)
-    return np.log(p / (1 - p) if p.shape[-1] == 1 else p)
+    return as_scores(p) if logits else p

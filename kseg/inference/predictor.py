@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from kseg.data import Dataset, Pixels, WarnOnce, open_picture, read_picture
-from kseg.engines import Exported, opened, runner_of
+from kseg.engines import Exported, Runner, opened, runner_of
 from kseg.inference.array_predictor import ArrayPredictor
 from kseg.inference.batching import Labeled, batches
 from kseg.inference.calibration import calibration_images
@@ -52,6 +52,8 @@ class Predictor(ArrayPredictor):
             which 64 are used, or any images as in a call.
         pixels: What the numbers of image files and of integer arrays mean; None for what the model was trained on,
             which its weight file stores.
+        resize: `"processor"` resizes each image as the image processor of the checkpoint does, for folders of
+            transformers, which repeats its published scores; None predicts images at their own size.
 
     The predictors of a model share a copy of its weights, which is made anew when one is constructed: after further
     training, construct another one, and do not use older ones.
@@ -86,8 +88,16 @@ class Predictor(ArrayPredictor):
         precision: str = "float32",
         calibration: Dataset | Iterable[Any] | None = None,
         pixels: Pixels | None = None,
+        resize: str | None = None,
     ):
         model = opened(model)
+        if resize not in (None, "processor"):
+            raise ValueError(f'resize must be None or "processor", got {resize!r}')
+        if resize and (tile or tuple(scales) != (1,)):
+            raise ValueError(
+                'resize="processor" (--resize) predicts whole images at one size: leave out tile= (--tile) and scales= '
+                "(--tta)"
+            )
         size, bands = model.inputs[0].shape[1:3], model.inputs[0].shape[-1]
         if pixels is None:
             pixels = Pixels.from_json(getattr(model, "pixels", {}), bands)
@@ -100,7 +110,16 @@ class Predictor(ArrayPredictor):
         if (precision == "int8") != (calibration is not None):
             raise ValueError('give precision="int8" and calibration=, e.g. the training split, together')
         images = None if calibration is None else calibration_images(calibration, self.read, size)
-        runner = runner_of(model, from_logits=from_logits, engine=engine, precision=precision, calibration=images)
+        options: dict[str, Any] = {
+            "from_logits": from_logits, "engine": engine, "precision": precision, "calibration": images,
+        }  # fmt: skip
+        runner: Runner
+        if resize:
+            from kseg.engines import ProcessorRunner
+
+            runner, tile = ProcessorRunner(model, **options), 0
+        else:
+            runner = runner_of(model, **options)
         super().__init__(
             model, runner, tile=tile, overlap=overlap, margin=margin, flip=flip, scales=scales, threshold=threshold,
             crf=crf,

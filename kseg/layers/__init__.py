@@ -3,6 +3,7 @@
 Every layer has a method `reach`, from which `kseg.zoo.receptive_field` computes what a model sees.
 """
 
+from kseg.layers.activations import exact_gelu
 from kseg.layers.attention import ChannelSpatialExcitation, PositionAttention, SqueezeExcitation
 from kseg.layers.convolution import (
     FAST_LAYERS,
@@ -13,6 +14,7 @@ from kseg.layers.convolution import (
 from kseg.layers.crf import ConvCRF
 from kseg.layers.cropping import CropLike, SmallestSize, UnpaddedSize
 from kseg.layers.decoder import SegmentationHead, UNetBlock
+from kseg.layers.fusion import PyramidFusion
 from kseg.layers.geometry import Reach
 from kseg.layers.graph import FoldedModel, layer_calls
 from kseg.layers.normalization import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization
@@ -20,12 +22,14 @@ from kseg.layers.pooling import FeaturePyramidAttention, PyramidPooling
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
 from kseg.layers.resize import Resize
 from kseg.layers.scores import ScoreFusion, ScoreUpsampling
+from kseg.layers.self_attention import ATTENTION_EPSILON, SpatialReductionAttention
 from kseg.layers.tracing import enlarged, single_operation
 from kseg.layers.transpose import BilinearKernel, TransposeUpsampling2D
 from kseg.layers.unpooling import BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D, MaxUnpooling2D, NearestUnpooling2D
 
 __all__ = [
     "ASPP",
+    "ATTENTION_EPSILON",
     "FAST_LAYERS",
     "NORM_EPSILON",
     "NORM_MOMENTUM",
@@ -45,6 +49,7 @@ __all__ = [
     "MaxUnpooling2D",
     "NearestUnpooling2D",
     "PositionAttention",
+    "PyramidFusion",
     "PyramidPooling",
     "Reach",
     "Resize",
@@ -52,11 +57,13 @@ __all__ = [
     "ScoreUpsampling",
     "SegmentationHead",
     "SmallestSize",
+    "SpatialReductionAttention",
     "SqueezeExcitation",
     "TransposeUpsampling2D",
     "UNetBlock",
     "UnpaddedSize",
     "enlarged",
+    "exact_gelu",
     "layer_calls",
     "single_operation",
 ]

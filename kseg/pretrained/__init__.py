@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kseg.pretrained.loading import load
     from kseg.pretrained.model import SegmentationModel, description_of
     from kseg.pretrained.release import RELEASES, Release
+    from kseg.pretrained.repository import fetch_repository, repository_named
     from kseg.pretrained.source import fetch, find, locate, places, release_of
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "description_of",
     "differences",
     "fetch",
+    "fetch_repository",
     "find",
     "load",
     "locate",
@@ -33,11 +35,13 @@ __all__ = [
     "push",
     "release",
     "release_of",
+    "repository_named",
     "save",
     "weight_keys",
 ]
 
-_MODULES = ("release", "file", "source", "hub", "model", "choice", "loading")  # first those that import no backend
+# First those that import no backend.
+_MODULES = ("release", "file", "source", "hub", "repository", "model", "choice", "loading")
 
 
 def __dir__() -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from kseg.checkpoints import weight_keys
 from kseg.classes import check_names
 
 if TYPE_CHECKING:
@@ -31,44 +32,6 @@ CONVERSION = (
     "'resnet34', classes=2), or kseg.zoo.torchvision.load(FILE, 'deeplabv3', encoder='resnet50', num_classes=21); "
     "kseg.pretrained.save(model, 'model.safetensors')"
 )
-
-
-def weight_keys(model: keras.Model) -> dict[str, keras.Variable]:
-    """Returns all variables of a model by paths that are unique and stable, the keys of weight files.
-
-    Keras's own `variable.path` lacks the names of sub-models, so that it may occur twice.
-
-    Args:
-        model: A functional model, with or without sub-models.
-
-    Returns:
-        `{path: variable}` in the order of the model, e.g. `"encoder/stem/conv/kernel"`.
-
-    Raises:
-        ValueError: If two variables have the same path.
-
-    Example:
-        >>> import keras
-        >>> image = keras.Input((8, 8, 3))
-        >>> list(weight_keys(keras.Model(image, keras.layers.Conv2D(2, 1, name="score")(image))))
-        ['score/kernel', 'score/bias']
-    """
-    keys: dict[str, keras.Variable] = {}
-    for path, variable in _walk(model):
-        if path in keys:
-            raise ValueError(f"two variables of {model.name!r} have the path {path!r}: name their layers differently")
-        keys[path] = variable
-    return keys
-
-
-def _walk(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
-    import keras
-
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from ((f"{layer.name}/{path}", variable) for path, variable in _walk(layer))
-        else:
-            yield from ((variable.path, variable) for variable in layer.weights)
 
 
 def save(

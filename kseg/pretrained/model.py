@@ -26,6 +26,8 @@ class SegmentationModel(keras.Model):
         palette: One (R, G, B) per class, 0 to 255; empty if unknown.
         pixels: What the numbers of the image files mean that the model was trained on, as `kseg.data.Pixels.to_json`
             returns it; empty for 8-bit images.
+        processor: How the image processor of a checkpoint of transformers resizes images, which
+            `Predictor(resize="processor")` repeats; empty if the model is not from there.
     """
 
     builder: str = ""
@@ -33,6 +35,7 @@ class SegmentationModel(keras.Model):
     classes: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
     pixels: Mapping[str, Any] = {}
+    processor: Mapping[str, Any] = {}
 
     @classmethod
     def of(cls, model: keras.Model, **description: Any) -> SegmentationModel:
@@ -58,6 +61,7 @@ class SegmentationModel(keras.Model):
         self.classes = tuple(description["classes"])
         self.palette = colors(description["palette"])
         self.pixels = dict(description.get("pixels", {}))
+        self.processor = dict(description.get("processor", {}))
 
     def fit(self, x: Any = None, *arguments: Any, **options: Any) -> Any:
         """Trains as `keras.Model.fit` does; warns if the images lie in another range than 0 to 255."""
@@ -93,8 +97,8 @@ def description_of(model: keras.Model) -> dict[str, Any]:
         model: Any model.
 
     Returns:
-        The keys `builder`, `arguments`, `classes`, `palette` and `pixels`; empty values for what the model does not
-        store.
+        The keys `builder`, `arguments`, `classes`, `palette`, `pixels` and `processor`; empty values for what the model
+        does not store.
     """
     arguments = getattr(model, "arguments", {})
     return {
@@ -103,6 +107,7 @@ def description_of(model: keras.Model) -> dict[str, Any]:
         "classes": list(getattr(model, "classes", ())),
         "palette": [list(color) for color in colors(getattr(model, "palette", ()))],
         "pixels": dict(getattr(model, "pixels", {})),
+        "processor": dict(getattr(model, "processor", {})),
     }
 
 

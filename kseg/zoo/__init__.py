@@ -11,6 +11,7 @@ from kseg.zoo._linknet import linknet
 from kseg.zoo._manet import manet
 from kseg.zoo._pan import pan
 from kseg.zoo._pspnet import pspnet
+from kseg.zoo._segformer import segformer
 from kseg.zoo._segnet import segnet, segnet_basic
 from kseg.zoo._unet import unet, unet_2015
 from kseg.zoo._unetplusplus import unetplusplus
@@ -24,7 +25,7 @@ from kseg.zoo.table import BUILDERS, build, list_models, summary
 
 _builders: tuple[Builder[...], ...] = (
     full_resolution, fcn32, fcn16, fcn8, fcn_dilated, segnet, segnet_basic, unet, unet_2015, deeplabv1, deeplabv2,
-    deeplabv3, deeplabv3plus, pspnet, fpn, linknet, unetplusplus, manet, pan,
+    deeplabv3, deeplabv3plus, pspnet, fpn, linknet, unetplusplus, manet, pan, segformer,
 )  # fmt: skip
 BUILDERS.update({each.__name__: each for each in _builders})
 EXPORTERS["segmentation-models-pytorch"] = _smp_export.export
@@ -55,6 +56,7 @@ __all__ = [
     "patch_classifier",
     "pspnet",
     "receptive_field",
+    "segformer",
     "segnet",
     "segnet_basic",
     "summary",

@@ -22,7 +22,8 @@ NOT_COMPARED = ("encoder_weights", "weights", "input_shape")
 
 ARGUMENTS = {
     "num_classes": "Number of classes; 1 is binary segmentation (one logit). Optional if `weights` is given.",
-    "encoder": "A name in `kseg.encoders.ENCODERS`, a `keras.Model` with several outputs or with `pyramid_outputs` "
+    "encoder": "A name in `kseg.encoders.ENCODERS`, a dictionary of such a name and options of that encoder, such as "
+    '`{"name": "mit_b0", "depths": (1, 1, 1, 1)}`, a `keras.Model` with several outputs or with `pyramid_outputs` '
     "(KerasHub), or a function `image -> {stride: feature}`. An encoder of your own gets images from 0 to 255 and must "
     "normalize them itself; see `kseg.encoders.extract`.",
     "encoder_weights": '`"imagenet"`, another name in the weights of the encoder, a file, or None for random '
@@ -120,6 +121,7 @@ def builder(net: Callable[Concatenate[int, Options], keras.Model]) -> Builder[Op
             classes=description["classes"],
             palette=description["palette"],
             pixels=description.get("pixels", {}),
+            processor=description.get("processor", {}),
         )
         if description["arguments"].get("crf"):
             model = with_crf(model)

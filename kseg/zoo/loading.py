@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from kseg import download, pretrained
-from kseg.checkpoints import read
+from kseg.checkpoints import read, read_config, read_transformers
 from kseg.zoo import smp, torchvision
 from kseg.zoo.table import BUILDERS, build
 
@@ -39,6 +40,10 @@ def load(
             - `torchvision/` and a name in `kseg.zoo.torchvision.PUBLISHED`: downloaded, verified and converted
               once;
             - a hub folder of segmentation-models-pytorch (`config.json` and `model.safetensors`);
+            - a folder of transformers, with `config.json`, `model.safetensors` or `pytorch_model.bin` and
+              `preprocessor_config.json`, of a `SegformerForSemanticSegmentation`;
+            - a repository on the Hugging Face hub with the files of such a folder, `hf://owner/name` or `owner/name`,
+              with or without `@revision`; it is downloaded once, by huggingface_hub;
             - a whole Keras model, `.keras` or `.h5`.
         num_classes: A number of classes that differs from the file's; the head is initialized randomly then.
         strict: False loads the tensors that fit and lists the others in a warning.
@@ -63,10 +68,9 @@ def load(
         ValueError: torchvision publishes no 'deeplabv3_resnet5-coco_voc': did you mean deeplabv3_resnet50-coco_voc?
     """
     description: Mapping[str, Any]
-    weights: Any = _published(source) if os.fspath(source).startswith("torchvision/") else pretrained.locate(source)
+    weights: Any = _published(source) if os.fspath(source).startswith("torchvision/") else _located(source)
     if os.path.isdir(weights):
-        builder, arguments, weights = smp.read_folder(weights)
-        description = {"builder": builder, "arguments": arguments}
+        description, weights = _read_folder(weights)
     elif _is_whole(os.fspath(weights)):
         return _whole(weights, num_classes)
     else:
@@ -87,8 +91,30 @@ def load(
     model = build(builder, known if num_classes is None else num_classes, **arguments)
     same = num_classes in (None, known)
     pretrained.load(model, weights, strict=strict, head=head if same else "skip")
-    kept = ("classes", "palette", "pixels") if same else ("pixels",)
+    kept = ("classes", "palette", "pixels", "processor") if same else ("pixels", "processor")
     return pretrained.SegmentationModel.of(model, **{name: description[name] for name in kept if name in description})
+
+
+def _located(source: str | os.PathLike) -> str | os.PathLike:
+    """The file or the folder of weights, downloaded if necessary."""
+    if (named := pretrained.repository_named(source)) is None:
+        return pretrained.locate(source)
+    repository, revision = named
+    address = f"hf://{repository}@{revision}" if revision else f"hf://{repository}"
+    try:
+        return pretrained.fetch_repository(repository, revision) or pretrained.locate(address)
+    except OSError as error:
+        if os.fspath(source).startswith("hf://"):
+            raise
+        raise type(error)(f"there is no file {source}, and {error}") from None
+
+
+def _read_folder(folder: str | os.PathLike) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
+    """Reads the folder of a model that another library wrote."""
+    if (pathlib.Path(folder) / "config.json").is_file() and "architectures" in read_config(folder):
+        return read_transformers(folder)
+    builder, arguments, arrays = smp.read_folder(folder)
+    return {"builder": builder, "arguments": arguments}, arrays
 
 
 def _is_whole(path: str) -> bool:

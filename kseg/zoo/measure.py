@@ -10,7 +10,7 @@ from kseg.layers import Reach, layer_calls
 
 
 def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
-    """Counts the multiplications of a model's convolutions and dense layers for one image; nothing is computed.
+    """Counts the multiplications of convolutions, dense layers and attention for one image; nothing is computed.
 
     Normalization, activations and resizing are not counted, as is usual. Convolutions after a resizing count in full,
     although `kseg.layers.Conv2D.doubled` computes them with fewer multiplications.
@@ -40,8 +40,19 @@ def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
 
         return record
 
+    def multiplied(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+        def record(x: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal total
+            total += layer.products([tuple(each.shape) for each in x] if isinstance(x, list) else tuple(x.shape))
+            return call(x, *args, **kwargs)
+
+        return record
+
     counted = []
     for layer in layers_of(model):
+        if hasattr(layer, "products"):  # multiplies features by each other, or by a kernel of another layer
+            counted.append((layer, "call"))
+            layer.__dict__["call"] = multiplied(layer, layer.call)
         own = [value for value in vars(layer).values() if isinstance(value, keras.Variable)]
         if kernels := [variable for variable in own if variable.name.endswith("kernel")]:
             for name in ("call", "doubled"):
@@ -91,7 +102,8 @@ def receptive_field(model: keras.Model) -> float:
         model: A functional model with one image as input.
 
     Returns:
-        Number of pixels; `math.inf` if a mean of the whole image takes part (image pooling, squeeze-and-excitation).
+        Number of pixels; `math.inf` if a mean of the whole image takes part (image pooling, squeeze-and-excitation,
+        group normalization).
 
     Example:
         >>> image = keras.Input((None, None, 3))
@@ -139,7 +151,7 @@ def _reach_of_keras(layer: Any, inputs: list[Reach]) -> Reach:
         return first.window(kernel, rate=rate, stride=stride)
     if isinstance(layer, layers.MaxPooling2D | layers.AveragePooling2D):
         return first.window(_side(layer.pool_size), stride=stride)
-    if isinstance(layer, layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D):
+    if isinstance(layer, layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D | layers.GroupNormalization):
         return Reach(math.inf, first.step)
     if isinstance(layer, layers.UpSampling2D):
         mixed = first.step if layer.interpolation != "nearest" else 0

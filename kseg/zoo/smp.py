@@ -1,102 +1,45 @@
 """Checkpoints of segmentation-models-pytorch: its models beside the builders, its options, and its names of tensors.
 
-What belongs to one of its classes lies beside the builder, in a call of `register`. Arguments of the builders reproduce
-properties of that library: it upsamples with aligned corners, and it dilates the first block of a dilated stage like
-the others, while torchvision keeps the previous rate there. `kseg.checkpoints.export_smp` writes its folders.
+What belongs to one of its classes lies beside the builder, in a call of `register`. `kseg.checkpoints.export_smp`
+writes its folders.
 """
 
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from kseg import pretrained
-from kseg.checkpoints import Rules, below, read, rename
-from kseg.encoders import resnet
+from kseg.checkpoints import read, rename
+from kseg.zoo._smp_table import (
+    ATTENTION,
+    ENCODERS,
+    INTERPOLATION,
+    MODELS,
+    NORM,
+    Option,
+    Options,
+    Shapes,
+    arguments_of,
+    conv_norm,
+    dilation,
+    excitation,
+    named,
+    register,
+    rules_of,
+    unet_block,
+    unused_attention,
+)  # fmt: skip
 
-Options: TypeAlias = Mapping[str, Any]
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Option:
-    """An option of a class of segmentation-models-pytorch.
-
-    Attributes:
-        argument: The argument of the builder that it becomes, or None.
-        default: Its default value in that library.
-        values: The argument's value for each value that kseg has too; None if all values are the same.
-    """
-
-    argument: str | None
-    default: Any
-    values: Mapping[Any, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Model:
-    """A class of segmentation-models-pytorch, and the builder that computes the same; see `register`."""
-
-    builder: str
-    options: Mapping[str, Option]
-    arguments: Callable[[Options], dict[str, Any]]
-    rules: Callable[[Options], Rules]
-    upsampling: Callable[[Options], int] | None
-    unused: Callable[[Options], Shapes]
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """An encoder of segmentation-models-pytorch that is also in `kseg.encoders.ENCODERS`.
-
-    Attributes:
-        name: Its name there.
-        rules: From its modules to the layers of the encoder.
-        left_out: A pattern for the layers beyond a depth, whose tensors the library stores but does not use.
-        dilated: The number of spatial convolutions that are dilated at an output stride.
-    """
-
-    name: str
-    rules: Rules
-    left_out: Callable[[int], str]
-    dilated: Callable[[int], int]
-
-
-def _resnet(name: str) -> Encoder:
-    blocks, bottleneck = resnet.VARIANTS[name]
-    return Encoder(
-        name,
-        resnet.RULES,
-        left_out=lambda depth: "layer[34]_" if depth == 3 else "layer4_",
-        dilated=lambda stride: sum(blocks[2:] if stride == 8 else blocks[3:]) * (1 if bottleneck else 2),
-    )
-
-
-MODELS: dict[str, Model] = {}
-"""What `register` was called with, by the name of the library's class."""
-
-ENCODERS: dict[str, Encoder] = {name: _resnet(name) for name in resnet.VARIANTS}
-"""The encoders by their names in that library."""
-
-NORM = Option("batch_norm", "batchnorm", {"batchnorm": True, "identity": False})
-ATTENTION = Option("attention", None, {None: None, "scse": "scse"})
-INTERPOLATION = Option("interpolation", "nearest", {"nearest": "nearest", "bilinear": "bilinear"})
-
-_ACTIVATIONS = {None: None, "identity": None, "sigmoid": "sigmoid", "softmax": "softmax", "softmax2d": "softmax"}
-
-_SHARED = {
-    "encoder_weights": Option(None, None),
-    "encoder_depth": Option("encoder_depth", 5, {3: 3, 4: 4, 5: 5}),
-    "in_channels": Option(None, 3),
-    "classes": Option("num_classes", 1),
-    "activation": Option("activation", None, _ACTIVATIONS),
-    "aux_params": Option(None, None, {None: None}),
-}
+__all__ = [
+    "ATTENTION", "ENCODERS", "INTERPOLATION", "MODELS", "NORM", "Option", "Options", "Shapes", "arguments_of",
+    "conv_norm", "convert", "dilation", "excitation", "load", "named", "read_folder", "register", "rules_of",
+    "unet_block", "unused_attention",
+]  # fmt: skip
 
 _OLD = {
     "decoder_use_batchnorm": "decoder_use_norm",
@@ -104,102 +47,6 @@ _OLD = {
     "upscale_mode": "decoder_interpolation",
 }
 """Names of options in earlier versions."""
-
-
-def register(
-    model: str,
-    builder: str,
-    options: Mapping[str, Option],
-    *,
-    rules: Callable[[Options], Rules],
-    arguments: Callable[[Options], dict[str, Any]] = lambda options: {},
-    upsampling: Callable[[Options], int] | None = None,
-    unused: Callable[[Options], Shapes] = lambda options: {},
-) -> None:
-    """Registers a class of segmentation-models-pytorch. The functions take all its options.
-
-    Args:
-        model: Name of the class.
-        builder: The builder that computes the same.
-        options: Its options beside those that all classes share.
-        rules: Returns the rules for the tensors outside the encoder and the head.
-        arguments: Returns the other arguments of the builder.
-        upsampling: Returns the option `upsampling` that gives logits of the image's size.
-        unused: Returns names and shapes of tensors that it stores but does not use.
-    """
-    names = {"encoder_name": Option("encoder", "resnet34", {name: each.name for name, each in ENCODERS.items()})}
-    MODELS[model] = Model(builder, {**names, **_SHARED, **options}, arguments, rules, upsampling, unused)
-
-
-def named(module: str, path: str) -> list[tuple[str, str]]:
-    """The rule for one module."""
-    return [(re.escape(module), path)]
-
-
-def conv_norm(module: str, path: str, names: Sequence[str] = ("0", "1")) -> list[tuple[str, str]]:
-    """The rules for a convolution with normalization: `kseg.layers.ConvNormAct`."""
-    return [*named(f"{module}.{names[0]}", f"{path}/conv"), *named(f"{module}.{names[1]}", f"{path}/norm")]
-
-
-def excitation(module: str, path: str) -> list[tuple[str, str]]:
-    """The rules for `kseg.layers.SqueezeExcitation`."""
-    return [*named(f"{module}.1", f"{path}/squeeze"), *named(f"{module}.3", f"{path}/excite")]
-
-
-def unet_block(module: str, path: str, attention: str | None = None, *, skip: bool = True) -> list[tuple[str, str]]:
-    """The rules for `kseg.layers.UNetBlock`."""
-    rules = [*conv_norm(f"{module}.conv1", f"{path}/conv1"), *conv_norm(f"{module}.conv2", f"{path}/conv2")]
-    for name in ("attention1", "attention2") if attention else ():
-        if skip or name == "attention2":
-            rules += excitation(f"{module}.{name}.attention.cSE", f"{path}/{name}/channel")
-            rules += named(f"{module}.{name}.attention.sSE.0", f"{path}/{name}/spatial")
-    return rules
-
-
-def unused_attention(module: str, options: Options) -> Shapes:
-    """The first attention of the last block of a U-Net, which is only used behind skip features."""
-    if not options["decoder_attention_type"]:
-        return {}
-    *_, channels, _ = options["decoder_channels"]
-    hidden, name = channels // 16, f"{module}.attention1.attention"
-    kernels = {"cSE.1": (hidden, channels), "cSE.3": (channels, hidden), "sSE.0": (1, channels)}
-    return {
-        **{f"{name}.{part}.weight": (*shape, 1, 1) for part, shape in kernels.items()},
-        **{f"{name}.{part}.bias": shape[:1] for part, shape in kernels.items()},
-    }
-
-
-def dilation(options: Options) -> list[int] | None:
-    """The `multi_grid` with which the first block of a dilated stage is dilated like the others."""
-    stride = options["encoder_output_stride"]
-    known = ENCODERS[options["encoder_name"]]
-    return [1] * known.dilated(stride) if stride < 2 ** options["encoder_depth"] else None
-
-
-def rules_of(model: str, options: Options) -> Rules:
-    """All rules for a model: of its encoder, its decoder and its head."""
-    encoder = below(ENCODERS[options["encoder_name"]].rules, "encoder.", "encoder/")
-    return [*encoder, *MODELS[model].rules(options), *named("segmentation_head.0", "head/conv")]
-
-
-def arguments_of(model: str, options: Options) -> dict[str, Any]:
-    """Translates options, all of them, to the arguments of the builder.
-
-    Raises:
-        ValueError: If an option has no counterpart in kseg.
-    """
-    known = MODELS[model]
-    arguments: dict[str, Any] = {}
-    for key, option in known.options.items():
-        if option.values is not None and options[key] not in list(option.values):
-            words = " or ".join(map(repr, option.values))
-            raise ValueError(f"{model}: {key}={options[key]!r} has no counterpart in kseg, only {words}")
-        if option.argument:
-            value = options[key] if option.values is None else option.values[options[key]]
-            arguments[option.argument] = list(value) if isinstance(value, tuple) else value
-    if known.upsampling and options["upsampling"] not in (None, fits := known.upsampling(options)):
-        raise ValueError(f"{model}: upsampling={options['upsampling']!r} has no counterpart in kseg, only {fits}")
-    return {**arguments, **known.arguments(options), "input_shape": [None, None, options["in_channels"]]}
 
 
 def convert(

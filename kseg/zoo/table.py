@@ -92,15 +92,15 @@ def summary(
             cost = multiply_adds(model, size)
         except ValueError:  # unpadded convolutions allow some sizes only
             cost = None
+        stride = round(max(each.step for each in reach_of_outputs(model.get_layer("encoder"), Reach(1, 1))))
+        fit = [key for key, entry in ENCODERS.items() if stride == 32 or entry.dilates]
         row = {
             "builder": name,
             "encoder": options.get("encoder", "its own"),
-            "encoders": list(ENCODERS) if "encoder" in options else [],
+            "encoders": fit if "encoder" in options else [],
             "parameters": model.count_params(),
             "multiply_adds": cost,
-            "output_stride": round(
-                max(each.step for each in reach_of_outputs(model.get_layer("encoder"), Reach(1, 1)))
-            ),
+            "output_stride": stride,
             "receptive_field": receptive_field(model),
         }
         found.append(row)

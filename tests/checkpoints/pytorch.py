@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import keras
 import numpy as np
 import torch
 
@@ -23,7 +24,10 @@ def randomized(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
                 (part.running_var, 0.5, 1.5),
             ):
                 tensor.data.uniform_(low, high, generator=generator)
-        elif isinstance(part, torch.nn.Conv2d):
+        elif isinstance(part, torch.nn.LayerNorm):
+            part.weight.data.uniform_(0.5, 1.5, generator=generator)
+            part.bias.data.uniform_(-0.3, 0.3, generator=generator)
+        elif isinstance(part, torch.nn.Conv2d | torch.nn.Linear):
             part.weight.data.normal_(0, part.weight[0].numel() ** -0.5, generator=generator)
             if part.bias is not None:
                 part.bias.data.normal_(generator=generator)
@@ -51,6 +55,13 @@ def outputs(module, pixels: np.ndarray) -> list[np.ndarray]:
     elif isinstance(found, torch.Tensor):
         found = [found]
     return [tensor.numpy().transpose(0, 2, 3, 1) for tensor in found]
+
+
+def logits(model, pixels: np.ndarray) -> np.ndarray:
+    """Returns the logits of a Keras model, by what its backend does with least tracing and compilation."""
+    if keras.backend.backend() == "jax":
+        return model.predict(pixels, verbose=0)
+    return keras.ops.convert_to_numpy(model(pixels, training=False))
 
 
 def assert_same(found: Iterable[np.ndarray], expected: Iterable[np.ndarray]) -> None:

@@ -276,6 +276,11 @@ def test_options_reach_the_predictor(weights, photos, tmp_path, monkeypatch):
         done = kseg_command("evaluate", weights, "--data", "streets", *given)
         assert done.exit_code == 0, done.output
         assert isinstance(seen[1][0], Recorded) and (seen[0], seen[1][1]) == wanted
+    predict = ("predict", photos / "a", "--weights", weights, "-o", tmp_path)
+    for command in (predict, ("evaluate", weights, "--data", "streets")):
+        seen.clear()
+        kseg_command(*command, "--resize", "processor")
+        assert seen[0] == {"tile": None, "crf": False, "engine": "keras", "resize": "processor"}
     seen.clear()
     monkeypatch.setattr(prediction, "MANY_PIXELS", 2)  # from which `auto` is left to the predictor
     kseg_command("predict", photos / "b", "--weights", weights, "-o", tmp_path)
@@ -329,6 +334,8 @@ def test_mistakes_are_one_line(weights, photos, tmp_path, monkeypatch):
         "predict", photos, *told, "--format", "bmp"
     )
     assert "tile must be a multiple of 32, got 100" in refused("predict", photos, *told, "--tile", "100")
+    assert "leave out tile= (--tile)" in refused("predict", photos, *told, "--tile", 32, "--resize", "processor")
+    assert "does not store how a processor resizes" in refused("predict", photos, *told, "--resize", "processor")
     assert "no weight file at" in refused("predict", photos / "a", "--weights", "nowhere.safetensors")
     assert "--simplify is for polygons: add --format geojson" in refused("predict", photos, *told, "--simplify", 1)
     for size in ("um", "0", "-1um", "1.2.3"):

@@ -125,10 +125,13 @@ def test_half_precision_halves_the_file(format, tmp_path):
 
 
 @pytest.mark.parametrize("format", NAMES)
-def test_unpooling_to_positions_of_maxima_is_in_every_format(format, numpy_initializers, tmp_path, monkeypatch):
+def test_unpooling_and_attention_are_in_every_format(format, numpy_initializers, tmp_path, monkeypatch):
     image = keras.Input((None, None, 3))
     pooled, argmax = layers.MaxPoolingWithArgmax2D(padding="ceil")(image)
     x = layers.MaxUnpooling2D()(keras.layers.Conv2D(3, 3, padding="same")(pooled), argmax, like=image)
+    x = keras.layers.Activation(layers.exact_gelu)(keras.layers.Rescaling(0.01)(x))
+    x = x + layers.SpatialReductionAttention(3, reduction=2)(x)  # its dense layers have biases of zero,
+    x = x + layers.SpatialReductionAttention(1)(x)  # which converters leave out
     model = keras.Model(image, x)
     if refused(format, model, tmp_path):
         return

@@ -1,10 +1,12 @@
 import dataclasses
 
 import pytest
+from huggingface_hub import constants
 
 from kseg import download, pretrained, zoo
 from kseg.pretrained import source
 from tests.download.server import Server
+from tests.pretrained.stand_in import Hub
 from tests.training import tiny
 
 CLASSES, PALETTE = ("soil", "leaf", "spot"), ((0, 0, 0), (0, 160, 0), (200, 60, 0))
@@ -68,5 +70,16 @@ def another(release, monkeypatch):
 @pytest.fixture
 def server(file):
     running = Server(file.read_bytes())
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    running = Hub()
+    monkeypatch.setenv("HF_ENDPOINT", running.url)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the stand-in has Git LFS only
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     yield running
     running.close()

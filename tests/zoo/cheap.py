@@ -37,4 +37,5 @@ CHEAP = {
     "unetplusplus": {"filters": (8, 8, 4), "encoder_depth": 3, **encoder_to(8)},
     "manet": {"filters": (8, 8, 4), "encoder_depth": 3, "attention_filters": 4, **encoder_to(8)},
     "pan": {"filters": 8, **encoder_to(16)},
+    "segformer": {"filters": 8, **encoder_to(32)},
 }

@@ -29,6 +29,12 @@ COUNTS = [
     ("deeplabv2", 21, {"encoder": "resnet101"}, 42_500_160 + 4 * 387_093, "ResNet-101 and four 3x3 convolutions"),
     ("deeplabv3", 21, {"encoder": "resnet50", **TORCHVISION}, 42_004_074, "torchvision's deeplabv3_resnet50"),
     ("deeplabv3", 21, {"encoder": "resnet101", **TORCHVISION}, 60_996_202, "torchvision's deeplabv3_resnet101"),
+    ("segformer", 150, {"encoder": "mit_b0"}, 3_752_694, "Xie et al. 2021, table 1, published as 3.8 M"),
+    ("segformer", 150, {"encoder": "mit_b1"}, 13_715_798, "likewise, 13.7 M"),
+    ("segformer", 150, {"encoder": "mit_b2", "filters": 768}, 27_461_974, "likewise, 27.5 M"),
+    ("segformer", 150, {"encoder": "mit_b3", "filters": 768}, 47_337_814, "likewise, 47.3 M"),
+    ("segformer", 150, {"encoder": "mit_b4", "filters": 768}, 64_108_374, "likewise, 64.1 M"),
+    ("segformer", 150, {"encoder": "mit_b5", "filters": 768}, 84_708_694, "likewise, 84.7 M"),
 ]
 
 

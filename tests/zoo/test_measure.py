@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kseg import encoders, zoo
-from kseg.layers import BedOfNailsUnpooling2D, ConvCRF, NearestUnpooling2D
+from kseg.layers import BedOfNailsUnpooling2D, ConvCRF, NearestUnpooling2D, SpatialReductionAttention
 from tests.zoo.cheap import CHEAP
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -81,10 +81,15 @@ def test_a_convolution_after_an_unpooling_sees_fine_pixels(enlarge):
     assert seen_rows(model, 16, 4) == zoo.receptive_field(model) == 5
 
 
-@pytest.mark.parametrize("pooling", [keras.layers.GlobalMaxPooling2D, keras.layers.GlobalAveragePooling2D])
-def test_a_global_pooling_depends_on_the_whole_image(pooling):
+@pytest.mark.parametrize(
+    ("layer", "options"),
+    [("GlobalMaxPooling2D", {"keepdims": True}), ("GlobalAveragePooling2D", {"keepdims": True}),
+     ("GroupNormalization", {"groups": 3})],
+)  # fmt: skip
+def test_what_depends_on_the_whole_image(layer, options):
     image = keras.Input((8, 8, 3))
-    assert math.isinf(zoo.receptive_field(keras.Model(image, image + pooling(keepdims=True)(image))))
+    model = keras.Model(image, image + getattr(keras.layers, layer)(**options)(image))
+    assert math.isinf(zoo.receptive_field(model))
 
 
 def test_keras_own_separable_and_transposed_convolutions_are_counted():
@@ -96,6 +101,15 @@ def test_keras_own_separable_and_transposed_convolutions_are_counted():
     transposed = keras.Model(image, keras.layers.Conv2DTranspose(4, 5, strides=2, padding="same")(image))
     assert zoo.receptive_field(transposed) == 3
     assert zoo.multiply_adds(transposed, (10, 20)) == 200 * 25 * 3 * 4
+
+
+def test_products_of_attention_are_counted():
+    segformer = zoo.segformer(150, encoder_weights=None)
+    assert zoo.multiply_adds(segformer, (512, 512)) == pytest.approx(8.4e9, rel=0.01)  # Xie et al. 2021, table 1
+    image = keras.Input((None, None, 4))
+    model = keras.Model(image, SpatialReductionAttention(2, reduction=2)(image))
+    dense, reduction, products = 2 * (48 + 12) * 4**2, 12 * (2 * 2 * 4 * 4), 2 * 48 * 12 * 4
+    assert zoo.multiply_adds(model, (8, 6)) == dense + reduction + products
 
 
 def test_the_summary_is_a_table():

@@ -1,0 +1,119 @@
+"""Writes models as folders that other libraries load."""
+
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import safetensors.numpy
+
+from kseg.checkpoints.keys import weight_keys
+from kseg.checkpoints.names import revert
+from kseg.checkpoints.processor import FILE, write_processor
+from kseg.checkpoints.transformers import ARCHITECTURES, CONFIG, TENSORS
+
+if TYPE_CHECKING:
+    import keras
+
+Exporter: TypeAlias = "Callable[[keras.Model, str | os.PathLike], pathlib.Path]"
+
+EXPORTERS: dict[str, Exporter] = {}
+"""The functions that write the folders, by the name of the other library; `kseg.zoo` fills this table."""
+
+
+def export_smp(model: "keras.Model", folder: str | os.PathLike) -> pathlib.Path:
+    """Writes a model as a hub folder of segmentation-models-pytorch: `config.json` and `model.safetensors`.
+
+    `segmentation_models_pytorch.from_pretrained(folder)` loads it, and so does `kseg.zoo.load(folder)`. The logits are
+    the same at the sizes that both take: that library needs sides that the encoder's stride divides. It also expects
+    images that are normalized already: `(image / 255 - mean) / std` with ImageNet's constants, see its
+    `get_preprocessing_params`, because there the normalization is no part of the model. Class names and colors are not
+    stored.
+
+    Args:
+        model: A model that a builder of `kseg.zoo` returned, on an encoder that both have, with options that give that
+            library's form; the docstrings of the builders name them.
+        folder: The folder; it is made if it does not exist. Files of the same names are replaced.
+
+    Returns:
+        The path of the folder.
+
+    Raises:
+        ValueError: If that library has no such builder, encoder or option; the message names it.
+        OSError: If the files cannot be written.
+    """
+    name = "segmentation-models-pytorch"
+    if name not in EXPORTERS:
+        raise ValueError(f"{model.name!r} was not built by kseg.zoo, which knows the models of {name}: import kseg.zoo")
+    return EXPORTERS[name](model, folder)
+
+
+def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
+    """Writes a model as a folder that transformers loads.
+
+    `transformers.SegformerForSemanticSegmentation.from_pretrained(folder)` then gives the logits of the model before
+    they are enlarged to the image; `AutoImageProcessor.from_pretrained(folder)` normalizes images as the model does.
+
+    Args:
+        model: A model by `kseg.zoo.segformer` on a MiT encoder, or by `kseg.zoo.load`.
+        folder: The folder to make. It is written completely or not at all.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError: If the folder exists and is not empty.
+        OSError: If it cannot be written.
+        ValueError: If the model has no counterpart in transformers.
+
+    Example:
+        >>> import kseg
+        >>> small = {"name": "mit_b0", "filters": [4, 8, 10, 16], "depths": [1, 1, 1, 1]}
+        >>> model = kseg.zoo.segformer(2, encoder=small, encoder_weights=None, filters=4)
+        >>> folder = export_transformers(model, pathlib.Path(tempfile.mkdtemp(), "leaves"))
+        >>> sorted(path.name for path in folder.iterdir())
+        ['config.json', 'model.safetensors', 'preprocessor_config.json']
+    """
+    from keras import ops
+
+    folder, arguments = pathlib.Path(folder), dict(getattr(model, "arguments", {}))
+    named = {entry.builder: name for name, entry in ARCHITECTURES.items()}
+    if (builder := getattr(model, "builder", "")) not in named:
+        raise ValueError(f"{model.name!r} has no counterpart in transformers: kseg writes models of {', '.join(named)}")
+    if arguments.get("crf"):
+        raise ValueError(f"{model.name!r} has a CRF, which transformers has not: export the model without it")
+    architecture = ARCHITECTURES[named[builder]]
+    fields, mean, std = architecture.config(arguments)
+    count = arguments["num_classes"]
+    classes = list(model.classes)[-count:] or [f"LABEL_{index}" for index in range(count)]  # class 0 of 2 is not stored
+    config = {
+        "architectures": [named[builder]],
+        "num_channels": model.inputs[0].shape[-1],
+        **fields,
+        "id2label": {str(index): name for index, name in enumerate(classes)},
+        "label2id": {name: index for index, name in enumerate(classes)},
+    }
+    arrays = {key: np.asarray(ops.convert_to_numpy(value)) for key, value in weight_keys(model).items()}
+    content = {
+        TENSORS: safetensors.numpy.save(revert(arrays, architecture.rules), {"format": "pt"}),
+        CONFIG: json.dumps(config, indent=2).encode(),
+        FILE: json.dumps(write_processor(mean, std, getattr(model, "processor", {})), indent=2).encode(),
+    }
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} exists and is not empty: name another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.kseg-", dir=folder.parent))
+    try:
+        for name, data in content.items():
+            (aside / name).write_bytes(data)
+        aside.chmod(0o755)
+        if folder.exists():
+            folder.rmdir()
+        aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)  # it is gone if all went well
+    return folder

@@ -1,0 +1,95 @@
+"""`preprocessor_config.json` of transformers: normalization, and the size to which images are resized."""
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FILE = "preprocessor_config.json"
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
+"""Pillow's filters in the order of their numbers."""
+SIZES = ({"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"})
+
+
+def read_processor(folder: str | os.PathLike, channels: int) -> tuple[list[float], list[float], dict[str, Any]]:
+    """Reads what an image processor does to images from 0 to 255.
+
+    Args:
+        folder: The folder. Without the file, a warning says that ImageNet's mean and standard deviation are used.
+        channels: Number of channels of the images.
+
+    Returns:
+        The mean and the standard deviation of each channel, from 0 to 255, and the rule by which images are resized:
+        `size` (`height` and `width`, or `shortest_edge` and perhaps `longest_edge`) and `resample`; empty if they are
+        not resized, or resized and then cropped.
+
+    Raises:
+        ValueError: If the file is damaged or a field has a value that kseg does not know; the message names the field.
+    """
+    path = Path(folder, FILE)
+    fields: dict[str, Any] = {}
+    if path.is_file():
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error})") from None
+        if not isinstance(fields, dict):
+            raise ValueError(f"{path} is damaged (it is not a JSON object)")
+    else:
+        warnings.warn(f"{folder} has no {FILE}: ImageNet's mean and standard deviation are used", stacklevel=2)
+    factor = fields.get("rescale_factor", 1 / 255) if fields.get("do_rescale", True) else 1.0
+    mean, std = [0.0] * channels, [1.0] * channels
+    if fields.get("do_normalize", True):
+        mean, std = (_channels(path, fields, name, channels) for name in ("image_mean", "image_std"))
+    try:
+        mean, std = ([float(value) / factor for value in each] for each in (mean, std))
+    except (TypeError, ZeroDivisionError):
+        raise ValueError(f"{path}: rescale_factor, image_mean and image_std must be numbers") from None
+    return mean, std, _rule(path, fields) if path.is_file() else {}
+
+
+def write_processor(mean: Sequence[float], std: Sequence[float], rule: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of `preprocessor_config.json` of a SegFormer for what `read_processor` returns."""
+    return {
+        "image_processor_type": "SegformerImageProcessor",
+        "do_resize": bool(rule),
+        **({"size": dict(rule["size"]), "resample": RESAMPLING.index(rule["resample"])} if rule else {}),
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [value / 255 for value in mean],
+        "image_std": [value / 255 for value in std],
+        "do_reduce_labels": False,
+    }
+
+
+def is_imagenet(mean: Sequence[float], std: Sequence[float]) -> bool:
+    """Returns whether these are ImageNet's mean and standard deviation, on the scale 0 to 255."""
+    return len(mean) == 3 and all(map(math.isclose, (*mean, *std), [255 * value for value in (*MEAN, *STD)]))
+
+
+def _channels(path: Path, fields: Mapping[str, Any], name: str, channels: int) -> list[float]:
+    found = fields.get(name, MEAN if name == "image_mean" else STD)
+    found = [found] * channels if isinstance(found, int | float) else list(found)
+    if len(found) != channels:
+        raise ValueError(f"{path}: {name} has {len(found)} entries, but num_channels = {channels}")
+    return found
+
+
+def _rule(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
+    if not fields.get("do_resize", True) or fields.get("do_center_crop") or fields.get("do_pad"):
+        return {}
+    size = fields.get("size", 512)
+    size = {"height": size, "width": size} if isinstance(size, int) else size
+    known = isinstance(size, dict) and {key for key, side in size.items() if side is not None} in SIZES
+    if not known or not all(isinstance(side, int) and side > 0 for side in size.values() if side is not None):
+        raise ValueError(f"{path}: size must have height and width, or shortest_edge, got {json.dumps(size)}")
+    resample = fields.get("resample", 2)
+    if resample not in range(len(RESAMPLING)):
+        raise ValueError(f"{path}: resample must be a number from 0 to {len(RESAMPLING) - 1}, got {resample!r}")
+    sides = {key: side for key, side in size.items() if side is not None}
+    return {"size": sides, "resample": RESAMPLING[resample]}

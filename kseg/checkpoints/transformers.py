@@ -1,0 +1,159 @@
+"""Folders of transformers: what each class of models there corresponds to here, and how a folder is read."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kseg.checkpoints.names import Rules, rename
+from kseg.checkpoints.processor import read_processor
+from kseg.checkpoints.reader import read
+
+CONFIG, TENSORS = "config.json", "model.safetensors"
+
+
+class Config(dict[str, Any]):
+    """The fields of `config.json`; what kseg cannot build raises a ValueError that names the field."""
+
+    def __init__(self, fields: Mapping[str, Any], name: str = CONFIG):
+        super().__init__(fields)
+        self.name = name
+
+    def only(self, field: str, *allowed: Any) -> None:
+        """Checks that a field, if it is given, has one of the values that kseg builds."""
+        if self.get(field, allowed[0]) not in allowed:
+            raise ValueError(
+                f"{self.name}: kseg cannot build {field} = {json.dumps(self[field])}, "
+                f"only {' or '.join(map(json.dumps, allowed))}"
+            )
+
+    def numbers(self, field: str, default: Iterable[float], *, whole: bool = True) -> list[Any]:
+        """Returns a list of positive numbers, with as many entries as the default."""
+        default = list(default)
+        found = self.get(field, default)
+        if not isinstance(found, list | tuple) or not all(_is_number(n, whole) and n > 0 for n in found):
+            raise ValueError(f"{self.name}: {field} must be a list of positive numbers, got {json.dumps(found)}")
+        if len(found) != len(default):
+            raise ValueError(f"{self.name}: {field} has {len(found)} entries, kseg builds {len(default)} stages")
+        return list(found)
+
+    def number(self, field: str, default: float, *, whole: bool = True) -> Any:
+        """Returns a number, which is not negative."""
+        found = self.get(field, default)
+        if not _is_number(found, whole) or found < 0:
+            raise ValueError(f"{self.name}: {field} must be a number, got {json.dumps(found)}")
+        return found
+
+    def classes(self) -> tuple[int, tuple[str, ...]]:
+        """Returns the number of classes and their names; no names if they are transformers' placeholders."""
+        labels = self.get("id2label") or {str(index): f"LABEL_{index}" for index in range(self.get("num_labels", 2))}
+        try:
+            names = {int(index): str(name) for index, name in labels.items()}
+        except (AttributeError, ValueError):
+            raise ValueError(f"{self.name}: id2label must map class ids to names") from None
+        if sorted(names) != list(range(len(names))):
+            raise ValueError(f"{self.name}: id2label must have the ids 0 to {len(names) - 1}, got {sorted(names)}")
+        listed = [names[index] for index in range(len(names))]
+        if all(name == f"LABEL_{index}" for index, name in enumerate(listed)):
+            return len(listed), ()
+        if len(listed) == 1:  # binary: class 0 has no name
+            listed.insert(0, "background")
+        unique = [
+            name if name and listed.count(name) == 1 else f"{name or 'class'} {index}"
+            for index, name in enumerate(listed)
+        ]
+        return len(names), tuple(unique)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a class of models of transformers corresponds to.
+
+    Attributes:
+        builder: A builder of `kseg.zoo`.
+        arguments: Returns the arguments of the builder, without `num_classes` and `input_shape`, for the fields of
+            `config.json` and for the mean and the standard deviation of each channel, from 0 to 255.
+        config: Returns the fields, the mean and the standard deviation for all arguments of a model.
+        rules: From the modules there to the layers here.
+    """
+
+    builder: str
+    arguments: Callable[[Config, list[float], list[float]], dict[str, Any]]
+    config: Callable[[Mapping[str, Any]], tuple[dict[str, Any], list[float], list[float]]]
+    rules: Rules
+
+
+ARCHITECTURES: dict[str, Architecture] = {}
+"""The classes that kseg reads and writes; `kseg.zoo` fills this table."""
+
+
+def read_config(folder: str | os.PathLike) -> Config:
+    """Reads `config.json`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a JSON object.
+    """
+    path = Path(folder, CONFIG)
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error})") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path} is damaged (it is not a JSON object)")
+    return Config(fields, str(path))
+
+
+def read_transformers(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Reads a folder that `save_pretrained` of transformers wrote.
+
+    Args:
+        folder: The folder, with `config.json`, the weights (`model.safetensors` or `pytorch_model.bin`, whole or in
+            parts) and, usually, `preprocessor_config.json`.
+
+    Returns:
+        The description of the model, with `builder`, `arguments`, `classes` and `processor`, and `{key: array}`, the
+        arrays of the model of the builder.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is damaged, or the configuration has no counterpart in kseg; the message names the field.
+    """
+    config = read_config(folder)
+    named = config.get("architectures")
+    name = named[0] if isinstance(named, list) and named else named
+    if name not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise ValueError(f"{config.name}: kseg cannot build architectures = {json.dumps(named)}, only {known}")
+    architecture, channels = ARCHITECTURES[name], config.number("num_channels", 3)
+    mean, std, rule = read_processor(folder, channels)
+    num_classes, classes = config.classes()
+    arguments = {
+        "num_classes": num_classes,
+        **architecture.arguments(config, mean, std),
+        "input_shape": [None, None, channels],
+    }
+    description = {"builder": architecture.builder, "arguments": arguments, "classes": classes, "processor": rule}
+    return description, rename(_tensors(Path(folder)), architecture.rules)
+
+
+def _is_number(value: Any, whole: bool) -> bool:
+    return isinstance(value, int) or (isinstance(value, float) and not whole)
+
+
+def _tensors(folder: Path) -> dict[str, np.ndarray]:
+    names = (TENSORS, "pytorch_model.bin")
+    for name in names:
+        if (folder / name).is_file():
+            return read(folder / name)
+        if (index := folder / f"{name}.index.json").is_file():
+            try:
+                parts = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            except (ValueError, LookupError, AttributeError, TypeError):
+                raise ValueError(f"{index} is damaged: it does not list the parts of the weights") from None
+            return {key: array for part in parts for key, array in read(folder / os.path.basename(part)).items()}
+    raise FileNotFoundError(f"{folder} has neither {' nor '.join(names)}")

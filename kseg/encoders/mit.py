@@ -1,0 +1,226 @@
+"""Mix Transformer (MiT), the encoder of SegFormer, as in transformers, whose weight files it loads."""
+
+import inspect
+import itertools
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from kseg import checkpoints, download, pretrained
+from kseg.encoders.channels import IMAGENET, Normalization, adapt_kernel
+from kseg.layers import ATTENTION_EPSILON, Conv2D, DepthwiseConv2D, SpatialReductionAttention, exact_gelu
+
+# Channels and number of blocks of the four stages.
+VARIANTS = {
+    "mit_b0": ((32, 64, 160, 256), (2, 2, 2, 2)),
+    "mit_b1": ((64, 128, 320, 512), (2, 2, 2, 2)),
+    "mit_b2": ((64, 128, 320, 512), (3, 4, 6, 3)),
+    "mit_b3": ((64, 128, 320, 512), (3, 4, 18, 3)),
+    "mit_b4": ((64, 128, 320, 512), (3, 8, 27, 3)),
+    "mit_b5": ((64, 128, 320, 512), (3, 6, 40, 3)),
+}
+
+OPTIONS = ("filters", "depths", "heads", "reductions", "kernel_sizes", "expansions", "drop_path", "mean", "std")
+"""Options of `build` that an encoder given as a dictionary may contain beside its name."""
+
+# Commits of the repositories smp-hub/NAME.imagenet on the Hugging Face hub, which have NVIDIA's ImageNet weights.
+COMMITS = {
+    "mit_b0": "9ce53d104d92d75aabb00aae70677aaab67e7c84",
+    "mit_b1": "a04bf4f13a549bce677cf79b04852e7510782817",
+    "mit_b2": "868ab6f13871dcf8c3d9f90ee4519403475b65ef",
+    "mit_b3": "32558d12a65f1daa0ebcf4f4053c4285e2c1cbda",
+    "mit_b4": "3a3454e900a4b4f11dd60eeb59101a9a1a36b017",
+    "mit_b5": "ced04d96c586b6297fd59a7a1e244fc78fdb6531",
+}
+LICENSE = "NVIDIA's license for SegFormer, which forbids commercial use"
+
+TRANSFORMERS: checkpoints.Rules = [
+    rule
+    for stage in range(4)
+    for rule in (
+        (rf"encoder\.patch_embeddings\.{stage}\.proj", f"stage{stage + 1}_patch_conv"),
+        (rf"encoder\.patch_embeddings\.{stage}\.layer_norm", f"stage{stage + 1}_patch_norm"),
+        *(
+            (rf"encoder\.block\.{stage}\.(\d+)\.{theirs}", rf"stage{stage + 1}_\1_{ours}")
+            for theirs, ours in (
+                (r"layer_norm_1", "norm1"),
+                (r"attention\.self\.query", "attention/query"),
+                (r"attention\.self\.key", "attention/key"),
+                (r"attention\.self\.value", "attention/value"),
+                (r"attention\.self\.sr", "attention/reduction"),
+                (r"attention\.self\.layer_norm", "attention/reduction_norm"),
+                (r"attention\.output\.dense", "attention/out"),
+                (r"layer_norm_2", "norm2"),
+                (r"mlp\.dense1", "expand"),
+                (r"mlp\.dwconv\.dwconv", "depthwise_conv"),
+                (r"mlp\.dense2", "project"),
+            )
+        ),
+        (rf"encoder\.layer_norm\.{stage}", f"stage{stage + 1}_norm"),
+    )
+]
+"""From the modules of transformers to the layers of this network."""
+
+ORIGINAL: checkpoints.Rules = (
+    (r"patch_embed(\d)\.proj", r"stage\1_patch_conv"),
+    (r"patch_embed(\d)\.norm", r"stage\1_patch_norm"),
+    (r"block(\d)\.(\d+)\.norm(\d)", r"stage\1_\2_norm\3"),
+    (r"block(\d)\.(\d+)\.attn\.q", r"stage\1_\2_attention/query"),
+    (r"block(\d)\.(\d+)\.attn\.k", r"stage\1_\2_attention/key"),
+    (r"block(\d)\.(\d+)\.attn\.v", r"stage\1_\2_attention/value"),
+    (r"block(\d)\.(\d+)\.attn\.sr", r"stage\1_\2_attention/reduction"),
+    (r"block(\d)\.(\d+)\.attn\.norm", r"stage\1_\2_attention/reduction_norm"),
+    (r"block(\d)\.(\d+)\.attn\.proj", r"stage\1_\2_attention/out"),
+    (r"block(\d)\.(\d+)\.mlp\.fc1", r"stage\1_\2_expand"),
+    (r"block(\d)\.(\d+)\.mlp\.dwconv\.dwconv", r"stage\1_\2_depthwise_conv"),
+    (r"block(\d)\.(\d+)\.mlp\.fc2", r"stage\1_\2_project"),
+    (r"norm(\d)", r"stage\1_norm"),
+)
+"""From the modules of the authors' code and of segmentation-models-pytorch, with key and value apart."""
+
+
+def build(
+    name: str,
+    *,
+    input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+    weights: str | None = "imagenet",
+    output_stride: int = 32,
+    multi_grid: Sequence[int] = (),
+    filters: Sequence[int] | None = None,
+    depths: Sequence[int] | None = None,
+    heads: Sequence[int] = (1, 2, 5, 8),
+    reductions: Sequence[int] = (8, 4, 2, 1),
+    kernel_sizes: Sequence[int] = (7, 3, 3, 3),
+    expansions: Sequence[float] = (4, 4, 4, 4),
+    drop_path: float = 0.1,
+    mean: Sequence[float] = IMAGENET.mean,
+    std: Sequence[float] = IMAGENET.std,
+) -> keras.Model:
+    """Builds a Mix Transformer as an encoder, with the outputs of its four stages at strides 4, 8, 16 and 32.
+
+    Args:
+        name: A key of `VARIANTS`, which sets `filters` and `depths`.
+        input_shape: Height, width and channels of the image.
+        weights: `"imagenet"` or None.
+        output_stride: 32, since attention has no dilated form.
+        multi_grid: Empty, for the same reason.
+        filters: Number of channels of the stages.
+        depths: Number of blocks of the stages.
+        heads: Number of heads of the attention of the stages.
+        reductions: Factors by which the keys and values of the attention are reduced along a side.
+        kernel_sizes: Kernel sizes of the convolutions with which the stages begin; their strides are 4, 2, 2, 2.
+        expansions: Factors of the number of channels between the two dense layers of a block.
+        drop_path: Fraction of the images for which the last block leaves out what it would add, during training; it
+            increases linearly from 0 in the first block.
+        mean: Mean of each channel, on the scale 0 to 255.
+        std: Standard deviation of each channel, on the scale 0 to 255.
+
+    Raises:
+        ValueError: If the number of channels of a stage is not a multiple of its number of heads, or if the options
+            do not belong to the ImageNet weights.
+
+    Reference:
+        Xie, Wang, Yu, Anandkumar, Alvarez, Luo: SegFormer: Simple and Efficient Design for Semantic Segmentation with
+        Transformers, 2021, https://arxiv.org/abs/2105.15203
+    """
+    filters, depths = (given or known for given, known in zip((filters, depths), VARIANTS[name], strict=True))
+    image = keras.Input(input_shape, name="image")
+    x = Normalization(tuple(mean), tuple(std)).layer(input_shape[-1])(image)
+    features = []
+    count = sum(depths)
+    drops = iter(drop_path * index / max(count - 1, 1) for index in range(count))
+    stages = zip((4, 2, 2, 2), filters, depths, heads, reductions, kernel_sizes, expansions, strict=True)
+    for stage, (strides, width, repeats, split, reduction, kernel_size, expansion) in enumerate(stages, start=1):
+        x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"stage{stage}_patch_pad")(x)
+        x = Conv2D(width, kernel_size, strides=strides, name=f"stage{stage}_patch_conv")(x)
+        x = _norm(f"stage{stage}_patch_norm")(x)
+        for repeat, drop in enumerate(itertools.islice(drops, repeats)):
+            block = f"stage{stage}_{repeat}"
+            y = _norm(f"{block}_norm1")(x)
+            y = SpatialReductionAttention(split, reduction=reduction, name=f"{block}_attention")(y)
+            x = _added(x, y, drop, f"{block}_attention")
+            y = _norm(f"{block}_norm2")(x)
+            y = keras.layers.Dense(int(width * expansion), name=f"{block}_expand")(y)
+            y = DepthwiseConv2D(3, padding="same", name=f"{block}_depthwise_conv")(y)
+            y = keras.layers.Activation(exact_gelu, name=f"{block}_gelu")(y)
+            y = keras.layers.Dense(width, name=f"{block}_project")(y)
+            x = _added(x, y, drop, f"{block}_mlp")
+        x = _norm(f"stage{stage}_norm")(x)
+        features.append(x)
+    encoder = keras.Model(image, features, name="encoder")
+    if weights == "imagenet":
+        print(f"the ImageNet weights of {name} have {LICENSE}", file=sys.stderr)
+        file = download.fetch_from_hub(f"smp-hub/{name}.imagenet", "model.safetensors", COMMITS[name])
+        arrays = convert(checkpoints.read(file))
+        arrays["stage1_patch_conv/kernel"] = adapt_kernel(arrays["stage1_patch_conv/kernel"], input_shape[-1])
+        pretrained.load(encoder, arrays)
+    return encoder
+
+
+def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Converts the weights of a Mix Transformer, without its classifier.
+
+    Args:
+        state: `{name: array}` in PyTorch's layout, with the names of transformers (`encoder.block.0.0...`) or of the
+            authors (`block1.0...`), which segmentation-models-pytorch uses too.
+
+    Returns:
+        `{key: array}` for an encoder from `build`.
+
+    Example:
+        >>> list(convert({"block1.0.attn.kv.bias": np.ones(64)}))
+        ['stage1_0_attention/key/bias', 'stage1_0_attention/value/bias']
+    """
+    if any(re.search(r"(?<![^.])encoder\.(block|layer_norm|patch_embeddings)\.", name) for name in state):
+        kept = {name: array for name, array in state.items() if not checkpoints.within(name, "classifier")}
+        return checkpoints.rename(kept, TRANSFORMERS)
+    apart: dict[str, np.ndarray] = {}
+    for name, array in state.items():
+        module, _, leaf = name.rpartition(".")
+        if module.endswith(".attn.kv"):
+            halves = np.split(array, 2)
+            apart |= {f"{module[:-2]}{half}.{leaf}": part for half, part in zip("kv", halves, strict=True)}
+        elif not checkpoints.within(name, "head"):
+            apart[name] = array
+    return checkpoints.rename(apart, ORIGINAL)
+
+
+def options(name: str) -> dict[str, Any]:
+    """Returns the options of a variant and their values, the keys in `OPTIONS`."""
+    filters, depths = VARIANTS[name]
+    defaults = {key: parameter.default for key, parameter in inspect.signature(build).parameters.items()}
+    return {**{key: defaults[key] for key in OPTIONS}, "filters": filters, "depths": depths}
+
+
+def shortest(given: Mapping[str, Any]) -> str | dict[str, Any]:
+    """Returns the shortest form of an encoder with these options: the name of a variant, or a dictionary with others.
+
+    Example:
+        >>> shortest({"filters": [64, 128, 320, 512], "depths": [3, 4, 6, 3], "heads": [1, 2, 5, 8]})
+        'mit_b2'
+        >>> shortest({"depths": [1, 1, 1, 1]})
+        {'name': 'mit_b0', 'depths': [1, 1, 1, 1]}
+    """
+
+    def others(name: str) -> dict[str, Any]:
+        known = options(name)
+        lists = {key: list(value) if isinstance(value, Sequence) else value for key, value in known.items()}
+        return {key: value for key, value in given.items() if value != lists[key]}
+
+    name = min(VARIANTS, key=lambda each: len(others(each)))
+    return {"name": name, **others(name)} if others(name) else name
+
+
+def _norm(name: str) -> keras.layers.Layer:
+    return keras.layers.LayerNormalization(epsilon=ATTENTION_EPSILON, name=name)
+
+
+def _added(x: keras.KerasTensor, y: keras.KerasTensor, drop: float, name: str) -> keras.KerasTensor:
+    """Adds what a block computes to its input; during training, some images of a batch keep their input."""
+    if drop:
+        y = keras.layers.Dropout(drop, noise_shape=(None, 1, 1, 1), name=f"{name}_drop")(y)
+    return keras.layers.Add(name=f"{name}_add")([x, y])

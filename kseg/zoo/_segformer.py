@@ -1,0 +1,116 @@
+"""SegFormer: a transformer with features at four strides, and a decoder of dense layers only."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from kseg import checkpoints, encoders
+from kseg.layers import PyramidFusion, SegmentationHead
+from kseg.zoo._builder import builder
+
+
+@builder
+def segformer(
+    num_classes: int,
+    *,
+    encoder: encoders.EncoderLike = "mit_b0",
+    encoder_weights: str | os.PathLike | None = "imagenet",
+    filters: int = 256,
+    dropout: float = 0.1,
+    activation: str | None = None,
+    weights: str | os.PathLike | None = None,
+    input_shape: Sequence[int | None] = (None, None, 3),
+) -> keras.Model:
+    """Builds a SegFormer: features at strides 4 to 32, projected to one width, mixed at stride 4 and scored.
+
+    The encoders of the paper are `mit_b0` to `mit_b5`; others give the features from stride 4 on to the same decoder.
+
+    Args:
+        filters: Number of channels of the decoder; in the paper 256 for `mit_b0` and `mit_b1`, and 768 for the others.
+
+    Reference:
+        Xie, Wang, Yu, Anandkumar, Alvarez, Luo: SegFormer: Simple and Efficient Design for Semantic Segmentation with
+        Transformers, 2021, https://arxiv.org/abs/2105.15203
+
+    Example:
+        >>> segformer(3, encoder_weights=None, input_shape=(64, 65, 3)).output_shape
+        (None, 64, 65, 3)
+    """
+    image = keras.Input(input_shape, name="image")
+    features = encoders.extract(image, encoder, weights=encoder_weights)
+    maps = [feature for stride, feature in features.by_stride.items() if stride >= 4]
+    if len(maps) < 2:
+        features[32]  # raises an error that lists the strides
+    x = PyramidFusion(filters, name="fusion")(maps)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    logits = SegmentationHead(num_classes, activation=activation, name="head")(x, like=image)
+    return keras.Model(image, logits, name="segformer")
+
+
+_FIELDS = {
+    "filters": "hidden_sizes",
+    "depths": "depths",
+    "heads": "num_attention_heads",
+    "reductions": "sr_ratios",
+    "kernel_sizes": "patch_sizes",
+    "expansions": "mlp_ratios",
+}
+"""Options of the encoder, and the fields of `config.json` that set them."""
+
+
+def _arguments(config: checkpoints.Config, mean: list[float], std: list[float]) -> dict[str, Any]:
+    config.only("num_encoder_blocks", 4)
+    config.only("strides", [4, 2, 2, 2])
+    config.only("hidden_act", "gelu")
+    defaults = encoders.mit.options("mit_b0")
+    sizes = {
+        option: config.numbers(field, defaults[option], whole=option != "expansions")
+        for option, field in _FIELDS.items()
+    }
+    if any(width % heads for width, heads in zip(sizes["filters"], sizes["heads"], strict=True)):
+        raise ValueError(f"{config.name}: hidden_sizes must be multiples of num_attention_heads")
+    sizes["drop_path"] = config.number("drop_path_rate", 0.1, whole=False)
+    if not checkpoints.is_imagenet(mean, std):
+        sizes |= {"mean": mean, "std": std}
+    return {
+        "encoder": encoders.mit.shortest(sizes),
+        "filters": config.number("decoder_hidden_size", 256),
+        "dropout": config.number("classifier_dropout_prob", 0.1, whole=False),
+    }
+
+
+def _config(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[float], list[float]]:
+    encoder = arguments["encoder"]
+    name = encoder["name"] if isinstance(encoder, Mapping) else encoder
+    if name not in encoders.mit.VARIANTS:
+        raise ValueError(f"SegFormer of transformers has a MiT encoder, not {name or 'one of your own'}")
+    given = {key: encoder[key] for key in encoder if key != "name"} if isinstance(encoder, Mapping) else {}
+    options = {**encoders.mit.options(name), **given}
+    fields: dict[str, Any] = {field: list(options[option]) for option, field in _FIELDS.items()}
+    fields |= {
+        "model_type": "segformer",
+        "num_encoder_blocks": 4,
+        "strides": [4, 2, 2, 2],
+        "hidden_act": "gelu",
+        "drop_path_rate": options["drop_path"],
+        "decoder_hidden_size": arguments["filters"],
+        "classifier_dropout_prob": arguments["dropout"],
+        "semantic_loss_ignore_index": 255,
+        "reshape_last_stage": True,
+    }
+    return fields, list(options["mean"]), list(options["std"])
+
+
+_RULES: checkpoints.Rules = [
+    *checkpoints.below(encoders.mit.TRANSFORMERS, "segformer.", "encoder/"),
+    *((rf"decode_head\.linear_c\.{stage}\.proj", f"fusion/project_{stage + 1}") for stage in range(4)),
+    (r"decode_head\.linear_fuse", "fusion/fuse/conv"),
+    (r"decode_head\.batch_norm", "fusion/fuse/norm"),
+    (r"decode_head\.classifier", "head/conv"),
+]
+
+checkpoints.ARCHITECTURES["SegformerForSemanticSegmentation"] = checkpoints.Architecture(
+    "segformer", _arguments, _config, _RULES
+)

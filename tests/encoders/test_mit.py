@@ -1,0 +1,94 @@
+"""Mix Transformers: their features at all sizes, their options, and the authors' names of their weights."""
+
+import keras
+import numpy as np
+import pytest
+import safetensors.torch
+
+from kseg import checkpoints, download, encoders, pretrained, zoo
+from kseg.encoders import mit
+from kseg.layers import self_attention
+from tests.checkpoints import pytorch
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
+TINY = {"name": "mit_b0", "filters": [8, 12, 16, 24], "depths": [1, 1, 2, 1], "heads": [1, 2, 2, 3]}
+
+
+@pytest.fixture
+def network(torchvision):
+    """The authors' encoder, without its image and its empty feature at stride 2."""
+    from segmentation_models_pytorch.encoders.mix_transformer import MixVisionTransformerEncoder
+
+    network = MixVisionTransformerEncoder(
+        out_channels=[3, 0, *TINY["filters"]],
+        embed_dims=TINY["filters"],
+        num_heads=TINY["heads"],
+        depths=TINY["depths"],
+        mlp_ratios=[4, 4, 4, 4],
+        qkv_bias=True,
+        patch_size=4,
+    )
+    network.register_forward_hook(lambda *call: call[-1][2:])
+    return pytorch.randomized(network)
+
+
+def test_features_equal_those_of_the_authors(network):
+    model = encoders.build(TINY, weights=None)
+    pretrained.load(model, mit.convert(pytorch.arrays(network)))
+    pixels = pytorch.image((65, 98))
+    pytorch.assert_same(model.predict(pixels, verbose=0), pytorch.outputs(network, pixels))
+
+
+def test_imagenet_weights_are_converted(network, tmp_path, monkeypatch, capsys):
+    safetensors.torch.save_file(network.state_dict(), tmp_path / "model.safetensors")
+    asked = []
+    monkeypatch.setattr(download, "fetch_from_hub", lambda *given: asked.append(given) or tmp_path / given[1])
+    model = encoders.build(TINY, input_shape=(None, None, 4))
+    kernel = network.state_dict()["patch_embed1.proj.weight"].numpy().transpose(2, 3, 1, 0)
+    found = model.get_layer("stage1_patch_conv").get_weights()[0]
+    np.testing.assert_allclose(found, kernel[:, :, [0, 1, 2, 0]] * 0.75, rtol=1e-6)
+    assert asked == [("smp-hub/mit_b0.imagenet", "model.safetensors", mit.COMMITS["mit_b0"])]
+    assert "forbids commercial use" in capsys.readouterr().err
+
+
+def test_any_size_and_a_saved_encoder(tmp_path):
+    encoder = encoders.build(TINY, weights=None, input_shape=(None, None, 1))
+    encoder.save(tmp_path / "encoder.keras")
+    loaded = keras.saving.load_model(tmp_path / "encoder.keras")
+    pixels = pytorch.image((9, 17))[..., :1]  # the first feature is smaller than the kernel of the reduction
+    shapes = [(1, 3, 5, 8), (1, 2, 3, 12), (1, 1, 2, 16), (1, 1, 1, 24)]
+    for found, expected, shape in zip(
+        loaded.predict(pixels, verbose=0), encoder.predict(pixels, verbose=0), shapes, strict=True
+    ):
+        assert found.shape == shape and np.isfinite(found).all()
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_an_option_or_an_output_stride_that_an_encoder_has_not_is_named():
+    with pytest.raises(ValueError, match="mit_b0 has no output stride 16, only 32: choose another encoder"):
+        zoo.deeplabv3plus(2, encoder="mit_b0")
+    with pytest.raises(ValueError, match="encoder mit_b0 has no option 'width': it has filters, depths"):
+        encoders.build({"name": "mit_b0", "width": 3}, weights=None)
+    with pytest.raises(ValueError, match="encoder resnet18 has no option 'depths': give only its name"):
+        encoders.build({"name": "resnet18", "depths": 3}, weights=None)
+    with pytest.raises(ValueError, match='needs the key "name"'):
+        encoders.build({"depths": 3}, weights=None)
+    with pytest.raises(ValueError, match="9 channels cannot be divided among 2 heads"):
+        encoders.build({**TINY, "filters": [8, 9, 16, 24]}, weights=None)
+
+
+def test_attention_in_parts_equals_attention_at_once(monkeypatch):
+    layer = self_attention.SpatialReductionAttention(2, reduction=2)
+    x = np.random.default_rng(0).normal(size=(2, 7, 9, 8)).astype("float32")
+    whole = keras.ops.convert_to_numpy(layer(x))
+    monkeypatch.setattr(self_attention, "SCORES", 300)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x)), whole, atol=1e-6)
+
+
+def test_names_of_transformers_are_converted_too():
+    state = {"encoder.block.3.1.attention.self.key.weight": np.ones((4, 8)), "classifier.bias": np.ones(2)}
+    assert {key: array.shape for key, array in mit.convert(state).items()} == {"stage4_1_attention/key/kernel": (8, 4)}
+    assert checkpoints.revert({"stage4_1_attention/key/kernel": np.ones((8, 4))}, mit.TRANSFORMERS).keys() == {
+        "encoder.block.3.1.attention.self.key.weight"
+    }

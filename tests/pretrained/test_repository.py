@@ -1,0 +1,49 @@
+"""Repositories of other libraries on the hub."""
+
+import pytest
+
+from kseg import checkpoints, pretrained, zoo
+
+SMALL = {"name": "mit_b0", "filters": [4, 8, 10, 16], "depths": [1, 1, 1, 1], "expansions": [1, 1, 1, 1]}
+
+
+@pytest.fixture
+def leaves(hub, numpy_initializers, tmp_path):
+    """A model, whose folder the hub has."""
+    model = zoo.segformer(2, encoder=SMALL, encoder_weights=None, filters=4)
+    model.classes = ("soil", "leaf")
+    folder = checkpoints.export_transformers(model, tmp_path / "leaves")
+    hub.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    hub.files["README.md"] = b"---\nlicense: other\nlicense_name: research-only\n---\n# Leaves"
+    return model
+
+
+def test_a_model_is_loaded_by_its_name_and_once(hub, leaves, capsys, monkeypatch):
+    loaded = zoo.load("someone/leaves")
+    assert "someone/leaves has the license research-only, which may forbid commercial" in capsys.readouterr().err
+    assert loaded.classes == ("soil", "leaf") and loaded.arguments["encoder"] == SMALL
+    for ours, theirs in zip(loaded.get_weights(), leaves.get_weights(), strict=True):
+        assert (ours == theirs).all()
+    hub.files["model.safetensors"] = b"not asked for again"
+    assert zoo.load(f"hf://someone/leaves@{hub.commit}").classes == ("soil", "leaf")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert zoo.load("someone/leaves").classes == ("soil", "leaf")
+    assert capsys.readouterr().err.count("the hub cannot be reached, the version that was downloaded last is used") == 1
+
+
+def test_what_the_hub_has_not_is_an_error_of_one_line(hub):
+    with pytest.raises(FileNotFoundError, match=r"^there is no file no/one, and hf://no/one is no repository on the"):
+        zoo.load("no/one")
+    hub.files = {"config.json": b"{}"}
+    with pytest.raises(FileNotFoundError, match=r"someone/leaves on the hub has neither model\.safetensors nor"):
+        zoo.load("hf://someone/leaves")
+
+
+def test_paths_are_no_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert pretrained.repository_named("runs/first") == ("runs/first", None)
+    (tmp_path / "runs").mkdir()
+    for source in ("runs/first", "new/best.safetensors", "./new/first", "hf://someone/leaves/file.safetensors"):
+        assert pretrained.repository_named(source) is None
+    assert pretrained.repository_named("hf://runs/first@v1") == ("runs/first", "v1")

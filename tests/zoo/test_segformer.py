@@ -1,0 +1,60 @@
+"""SegFormer against transformers."""
+
+import pytest
+import torch
+
+from kseg import checkpoints, zoo
+from kseg.encoders import mit
+from tests.zoo.cheap import CHEAP
+from tests.zoo.of_transformers import OfTransformers
+from tests.zoo.test_counts import COUNTS
+
+
+class TestSegformer(OfTransformers):
+    architecture = "SegformerForSemanticSegmentation"
+    processor = "SegformerImageProcessorPil"
+    tiny = {
+        "hidden_sizes": [8, 12, 16, 24],
+        "num_attention_heads": [1, 2, 2, 3],
+        "depths": [1, 1, 2, 1],
+        "sr_ratios": [8, 4, 2, 1],
+        "mlp_ratios": [2, 3, 2, 2],
+        "decoder_hidden_size": 16,
+        "classifier_dropout_prob": 0.2,
+        "id2label": {0: "road", 1: "sky", 2: "car", 3: "tree"},
+    }
+    published = {"num_labels": 3}, "mit_b0"
+    unbuildable = {
+        "num_encoder_blocks": 3,
+        "strides": [2, 2, 2, 2],
+        "hidden_act": "relu",
+        "depths": [1, 1],
+        "hidden_sizes": [9, 15, 16, 24],
+        "decoder_hidden_size": "large",
+    }
+
+
+@pytest.mark.parametrize(("options", "count"), [row[2:4] for row in COUNTS if row[0] == "segformer"][::5])
+def test_published_counts_are_those_of_transformers(options, count, transformers):
+    config = transformers.SegformerConfig(
+        hidden_sizes=mit.VARIANTS[options["encoder"]][0],
+        depths=mit.VARIANTS[options["encoder"]][1],
+        decoder_hidden_size=options.get("filters", 256),
+        num_labels=150,
+    )
+    with torch.device("meta"):
+        network = transformers.SegformerForSemanticSegmentation(config)
+    assert sum(parameter.numel() for parameter in network.parameters()) == count
+
+
+def test_a_model_without_counterpart_is_refused(tmp_path, numpy_initializers):
+    with pytest.raises(ValueError, match="has a MiT encoder, not one of your own"):
+        checkpoints.export_transformers(zoo.segformer(2, **CHEAP["segformer"]), tmp_path / "new")
+    with pytest.raises(ValueError, match="no counterpart in transformers: kseg writes models of segformer"):
+        checkpoints.export_transformers(zoo.full_resolution(2, filters=(4,)), tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_features_at_one_stride_are_too_few():
+    with pytest.raises(ValueError, match="needs features at stride 32, but the encoder has only stride 8"):
+        zoo.segformer(2, encoder=lambda image: {8: image}, encoder_weights=None)
