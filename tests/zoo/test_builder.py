@@ -27,6 +27,8 @@ CHANGES_NO_TENSOR = {
     "at_once": True,
     "doubling": True,
     "dropout": 0.25,
+    "interleaved": True,
+    "interpolation": "bilinear",
     "multi_grid": (1, 2),
     "output_stride": 8,
     "outputs_per_scale": True,
@@ -39,13 +41,16 @@ CHANGES_NO_TENSOR = {
 }
 CHANGES_TENSORS = {
     *("auxiliary", "batch_norm", "decoder_convs", "encoder", "extra_conv", "filters"),
-    *("low_level_filters", "separable", "up"),
+    *("low_level_filters", "separable", "up", "encoder_depth", "attention", "attention_filters", "bins"),
+    *("kernel_sizes", "merge", "pyramid_filters"),
 }
+SAME = {("pspnet", "output_stride"), ("pan", "output_stride"), ("pan", "multi_grid"), ("pan", "interpolation")}
+"""Cases that others cover: the value above is the default, or the small encoder does not allow it."""
 CASES = [
     (name, option)
     for name, build in zoo.BUILDERS.items()
     for option in [*build.options, "input_shape"]
-    if option not in CHANGES_TENSORS
+    if option not in CHANGES_TENSORS and (name, option) not in SAME
 ]
 
 
