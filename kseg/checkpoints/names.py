@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 Rules = Sequence[tuple[str, str]]
-"""Pairs of a regular expression for the whole name of a module, and its replacement. The first match applies."""
+"""Pairs of a regular expression for the whole name of a module, and its replacement. The first match applies.
+
+An expression may also match the whole name of a tensor, which keeps its layout; the replacement is its whole key then.
+"""
 
 _WRAPPERS = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 COPY = 0.5
@@ -142,8 +145,10 @@ def revert(arrays: Mapping[str, np.ndarray], rules: Rules) -> dict[str, np.ndarr
     state = {}
     for key, array in arrays.items():
         path, _, leaf = key.rpartition("/")
-        found = (match.expand(name) for pattern, name in opposite if (match := re.fullmatch(pattern, path)))
-        if (module := next(found, None)) is None or leaf not in leaves:
+        if tensor := _renamed(key, opposite):
+            state[tensor] = np.ascontiguousarray(array)
+            continue
+        if (module := _renamed(path, opposite)) is None or leaf not in leaves:
             raise ValueError(f"{key} has no counterpart in PyTorch")
         state[f"{module}.{leaves[leaf]}"] = np.ascontiguousarray(array.transpose(np.argsort(_axes(key, array.ndim))))
         if leaf == "moving_variance":
@@ -168,11 +173,9 @@ def _opposite(pattern: str, replacement: str) -> tuple[str, str]:
 
 def _key(module: str, leaf: str, ndim: int, rules: Rules) -> str | None:
     """Returns the key of a tensor with `ndim` axes in a weight file, or None if no rule matches."""
-    for pattern, replacement in rules:
-        if match := re.fullmatch(pattern, module):
-            path = match.expand(replacement)
-            break
-    else:
+    if key := _renamed(f"{module}.{leaf}", rules):
+        return key
+    if (path := _renamed(module, rules)) is None:
         return None
     if path.rpartition("/")[2].rpartition("_")[2].startswith("norm"):
         return f"{path}/{_NORM[leaf]}" if leaf in _NORM and ndim == 1 else None
@@ -181,8 +184,15 @@ def _key(module: str, leaf: str, ndim: int, rules: Rules) -> str | None:
     return f"{path}/kernel" if leaf == "weight" and ndim in (2, 4) else None
 
 
+def _renamed(name: str, rules: Rules) -> str | None:
+    found = (match.expand(replacement) for pattern, replacement in rules if (match := re.fullmatch(pattern, name)))
+    return next(found, None)
+
+
 def _axes(key: str, ndim: int) -> tuple[int, ...]:
     """Returns the order of PyTorch's axes (output, input, height, width) in Keras's layout."""
+    if not key.endswith("/kernel"):
+        return tuple(range(ndim))
     if ndim < 4:
         return tuple(range(ndim))[::-1]
     return (2, 3, 0, 1) if "depthwise" in key.split("/")[-2].split("_") else (2, 3, 1, 0)  # a depthwise input has one

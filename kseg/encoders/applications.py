@@ -21,23 +21,6 @@ from kseg.encoders.atrous import dilate, multi_grid_factors
 from kseg.encoders.channels import Normalization, adapt_kernel
 from kseg.layers import SmallestSize
 
-
-@keras.saving.register_keras_serializable(package="kseg")
-class LayerScale(keras.layers.Layer):
-    """Multiplies each channel by a trainable factor, as in ConvNeXt.
-
-    Keras's own layer is private, and the name of its weight depends on how many there are in the process.
-    """
-
-    def build(self, input_shape: tuple) -> None:
-        self.scale = self.add_weight(
-            shape=input_shape[-1:], initializer=keras.initializers.Constant(1e-6), name="scale"
-        )
-
-    def call(self, x: Any) -> Any:
-        return x * self.scale
-
-
 SIDE = 224
 """Image size for which Keras builds a network; all strides up to 32 divide it."""
 
@@ -49,7 +32,6 @@ MOBILENET_V3_SMALL = ("expanded_conv_depthwise_pad", *(f"expanded_conv_{i}_expan
 MOBILENET_V3_LARGE = (*(f"expanded_conv_{i}_expand" for i in (1, 3, 6, 12)), None)
 EFFICIENTNET = ("block2a_expand_conv", "block3a_expand_conv", "block4a_expand_conv", "block6a_expand_conv", "top_conv")
 DENSENET = ("zero_padding2d_1", "pool2_conv", "pool3_conv", "pool4_conv", None)
-CONVNEXT = ("{name}_downsampling_block_0", "{name}_downsampling_block_1", "{name}_downsampling_block_2", None)
 
 
 def build(
@@ -72,7 +54,7 @@ def build(
     source = network(include_top=False, weights=weights, input_shape=(SIDE, SIDE, 3))
     names = _stable_names(source)
     by_name = {name: operation for operation, name in names.items()}
-    features = [by_name[end.format(name=source.name)].input if end else source.output for end in ends]
+    features = [by_name[end].input if end else source.output for end in ends]
     trunk = keras.Model(source.input, features, name="encoder")
 
     image = keras.Input(input_shape, name="image")
@@ -87,10 +69,6 @@ def build(
             return operation.__class__.from_config({**operation.get_config(), "name": name})
         if _drops(operation):
             return operation
-        if operation.__class__.__name__ == "LayerScale":
-            layer = LayerScale(name=name, dtype=operation.get_config()["dtype"])
-            copies.append((operation, layer))
-            return layer
         changes = {"padding": "same"} if id(operation.input) in uneven else {}
         factor = factors.get(operation.name, 1)
         layer = dilate(operation, _stride(operation), output_stride, factor, name=name, **changes)

@@ -64,8 +64,6 @@ def dilate(
         >>> layer.name, layer.strides, layer.dilation_rate
         ('a', (1, 1), (2, 2))
     """
-    if isinstance(layer, keras.Sequential):
-        return keras.Sequential([dilate(inner, stride, output_stride) for inner in layer.layers], **changes)
     config = {**layer.get_config(), **changes}
     kind = FAST_LAYERS.get(type(layer), type(layer))
     if not isinstance(layer, SPATIAL + POOLING):

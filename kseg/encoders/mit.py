@@ -1,7 +1,6 @@
 """Mix Transformer (MiT), the encoder of SegFormer, as in transformers, whose weight files it loads."""
 
 import inspect
-import itertools
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,8 @@ import numpy as np
 
 from kseg import checkpoints, download, pretrained
 from kseg.encoders.channels import IMAGENET, Normalization, adapt_kernel
+from kseg.encoders.stages import added, drops
+from kseg.encoders.stages import shortest as shortest_of
 from kseg.layers import ATTENTION_EPSILON, Conv2D, DepthwiseConv2D, SpatialReductionAttention, exact_gelu
 
 # Channels and number of blocks of the four stages.
@@ -131,24 +132,23 @@ def build(
     image = keras.Input(input_shape, name="image")
     x = Normalization(tuple(mean), tuple(std)).layer(input_shape[-1])(image)
     features = []
-    count = sum(depths)
-    drops = iter(drop_path * index / max(count - 1, 1) for index in range(count))
-    stages = zip((4, 2, 2, 2), filters, depths, heads, reductions, kernel_sizes, expansions, strict=True)
-    for stage, (strides, width, repeats, split, reduction, kernel_size, expansion) in enumerate(stages, start=1):
+    fractions = drops(drop_path, depths)
+    stages = zip((4, 2, 2, 2), filters, fractions, heads, reductions, kernel_sizes, expansions, strict=True)
+    for stage, (strides, width, dropped, split, reduction, kernel_size, expansion) in enumerate(stages, start=1):
         x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"stage{stage}_patch_pad")(x)
         x = Conv2D(width, kernel_size, strides=strides, name=f"stage{stage}_patch_conv")(x)
         x = _norm(f"stage{stage}_patch_norm")(x)
-        for repeat, drop in enumerate(itertools.islice(drops, repeats)):
+        for repeat, drop in enumerate(dropped):
             block = f"stage{stage}_{repeat}"
             y = _norm(f"{block}_norm1")(x)
             y = SpatialReductionAttention(split, reduction=reduction, name=f"{block}_attention")(y)
-            x = _added(x, y, drop, f"{block}_attention")
+            x = added(x, y, drop, f"{block}_attention")
             y = _norm(f"{block}_norm2")(x)
             y = keras.layers.Dense(int(width * expansion), name=f"{block}_expand")(y)
             y = DepthwiseConv2D(3, padding="same", name=f"{block}_depthwise_conv")(y)
             y = keras.layers.Activation(exact_gelu, name=f"{block}_gelu")(y)
             y = keras.layers.Dense(width, name=f"{block}_project")(y)
-            x = _added(x, y, drop, f"{block}_mlp")
+            x = added(x, y, drop, f"{block}_mlp")
         x = _norm(f"stage{stage}_norm")(x)
         features.append(x)
     encoder = keras.Model(image, features, name="encoder")
@@ -205,22 +205,8 @@ def shortest(given: Mapping[str, Any]) -> str | dict[str, Any]:
         >>> shortest({"depths": [1, 1, 1, 1]})
         {'name': 'mit_b0', 'depths': [1, 1, 1, 1]}
     """
-
-    def others(name: str) -> dict[str, Any]:
-        known = options(name)
-        lists = {key: list(value) if isinstance(value, Sequence) else value for key, value in known.items()}
-        return {key: value for key, value in given.items() if value != lists[key]}
-
-    name = min(VARIANTS, key=lambda each: len(others(each)))
-    return {"name": name, **others(name)} if others(name) else name
+    return shortest_of(given, VARIANTS, options)
 
 
 def _norm(name: str) -> keras.layers.Layer:
     return keras.layers.LayerNormalization(epsilon=ATTENTION_EPSILON, name=name)
-
-
-def _added(x: keras.KerasTensor, y: keras.KerasTensor, drop: float, name: str) -> keras.KerasTensor:
-    """Adds what a block computes to its input; during training, some images of a batch keep their input."""
-    if drop:
-        y = keras.layers.Dropout(drop, noise_shape=(None, 1, 1, 1), name=f"{name}_drop")(y)
-    return keras.layers.Add(name=f"{name}_add")([x, y])

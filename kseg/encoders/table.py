@@ -10,9 +10,8 @@ from typing import Any
 import keras
 from keras import applications as nets
 
-from kseg.encoders import applications, bsds500, efficientnet_lite, mit, resnet
+from kseg.encoders import applications, bsds500, convnext, efficientnet_lite, mit, resnet, swin
 from kseg.encoders.applications import (
-    CONVNEXT,
     DENSENET,
     EFFICIENTNET,
     MOBILENET_V2,
@@ -36,8 +35,8 @@ class Encoder:
         strides: Stride of each feature, at output stride 32.
         floor_from: Odd sizes are rounded down from this stride on, and rounded up before it.
         exact: Whether the dilated network computes exactly the features of the strided one, at every k-th position and
-            away from borders. Squeeze-and-excitation makes them approximate: dilation slightly changes the mean over
-            the image.
+            away from borders. Squeeze-and-excitation and response normalization make them approximate: dilation
+            slightly changes the mean over the image.
         classifier: The fully connected layers of the ImageNet classifier, for models that turn them into convolutions.
         weights: Functions that load other weights than ImageNet's into the built encoder, by the name under which
             `encoder_weights` takes them.
@@ -100,10 +99,21 @@ def _vgg(network: Callable[..., keras.Model], **facts: Any) -> Encoder:
 
 def _mit(name: str) -> Encoder:
     build = functools.partial(mit.build, name)
-    return Encoder(build, mit.VARIANTS[name][0], (4, 8, 16, 32), dilates=False, options=mit.OPTIONS)
+    return Encoder(build, mit.VARIANTS[name][0], _FROM_4, dilates=False, options=mit.OPTIONS)
 
 
-_FROM_4: dict[str, Any] = {"strides": (4, 8, 16, 32), "floor_from": 2}
+def _convnext(name: str) -> Encoder:
+    filters, _ = convnext.VARIANTS[name]
+    facts: dict[str, Any] = {"floor_from": 2, "exact": not name.startswith("convnextv2"), "options": convnext.OPTIONS}
+    return Encoder(functools.partial(convnext.build, name), filters, _FROM_4, **facts)
+
+
+def _swin(name: str) -> Encoder:
+    channels = tuple(swin.VARIANTS[name][0] * 2**stage for stage in range(4))
+    return Encoder(functools.partial(swin.build, name), channels, _FROM_4, dilates=False, options=swin.OPTIONS)
+
+
+_FROM_4 = (4, 8, 16, 32)
 
 ENCODERS: dict[str, Encoder] = {
     "efficientnet_lite0": _family(efficientnet_lite.build, "efficientnet_lite0", 32, 24, 40, 112, 320),
@@ -140,9 +150,7 @@ ENCODERS: dict[str, Encoder] = {
     "densenet121": _net(nets.DenseNet121, DENSENET, IMAGENET, 64, 256, 512, 1024, 1024, floor_from=8),
     "densenet169": _net(nets.DenseNet169, DENSENET, IMAGENET, 64, 256, 512, 1280, 1664, floor_from=8),
     "densenet201": _net(nets.DenseNet201, DENSENET, IMAGENET, 64, 256, 512, 1792, 1920, floor_from=8),
-    "convnext_tiny": _net(nets.ConvNeXtTiny, CONVNEXT, IMAGENET, 96, 192, 384, 768, **_FROM_4),
-    "convnext_small": _net(nets.ConvNeXtSmall, CONVNEXT, IMAGENET, 96, 192, 384, 768, **_FROM_4),
-    "convnext_base": _net(nets.ConvNeXtBase, CONVNEXT, IMAGENET, 128, 256, 512, 1024, **_FROM_4),
-    "convnext_large": _net(nets.ConvNeXtLarge, CONVNEXT, IMAGENET, 192, 384, 768, 1536, **_FROM_4),
+    **{name: _convnext(name) for name in convnext.VARIANTS},
     **{name: _mit(name) for name in mit.VARIANTS},
+    **{name: _swin(name) for name in swin.VARIANTS},
 }

@@ -21,11 +21,13 @@ from kseg.layers.normalization import NORM_EPSILON, NORM_MOMENTUM, BatchNormaliz
 from kseg.layers.pooling import FeaturePyramidAttention, PyramidPooling
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
 from kseg.layers.resize import Resize
+from kseg.layers.scaling import GlobalResponseNormalization, LayerScale
 from kseg.layers.scores import ScoreFusion, ScoreUpsampling
 from kseg.layers.self_attention import ATTENTION_EPSILON, SpatialReductionAttention
 from kseg.layers.tracing import enlarged, single_operation
 from kseg.layers.transpose import BilinearKernel, TransposeUpsampling2D
 from kseg.layers.unpooling import BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D, MaxUnpooling2D, NearestUnpooling2D
+from kseg.layers.window_attention import SpaceToDepth, WindowAttention
 
 __all__ = [
     "ASPP",
@@ -45,6 +47,8 @@ __all__ = [
     "DepthwiseConv2D",
     "FeaturePyramidAttention",
     "FoldedModel",
+    "GlobalResponseNormalization",
+    "LayerScale",
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "NearestUnpooling2D",
@@ -57,11 +61,13 @@ __all__ = [
     "ScoreUpsampling",
     "SegmentationHead",
     "SmallestSize",
+    "SpaceToDepth",
     "SpatialReductionAttention",
     "SqueezeExcitation",
     "TransposeUpsampling2D",
     "UNetBlock",
     "UnpaddedSize",
+    "WindowAttention",
     "enlarged",
     "exact_gelu",
     "layer_calls",

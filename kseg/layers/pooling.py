@@ -18,14 +18,15 @@ from kseg.layers.resize import Resize
 class PyramidPooling(ConfiguredLayer):
     """Pyramid pooling of PSPNet: features averaged over the cells of several grids, and upsampled again.
 
-    Each grid has its 1x1 convolution with batch normalization and ReLU. The grid of one cell has a bias instead of
-    batch normalization, because the statistics of one value per image are useless with small batches.
+    Each grid has its 1x1 convolution with batch normalization and ReLU. By default, the grid of one cell has a bias
+    instead of batch normalization, because the statistics of one value per image are useless with small batches.
 
     Args:
         filters: Number of channels of each grid.
         bins: Number of cells of the grids along each side. The cells overlap by a pixel where the size is not a
             multiple.
         normalization: Whether to apply batch normalization.
+        normalize_one: Whether to apply it to the grid of one cell too.
         align_corners: Whether to upsample with aligned corners, see `Resize`.
 
     Returns:
@@ -46,6 +47,7 @@ class PyramidPooling(ConfiguredLayer):
         bins: Sequence[int] = (1, 2, 3, 6),
         *,
         normalization: bool = True,
+        normalize_one: bool = False,
         align_corners: bool = False,
         **kwargs: Any,
     ):
@@ -53,12 +55,13 @@ class PyramidPooling(ConfiguredLayer):
         self.filters = filters
         self.bins = tuple(bins)
         self.normalization = normalization
+        self.normalize_one = normalize_one
         self.align_corners = align_corners
         self.branches = [
             ConvNormAct(
                 filters,
                 1,
-                normalization=normalization and count > 1,
+                normalization=normalization and (count > 1 or normalize_one),
                 dtype=self.dtype_policy,
                 name=f"branch_{index}",
             )

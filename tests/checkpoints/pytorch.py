@@ -31,6 +31,9 @@ def randomized(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
             part.weight.data.normal_(0, part.weight[0].numel() ** -0.5, generator=generator)
             if part.bias is not None:
                 part.bias.data.normal_(generator=generator)
+        else:  # such as scales of channels and biases of positions, which may be 0 at first
+            for tensor in part.parameters(recurse=False):
+                tensor.data.uniform_(0.5, 1.5, generator=generator)
     return module.eval()
 
 

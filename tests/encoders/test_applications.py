@@ -41,7 +41,6 @@ NETWORKS = {
         ["block1a_project_activation", "block2b_add", "block3b_add", "block5e_add", "block6h_add"],
     ),
     "densenet121": (nets.DenseNet121, nets.densenet, ["conv1_relu", "pool2_relu", "pool3_relu", "pool4_relu", "relu"]),
-    "convnext_tiny": (nets.ConvNeXtTiny, nets.convnext, [None, None, None, None]),
 }
 
 
@@ -54,7 +53,7 @@ def randomize(model: keras.Model) -> None:
             for weight, value in zip(layer.weights, ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 0), strict=True):
                 weight.assign(np.reshape(value, weight.shape))
     for variable in model.weights:
-        if variable.path.endswith(("gamma", "scale", "moving_variance")) or "layer_scale" in variable.path:
+        if variable.path.endswith(("gamma", "scale", "moving_variance")):
             variable.assign(rng.uniform(0.5, 1.5, variable.shape))
         elif variable.path.endswith(("beta", "bias", "moving_mean")):
             variable.assign(rng.normal(0, 0.1, variable.shape))

@@ -1,0 +1,71 @@
+"""What encoders in PyTorch's form share: residual blocks, their shortest description, and their ImageNet weights."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kseg import pretrained
+from kseg.encoders.channels import adapt_kernel
+
+
+def added(x: keras.KerasTensor, y: keras.KerasTensor, drop: float, name: str) -> keras.KerasTensor:
+    """Adds what a block computes to its input; during training, some images of a batch keep their input."""
+    if drop:
+        y = keras.layers.Dropout(drop, noise_shape=(None, 1, 1, 1), name=f"{name}_drop")(y)
+    return keras.layers.Add(name=f"{name}_add")([x, y])
+
+
+def drops(greatest: float, depths: Sequence[int]) -> list[list[float]]:
+    """Returns the fraction of images that each block of each stage drops: it increases linearly from 0.
+
+    Example:
+        >>> drops(0.5, (1, 2))
+        [[0.0], [0.25, 0.5]]
+    """
+    count, start, stages = sum(depths), 0, []
+    for repeats in depths:
+        stages.append([greatest * index / max(count - 1, 1) for index in range(start, start + repeats)])
+        start += repeats
+    return stages
+
+
+def shortest(
+    given: Mapping[str, Any], variants: Iterable[str], options: Callable[[str], Mapping[str, Any]]
+) -> str | dict[str, Any]:
+    """Returns the shortest form of an encoder with these options: the name of a variant, or a dictionary with others.
+
+    Args:
+        given: Options of the encoder.
+        variants: Names of encoders that have these options.
+        options: Returns the options of a variant.
+    """
+
+    def others(name: str) -> dict[str, Any]:
+        known = options(name)
+        lists = {key: list(value) if isinstance(value, Sequence) else value for key, value in known.items()}
+        return {key: value for key, value in given.items() if value != lists[key]}
+
+    name = min(variants, key=lambda each: len(others(each)))
+    return {"name": name, **others(name)} if others(name) else name
+
+
+def load(encoder: keras.Model, arrays: Mapping[str, np.ndarray], first: str) -> None:
+    """Loads the weights of a classifier for RGB images.
+
+    Args:
+        encoder: The encoder, for any number of channels. Classifiers do not have its layers `stage1_norm` to
+            `stage4_norm`, which keep their values.
+        arrays: `{key: array}`.
+        first: Name of the first convolution.
+    """
+    kept = {
+        key: np.asarray(ops.convert_to_numpy(value))
+        for key, value in pretrained.weight_keys(encoder).items()
+        if re.fullmatch(r"stage\d_norm/(gamma|beta)", key)
+    }
+    kernel = adapt_kernel(arrays[f"{first}/kernel"], encoder.inputs[0].shape[-1])
+    pretrained.load(encoder, {**kept, **arrays, f"{first}/kernel": kernel})
