@@ -55,11 +55,13 @@ def export_smp(model: "keras.Model", folder: str | os.PathLike) -> pathlib.Path:
 def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
     """Writes a model as a folder that transformers loads.
 
-    `transformers.SegformerForSemanticSegmentation.from_pretrained(folder)` then gives the logits of the model before
-    they are enlarged to the image; `AutoImageProcessor.from_pretrained(folder)` normalizes images as the model does.
+    `transformers.AutoModelForSemanticSegmentation.from_pretrained(folder)` then gives the logits of the model, of a
+    SegFormer before they are enlarged to the image; `AutoImageProcessor.from_pretrained(folder)` normalizes images as
+    the model does.
 
     Args:
-        model: A model by `kseg.zoo.segformer` on a MiT encoder, or by `kseg.zoo.load`.
+        model: A model by `kseg.zoo.segformer` on a MiT encoder, by `kseg.zoo.upernet` on a ConvNeXt or Swin encoder, or
+            by `kseg.zoo.load`.
         folder: The folder to make. It is written completely or not at all.
 
     Returns:

@@ -53,7 +53,7 @@ def read_processor(folder: str | os.PathLike, channels: int) -> tuple[list[float
 
 
 def write_processor(mean: Sequence[float], std: Sequence[float], rule: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields of `preprocessor_config.json` of a SegFormer for what `read_processor` returns."""
+    """Returns the fields for `preprocessor_config.json` for what `read_processor` returns."""
     return {
         "image_processor_type": "SegformerImageProcessor",
         "do_resize": bool(rule),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,12 @@ class Config(dict[str, Any]):
             raise ValueError(f"{self.name}: {field} must be a number, got {json.dumps(found)}")
         return found
 
+    def part(self, field: str) -> "Config":
+        """Returns the fields of a configuration inside this one."""
+        if not isinstance(found := self.get(field), Mapping):
+            raise ValueError(f"{self.name}: {field} must be an object, got {json.dumps(found)}")
+        return Config(found, f"{self.name}: {field}")
+
     def classes(self) -> tuple[int, tuple[str, ...]]:
         """Returns the number of classes and their names; no names if they are transformers' placeholders."""
         labels = self.get("id2label") or {str(index): f"LABEL_{index}" for index in range(self.get("num_labels", 2))}
@@ -79,12 +86,17 @@ class Architecture:
             `config.json` and for the mean and the standard deviation of each channel, from 0 to 255.
         config: Returns the fields, the mean and the standard deviation for all arguments of a model.
         rules: From the modules there to the layers here.
+        unused: An expression for the whole names of tensors that prediction does not need; they are not read.
+        enlarges: Whether the model there enlarges its scores to the resized image, which SegFormer leaves to the image
+            processor.
     """
 
     builder: str
     arguments: Callable[[Config, list[float], list[float]], dict[str, Any]]
     config: Callable[[Mapping[str, Any]], tuple[dict[str, Any], list[float], list[float]]]
     rules: Rules
+    unused: str = ""
+    enlarges: bool = False
 
 
 ARCHITECTURES: dict[str, Architecture] = {}
@@ -129,8 +141,11 @@ def read_transformers(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[s
     if name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise ValueError(f"{config.name}: kseg cannot build architectures = {json.dumps(named)}, only {known}")
-    architecture, channels = ARCHITECTURES[name], config.number("num_channels", 3)
+    architecture = ARCHITECTURES[name]
+    channels = (config.part("backbone_config") if "backbone_config" in config else config).number("num_channels", 3)
     mean, std, rule = read_processor(folder, channels)
+    if rule and architecture.enlarges:
+        rule["enlarged"] = True
     num_classes, classes = config.classes()
     arguments = {
         "num_classes": num_classes,
@@ -138,7 +153,9 @@ def read_transformers(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[s
         "input_shape": [None, None, channels],
     }
     description = {"builder": architecture.builder, "arguments": arguments, "classes": classes, "processor": rule}
-    return description, rename(_tensors(Path(folder)), architecture.rules)
+    unused = re.compile(architecture.unused)
+    state = {name: array for name, array in _tensors(Path(folder)).items() if not unused.fullmatch(name)}
+    return description, rename(state, architecture.rules)
 
 
 def _is_number(value: Any, whole: bool) -> bool:

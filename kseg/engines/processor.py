@@ -16,9 +16,9 @@ from kseg.layers import SegmentationHead, layer_calls
 class ProcessorRunner:
     """Runs a model on images at the size to which the image processor of its checkpoint resizes them.
 
-    Images are resized by Pillow, as the processor does. The scores are taken from the head before it enlarges them to
-    the resized image, and enlarged to the image itself, as `post_process_semantic_segmentation` does. See
-    `kseg.engines.Runner`.
+    Images are resized by Pillow, as the processor does. The scores are resized to the image itself, as
+    `post_process_semantic_segmentation` does. They are taken from the head before it enlarges them to the resized
+    image, unless the checkpoint's model does that too. See `kseg.engines.Runner`.
 
     Args:
         model: A model with a `processor`, see `kseg.pretrained.SegmentationModel`.
@@ -40,7 +40,7 @@ class ProcessorRunner:
             )
         self.sides = rule["size"]
         self.resample = Image.Resampling[rule["resample"].upper()]
-        self._runner = runner_of(_before_enlarging(model), **options)
+        self._runner = runner_of(model if rule.get("enlarged") else _before_enlarging(model), **options)
         self.from_logits = self._runner.from_logits
         self.probabilities: Run = self._probabilities
         self.labels: Run = lambda images: as_labels(self._probabilities(images), from_logits=False)

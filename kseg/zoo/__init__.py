@@ -15,6 +15,7 @@ from kseg.zoo._segformer import segformer
 from kseg.zoo._segnet import segnet, segnet_basic
 from kseg.zoo._unet import unet, unet_2015
 from kseg.zoo._unetplusplus import unetplusplus
+from kseg.zoo._upernet import upernet
 from kseg.zoo.baselines import convolutionalize, full_resolution, patch_classifier
 from kseg.zoo.deeplab import deeplabv3, deeplabv3plus
 from kseg.zoo.deeplab_v1_v2 import deeplabv1, deeplabv2
@@ -25,7 +26,7 @@ from kseg.zoo.table import BUILDERS, build, list_models, summary
 
 _builders: tuple[Builder[...], ...] = (
     full_resolution, fcn32, fcn16, fcn8, fcn_dilated, segnet, segnet_basic, unet, unet_2015, deeplabv1, deeplabv2,
-    deeplabv3, deeplabv3plus, pspnet, fpn, linknet, unetplusplus, manet, pan, segformer,
+    deeplabv3, deeplabv3plus, pspnet, fpn, linknet, unetplusplus, manet, pan, segformer, upernet,
 )  # fmt: skip
 BUILDERS.update({each.__name__: each for each in _builders})
 EXPORTERS["segmentation-models-pytorch"] = _smp_export.export
@@ -63,5 +64,6 @@ __all__ = [
     "unet",
     "unet_2015",
     "unetplusplus",
+    "upernet",
     "with_crf",
 ]

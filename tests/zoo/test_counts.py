@@ -8,6 +8,7 @@ from kseg import zoo
 
 VGG = {"encoder": "vgg16"}
 TORCHVISION = {"output_stride": 8, "extra_conv": True, "auxiliary": True}
+UPERNET = {"auxiliary": True}
 
 COUNTS = [
     ("fcn32", 21, VGG, 134_346_581, "Shelhamer et al. 2017, VGG16; without deconvolutions"),
@@ -35,6 +36,13 @@ COUNTS = [
     ("segformer", 150, {"encoder": "mit_b3", "filters": 768}, 47_337_814, "likewise, 47.3 M"),
     ("segformer", 150, {"encoder": "mit_b4", "filters": 768}, 64_108_374, "likewise, 64.1 M"),
     ("segformer", 150, {"encoder": "mit_b5", "filters": 768}, 84_708_694, "likewise, 84.7 M"),
+    ("upernet", 150, UPERNET | {"encoder": "convnext_tiny"}, 60_242_636, "Liu et al. 2022, table 4, published as 60 M"),
+    ("upernet", 150, UPERNET | {"encoder": "convnext_small"}, 81_877_196, "likewise, 82 M"),
+    ("upernet", 150, UPERNET | {"encoder": "convnext_base"}, 122_102_956, "likewise, 122 M"),
+    ("upernet", 150, UPERNET | {"encoder": "convnextv2_tiny"}, 60_289_004, "transformers, with ConvNeXt V2"),
+    ("upernet", 150, UPERNET | {"encoder": "swin_tiny"}, 59_941_862, "Liu et al. 2021, table 3, published as 60 M"),
+    ("upernet", 150, UPERNET | {"encoder": "swin_small"}, 81_259_766, "likewise, 81 M"),
+    ("upernet", 150, UPERNET | {"encoder": "swin_base"}, 121_279_716, "likewise, 121 M"),
 ]
 
 

@@ -1,0 +1,154 @@
+"""UPerNet with ConvNeXt and Swin against transformers."""
+
+import json
+
+import pytest
+import safetensors.torch
+import torch
+
+from kseg import checkpoints, encoders, pretrained, zoo
+from tests.checkpoints import pytorch
+from tests.zoo.cheap import CHEAP
+from tests.zoo.of_transformers import OfTransformers
+from tests.zoo.test_counts import COUNTS
+
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+LABELS = {0: "road", 1: "sky", 2: "car", 3: "tree"}
+HEAD = {"hidden_size": 16, "pool_scales": [1, 2, 3], "use_auxiliary_head": False}
+CONVNEXT = {"model_type": "convnext", "hidden_sizes": [8, 12, 16, 24], "depths": [1, 1, 2, 1], "out_features": STAGES}
+
+
+class OfUPerNet(OfTransformers):
+    architecture = "UperNetForSemanticSegmentation"
+    processor = "SegformerImageProcessorPil"
+    enlarges = True
+
+
+class TestUPerNetConvNeXt(OfUPerNet):
+    tiny = {"backbone_config": CONVNEXT | {"layer_scale_init_value": 0.5}, **HEAD, "id2label": LABELS}
+    published = (
+        {
+            "backbone_config": CONVNEXT
+            | {"model_type": "convnextv2", "hidden_sizes": [40, 80, 160, 320], "depths": [2, 2, 6, 2]},
+            **HEAD,
+            "num_labels": 3,
+        },
+        "convnextv2_atto",
+    )
+    unbuildable = {
+        "auxiliary_concat_input": True,
+        "hidden_size": "large",
+        "pool_scales": [1, "2"],
+        "backbone_config": {"hidden_act": "relu"},
+    }
+
+
+class TestUPerNetSwin(OfUPerNet):
+    tiny = {
+        "backbone_config": {
+            "model_type": "swin",
+            "embed_dim": 8,
+            "depths": [2, 1, 2, 1],
+            "num_heads": [1, 2, 2, 4],
+            "window_size": 3,
+            "mlp_ratio": 2.0,
+            "drop_path_rate": 0.3,
+            "out_features": STAGES,
+        },
+        **HEAD,
+        "id2label": LABELS,
+    }
+    published = (
+        {
+            "backbone_config": {
+                "model_type": "swin",
+                "embed_dim": 24,
+                "depths": [1, 2, 1, 1],
+                "out_features": STAGES,
+            },
+            **HEAD,
+            "num_labels": 3,
+        },
+        {"name": "swin_tiny", "filters": 24, "depths": [1, 2, 1, 1]},
+    )
+    unbuildable = {"backbone_config": {"qkv_bias": False}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"backbone_config": None}, "backbone_config"),
+        ({"backbone_config": {"depths": [1, 1, 1, 1]}}, 'model_type = "resnet"'),
+        ({"backbone_config": CONVNEXT | {"patch_size": 8}}, "patch_size"),
+        ({"backbone_config": CONVNEXT | {"out_features": STAGES[2:]}}, "out_features"),
+        ({"backbone_config": CONVNEXT | {"depths": [1, 1]}}, "depths"),
+        ({"backbone_config": CONVNEXT | {"layer_scale_init_value": 0}}, "layer_scale_init_value"),
+        ({"backbone_config": {"model_type": "swin", "use_absolute_embeddings": True}}, "out_features"),
+        ({"backbone_config": {"model_type": "swin", "out_features": STAGES, "embed_dim": 32}}, "num_heads"),
+    ],
+)
+def test_fields_of_a_backbone_that_kseg_cannot_build_are_named(fields, named, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": [OfUPerNet.architecture], **fields}))
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    with pytest.raises(ValueError, match=named) as error:
+        checkpoints.read_transformers(tmp_path)
+    assert "\n" not in str(error.value) and "config.json: " in str(error.value)
+
+
+def test_the_auxiliary_head_equals_that_of_transformers(transformers, tmp_path, numpy_initializers):
+    fields = {**TestUPerNetConvNeXt.tiny, "use_auxiliary_head": True, "auxiliary_channels": 6, "auxiliary_num_convs": 2}
+    network = OfUPerNet.network_of(transformers, fields)
+    network.save_pretrained(tmp_path / "theirs")
+    with pytest.warns(UserWarning, match=r"no preprocessor_config\.json"):
+        model = zoo.load(tmp_path / "theirs")
+    assert not any(key.startswith("auxiliary") for key in pretrained.weight_keys(model))
+    options = {"auxiliary": True, "auxiliary_filters": 6, "auxiliary_convs": 2}
+    model = zoo.build("upernet", **{**model.arguments, **options}, encoder_weights=None)
+    state = checkpoints.read(tmp_path / "theirs" / "model.safetensors")
+    pretrained.load(model, checkpoints.rename(state, checkpoints.ARCHITECTURES[OfUPerNet.architecture].rules))
+    pixels = pytorch.image((65, 98))
+    maps = []
+    network.auxiliary_head.register_forward_hook(lambda *call: maps.append(call[-1]))
+    with torch.inference_mode():
+        logits = network(pytorch.normalized(pixels)).logits
+        maps.append(torch.nn.functional.interpolate(maps[0], pixels.shape[1:3], mode="bilinear"))
+    found = model.predict(pixels, verbose=0)
+    expected = [tensor.numpy().transpose(0, 2, 3, 1) for tensor in (logits, maps[-1])]
+    pytorch.assert_same([found["logits"], found["auxiliary"]], expected)
+    written = safetensors.torch.load_file(
+        checkpoints.export_transformers(model, tmp_path / "ours") / "model.safetensors"
+    )
+    assert written.keys() == network.state_dict().keys()
+    assert torch.equal(written["auxiliary_head.convs.1.conv.weight"], network.auxiliary_head.convs[1].conv.weight)
+
+
+@pytest.mark.parametrize(("options", "count"), [row[2:4] for row in COUNTS if row[0] == "upernet"])
+def test_counts_are_those_of_transformers(options, count, transformers):
+    name = options["encoder"]
+    if name.startswith("swin"):
+        filters, depths, heads = encoders.swin.VARIANTS[name]
+        backbone = transformers.SwinConfig(
+            embed_dim=filters, depths=list(depths), num_heads=list(heads), out_features=STAGES
+        )
+    else:
+        filters, depths = encoders.convnext.VARIANTS[name]
+        kind = transformers.ConvNextV2Config if name.startswith("convnextv2") else transformers.ConvNextConfig
+        backbone = kind(hidden_sizes=list(filters), depths=list(depths), out_features=STAGES)
+    with torch.device("meta"):
+        config = transformers.UperNetConfig(backbone_config=backbone, num_labels=150)
+        network = transformers.UperNetForSemanticSegmentation(config)
+    counted = [value for key, value in network.named_parameters() if not key.startswith("backbone.swin.layernorm")]
+    assert sum(parameter.numel() for parameter in counted) == count
+
+
+def test_a_model_without_counterpart_is_refused(tmp_path, numpy_initializers):
+    with pytest.raises(ValueError, match="backbones of ConvNeXt and Swin for transformers, not one of your own"):
+        checkpoints.export_transformers(zoo.upernet(2, **CHEAP["upernet"]), tmp_path / "new")
+    small = {"name": "convnextv2_atto", "filters": [4, 4, 4, 4], "depths": [1, 1, 1, 1], "feature_norms": False}
+    with pytest.raises(ValueError, match="have feature_norms"):
+        checkpoints.export_transformers(
+            zoo.upernet(2, encoder=small, encoder_weights=None, filters=4), tmp_path / "new"
+        )
+    with pytest.raises(ValueError, match="needs features at stride 32, but the encoder has only stride 8"):
+        zoo.upernet(2, encoder=lambda image: {8: image}, encoder_weights=None)
+    assert not list(tmp_path.iterdir())
