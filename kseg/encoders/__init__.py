@@ -4,12 +4,12 @@ Every encoder is a functional `keras.Model` named `encoder`. It takes an image o
 0 to 255, normalizes it in its first layer, and returns a list of features, finest first.
 """
 
-from kseg.encoders import bsds500, convnext, mit, resnet, swin
+from kseg.encoders import bsds500, convnext, mit, mobilenet, resnet, swin
 from kseg.encoders.classifier import Classifier
 from kseg.encoders.extraction import EncoderLike, Features, build, classifier_of, extract
 from kseg.encoders.table import ENCODERS, Encoder
 
 __all__ = [
     "ENCODERS", "Classifier", "Encoder", "EncoderLike", "Features", "bsds500", "build", "classifier_of",
-    "convnext", "extract", "mit", "resnet", "swin",
+    "convnext", "extract", "mit", "mobilenet", "resnet", "swin",
 ]  # fmt: skip

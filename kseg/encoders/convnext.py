@@ -78,8 +78,8 @@ TRANSFORMERS: checkpoints.Rules = [
         {"dwconv": "depthwise_conv", "pwconv1": "expand", "pwconv2": "project"},
         {
             "layer_scale_parameter": "scale/scale",
-            r"grn\.weight": "response/gamma",
-            r"grn\.bias": "response/beta",
+            r"grn\.weight": "response/scale",
+            r"grn\.bias": "response/shift",
         },
     ),
     *((rf"hidden_states_norms\.stage{stage}", f"stage{stage}_norm") for stage in range(1, 5)),
@@ -94,7 +94,7 @@ TIMM: checkpoints.Rules = [
         r"stages\.{s}\.blocks",
         "norm",
         {"conv_dw": "depthwise_conv", r"mlp\.fc1": "expand", r"mlp\.fc2": "project"},
-        {"gamma": "scale/scale", r"mlp\.grn\.weight": "response/gamma", r"mlp\.grn\.bias": "response/beta"},
+        {"gamma": "scale/scale", r"mlp\.grn\.weight": "response/scale", r"mlp\.grn\.bias": "response/shift"},
     ),
 ]
 TORCHVISION: checkpoints.Rules = [
@@ -220,7 +220,7 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     kept = {name: array for name, array in inside.items() if not any(checkpoints.within(name, head) for head in heads)}
     arrays = checkpoints.rename(kept, rules)
     for key, array in arrays.items():
-        if key.endswith(("_response/gamma", "_response/beta")):
+        if key.endswith(("_response/scale", "_response/shift")):
             arrays[key] = array.reshape(1, 1, 1, -1)
         elif key.endswith("_scale/scale"):
             arrays[key] = array.reshape(-1)

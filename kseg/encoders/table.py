@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import applications as nets
 
-from kseg.encoders import applications, bsds500, convnext, efficientnet_lite, mit, resnet, swin
+from kseg.encoders import applications, bsds500, convnext, efficientnet_lite, mit, mobilenet, resnet, swin
 from kseg.encoders.applications import (
     DENSENET,
     EFFICIENTNET,
@@ -97,6 +97,11 @@ def _vgg(network: Callable[..., keras.Model], **facts: Any) -> Encoder:
     return _net(network, VGG, CAFFE, *channels, floor_from=2, classifier=Classifier(network), **facts)
 
 
+def _mobilenet(name: str, *channels: int) -> Encoder:
+    facts: dict[str, Any] = {"exact": "v2" in name, "options": mobilenet.OPTIONS}
+    return Encoder(functools.partial(mobilenet.build, f"{name}_torchvision"), channels, **facts)
+
+
 def _mit(name: str) -> Encoder:
     build = functools.partial(mit.build, name)
     return Encoder(build, mit.VARIANTS[name][0], _FROM_4, dilates=False, options=mit.OPTIONS)
@@ -150,6 +155,9 @@ ENCODERS: dict[str, Encoder] = {
     "densenet121": _net(nets.DenseNet121, DENSENET, IMAGENET, 64, 256, 512, 1024, 1024, floor_from=8),
     "densenet169": _net(nets.DenseNet169, DENSENET, IMAGENET, 64, 256, 512, 1280, 1664, floor_from=8),
     "densenet201": _net(nets.DenseNet201, DENSENET, IMAGENET, 64, 256, 512, 1792, 1920, floor_from=8),
+    "mobilenet_v2_torchvision": _mobilenet("mobilenet_v2", 16, 24, 32, 96, 320),
+    "mobilenet_v3_small_torchvision": _mobilenet("mobilenet_v3_small", 16, 16, 24, 48, 576),
+    "mobilenet_v3_large_torchvision": _mobilenet("mobilenet_v3_large", 16, 24, 40, 112, 960),
     **{name: _convnext(name) for name in convnext.VARIANTS},
     **{name: _mit(name) for name in mit.VARIANTS},
     **{name: _swin(name) for name in swin.VARIANTS},

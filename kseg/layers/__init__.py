@@ -13,7 +13,7 @@ from kseg.layers.convolution import (
 )
 from kseg.layers.crf import ConvCRF
 from kseg.layers.cropping import CropLike, SmallestSize, UnpaddedSize
-from kseg.layers.decoder import SegmentationHead, UNetBlock
+from kseg.layers.decoder import SegmentationHead, UNetBlock, check_activation
 from kseg.layers.fusion import PyramidFusion
 from kseg.layers.geometry import Reach
 from kseg.layers.graph import FoldedModel, layer_calls
@@ -68,6 +68,7 @@ __all__ = [
     "UNetBlock",
     "UnpaddedSize",
     "WindowAttention",
+    "check_activation",
     "enlarged",
     "exact_gelu",
     "layer_calls",

@@ -17,6 +17,8 @@ class SqueezeExcitation(ConfiguredLayer):
 
     Args:
         reduction: Ratio of the number of channels to that of the hidden layer, which has at least one.
+        hidden: Number of channels of the hidden layer; None computes it from `reduction`.
+        activation: Activation of the weights, `"sigmoid"` or `"hard_sigmoid"`.
 
     Returns:
         The weights, `(N, 1, 1, C)`; multiply the features by them.
@@ -30,15 +32,17 @@ class SqueezeExcitation(ConfiguredLayer):
         (2, 1, 1, 32)
     """
 
-    def __init__(self, reduction: int = 16, **kwargs: Any):
+    def __init__(self, reduction: int = 16, *, hidden: int | None = None, activation: str = "sigmoid", **kwargs: Any):
         super().__init__(**kwargs)
         self.reduction = reduction
+        self.hidden = hidden
+        self.activation = activation
 
     def build(self, x_shape: Shape) -> None:
         channels = x_shape[-1] or 0
-        hidden = max(1, channels // self.reduction)
+        hidden = self.hidden or max(1, channels // self.reduction)
         self.squeeze = pointwise(self, hidden, "squeeze", activation="relu")
-        self.excite = pointwise(self, channels, "excite", activation="sigmoid")
+        self.excite = pointwise(self, channels, "excite", activation=self.activation)
         self.squeeze.build((None, 1, 1, channels))
         self.excite.build((None, 1, 1, hidden))
 

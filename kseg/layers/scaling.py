@@ -75,15 +75,15 @@ class GlobalResponseNormalization(ConfiguredLayer):
         self.epsilon = epsilon
 
     def build(self, x_shape: Shape) -> None:
-        self.gamma, self.beta = (
-            self.add_weight(shape=(1, 1, 1, x_shape[-1]), initializer="zeros", name=name) for name in ("gamma", "beta")
+        self.scale, self.shift = (
+            self.add_weight(shape=(1, 1, 1, x_shape[-1]), initializer="zeros", name=name) for name in ("scale", "shift")
         )
 
     def call(self, x: Any) -> Any:
         squares = ops.sum(ops.square(ops.cast(x, "float32")), axis=(1, 2), keepdims=True)  # float16 overflows
         norms = ops.sqrt(ops.maximum(squares, TINY))
         relative = norms / (ops.mean(norms, axis=-1, keepdims=True) + self.epsilon)
-        return self.gamma * (x * ops.cast(relative, x.dtype)) + self.beta + x
+        return self.scale * (x * ops.cast(relative, x.dtype)) + self.shift + x
 
     def compute_output_shape(self, x_shape: Shape) -> Shape:
         return x_shape

@@ -8,6 +8,7 @@ from kseg.zoo import _smp_export
 from kseg.zoo._builder import Builder, builder, with_crf
 from kseg.zoo._fpn import fpn
 from kseg.zoo._linknet import linknet
+from kseg.zoo._lraspp import lraspp
 from kseg.zoo._manet import manet
 from kseg.zoo._pan import pan
 from kseg.zoo._pspnet import pspnet
@@ -27,6 +28,7 @@ from kseg.zoo.table import BUILDERS, build, list_models, summary
 _builders: tuple[Builder[...], ...] = (
     full_resolution, fcn32, fcn16, fcn8, fcn_dilated, segnet, segnet_basic, unet, unet_2015, deeplabv1, deeplabv2,
     deeplabv3, deeplabv3plus, pspnet, fpn, linknet, unetplusplus, manet, pan, segformer, upernet,
+    lraspp,
 )  # fmt: skip
 BUILDERS.update({each.__name__: each for each in _builders})
 EXPORTERS["segmentation-models-pytorch"] = _smp_export.export
@@ -51,6 +53,7 @@ __all__ = [
     "list_models",
     "list_weights",
     "load",
+    "lraspp",
     "manet",
     "multiply_adds",
     "pan",

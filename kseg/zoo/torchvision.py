@@ -1,4 +1,4 @@
-"""Checkpoints of torchvision: FCN and DeepLabV3 on ResNets. The rules for each model lie beside its builder."""
+"""Checkpoints of torchvision: FCN, DeepLabV3 and LR-ASPP. The rules for each model lie beside its builder."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ import numpy as np
 
 from kseg import pretrained
 from kseg.checkpoints import below, read, rename, unwrapped, within
-from kseg.encoders import resnet
-from kseg.zoo import deeplab, fcn
+from kseg.encoders import mobilenet, resnet
+from kseg.zoo import _lraspp, deeplab, fcn
 
 VOC = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "dining table",
@@ -47,33 +47,37 @@ class Published:
 
 _FCN: dict[str, Any] = {"output_stride": 8, "dropout": 0.1}
 _DEEPLAB: dict[str, Any] = {"output_stride": 8, "rates": [12, 24, 36], "dropout": 0.5, "extra_conv": True}
+_MOBILENET: dict[str, Any] = {"name": "mobilenet_v3_large_torchvision", "first_blocks": True}
+_DILATED: dict[str, Any] = {"output_stride": 16, "multi_grid": [1, 1, 1]}
 
 # Trained on the images of COCO that contain classes of VOC.
 PUBLISHED = {
     f"{model}_{encoder}-coco_voc": Published(
-        f"https://download.pytorch.org/models/{model}_{encoder}_coco-{digits}.pth",
+        f"https://download.pytorch.org/models/{model}_{encoder}{'' if 'mobile' in encoder else '_coco'}-{digits}.pth",
         builder,
-        {"encoder": encoder, **arguments},
+        {"encoder": _MOBILENET if encoder == "mobilenet_v3_large" else encoder, **arguments},
     )
     for model, encoder, digits, builder, arguments in (
         ("fcn", "resnet50", "1167a1af", "fcn_dilated", _FCN),
         ("fcn", "resnet101", "7ecb50ca", "fcn_dilated", _FCN),
         ("deeplabv3", "resnet50", "cd0a2569", "deeplabv3", _DEEPLAB),
         ("deeplabv3", "resnet101", "586e9e4e", "deeplabv3", _DEEPLAB),
+        ("deeplabv3", "mobilenet_v3_large", "fc3c493d", "deeplabv3", _DEEPLAB | _DILATED),
+        ("lraspp", "mobilenet_v3_large", "d234d4ea", "lraspp", _DILATED),
     )
 }
 """The published checkpoints by name; `auxiliary=True` adds the head with which torchvision trains."""
 
-_ARGUMENTS = {"fcn_dilated": _FCN, "deeplabv3": _DEEPLAB}
-_RULES = {"fcn_dilated": fcn.TORCHVISION, "deeplabv3": deeplab.TORCHVISION}
+_ARGUMENTS = {"fcn_dilated": _FCN, "deeplabv3": _DEEPLAB, "lraspp": {}}
+_RULES = {"fcn_dilated": fcn.TORCHVISION, "deeplabv3": deeplab.TORCHVISION, "lraspp": _lraspp.TORCHVISION}
 
 
 def convert(state: Mapping[str, np.ndarray], builder: str, *, auxiliary: bool = False) -> dict[str, np.ndarray]:
-    """Converts an FCN or a DeepLabV3 on a ResNet to the arrays of a kseg model.
+    """Converts an FCN, a DeepLabV3 or an LR-ASPP on a ResNet or a MobileNetV3-Large to the arrays of a kseg model.
 
     Args:
-        state: `{name: array}` of `fcn_resnet50`, `fcn_resnet101`, `deeplabv3_resnet50` or `deeplabv3_resnet101`.
-        builder: `"fcn_dilated"` or `"deeplabv3"`.
+        state: `{name: array}` of a model in `torchvision.models.segmentation`.
+        builder: `"fcn_dilated"`, `"deeplabv3"` or `"lraspp"`.
         auxiliary: Whether to keep the auxiliary head, which is used in training only.
 
     Returns:
@@ -84,7 +88,8 @@ def convert(state: Mapping[str, np.ndarray], builder: str, *, auxiliary: bool = 
         >>> list(convert(state, "deeplabv3"))
         ['encoder/layer1_0_norm3/beta']
     """
-    rules = [*below(resnet.RULES, "backbone.", "encoder/"), *_RULES[builder]]
+    known = [*resnet.RULES, *mobilenet.rules(_MOBILENET["name"])]
+    rules = [*below(known, "backbone.", "encoder/"), *_RULES[builder]]
     state = unwrapped(state, rules)
     return rename({name: state[name] for name in state if auxiliary or not within(name, "aux_classifier")}, rules)
 
@@ -105,8 +110,8 @@ def load(
     Args:
         path: A file by `torch.save`, or safetensors: a state dict, alone or in a checkpoint, of whatever wrapper; see
             `kseg.checkpoints.read`.
-        builder: `"fcn_dilated"` or `"deeplabv3"`.
-        encoder: `"resnet50"` or `"resnet101"`.
+        builder: `"fcn_dilated"`, `"deeplabv3"` or `"lraspp"`.
+        encoder: `"resnet50"`, `"resnet101"` or `"mobilenet_v3_large"`.
         num_classes: Number of classes, background included.
         part: The key of the state dict, e.g. `"model_ema"`, if the file holds the model several times.
         without: Keys of other copies, e.g. `["ema"]`, if they lie beside the tensors of the model.
@@ -122,6 +127,9 @@ def load(
 
     if builder not in _ARGUMENTS:
         raise ValueError(f"kseg reads {' and '.join(_ARGUMENTS)} of torchvision, not {builder!r}")
-    model = build(builder, num_classes, encoder=encoder, encoder_weights=None, **_ARGUMENTS[builder])
+    arguments = {**_ARGUMENTS[builder], "encoder": encoder}
+    if encoder == "mobilenet_v3_large":
+        arguments |= {"encoder": _MOBILENET, **_DILATED}
+    model = build(builder, num_classes, encoder_weights=None, **arguments)
     pretrained.load(model, convert(read(path, part, without=without), builder))
     return model

@@ -33,6 +33,7 @@ def last_features(name: str, size: tuple[int, int], output_stride: int) -> tuple
         ("efficientnet_lite0", (64, 96), 8, 3),
         ("mobilenet_v2", (65, 97), 8, 0),
         ("mobilenet_v2", (64, 96), 16, 1),
+        ("mobilenet_v2_torchvision", (65, 98), 8, 0),
         ("resnet18", (65, 97), 8, 0),
         ("resnet50_v1", (65, 97), 8, 0),
         ("vgg16", (64, 96), 8, 0),

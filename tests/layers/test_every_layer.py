@@ -57,7 +57,6 @@ USES = {
     "pyramid pooling with aligned corners": lambda x, **o: layers.PyramidPooling(
         2, (2, 6), normalization=False, align_corners=True, **o
     )(x),
-    "pyramid pooling with a normalized mean": lambda x, **o: layers.PyramidPooling(2, (1,), normalize_one=True, **o)(x),
     "feature pyramid attention": lambda x, **o: layers.FeaturePyramidAttention(2, **o)(layers.Resize(factor=8)(x)),
     "learned fusion": lambda x, **o: layers.ScoreFusion(3, **o)(halve(x), x),
     "fixed fusion": lambda x, **o: layers.ScoreFusion(3, learnable=False, **o)(halve(x), x),
@@ -73,13 +72,15 @@ USES = {
     "head": lambda x, **o: layers.SegmentationHead(2, kernel_size=3, activation="softmax", **o)(halve(x), like=x),
     "crf": lambda x, **o: layers.ConvCRF(radius=1, stride=2, iterations=2, **o)(x, x),
     "attention": lambda x, **o: layers.SpatialReductionAttention(3, reduction=2, **o)(x),
+    "fusion": lambda x, **o: layers.PyramidFusion(4, **o)([x, halve(x)]),
+    "head at its own size": lambda x, **o: layers.SegmentationHead(1, **o)(x),
+    "pyramid pooling with a normalized mean": lambda x, **o: layers.PyramidPooling(2, (1,), normalize_one=True, **o)(x),
     "window attention": lambda x, **o: layers.WindowAttention(3, window=4, **o)(x),
     "attention in shifted windows": lambda x, **o: layers.WindowAttention(3, window=4, shift=2, **o)(x),
     "space to depth": lambda x, **o: layers.SpaceToDepth(**o)(x),
     "layer scale": lambda x, **o: layers.LayerScale(0.5, **o)(x),
     "response normalization": lambda x, **o: layers.GlobalResponseNormalization(**o)(x),
-    "fusion": lambda x, **o: layers.PyramidFusion(4, **o)([x, halve(x)]),
-    "head at its own size": lambda x, **o: layers.SegmentationHead(1, **o)(x),
+    "hard excitation": lambda x, **o: layers.SqueezeExcitation(hidden=8, activation="hard_sigmoid", **o)(wide(x)),
 }
 every_use = pytest.mark.parametrize("use", USES.values(), ids=[name.replace(" ", "-") for name in USES])
 

@@ -38,5 +38,6 @@ CHEAP = {
     "manet": {"filters": (8, 8, 4), "encoder_depth": 3, "attention_filters": 4, **encoder_to(8)},
     "pan": {"filters": 8, **encoder_to(16)},
     "segformer": {"filters": 8, **encoder_to(32)},
+    "lraspp": {"filters": 8, **encoder_to(16)},
     "upernet": {"filters": 8, "bins": (1, 2), **encoder_to(16)},
 }

@@ -16,7 +16,7 @@ pytestmark = [
 
 def build(torchvision, name: str):
     model = getattr(torchvision.models.segmentation, name.removesuffix("-coco_voc"))
-    return model(weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
+    return model(weights=None, weights_backbone=None, num_classes=21, aux_loss="resnet" in name)
 
 
 @pytest.mark.parametrize("name", ["fcn_resnet50-coco_voc", "deeplabv3_resnet50-coco_voc"])
@@ -31,20 +31,36 @@ def test_both_outputs_equal_those_of_torchvision(name, torchvision):
         pytorch.assert_same([found["logits"], found["auxiliary"]], pytorch.outputs(network, pixels))
 
 
-@pytest.mark.parametrize("auxiliary", [True, False])
-@pytest.mark.parametrize("name", names.PUBLISHED)
+@pytest.mark.parametrize("name", [name for name in names.PUBLISHED if "mobilenet" in name])
+def test_logits_on_a_mobilenet_equal_those_of_torchvision(name, torchvision, tmp_path):
+    network = pytorch.randomized(build(torchvision, name))
+    torch.save(network.state_dict(), tmp_path / "model.pth")
+    model = names.load(
+        tmp_path / "model.pth", names.PUBLISHED[name].builder, encoder="mobilenet_v3_large", num_classes=21
+    )
+    assert model.arguments.items() >= names.PUBLISHED[name].arguments.items()
+    for size in pytorch.SIZES:
+        pixels = pytorch.image(size)
+        pytorch.assert_same([model.predict(pixels, verbose=0)], pytorch.outputs(network, pixels))
+
+
+@pytest.mark.parametrize(
+    ("name", "auxiliary"),
+    [(name, part) for name in names.PUBLISHED for part in ((True, False) if "resnet" in name else (False,))],
+)
 def test_names_shapes_and_parameters_equal_those_of_torchvision(name, auxiliary, torchvision, without_memory):
     with torch.device("meta"):
         network = build(torchvision, name)
     state = {key: np.broadcast_to(np.float32(0), tensor.shape) for key, tensor in network.state_dict().items()}
     published = names.PUBLISHED[name]
-    model = zoo.build(published.builder, 21, encoder_weights=None, auxiliary=auxiliary, **published.arguments)
+    options = {"auxiliary": True} if auxiliary else {}
+    model = zoo.build(published.builder, 21, encoder_weights=None, **options, **published.arguments)
     expected = {key: tuple(variable.shape) for key, variable in pretrained.weight_keys(model).items()}
     trainable = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
     converted = names.convert(state, published.builder, auxiliary=auxiliary)
     assert {key: array.shape for key, array in converted.items()} == expected
-    if auxiliary:
-        weights = torchvision.models.get_model_weights(name.removesuffix("-coco_voc")).DEFAULT
+    weights = torchvision.models.get_model_weights(name.removesuffix("-coco_voc")).DEFAULT
+    assert weights.url == published.url
+    if auxiliary or published.builder == "lraspp":
         assert trainable == sum(parameter.numel() for parameter in network.parameters()) == weights.meta["num_params"]
-        assert weights.url == published.url
         assert weights.meta["categories"][1:] == [cls.replace("tv/", "tv").replace(" ", "") for cls in names.VOC[1:]]
