@@ -32,8 +32,8 @@ ADDRESSES = {
 
 
 def _rules(block: str, names: Mapping[str, str]) -> list[tuple[str, str]]:
-    ours = ("norm1", "attention/query", "attention/key", "attention/value", "attention/out", "attention/position_bias")
-    ours += ("norm2", "mlp_expand", "mlp_project")
+    ours = ["norm1", "attention/query", "attention/key", "attention/value", "attention/out", "attention/position_bias"]
+    ours += ["norm2", "mlp_expand", "mlp_project"]
     return [
         (block.format(s=stage, n=2 * stage + 1) + rf"\.(\d+)\.{names[each]}", rf"stage{stage + 1}_\1_{each}")
         for stage in range(4)
