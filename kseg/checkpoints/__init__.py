@@ -5,15 +5,26 @@ from kseg.checkpoints.keys import weight_keys
 from kseg.checkpoints.names import Rules, below, rename, revert, unwrapped, within
 from kseg.checkpoints.processor import is_imagenet
 from kseg.checkpoints.reader import read
-from kseg.checkpoints.transformers import ARCHITECTURES, Architecture, Config, read_config, read_transformers
+from kseg.checkpoints.transformers import (
+    ARCHITECTURES,
+    FILES,
+    Architecture,
+    Config,
+    describe_transformers,
+    read_config,
+    read_transformers,
+    weight_parts,
+)
 
 __all__ = [
     "ARCHITECTURES",
     "EXPORTERS",
+    "FILES",
     "Architecture",
     "Config",
     "Rules",
     "below",
+    "describe_transformers",
     "export_smp",
     "export_transformers",
     "is_imagenet",
@@ -24,5 +35,6 @@ __all__ = [
     "revert",
     "unwrapped",
     "weight_keys",
+    "weight_parts",
     "within",
 ]

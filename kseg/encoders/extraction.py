@@ -207,10 +207,11 @@ def build(
 
 def _check_depth(depth: int, output_stride: int) -> None:
     if depth not in (3, 4, 5):
-        raise ValueError(f"the depth of the encoder must be 3, 4 or 5, got {depth!r}")
+        raise ValueError(f"encoder_depth must be 3, 4 or 5, got {depth!r}")
     if depth < 5 and output_stride < 2**depth:
         raise ValueError(
-            f"an encoder of depth {depth} ends at stride {2**depth}, not {output_stride}: pass output_stride={2**depth}"
+            f"an encoder with encoder_depth={depth} ends at stride {2**depth}, not {output_stride}: "
+            f"pass output_stride={2**depth}"
         )
 
 
@@ -241,12 +242,14 @@ def classifier_of(encoder: EncoderLike) -> Classifier | None:
     Returns:
         The `classifier` of the encoder's entry in `ENCODERS`; None for other encoders.
 
+    Raises:
+        ValueError: If no encoder has that name.
+
     Example:
-        >>> classifier_of("vgg16").width, classifier_of("resnet50")
+        >>> classifier_of({"name": "vgg16"}).width, classifier_of("resnet50")
         (4096, None)
     """
-    entry = ENCODERS.get(encoder) if isinstance(encoder, str) else None
-    return entry.classifier if entry else None
+    return known(encoder).classifier if isinstance(encoder, str | Mapping) else None
 
 
 def _file(weights: str | os.PathLike, names: Iterable[str]) -> str | os.PathLike:

@@ -116,6 +116,12 @@ def test_options_without_counterpart_raise_an_error_of_one_line(model, config):
     assert "\n" not in message and next(iter(config), "Segformer") in message
 
 
+def test_a_former_name_of_an_option_comes_before_the_present_one_as_in_the_library():
+    both = {"decoder_use_batchnorm": False, "decoder_use_norm": "batchnorm"}
+    assert names.convert({}, "Unet", **both)[1]["batch_norm"] is False
+    assert names.convert({}, "Unet", decoder_use_batchnorm=None)[1]["batch_norm"] is True
+
+
 def test_the_error_for_a_damaged_folder_names_the_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
         names.read_folder(tmp_path)
