@@ -1,6 +1,6 @@
 """Weight files of other libraries, read into NumPy arrays without running any code that they contain, and written."""
 
-from kseg.checkpoints.export import EXPORTERS, export_smp, export_transformers
+from kseg.checkpoints.export import EXPORTERS, export_smp, export_transformers, write_folder
 from kseg.checkpoints.keys import weight_keys
 from kseg.checkpoints.names import Rules, below, rename, revert, unwrapped, within
 from kseg.checkpoints.processor import is_imagenet
@@ -37,4 +37,5 @@ __all__ = [
     "weight_keys",
     "weight_parts",
     "within",
+    "write_folder",
 ]

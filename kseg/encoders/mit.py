@@ -38,32 +38,38 @@ COMMITS = {
 }
 LICENSE = "NVIDIA's license for SegFormer, which forbids commercial use"
 
+_BLOCK = (
+    ("layer_norm_1", "layernorm_before", "norm1"),
+    ("attention.self.query", "attention.q_proj", "attention/query"),
+    ("attention.self.key", "attention.k_proj", "attention/key"),
+    ("attention.self.value", "attention.v_proj", "attention/value"),
+    ("attention.self.sr", "attention.sequence_reduction.sequence_reduction", "attention/reduction"),
+    ("attention.self.layer_norm", "attention.sequence_reduction.layer_norm", "attention/reduction_norm"),
+    ("attention.output.dense", "attention.o_proj", "attention/out"),
+    ("layer_norm_2", "layernorm_after", "norm2"),
+    ("mlp.dense1", "mlp.fc1", "expand"),
+    ("mlp.dwconv.dwconv", "mlp.dwconv.dwconv", "depthwise_conv"),
+    ("mlp.dense2", "mlp.fc2", "project"),
+)
+"""The modules of a block in folders of transformers and in its networks since version 5, and the layers here."""
+
+
+def _rules(version: int, patch: str, block: str, norm: str) -> checkpoints.Rules:
+    rules: list[tuple[str, str]] = []
+    for stage in range(4):
+        ours = f"stage{stage + 1}"
+        theirs = [re.escape(place.format(stage)) for place in (patch, block, norm)]
+        rules += [(rf"{theirs[0]}\.proj", f"{ours}_patch_conv"), (rf"{theirs[0]}\.layer_norm", f"{ours}_patch_norm")]
+        rules += [(rf"{theirs[1]}\.(\d+)\.{re.escape(each[version])}", rf"{ours}_\1_{each[2]}") for each in _BLOCK]
+        rules.append((theirs[2], f"{ours}_norm"))
+    return rules
+
+
 TRANSFORMERS: checkpoints.Rules = [
-    rule
-    for stage in range(4)
-    for rule in (
-        (rf"encoder\.patch_embeddings\.{stage}\.proj", f"stage{stage + 1}_patch_conv"),
-        (rf"encoder\.patch_embeddings\.{stage}\.layer_norm", f"stage{stage + 1}_patch_norm"),
-        *(
-            (rf"encoder\.block\.{stage}\.(\d+)\.{theirs}", rf"stage{stage + 1}_\1_{ours}")
-            for theirs, ours in (
-                (r"layer_norm_1", "norm1"),
-                (r"attention\.self\.query", "attention/query"),
-                (r"attention\.self\.key", "attention/key"),
-                (r"attention\.self\.value", "attention/value"),
-                (r"attention\.self\.sr", "attention/reduction"),
-                (r"attention\.self\.layer_norm", "attention/reduction_norm"),
-                (r"attention\.output\.dense", "attention/out"),
-                (r"layer_norm_2", "norm2"),
-                (r"mlp\.dense1", "expand"),
-                (r"mlp\.dwconv\.dwconv", "depthwise_conv"),
-                (r"mlp\.dense2", "project"),
-            )
-        ),
-        (rf"encoder\.layer_norm\.{stage}", f"stage{stage + 1}_norm"),
-    )
+    *_rules(0, "encoder.patch_embeddings.{}", "encoder.block.{}", "encoder.layer_norm.{}"),
+    *_rules(1, "stages.{}.patch_embeddings", "stages.{}.blocks", "stages.{}.layer_norm"),
 ]
-"""From the modules of transformers to the layers of this network."""
+"""From the modules of transformers to the layers of this network; folders are written with the first names."""
 
 ORIGINAL: checkpoints.Rules = (
     (r"patch_embed(\d)\.proj", r"stage\1_patch_conv"),
@@ -80,7 +86,8 @@ ORIGINAL: checkpoints.Rules = (
     (r"block(\d)\.(\d+)\.mlp\.fc2", r"stage\1_\2_project"),
     (r"norm(\d)", r"stage\1_norm"),
 )
-"""From the modules of the authors' code and of segmentation-models-pytorch, with key and value apart."""
+"""From the modules of the authors' code and of segmentation-models-pytorch, with key and value apart. In the former,
+the normalizations of blocks and stages have an epsilon of 1e-6; here all have 1e-5, as in transformers."""
 
 
 def build(
@@ -153,6 +160,10 @@ def build(
         features.append(x)
     encoder = keras.Model(image, features, name="encoder")
     if weights == "imagenet":
+        trained = tuple(heads), tuple(mean), tuple(std)
+        if trained != ((1, 2, 5, 8), IMAGENET.mean, IMAGENET.std):
+            cure = "leave these options out, or pass encoder_weights=None"
+            raise ValueError(f"the ImageNet weights of {name} need the default heads, mean and std: {cure}")
         print(f"the ImageNet weights of {name} have {LICENSE}", file=sys.stderr)
         file = download.fetch_from_hub(f"smp-hub/{name}.imagenet", "model.safetensors", COMMITS[name])
         arrays = convert(checkpoints.read(file))
@@ -175,7 +186,7 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         >>> list(convert({"block1.0.attn.kv.bias": np.ones(64)}))
         ['stage1_0_attention/key/bias', 'stage1_0_attention/value/bias']
     """
-    if any(re.search(r"(?<![^.])encoder\.(block|layer_norm|patch_embeddings)\.", name) for name in state):
+    if any(re.search(r"(?<![^.])(encoder\.(block|layer_norm|patch_embeddings)|stages\.\d)\.", name) for name in state):
         kept = {name: array for name, array in state.items() if not checkpoints.within(name, "classifier")}
         return checkpoints.rename(kept, TRANSFORMERS)
     apart: dict[str, np.ndarray] = {}

@@ -23,7 +23,7 @@ from kseg.layers.pyramid import ASPP, AtrousScoreSum
 from kseg.layers.resize import Resize
 from kseg.layers.scores import ScoreFusion, ScoreUpsampling
 from kseg.layers.self_attention import ATTENTION_EPSILON, SpatialReductionAttention
-from kseg.layers.tracing import enlarged, single_operation
+from kseg.layers.tracing import bounded, enlarged, single_operation
 from kseg.layers.transpose import BilinearKernel, TransposeUpsampling2D
 from kseg.layers.unpooling import BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D, MaxUnpooling2D, NearestUnpooling2D
 
@@ -62,6 +62,7 @@ __all__ = [
     "TransposeUpsampling2D",
     "UNetBlock",
     "UnpaddedSize",
+    "bounded",
     "enlarged",
     "exact_gelu",
     "layer_calls",

@@ -1,6 +1,7 @@
 """SegFormer: a transformer with features at four strides, and a decoder of dense layers only."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ def segformer(
     """Builds a SegFormer: features at strides 4 to 32, projected to one width, mixed at stride 4 and scored.
 
     The encoders of the paper are `mit_b0` to `mit_b5`; others give the features from stride 4 on to the same decoder.
+    Their ImageNet weights are downloaded from the Hugging Face hub (`pip install "kseg[hub]"`); NVIDIA's license for
+    them forbids commercial use.
 
     Args:
         filters: Number of channels of the decoder; in the paper 256 for `mit_b0` and `mit_b1`, and 768 for the others.
@@ -42,7 +45,7 @@ def segformer(
     features = encoders.extract(image, encoder, weights=encoder_weights)
     maps = [feature for stride, feature in features.by_stride.items() if stride >= 4]
     if len(maps) < 2:
-        features[32]  # raises an error that lists the strides
+        raise ValueError(f"segformer needs features at two strides from 4 on, the encoder has {[*features.by_stride]}")
     x = PyramidFusion(filters, name="fusion")(maps)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     logits = SegmentationHead(num_classes, activation=activation, name="head")(x, like=image)
@@ -71,6 +74,9 @@ def _arguments(config: checkpoints.Config, mean: list[float], std: list[float]) 
     }
     if any(width % heads for width, heads in zip(sizes["filters"], sizes["heads"], strict=True)):
         raise ValueError(f"{config.name}: hidden_sizes must be multiples of num_attention_heads")
+    for field in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        if config.number(field, 0.0, whole=False):
+            warnings.warn(f"{config.name}: training here does not apply {field} = {config[field]}", stacklevel=2)
     sizes["drop_path"] = config.number("drop_path_rate", 0.1, whole=False)
     if not checkpoints.is_imagenet(mean, std):
         sizes |= {"mean": mean, "std": std}
@@ -100,12 +106,15 @@ def _config(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[float], 
         "semantic_loss_ignore_index": 255,
         "reshape_last_stage": True,
     }
-    return fields, list(options["mean"]), list(options["std"])
+    normalization = encoders.channels.Normalization(tuple(options["mean"]), tuple(options["std"]))
+    mean, std = normalization.fitted(arguments["input_shape"][-1])
+    return fields, mean.tolist(), std.tolist()
 
 
 _RULES: checkpoints.Rules = [
     *checkpoints.below(encoders.mit.TRANSFORMERS, "segformer.", "encoder/"),
     *((rf"decode_head\.linear_c\.{stage}\.proj", f"fusion/project_{stage + 1}") for stage in range(4)),
+    *((rf"decode_head\.linear_projections\.{stage}\.proj", f"fusion/project_{stage + 1}") for stage in range(4)),
     (r"decode_head\.linear_fuse", "fusion/fuse/conv"),
     (r"decode_head\.batch_norm", "fusion/fuse/norm"),
     (r"decode_head\.classifier", "head/conv"),

@@ -102,7 +102,7 @@ def register(
     upsampling: Callable[[Options], int] | None = None,
     unused: Callable[[Options], Shapes] = lambda options: {},
 ) -> None:
-    """Registers a class of segmentation-models-pytorch. The functions take all its options.
+    """Registers a class of segmentation-models-pytorch. The functions get all options of the class by name.
 
     Args:
         model: Name of the class.

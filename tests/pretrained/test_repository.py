@@ -32,7 +32,7 @@ def test_a_model_is_loaded_by_its_name_and_once(hub, leaves, capsys, monkeypatch
     assert capsys.readouterr().err.count("the hub cannot be reached, the version that was downloaded last is used") == 1
 
 
-def test_what_the_hub_has_not_is_an_error_of_one_line(hub):
+def test_what_the_hub_lacks_is_an_error_of_one_line(hub):
     with pytest.raises(FileNotFoundError, match=r"^there is no file no/one, and hf://no/one is no repository on the"):
         zoo.load("no/one")
     hub.files = {"config.json": b'{"_model_class": "Unet"}'}
