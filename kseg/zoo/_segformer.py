@@ -9,6 +9,7 @@ import keras
 
 from kseg import checkpoints, encoders
 from kseg.layers import PyramidFusion, SegmentationHead
+from kseg.zoo import smp
 from kseg.zoo._builder import builder
 
 
@@ -20,6 +21,7 @@ def segformer(
     encoder_weights: str | os.PathLike | None = "imagenet",
     filters: int = 256,
     dropout: float = 0.1,
+    align_corners: bool = False,
     activation: str | None = None,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
@@ -32,6 +34,8 @@ def segformer(
 
     Args:
         filters: Number of channels of the decoder; in the paper 256 for `mit_b0` and `mit_b1`, and 768 for the others.
+        align_corners: Whether to upsample the logits with aligned corners, as segmentation-models-pytorch does; for
+            encoders that round sizes up.
 
     Reference:
         Xie, Wang, Yu, Anandkumar, Alvarez, Luo: SegFormer: Simple and Efficient Design for Semantic Segmentation with
@@ -43,12 +47,13 @@ def segformer(
     """
     image = keras.Input(input_shape, name="image")
     features = encoders.extract(image, encoder, weights=encoder_weights)
-    maps = [feature for stride, feature in features.by_stride.items() if stride >= 4]
+    maps = {stride: feature for stride, feature in features.by_stride.items() if stride >= 4}
     if len(maps) < 2:
         raise ValueError(f"segformer needs features at two strides from 4 on, the encoder has {[*features.by_stride]}")
-    x = PyramidFusion(filters, name="fusion")(maps)
+    x = PyramidFusion(filters, name="fusion")(list(maps.values()))
     x = keras.layers.Dropout(dropout, name="dropout")(x)
-    logits = SegmentationHead(num_classes, activation=activation, name="head")(x, like=image)
+    factor = min(maps) if align_corners else None
+    logits = SegmentationHead(num_classes, activation=activation, aligned_factor=factor, name="head")(x, like=image)
     return keras.Model(image, logits, name="segformer")
 
 
@@ -92,6 +97,8 @@ def _config(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[float], 
     name = encoder["name"] if isinstance(encoder, Mapping) else encoder
     if name not in encoders.mit.VARIANTS:
         raise ValueError(f"SegFormer of transformers has a MiT encoder, not {name or 'one of your own'}")
+    if arguments.get("align_corners"):
+        raise ValueError("SegFormer of transformers lacks align_corners=True")
     given = {key: encoder[key] for key in encoder if key != "name"} if isinstance(encoder, Mapping) else {}
     options = {**encoders.mit.options(name), **given}
     fields: dict[str, Any] = {field: list(options[option]) for option, field in _FIELDS.items()}
@@ -122,4 +129,26 @@ _RULES: checkpoints.Rules = [
 
 checkpoints.ARCHITECTURES["SegformerForSemanticSegmentation"] = checkpoints.Architecture(
     "segformer", _arguments, _config, _RULES
+)
+
+
+def _smp_rules(options: smp.Options) -> checkpoints.Rules:
+    rules = smp.conv_norm("decoder.fuse_stage", "fusion/fuse")
+    for stage in range(4):  # that library counts from the coarsest
+        rules += smp.named(f"decoder.mlp_stage.{stage}.linear", f"fusion/project_{4 - stage}")
+    return rules
+
+
+smp.register(
+    "Segformer",
+    "segformer",
+    {
+        "encoder_depth": smp.Option(None, 5, {5: 5}),
+        "decoder_segmentation_channels": smp.Option("filters", 256),
+        "upsampling": smp.Option(None, 4),
+    },
+    arguments=lambda options: {"align_corners": True, "dropout": 0.0},
+    upsampling=lambda options: 4,
+    rules=_smp_rules,
+    encoders=encoders.mit.VARIANTS,
 )

@@ -16,8 +16,8 @@ from kseg.zoo.table import BUILDERS
 
 LIBRARY = "segmentation-models-pytorch"
 
-EQUAL = ("doubling",)
-"""Options that make no difference at sizes that the encoder's stride divides."""
+EQUAL = ("doubling", "dropout")
+"""Options that make no difference in inference at sizes that the encoder's stride divides."""
 
 
 def export(model: keras.Model, folder: str | os.PathLike) -> Path:
@@ -32,7 +32,7 @@ def export(model: keras.Model, folder: str | os.PathLike) -> Path:
     arrays = {key: keras.ops.convert_to_numpy(variable) for key, variable in pretrained.weight_keys(model).items()}
     if options["encoder_depth"] < 5:
         arrays = {**_left_out(options), **arrays}
-    state = revert(arrays, smp.rules_of(name, options))
+    state = encoders.mit.joined(revert(arrays, smp.rules_of(name, options)))
     state |= {key: np.zeros(shape, "float32") for key, shape in smp.MODELS[name].unused(options).items()}
     content = {
         "model.safetensors": safetensors.numpy.save(state, {"format": "pt"}),

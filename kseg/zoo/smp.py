@@ -15,6 +15,7 @@ import numpy as np
 
 from kseg import pretrained
 from kseg.checkpoints import read, rename
+from kseg.encoders import mit
 from kseg.zoo._smp_table import (
     ATTENTION,
     ENCODERS,
@@ -87,7 +88,7 @@ def convert(
     unused = known.unused(options)
     arrays = {
         key: array
-        for key, array in rename(state, rules_of(model, options)).items()
+        for key, array in rename(mit.apart(state), rules_of(model, options)).items()
         if key not in unused and not (options["encoder_depth"] < 5 and left_out.match(key))
     }
     return known.builder, arguments, arrays

@@ -69,6 +69,7 @@ PLAIN = {"decoder_interpolation": "bilinear", "decoder_use_norm": False}
         ("MAnet", {**SHALLOW, **PLAIN, "decoder_pab_channels": 8}, [(64, 96)]),
         ("PAN", {"classes": 3}, [(128, 192), (192, 160)]),  # the second is odd after two halvings of stride 16
         ("PAN", {"encoder_depth": 3, "decoder_interpolation": "nearest"}, [(64, 96)]),
+        ("Segformer", {"encoder_name": "mit_b0", "classes": 3}, [(64, 96)]),
     ],
 )
 def test_the_model_of_a_hub_folder_gives_the_logits_of_the_library_and_returns_there(model, config, sizes, tmp_path):
