@@ -17,10 +17,10 @@ if TYPE_CHECKING:
         tensorflow_function,
         torch_program,
     )
+    from kseg.engines.keras_engines import KerasRun
     from kseg.engines.keras_runner import ENGINES
     from kseg.engines.model_check import check_model
     from kseg.engines.network import Ending, Network
-    from kseg.engines.runs import KerasRun
 
 __all__ = [
     "ENGINES", "ENTRY", "KEY", "RUNTIMES", "Ending", "Exported", "KerasRun", "Loss", "Network", "Runner", "Runtime",
@@ -36,7 +36,7 @@ _KERAS = {
     "keras_runner": ("ENGINES",),
     "model_check": ("check_model",),
     "network": ("Ending", "Network"),
-    "runs": ("KerasRun",),
+    "keras_engines": ("KerasRun",),
 }  # fmt: skip
 """What needs Keras, by module: imported on first use, since exported files run without Keras."""
 

@@ -100,7 +100,7 @@ class Predictor(ArrayPredictor):
         if (precision == "int8") != (calibration is not None):
             raise ValueError('give precision="int8" and calibration=, e.g. the training split, together')
         images = None if calibration is None else calibration_images(calibration, self.read, size)
-        runner = runner_of(model, from_logits=from_logits, engine=engine, precision=precision, calibration=images)
+        runner = runner_of(model, from_logits=from_logits, engine=engine, calibration=images)
         super().__init__(
             model, runner, tile=tile, overlap=overlap, margin=margin, flip=flip, scales=scales, threshold=threshold,
             crf=crf,
