@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from kseg.engines.exported import as_labels, as_probabilities
-from kseg.engines.runner import Loss, Run, runner_of
+from kseg.engines.runner import ArrayFunction, Loss, runner_of
 from kseg.layers import SegmentationHead, layer_calls
 from kseg.metrics import gives_logits
 
@@ -50,9 +50,9 @@ class ProcessorRunner:
         small, head = _before_enlarging(model)
         self._is_scores = head is not None or self.from_logits
         self._is_sigmoid = getattr(head, "activation", None) == "sigmoid"
-        self._scores: Run = runner_of(small, from_logits=False, **options).probabilities  # which it leaves as they are
-        self.probabilities: Run = self._probabilities
-        self.labels: Run = self._labels
+        self._scores: ArrayFunction = runner_of(small, from_logits=False, **options).probabilities  # which it leaves as they are
+        self.probabilities: ArrayFunction = self._probabilities
+        self.labels: ArrayFunction = self._labels
 
     def with_loss(self, loss: Loss) -> None:
         """Returns None: a loss needs the scores at the size of the image."""

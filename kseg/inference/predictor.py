@@ -111,9 +111,7 @@ class Predictor(ArrayPredictor):
         if (precision == "int8") != (calibration is not None):
             raise ValueError('give precision="int8" and calibration=, e.g. the training split, together')
         images = None if calibration is None else calibration_images(calibration, self.read, size)
-        options: dict[str, Any] = {
-            "from_logits": from_logits, "engine": engine, "precision": precision, "calibration": images,
-        }  # fmt: skip
+        options: dict[str, Any] = {"from_logits": from_logits, "engine": engine, "calibration": images}
         runner: Runner
         if resize:
             from kseg.engines import ProcessorRunner

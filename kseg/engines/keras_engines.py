@@ -1,4 +1,4 @@
-"""The runtimes of networks; each converts or compiles a network in its first call."""
+"""What runs a Keras network: the backend or another runtime, for which it is converted in the first call."""
 
 import functools
 import math
