@@ -50,7 +50,8 @@ class ProcessorRunner:
         small, head = _before_enlarging(model)
         self._is_scores = head is not None or self.from_logits
         self._is_sigmoid = getattr(head, "activation", None) == "sigmoid"
-        self._scores: ArrayFunction = runner_of(small, from_logits=False, **options).probabilities  # which it leaves as they are
+        # The runner leaves the scores as they are, since it takes them for probabilities.
+        self._scores: ArrayFunction = runner_of(small, from_logits=False, **options).probabilities
         self.probabilities: ArrayFunction = self._probabilities
         self.labels: ArrayFunction = self._labels
 
