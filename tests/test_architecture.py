@@ -31,7 +31,7 @@ ARROWS = {
     "engines": {"classes", "layers", "metrics"},
     "inference": {"classes", "data", "engines", "metrics", "progress", "visualize"},
     "export": {"classes", "data", "engines", "inference", "layers", "metrics", "pretrained", "visualize"},
-    "serve": {"data", "inference", "visualize"},
+    "serve": {"classes", "data", "inference", "visualize"},
     "training": {"classes", "data", "zoo", "losses", "metrics", "pretrained", "progress", "visualize", "inference"},
 }
 

@@ -1,19 +1,30 @@
 """Weight files of other libraries, read into NumPy arrays without running any code that they contain, and written."""
 
-from kseg.checkpoints.export import EXPORTERS, export_smp, export_transformers
+from kseg.checkpoints.export import EXPORTERS, export_smp, export_transformers, write_folder
 from kseg.checkpoints.keys import weight_keys
 from kseg.checkpoints.names import Rules, below, rename, revert, unwrapped, within
 from kseg.checkpoints.processor import is_imagenet
 from kseg.checkpoints.reader import read
-from kseg.checkpoints.transformers import ARCHITECTURES, Architecture, Config, read_config, read_transformers
+from kseg.checkpoints.transformers import (
+    ARCHITECTURES,
+    FILES,
+    Architecture,
+    Config,
+    describe_transformers,
+    read_config,
+    read_transformers,
+    weight_parts,
+)
 
 __all__ = [
     "ARCHITECTURES",
     "EXPORTERS",
+    "FILES",
     "Architecture",
     "Config",
     "Rules",
     "below",
+    "describe_transformers",
     "export_smp",
     "export_transformers",
     "is_imagenet",
@@ -24,5 +35,7 @@ __all__ = [
     "revert",
     "unwrapped",
     "weight_keys",
+    "weight_parts",
     "within",
+    "write_folder",
 ]

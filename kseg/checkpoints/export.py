@@ -5,7 +5,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -29,7 +29,8 @@ def export_smp(model: "keras.Model", folder: str | os.PathLike) -> pathlib.Path:
     """Writes a model as a hub folder of segmentation-models-pytorch: `config.json` and `model.safetensors`.
 
     `segmentation_models_pytorch.from_pretrained(folder)` loads it, and so does `kseg.zoo.load(folder)`. The logits are
-    the same at the sizes that both take: that library needs sides that the encoder's stride divides. It also expects
+    the same where the encoder's stride divides the sides, which that library needs. Only its Unet takes other sizes,
+    and has the logits of `kseg.zoo.unet` with `doubling=True` or `interpolation="bilinear"` there. It also expects
     images that are normalized already: `(image / 255 - mean) / std` with ImageNet's constants, see its
     `get_preprocessing_params`, because there the normalization is no part of the model. Class names and colors are not
     stored.
@@ -37,18 +38,20 @@ def export_smp(model: "keras.Model", folder: str | os.PathLike) -> pathlib.Path:
     Args:
         model: A model that a builder of `kseg.zoo` returned, on an encoder that both have, with options that give that
             library's form; the docstrings of the builders name them.
-        folder: The folder; it is made if it does not exist. Files of the same names are replaced.
+        folder: The folder to make. It is written completely or not at all.
 
     Returns:
         The path of the folder.
 
     Raises:
+        FileExistsError: If the folder exists and is not empty.
+        OSError: If it cannot be written.
         ValueError: If that library has no such builder, encoder or option; the message names it.
-        OSError: If the files cannot be written.
     """
     name = "segmentation-models-pytorch"
     if name not in EXPORTERS:
         raise ValueError(f"{model.name!r} was not built by kseg.zoo, which knows the models of {name}: import kseg.zoo")
+    _check_pixels(model, name)
     return EXPORTERS[name](model, folder)
 
 
@@ -82,12 +85,17 @@ def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
     """
     from keras import ops
 
-    folder, arguments = pathlib.Path(folder), dict(getattr(model, "arguments", {}))
+    arguments = dict(getattr(model, "arguments", {}))
     named = {entry.builder: name for name, entry in ARCHITECTURES.items()}
     if (builder := getattr(model, "builder", "")) not in named:
         raise ValueError(f"{model.name!r} has no counterpart in transformers: kseg writes models of {', '.join(named)}")
     if arguments.get("crf"):
-        raise ValueError(f"{model.name!r} has a CRF, which transformers has not: export the model without it")
+        raise ValueError(f"{model.name!r} has a CRF, which transformers lacks: export the model without it")
+    if activation := arguments.get("activation"):
+        raise ValueError(
+            f"{model.name!r} ends in {activation}, which transformers lacks: load its weights with activation=None"
+        )
+    _check_pixels(model, "transformers")
     architecture = ARCHITECTURES[named[builder]]
     fields, mean, std = architecture.config(arguments)
     count = arguments["num_classes"]
@@ -105,6 +113,24 @@ def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
         CONFIG: json.dumps(config, indent=2).encode(),
         FILE: json.dumps(write_processor(mean, std, getattr(model, "processor", {})), indent=2).encode(),
     }
+    return write_folder(folder, content)
+
+
+def write_folder(folder: str | os.PathLike, content: Mapping[str, bytes]) -> pathlib.Path:
+    """Writes a folder completely or not at all.
+
+    Args:
+        folder: The folder to make.
+        content: Its files, by name.
+
+    Returns:
+        The path of the folder.
+
+    Raises:
+        FileExistsError: If the folder exists and is not empty.
+        OSError: If it cannot be written.
+    """
+    folder = pathlib.Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} exists and is not empty: name another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -119,3 +145,11 @@ def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
     finally:
         shutil.rmtree(aside, ignore_errors=True)  # it is gone if all went well
     return folder
+
+
+def _check_pixels(model: Any, library: str) -> None:
+    if getattr(model, "pixels", None):
+        raise ValueError(
+            f"{model.name!r} stores what the numbers of its image files mean, which {library} lacks: scale the images "
+            "there yourself, and export with model.pixels = {}"
+        )

@@ -12,6 +12,8 @@ FILE = "preprocessor_config.json"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """Pillow's filters in the order of their numbers."""
+KINDS = ("Segformer",)
+"""How the names of the classes of processors begin."""
 SIZES = ({"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"})
 
 
@@ -25,10 +27,11 @@ def read_processor(folder: str | os.PathLike, channels: int) -> tuple[list[float
     Returns:
         The mean and the standard deviation of each channel, from 0 to 255, and the rule by which images are resized:
         `size` (`height` and `width`, or `shortest_edge` and perhaps `longest_edge`) and `resample`; empty if they are
-        not resized, or resized and then cropped.
+        not resized, or resized and then cropped, or by a rule that kseg does not know, which a warning names.
 
     Raises:
-        ValueError: If the file is damaged or a field has a value that kseg does not know; the message names the field.
+        ValueError: If the file is damaged, or a field changes the values of images in a way that kseg does not know;
+            the message names the field.
     """
     path = Path(folder, FILE)
     fields: dict[str, Any] = {}
@@ -41,6 +44,13 @@ def read_processor(folder: str | os.PathLike, channels: int) -> tuple[list[float
             raise ValueError(f"{path} is damaged (it is not a JSON object)")
     else:
         warnings.warn(f"{folder} has no {FILE}: ImageNet's mean and standard deviation are used", stacklevel=2)
+    kind = fields.get("image_processor_type", fields.get("feature_extractor_type", ""))
+    if kind and not str(kind).startswith(KINDS):
+        raise ValueError(
+            f"{path}: kseg does not know image_processor_type = {json.dumps(kind)}, only {' or '.join(KINDS)}"
+        )
+    if fields.get("do_flip_channel_order"):
+        raise ValueError(f"{path}: kseg cannot build do_flip_channel_order = true, only false")
     factor = fields.get("rescale_factor", 1 / 255) if fields.get("do_rescale", True) else 1.0
     mean, std = [0.0] * channels, [1.0] * channels
     if fields.get("do_normalize", True):
@@ -87,9 +97,16 @@ def _rule(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     size = {"height": size, "width": size} if isinstance(size, int) else size
     known = isinstance(size, dict) and {key for key, side in size.items() if side is not None} in SIZES
     if not known or not all(isinstance(side, int) and side > 0 for side in size.values() if side is not None):
-        raise ValueError(f"{path}: size must have height and width, or shortest_edge, got {json.dumps(size)}")
+        return _unknown(path, f"size = {json.dumps(size)}")
     resample = fields.get("resample", 2)
     if resample not in range(len(RESAMPLING)):
-        raise ValueError(f"{path}: resample must be a number from 0 to {len(RESAMPLING) - 1}, got {resample!r}")
+        return _unknown(path, f"resample = {json.dumps(resample)}")
     sides = {key: side for key, side in size.items() if side is not None}
     return {"size": sides, "resample": RESAMPLING[resample]}
+
+
+def _unknown(path: Path, field: str) -> dict[str, Any]:
+    warnings.warn(
+        f"{path}: kseg does not know {field}, so the model does not store how images are resized", stacklevel=5
+    )
+    return {}

@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from kseg.checkpoints.names import Rules, rename
-from kseg.checkpoints.processor import read_processor
+from kseg.checkpoints.processor import FILE, read_processor
 from kseg.checkpoints.reader import read
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
+FILES = (CONFIG, FILE, TENSORS, "pytorch_model.bin")
+"""The files of a folder: the last two are names of the weights, the preferred one first; each may be in parts, which
+`{name}.index.json` lists."""
 
 
 class Config(dict[str, Any]):
@@ -128,20 +131,34 @@ def read_transformers(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[s
             parts) and, usually, `preprocessor_config.json`.
 
     Returns:
-        The description of the model, with `builder`, `arguments`, `classes` and `processor`, and `{key: array}`, the
-        arrays of the model of the builder.
+        The description of the model, see `describe_transformers`, and `{key: array}`, the arrays of the model of the
+        builder.
 
     Raises:
         FileNotFoundError: If a file is missing.
         ValueError: If a file is damaged, or the configuration has no counterpart in kseg; the message names the field.
     """
+    architecture = _architecture(read_config(folder))
+    description, unused = describe_transformers(folder), re.compile(architecture.unused)
+    state = {name: array for name, array in _tensors(Path(folder)).items() if not unused.fullmatch(name)}
+    return description, rename(state, architecture.rules)
+
+
+def describe_transformers(folder: str | os.PathLike) -> dict[str, Any]:
+    """Reads the description of the model in a folder of transformers, without its weights.
+
+    Args:
+        folder: As in `read_transformers`.
+
+    Returns:
+        The description, with `builder`, `arguments`, `classes` and `processor`.
+
+    Raises:
+        FileNotFoundError: If there is no `config.json`.
+        ValueError: As in `read_transformers`.
+    """
     config = read_config(folder)
-    named = config.get("architectures")
-    name = named[0] if isinstance(named, list) and named else named
-    if name not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise ValueError(f"{config.name}: kseg cannot build architectures = {json.dumps(named)}, only {known}")
-    architecture = ARCHITECTURES[name]
+    architecture = _architecture(config)
     channels = (config.part("backbone_config") if "backbone_config" in config else config).number("num_channels", 3)
     mean, std, rule = read_processor(folder, channels)
     if rule and architecture.enlarges:
@@ -152,10 +169,26 @@ def read_transformers(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[s
         **architecture.arguments(config, mean, std),
         "input_shape": [None, None, channels],
     }
-    description = {"builder": architecture.builder, "arguments": arguments, "classes": classes, "processor": rule}
-    unused = re.compile(architecture.unused)
-    state = {name: array for name, array in _tensors(Path(folder)).items() if not unused.fullmatch(name)}
-    return description, rename(state, architecture.rules)
+    return {"builder": architecture.builder, "arguments": arguments, "classes": classes, "processor": rule}
+
+
+def weight_parts(index: Path) -> list[str]:
+    """Returns the names of the files that an index of weights in parts lists; a ValueError if it is damaged."""
+    try:
+        return sorted({os.path.basename(part) for part in json.loads(index.read_bytes())["weight_map"].values()})
+    except (ValueError, LookupError, AttributeError, TypeError):
+        raise ValueError(f"{index} is damaged: it does not list the parts of the weights") from None
+
+
+def _architecture(config: Config) -> Architecture:
+    if not ARCHITECTURES:
+        raise ValueError(f"{config.name}: kseg.zoo knows the models of transformers: import kseg.zoo first")
+    named = config.get("architectures")
+    name = named[0] if isinstance(named, list) and named else named
+    if name not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise ValueError(f"{config.name}: kseg cannot build architectures = {json.dumps(named)}, only {known}")
+    return ARCHITECTURES[name]
 
 
 def _is_number(value: Any, whole: bool) -> bool:
@@ -163,14 +196,10 @@ def _is_number(value: Any, whole: bool) -> bool:
 
 
 def _tensors(folder: Path) -> dict[str, np.ndarray]:
-    names = (TENSORS, "pytorch_model.bin")
+    _, _, *names = FILES
     for name in names:
         if (folder / name).is_file():
             return read(folder / name)
         if (index := folder / f"{name}.index.json").is_file():
-            try:
-                parts = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            except (ValueError, LookupError, AttributeError, TypeError):
-                raise ValueError(f"{index} is damaged: it does not list the parts of the weights") from None
-            return {key: array for part in parts for key, array in read(folder / os.path.basename(part)).items()}
+            return {key: array for part in weight_parts(index) for key, array in read(folder / part).items()}
     raise FileNotFoundError(f"{folder} has neither {' nor '.join(names)}")

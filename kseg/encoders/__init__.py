@@ -6,7 +6,8 @@ Every encoder is a functional `keras.Model` named `encoder`. It takes an image o
 
 from kseg.encoders import bsds500, convnext, mit, mobilenet, resnet, swin
 from kseg.encoders.classifier import Classifier
-from kseg.encoders.extraction import EncoderLike, Features, build, classifier_of, extract
+from kseg.encoders.extraction import EncoderLike, build, classifier_of, extract
+from kseg.encoders.features import Features
 from kseg.encoders.table import ENCODERS, Encoder
 
 __all__ = [

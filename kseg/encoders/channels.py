@@ -29,15 +29,18 @@ class Normalization:
 
     def layer(self, channels: int) -> keras.layers.Layer:
         """Returns the first layer of an encoder, which computes in float32 under any dtype policy."""
+        mean, std = self.fitted(channels)
+        scale = 1 / std
+        # bfloat16 cannot represent 0 to 255 after a subtraction: this layer stays float32, and the next one casts.
+        return keras.layers.Rescaling(scale.tolist(), (-mean * scale).tolist(), dtype="float32", name="normalization")
+
+    def fitted(self, channels: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the mean and the standard deviation for this number of channels, `(channels,)` each."""
 
         def fit(constants: Sequence[float]) -> np.ndarray:
             return np.full(1, np.mean(constants)) if channels == 1 else np.resize(constants, channels)
 
-        scale = 1 / fit(self.std)
-        # bfloat16 cannot represent 0 to 255 after a subtraction: this layer stays float32, and the next one casts.
-        return keras.layers.Rescaling(
-            scale.tolist(), (-fit(self.mean) * scale).tolist(), dtype="float32", name="normalization"
-        )
+        return fit(self.mean), fit(self.std)
 
 
 CAFFE = Normalization((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), bgr=True)

@@ -3,57 +3,19 @@
 import difflib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import keras
 
 from kseg import pretrained
 from kseg.encoders.classifier import Classifier
+from kseg.encoders.features import Features
 from kseg.encoders.own import outputs_line, wrapped
 from kseg.encoders.table import ENCODERS, Encoder
 
 EncoderLike: TypeAlias = (
     str | Mapping[str, Any] | keras.Model | Callable[[keras.KerasTensor], Mapping[int, keras.KerasTensor]]
 )
-
-
-@dataclass(frozen=True)
-class Features:
-    """The features that an encoder computes from an image; `features[8]` is short for `features.by_stride[8]`.
-
-    Attributes:
-        by_stride: `{stride: feature}`, strides ascending.
-        penultimate: Output of the last stage but one, if it was requested.
-        layers: `{stride: name of a layer}` of a model with one output, which could be outputs too; for error messages.
-    """
-
-    by_stride: dict[int, keras.KerasTensor]
-    penultimate: keras.KerasTensor | None = None
-    layers: Mapping[int, str] = field(default_factory=dict)
-
-    def __getitem__(self, stride: int) -> keras.KerasTensor:
-        if stride not in self.by_stride:
-            cure = outputs_line(self.layers) if stride in self.layers else ""
-            raise ValueError(f"the model needs features at stride {stride}, but {self._found()}{cure}")
-        return self.by_stride[stride]
-
-    @property
-    def coarsest(self) -> keras.KerasTensor:
-        """The feature at the greatest stride."""
-        return self.by_stride[max(self.by_stride)]
-
-    @property
-    def skips(self) -> list[keras.KerasTensor]:
-        """All features but the coarsest, finest first; raises a ValueError if there are none."""
-        if len(self.by_stride) < 2:
-            cure = outputs_line(self.layers) if len(self.layers) > 1 else ": pass a keras.Model with several outputs"
-            raise ValueError(f"the model needs features at several strides for its skips, but {self._found()}{cure}")
-        return list(self.by_stride.values())[:-1]
-
-    def _found(self) -> str:
-        strides = ", ".join(map(str, self.by_stride))
-        return f"the encoder has only {'strides' if len(self.by_stride) > 1 else 'stride'} {strides}"
 
 
 def extract(
@@ -207,10 +169,11 @@ def build(
 
 def _check_depth(depth: int, output_stride: int) -> None:
     if depth not in (3, 4, 5):
-        raise ValueError(f"the depth of the encoder must be 3, 4 or 5, got {depth!r}")
+        raise ValueError(f"encoder_depth must be 3, 4 or 5, got {depth!r}")
     if depth < 5 and output_stride < 2**depth:
         raise ValueError(
-            f"an encoder of depth {depth} ends at stride {2**depth}, not {output_stride}: pass output_stride={2**depth}"
+            f"an encoder with encoder_depth={depth} ends at stride {2**depth}, not {output_stride}: "
+            f"pass output_stride={2**depth}"
         )
 
 
@@ -241,12 +204,14 @@ def classifier_of(encoder: EncoderLike) -> Classifier | None:
     Returns:
         The `classifier` of the encoder's entry in `ENCODERS`; None for other encoders.
 
+    Raises:
+        ValueError: If no encoder has that name.
+
     Example:
-        >>> classifier_of("vgg16").width, classifier_of("resnet50")
+        >>> classifier_of({"name": "vgg16"}).width, classifier_of("resnet50")
         (4096, None)
     """
-    entry = ENCODERS.get(encoder) if isinstance(encoder, str) else None
-    return entry.classifier if entry else None
+    return known(encoder).classifier if isinstance(encoder, str | Mapping) else None
 
 
 def _file(weights: str | os.PathLike, names: Iterable[str]) -> str | os.PathLike:

@@ -1,19 +1,23 @@
 """Mix Transformer (MiT), the encoder of SegFormer, as in transformers, whose weight files it loads."""
 
 import inspect
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from kseg import checkpoints, download, pretrained
 from kseg.encoders.channels import IMAGENET, Normalization, adapt_kernel
+from kseg.encoders.mit_names import ORIGINAL, TRANSFORMERS, apart, convert, joined
 from kseg.encoders.stages import added, drops
 from kseg.encoders.stages import shortest as shortest_of
 from kseg.layers import ATTENTION_EPSILON, Conv2D, DepthwiseConv2D, SpatialReductionAttention, exact_gelu
+
+__all__ = [
+    "COMMITS", "OPTIONS", "ORIGINAL", "TRANSFORMERS", "VARIANTS", "apart", "build", "convert", "joined", "options",
+    "shortest",
+]  # fmt: skip
 
 # Channels and number of blocks of the four stages.
 VARIANTS = {
@@ -38,50 +42,6 @@ COMMITS = {
     "mit_b5": "ced04d96c586b6297fd59a7a1e244fc78fdb6531",
 }
 LICENSE = "NVIDIA's license for SegFormer, which forbids commercial use"
-
-TRANSFORMERS: checkpoints.Rules = [
-    rule
-    for stage in range(4)
-    for rule in (
-        (rf"encoder\.patch_embeddings\.{stage}\.proj", f"stage{stage + 1}_patch_conv"),
-        (rf"encoder\.patch_embeddings\.{stage}\.layer_norm", f"stage{stage + 1}_patch_norm"),
-        *(
-            (rf"encoder\.block\.{stage}\.(\d+)\.{theirs}", rf"stage{stage + 1}_\1_{ours}")
-            for theirs, ours in (
-                (r"layer_norm_1", "norm1"),
-                (r"attention\.self\.query", "attention/query"),
-                (r"attention\.self\.key", "attention/key"),
-                (r"attention\.self\.value", "attention/value"),
-                (r"attention\.self\.sr", "attention/reduction"),
-                (r"attention\.self\.layer_norm", "attention/reduction_norm"),
-                (r"attention\.output\.dense", "attention/out"),
-                (r"layer_norm_2", "norm2"),
-                (r"mlp\.dense1", "expand"),
-                (r"mlp\.dwconv\.dwconv", "depthwise_conv"),
-                (r"mlp\.dense2", "project"),
-            )
-        ),
-        (rf"encoder\.layer_norm\.{stage}", f"stage{stage + 1}_norm"),
-    )
-]
-"""From the modules of transformers to the layers of this network."""
-
-ORIGINAL: checkpoints.Rules = (
-    (r"patch_embed(\d)\.proj", r"stage\1_patch_conv"),
-    (r"patch_embed(\d)\.norm", r"stage\1_patch_norm"),
-    (r"block(\d)\.(\d+)\.norm(\d)", r"stage\1_\2_norm\3"),
-    (r"block(\d)\.(\d+)\.attn\.q", r"stage\1_\2_attention/query"),
-    (r"block(\d)\.(\d+)\.attn\.k", r"stage\1_\2_attention/key"),
-    (r"block(\d)\.(\d+)\.attn\.v", r"stage\1_\2_attention/value"),
-    (r"block(\d)\.(\d+)\.attn\.sr", r"stage\1_\2_attention/reduction"),
-    (r"block(\d)\.(\d+)\.attn\.norm", r"stage\1_\2_attention/reduction_norm"),
-    (r"block(\d)\.(\d+)\.attn\.proj", r"stage\1_\2_attention/out"),
-    (r"block(\d)\.(\d+)\.mlp\.fc1", r"stage\1_\2_expand"),
-    (r"block(\d)\.(\d+)\.mlp\.dwconv\.dwconv", r"stage\1_\2_depthwise_conv"),
-    (r"block(\d)\.(\d+)\.mlp\.fc2", r"stage\1_\2_project"),
-    (r"norm(\d)", r"stage\1_norm"),
-)
-"""From the modules of the authors' code and of segmentation-models-pytorch, with key and value apart."""
 
 
 def build(
@@ -153,40 +113,16 @@ def build(
         features.append(x)
     encoder = keras.Model(image, features, name="encoder")
     if weights == "imagenet":
+        trained = tuple(heads), tuple(mean), tuple(std)
+        if trained != ((1, 2, 5, 8), IMAGENET.mean, IMAGENET.std):
+            cure = "leave these options out, or pass encoder_weights=None"
+            raise ValueError(f"the ImageNet weights of {name} need the default heads, mean and std: {cure}")
         print(f"the ImageNet weights of {name} have {LICENSE}", file=sys.stderr)
         file = download.fetch_from_hub(f"smp-hub/{name}.imagenet", "model.safetensors", COMMITS[name])
         arrays = convert(checkpoints.read(file))
         arrays["stage1_patch_conv/kernel"] = adapt_kernel(arrays["stage1_patch_conv/kernel"], input_shape[-1])
         pretrained.load(encoder, arrays)
     return encoder
-
-
-def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Converts the weights of a Mix Transformer, without its classifier.
-
-    Args:
-        state: `{name: array}` in PyTorch's layout, with the names of transformers (`encoder.block.0.0...`) or of the
-            authors (`block1.0...`), which segmentation-models-pytorch uses too.
-
-    Returns:
-        `{key: array}` for an encoder from `build`.
-
-    Example:
-        >>> list(convert({"block1.0.attn.kv.bias": np.ones(64)}))
-        ['stage1_0_attention/key/bias', 'stage1_0_attention/value/bias']
-    """
-    if any(re.search(r"(?<![^.])encoder\.(block|layer_norm|patch_embeddings)\.", name) for name in state):
-        kept = {name: array for name, array in state.items() if not checkpoints.within(name, "classifier")}
-        return checkpoints.rename(kept, TRANSFORMERS)
-    apart: dict[str, np.ndarray] = {}
-    for name, array in state.items():
-        module, _, leaf = name.rpartition(".")
-        if module.endswith(".attn.kv"):
-            halves = np.split(array, 2)
-            apart |= {f"{module[:-2]}{half}.{leaf}": part for half, part in zip("kv", halves, strict=True)}
-        elif not checkpoints.within(name, "head"):
-            apart[name] = array
-    return checkpoints.rename(apart, ORIGINAL)
 
 
 def options(name: str) -> dict[str, Any]:

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
         tensorflow_function,
         torch_program,
     )
+    from kseg.engines.keras_engines import KerasRun
     from kseg.engines.keras_runner import ENGINES
     from kseg.engines.model_check import check_model
     from kseg.engines.network import Ending, Network
     from kseg.engines.processor import ProcessorRunner
-    from kseg.engines.runs import KerasRun
 
 __all__ = [
     "ENGINES", "ENTRY", "KEY", "RUNTIMES", "Ending", "Exported", "KerasRun", "Loss", "Network", "ProcessorRunner",
@@ -37,8 +37,8 @@ _KERAS = {
     "keras_runner": ("ENGINES",),
     "model_check": ("check_model",),
     "network": ("Ending", "Network"),
+    "keras_engines": ("KerasRun",),
     "processor": ("ProcessorRunner",),
-    "runs": ("KerasRun",),
 }  # fmt: skip
 """What needs Keras, by module: imported on first use, since exported files run without Keras."""
 

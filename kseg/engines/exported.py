@@ -122,10 +122,8 @@ class ExportedRunner:
 
     powers = False
 
-    def __init__(
-        self, model: Exported, *, from_logits: bool | None, engine: str, precision: str, calibration: Any
-    ) -> None:
-        if engine not in ("keras", "auto") or precision != "float32" or calibration is not None:
+    def __init__(self, model: Exported, *, from_logits: bool | None, engine: str, calibration: Any) -> None:
+        if engine not in ("keras", "auto") or calibration is not None:
             raise ValueError(
                 f"{model.name} has its own runtime and precision: leave out engine=, precision= and calibration= "
                 "(--engine, --int8), or export the model again with another --precision"

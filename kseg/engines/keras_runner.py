@@ -10,9 +10,9 @@ import numpy as np
 from keras import ops
 
 from kseg.engines.conversion import is_any_size
+from kseg.engines.keras_engines import AutoRun, KerasRun, ONNXRun, OpenVINORun, Run
 from kseg.engines.network import Network
 from kseg.engines.runner import Loss
-from kseg.engines.runs import AutoRun, KerasRun, ONNXRun, OpenVINORun, Run
 from kseg.engines.runtimes import RUNTIMES, check_backend, check_installed
 from kseg.metrics import gives_logits
 

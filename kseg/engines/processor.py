@@ -1,28 +1,34 @@
 """Image processors of transformers: images are resized before the network, and its scores after it."""
 
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 from PIL import Image
 
-from kseg.engines.exported import as_labels, as_scores
-from kseg.engines.runner import Loss, Run, runner_of
+from kseg.engines.exported import as_labels, as_probabilities
+from kseg.engines.runner import ArrayFunction, Loss, runner_of
 from kseg.layers import SegmentationHead, layer_calls
+from kseg.metrics import gives_logits
+
+BAND = 2**24
+"""Number of enlarged scores that are in memory at once to label an image."""
 
 
 class ProcessorRunner:
     """Runs a model on images at the size to which the image processor of its checkpoint resizes them.
 
-    Images are resized by Pillow, as the processor does. The scores are resized to the image itself, as
-    `post_process_semantic_segmentation` does. They are taken from the head before it enlarges them to the resized
-    image, unless the checkpoint's model does that too. See `kseg.engines.Runner`.
+    Images are resized by Pillow, as transformers' image processors that use it do. The scores are taken from the head
+    before its activation, and before it enlarges them to the resized image unless the checkpoint's model does that too.
+    They are enlarged to the image itself, as `post_process_semantic_segmentation` does. Labels are made in bands of
+    rows, so that a large image does not need memory for the scores of all its pixels. See `kseg.engines.Runner`.
 
     Args:
         model: A model with a `processor`, see `kseg.pretrained.SegmentationModel`.
-        **options: Those of `kseg.engines.runner_of`.
+        from_logits: Whether the model returns logits; None finds out.
+        **options: The other ones of `kseg.engines.runner_of`.
 
     Raises:
         ValueError: If the model does not store how its images are resized.
@@ -31,7 +37,7 @@ class ProcessorRunner:
     gives_labels = False
     powers = False
 
-    def __init__(self, model: Any, **options: Any):
+    def __init__(self, model: Any, *, from_logits: bool | None = None, **options: Any):
         rule: Mapping[str, Any] = getattr(model, "processor", {})
         if not rule:
             raise ValueError(
@@ -40,23 +46,46 @@ class ProcessorRunner:
             )
         self.sides = rule["size"]
         self.resample = Image.Resampling[rule["resample"].upper()]
-        self._runner = runner_of(model if rule.get("enlarged") else _before_enlarging(model), **options)
-        self.from_logits = self._runner.from_logits
-        self.probabilities: Run = self._probabilities
-        self.labels: Run = lambda images: as_labels(self._probabilities(images), from_logits=False)
+        self.from_logits = gives_logits(model) if from_logits is None else from_logits
+        small, head = (model, None) if rule.get("enlarged") else _before_enlarging(model)
+        self._is_scores = head is not None or self.from_logits
+        self._is_sigmoid = getattr(head, "activation", None) == "sigmoid"
+        # The runner leaves the scores as they are, since it takes them for probabilities.
+        self._scores: ArrayFunction = runner_of(small, from_logits=False, **options).probabilities
+        self.probabilities: ArrayFunction = self._probabilities
+        self.labels: ArrayFunction = self._labels
 
     def with_loss(self, loss: Loss) -> None:
         """Returns None: a loss needs the scores at the size of the image."""
 
+    def _labels(self, images: np.ndarray) -> np.ndarray:
+        """Returns class ids `(N, H, W)`."""
+        found = np.empty(images.shape[:3], "uint16")
+        for index, rows, scores in self._bands(images):
+            found[index, rows] = as_labels(scores, from_logits=self._is_scores)
+        return found
+
     def _probabilities(self, images: np.ndarray) -> np.ndarray:
         """Returns the probabilities of images `(N, H, W, C)` at their size, `(N, H, W, num_classes)`."""
+        found: Any = None
+        for index, rows, scores in self._bands(images):
+            if self._is_scores:
+                scores = as_probabilities(scores[..., None])[..., 0] if self._is_sigmoid else as_probabilities(scores)
+            found = np.empty((*images.shape[:3], scores.shape[-1]), "float32") if found is None else found
+            found[index, rows] = scores
+        return found
+
+    def _bands(self, images: np.ndarray) -> Iterator[tuple[int, slice, np.ndarray]]:
+        """Yields the index of an image, some of its rows, and the scores there, `(rows, W, num_classes)`."""
         height, width = images.shape[1:3]
-        p = self._runner.probabilities(np.stack([self._resized(image) for image in images]))
-        # The logarithms of probabilities are the scores less a term that is the same for all classes of a pixel.
-        scores = ops.convert_to_tensor(as_scores(p))
-        if p.shape[1:3] != (height, width):
-            scores = ops.image.resize(scores, (height, width), interpolation="bilinear", data_format="channels_last")
-        return np.asarray(ops.convert_to_numpy(ops.sigmoid(scores) if p.shape[-1] == 1 else ops.softmax(scores)))
+        for index, image in enumerate(images):
+            coarse = self._scores(self._resized(image)[None])[0]
+            below, share = _places(coarse.shape[0], height)
+            step = max(1, BAND // (width * coarse.shape[-1]))
+            for top in range(0, height, step):
+                rows = slice(top, min(top + step, height))
+                band = _between(coarse, 0, below[rows], share[rows])
+                yield index, rows, _between(band, 1, *_places(band.shape[1], width))
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Returns the height and width to which an image is resized."""
@@ -81,11 +110,41 @@ class ProcessorRunner:
         return np.stack([np.asarray(band.resize(size, self.resample)) for band in bands], axis=-1)
 
 
-def _before_enlarging(model: keras.Model) -> keras.Model:
-    """The model up to the scores at the size of the features, if it ends in a head; otherwise the model itself."""
+def _places(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+    """For bilinear resizing: the index below each new position, and the share of the index above."""
+    place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    below = np.minimum(place.astype(int), max(0, old - 2))
+    return below, (place - below).astype("float32")
+
+
+def _between(x: np.ndarray, axis: int, below: np.ndarray, share: np.ndarray) -> np.ndarray:
+    low, high = x.take(below, axis), x.take(np.minimum(below + 1, x.shape[axis] - 1), axis)
+    high -= low
+    high *= share.reshape(-1, *[1] * (x.ndim - 1 - axis))
+    high += low
+    return high
+
+
+_SMALL: weakref.WeakKeyDictionary[keras.Model, tuple[keras.Model, SegmentationHead | None]]
+_SMALL = weakref.WeakKeyDictionary()
+
+
+def _before_enlarging(model: keras.Model) -> tuple[keras.Model, SegmentationHead | None]:
+    """Returns the model up to the scores at the size of the features, and the head, if it ends in one.
+
+    Otherwise, it is the model itself and None. It is made once per model, so that its compiled network is kept too.
+    """
+    if model not in _SMALL:
+        _SMALL[model] = _cut(model)
+    small, head = _SMALL[model]
+    return small, head
+
+
+def _cut(model: keras.Model) -> tuple[keras.Model, SegmentationHead | None]:
     for layer, node in layer_calls(model):
         if node.output_tensors[0] is model.outputs[0]:
             if isinstance(layer, SegmentationHead) and layer.aligned_factor is None:
-                return keras.Model(model.inputs[0], layer(node.arguments.args[0]), name=model.name)
+                return keras.Model(model.inputs[0], layer.conv(node.arguments.args[0]), name=model.name), layer
             break
-    return model
+    # A model of its own: the table must not hold `model`.
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name), None

@@ -8,9 +8,9 @@ import numpy as np
 from kseg.engines.exported import Exported, ExportedRunner, is_exported
 
 if TYPE_CHECKING:
-    from kseg.engines.runs import KerasRun
+    from kseg.engines.keras_engines import KerasRun
 
-Run: TypeAlias = Callable[[np.ndarray], np.ndarray]
+ArrayFunction: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """A function from images `(N, H, W, C)` to probabilities `(N, H, W, num_classes)` or to class ids `(N, H, W)`."""
 
 Loss: TypeAlias = Callable[[Any, Any], Any]
@@ -29,8 +29,8 @@ class Runner(Protocol):
     """
 
     from_logits: bool
-    probabilities: Run
-    labels: Run
+    probabilities: ArrayFunction
+    labels: ArrayFunction
     gives_labels: bool
     powers: bool
 
@@ -59,7 +59,6 @@ def runner_of(
     *,
     from_logits: bool | None = None,
     engine: str = "keras",
-    precision: str = "float32",
     calibration: Sequence[np.ndarray] | None = None,
 ) -> Runner:
     """Returns what runs a model of `opened`.
@@ -68,17 +67,14 @@ def runner_of(
         model: The model.
         from_logits: Whether it returns logits; None finds out.
         engine: A key of `ENGINES`.
-        precision: `"float32"` or `"int8"`.
-        calibration: For int8, images `(H, W, C)` that set the ranges of the integers.
+        calibration: Images `(H, W, C)` that set the ranges of the integers, for int8; None for float32.
 
     Raises:
         ModuleNotFoundError: If the engine needs a package that is not installed.
         ValueError: If an option is invalid, or if an exported file has decided it.
     """
     if isinstance(model, Exported):
-        return ExportedRunner(
-            model, from_logits=from_logits, engine=engine, precision=precision, calibration=calibration
-        )
+        return ExportedRunner(model, from_logits=from_logits, engine=engine, calibration=calibration)
     from kseg.engines.keras_runner import KerasRunner
 
     return KerasRunner(model, from_logits=from_logits, engine=engine, calibration=calibration or ())

@@ -52,8 +52,9 @@ class Predictor(ArrayPredictor):
             which 64 are used, or any images as in a call.
         pixels: What the numbers of image files and of integer arrays mean; None for what the model was trained on,
             which its weight file stores.
-        resize: `"processor"` resizes each image as the image processor of the checkpoint does, for folders of
-            transformers, which repeats its published scores; None predicts images at their own size.
+        resize: `"processor"` resizes each image to the size that the `preprocessor_config.json` of a folder of
+            transformers names, with Pillow, as its image processor does; None predicts images at their own size. The
+            published scores of a checkpoint may come from other sizes: its card says so. Images are never cut then.
 
     The predictors of a model share a copy of its weights, which is made anew when one is constructed: after further
     training, construct another one, and do not use older ones.
@@ -110,9 +111,7 @@ class Predictor(ArrayPredictor):
         if (precision == "int8") != (calibration is not None):
             raise ValueError('give precision="int8" and calibration=, e.g. the training split, together')
         images = None if calibration is None else calibration_images(calibration, self.read, size)
-        options: dict[str, Any] = {
-            "from_logits": from_logits, "engine": engine, "precision": precision, "calibration": images,
-        }  # fmt: skip
+        options: dict[str, Any] = {"from_logits": from_logits, "engine": engine, "calibration": images}
         runner: Runner
         if resize:
             from kseg.engines import ProcessorRunner

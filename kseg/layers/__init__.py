@@ -24,7 +24,7 @@ from kseg.layers.resize import Resize
 from kseg.layers.scaling import GlobalResponseNormalization, LayerScale
 from kseg.layers.scores import ScoreFusion, ScoreUpsampling
 from kseg.layers.self_attention import ATTENTION_EPSILON, SpatialReductionAttention
-from kseg.layers.tracing import enlarged, single_operation
+from kseg.layers.tracing import bounded, enlarged, single_operation
 from kseg.layers.transpose import BilinearKernel, TransposeUpsampling2D
 from kseg.layers.unpooling import BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D, MaxUnpooling2D, NearestUnpooling2D
 from kseg.layers.window_attention import SpaceToDepth, WindowAttention
@@ -68,6 +68,7 @@ __all__ = [
     "UNetBlock",
     "UnpaddedSize",
     "WindowAttention",
+    "bounded",
     "check_activation",
     "enlarged",
     "exact_gelu",

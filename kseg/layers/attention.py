@@ -149,6 +149,10 @@ class PositionAttention(ConfiguredLayer):
             y = ops.transpose(ops.reshape(y, (count, channels, height, width)), (0, 2, 3, 1))
         return self.output_conv(x + ops.reshape(y, ops.shape(x)))
 
+    def products(self, shape: Shape) -> int:
+        """Counts the multiplications between features for an input of this shape, for `kseg.zoo.multiply_adds`."""
+        return math.prod(side or 1 for side in shape[1:3]) ** 2 * (self.filters + (shape[-1] or 0))
+
     def compute_output_shape(self, x_shape: Shape) -> Shape:
         return x_shape
 

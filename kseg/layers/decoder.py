@@ -32,7 +32,7 @@ class UNetBlock(ConfiguredLayer):
     Call arguments:
         x: Coarse features, `(N, H, W, C)`.
         skip: Finer features of the encoder, `(N, H', W', C')`, of any size. Without them the size of x is doubled.
-        like: Tensor `(N, H', W', ...)` to whose size the doubled x is cropped if there is no `skip`.
+        like: Tensor `(N, H', W', ...)` that gives the size if there is no `skip`.
 
     Returns:
         `(N, H', W', filters)`.
@@ -99,8 +99,8 @@ class UNetBlock(ConfiguredLayer):
         if plain and not is_enlarged() and (size is None or _is_twice(size, ops.shape(x)[1:3])):
             x = first.finish(first.conv.doubled(x, skip), training)
         else:
-            if skip is not None and not self.doubling:
-                x = self.match(x, like=skip)
+            if target is not None and not self.doubling:
+                x = self.match(x, like=target)
             else:
                 x = self.enlarge(x)
                 x = x if size is None else x[:, : size[0], : size[1]]

@@ -9,12 +9,13 @@ from keras import ops
 from kseg.layers.convolution import Conv2D
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
+from kseg.layers.tracing import is_bounded
 
 ATTENTION_EPSILON = 1e-5
 """Epsilon of the layer normalization in PyTorch, which the published weights were trained with."""
 
 SCORES = 2**24
-"""Number of attention scores (queries times keys times heads times images) that are in memory at once."""
+"""Number of attention scores (queries times keys times heads times images) in memory at once; see `attend`."""
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -112,7 +113,9 @@ def attend(query: Any, key: Any, value: Any) -> Any:
     """Computes softmax attention, with the fused operation of the backend if it has one, with bounded memory.
 
     TensorFlow and JAX hold the scores of all pairs of a query and a key. Where these would be more than `SCORES`, the
-    queries are processed in several parts. PyTorch's operation does so by itself.
+    queries are processed in several parts. PyTorch's operation does so by itself. Memory is not bounded in training,
+    which keeps the scores of all parts for the gradient, nor in TensorFlow's graphs for unknown sizes, except where
+    they are traced in a block of `kseg.layers.bounded`, as for `kseg.inference.Predictor`.
 
     Args:
         query: `(N, T, heads, C)`.
@@ -124,14 +127,34 @@ def attend(query: Any, key: Any, value: Any) -> Any:
     """
     tensorflow = keras.backend.backend() == "tensorflow"
     compute = _multiplied if tensorflow else ops.dot_product_attention
-    length = query.shape[1]
-    known = isinstance(length, int) and isinstance(key.shape[1], int)
-    scores = (query.shape[0] or 1) * length * key.shape[1] * query.shape[2] if known else 0
+    count, length, heads = query.shape[:3]
+    sides = (length, key.shape[1])
+    if tensorflow and is_bounded() and not all(isinstance(side, int) for side in (count, *sides)):
+        return _looped(query, key, value)
+    scores = (count or 1) * heads * math.prod(sides) if all(isinstance(side, int) for side in sides) else 0
     if scores <= SCORES or keras.backend.backend() == "torch":
         return compute(query, key, value)
     step = -(-length // -(-scores // SCORES))
     parts = [compute(query[:, at : at + step], key, value) for at in range(0, length, step)]
     return ops.concatenate(parts, axis=1)
+
+
+def _looped(query: Any, key: Any, value: Any) -> Any:
+    """Computes attention on TensorFlow in as many parts as sizes need that are known when the graph runs."""
+    import tensorflow as tf
+
+    count, length, heads, channels = ops.shape(query)
+    scores = tf.math.reduce_prod(tf.cast(tf.stack([count, length, heads, ops.shape(key)[1]]), "int64"))
+    step = tf.cast(tf.maximum(SCORES * tf.cast(length, "int64") // tf.maximum(scores, 1), 1), "int32")
+    parts = -(-length // step)
+    found = tf.TensorArray(value.dtype, parts, infer_shape=False, element_shape=(None, None, heads, channels))
+
+    def part(index: Any, found: Any) -> Any:
+        y = _multiplied(query[:, index * step : (index + 1) * step], key, value)
+        return index + 1, found.write(index, tf.transpose(y, (1, 0, 2, 3)))  # the parts are joined along the first axis
+
+    _, found = tf.while_loop(lambda index, found: index < parts, part, (0, found), parallel_iterations=1)
+    return tf.transpose(found.concat(), (1, 0, 2, 3))
 
 
 def _multiplied(query: Any, key: Any, value: Any) -> Any:

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 
 _SINGLE = "single_operation"
 _ENLARGED = "enlarged"
+_BOUNDED = "bounded"
 _CHOSEN: ContextVar[frozenset[str]] = ContextVar("_CHOSEN", default=frozenset())
 
 
@@ -37,6 +38,14 @@ def enlarged() -> contextlib.AbstractContextManager[None]:
     return _choose(_ENLARGED)
 
 
+def bounded() -> contextlib.AbstractContextManager[None]:
+    """Lets attention use a loop of TensorFlow in graphs that are traced in the block, to bound its memory.
+
+    It is needed where the size of the image is unknown. It is not the default because exporters do not take loops.
+    """
+    return _choose(_BOUNDED)
+
+
 def is_single_operation() -> bool:
     """Returns whether this is a block of `single_operation`, in which graphs for inference and export are traced."""
     return _SINGLE in _CHOSEN.get()
@@ -45,3 +54,8 @@ def is_single_operation() -> bool:
 def is_enlarged() -> bool:
     """Returns whether this is a block of `enlarged`."""
     return _ENLARGED in _CHOSEN.get()
+
+
+def is_bounded() -> bool:
+    """Returns whether this is a block of `bounded`."""
+    return _BOUNDED in _CHOSEN.get()

@@ -1,18 +1,19 @@
 """Repositories of other libraries on the Hugging Face hub, downloaded into the cache of huggingface_hub."""
 
-import json
 import os
 import pathlib
 import re
 import sys
+from collections.abc import Callable
 
 from kseg import download
+from kseg.checkpoints import FILES, weight_parts
 from kseg.pretrained.source import on_the_hub
 
-CONFIG = "config.json"
-BESIDE = "preprocessor_config.json"
-TENSORS = ("model.safetensors", "pytorch_model.bin")
-"""Names of the weights, the preferred one first; each may be in parts, which `{name}.index.json` lists."""
+CONFIG, BESIDE, *TENSORS = FILES
+
+FREE = re.compile(r"apache-.*|mit|bsd.*|cc0.*|cc-by(-sa)?-[\d.]+|[al]?gpl.*|mpl-.*|unlicense|isc|zlib|openrail.*")
+"""Licenses, by their identifiers on the hub, that allow commercial use."""
 
 
 def repository_named(source: str | os.PathLike) -> tuple[str, str | None] | None:
@@ -39,14 +40,18 @@ def repository_named(source: str | os.PathLike) -> tuple[str, str | None] | None
     return None if file else (repository, revision)
 
 
-def fetch_repository(repository: str, revision: str | None = None) -> pathlib.Path | None:
+def fetch_repository(
+    repository: str, revision: str | None = None, *, check: Callable[[pathlib.Path], object] = lambda folder: None
+) -> pathlib.Path | None:
     """Downloads the configuration and the weights of a model; nothing that is in the cache already.
 
-    Before weights are downloaded, stderr gets a line if the license in the model card may forbid commercial use.
+    Before weights are downloaded, stderr gets a line with the license in the model card.
 
     Args:
         repository: `owner/name`.
         revision: A branch, tag or commit; None for the main branch.
+        check: Called with the folder once it has the configuration, before weights are downloaded. An error that it
+            raises ends the download.
 
     Returns:
         The folder with the files; None if the repository has no `config.json`, as those that `kseg weights push` makes,
@@ -56,6 +61,7 @@ def fetch_repository(repository: str, revision: str | None = None) -> pathlib.Pa
         ModuleNotFoundError: If huggingface_hub is not installed.
         FileNotFoundError: If there is no such repository, or it has no weights.
         OSError: If the hub cannot be reached or the download fails.
+        ValueError: If a file that lists the parts of the weights is damaged.
     """
     try:
         config = download.fetch_from_hub(repository, CONFIG, revision)
@@ -72,23 +78,26 @@ def fetch_repository(repository: str, revision: str | None = None) -> pathlib.Pa
 
     if not any((folder / f"{name}{suffix}").is_file() for name in TENSORS for suffix in ("", ".index.json")):
         get(BESIDE)
-        if license := _restriction(get("README.md")):
-            doubt = "which may forbid commercial use: read its card"
-            print(f"{repository} has the license {license}, {doubt}", file=sys.stderr)
+        check(folder)
+        print(f"{repository} {_license(get('README.md'))}", file=sys.stderr)
     for name in TENSORS:
         if get(name):
             return folder
         if index := get(f"{name}.index.json"):
-            for part in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
-                get(part)
+            for part in weight_parts(index):
+                if not get(part):
+                    raise FileNotFoundError(f"{repository} on the hub has no {part}, which {index.name} lists")
             return folder
     raise FileNotFoundError(f"{repository} on the hub has neither {' nor '.join(TENSORS)}")
 
 
-def _restriction(card: pathlib.Path | None) -> str:
-    """Returns the license in the head of a model card if it is not one that allows commercial use."""
+def _license(card: pathlib.Path | None) -> str:
+    """Returns what the head of a model card states about the license, as the end of a sentence."""
     head = card.read_text(encoding="utf-8", errors="replace").partition("\n---")[0] if card else ""
-    found = dict(re.findall(r"^(license|license_name):[ ]*[\"']?([^\"'\n]+)", head, flags=re.MULTILINE))
-    license = found.get("license", "").strip()
-    free = re.fullmatch(r"apache-.*|mit|bsd-.*|bsd|cc0.*|cc-by-[\d.]+|cc-by-sa-[\d.]+|openrail.*|", license)
-    return "" if free else found.get("license_name", license).strip()
+    entry = r"^(license|license_name):[ ]*(?:\n[ ]*-[ ]*)?[\"']?([\w.-]+)"  # the value may be the first of a list
+    found = dict(re.findall(entry, head, flags=re.MULTILINE))
+    if not (license := found.get("license", "")):
+        return "names no license in its card: ask the authors what it may be used for"
+    name = found.get("license_name", license)
+    doubt = "" if FREE.fullmatch(license.lower()) else ", which may forbid commercial use: read its card"
+    return f"has the license {name}{doubt}"

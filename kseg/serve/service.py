@@ -14,6 +14,7 @@ from fastapi.responses import Response
 
 import kseg
 from kseg import inference, visualize
+from kseg.classes import default_names
 from kseg.data import read_picture
 from kseg.data.wording import reword
 from kseg.serve.answers import ANSWERS, Answers
@@ -41,7 +42,7 @@ class Service:
         predictor.warn = lambda name, doubt: None
         model, count = predictor.model, max(2, predictor.channels)
         self.name: str = model.name
-        classes = list(getattr(model, "classes", ())) or [f"class {index}" for index in range(count)]
+        classes = list(getattr(model, "classes", ()) or default_names(count))
         palette = [tuple(color) for color in getattr(model, "palette", ()) or visualize.default_palette(count)]
         background = inference.background(classes, binary=predictor.channels == 1)
         self.answers = Answers(classes, palette, background)

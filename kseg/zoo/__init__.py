@@ -5,7 +5,8 @@
 
 from kseg.checkpoints import EXPORTERS
 from kseg.zoo import _smp_export
-from kseg.zoo._builder import Builder, builder, with_crf
+from kseg.zoo._builder import Builder, builder
+from kseg.zoo._crf import with_crf
 from kseg.zoo._fpn import fpn
 from kseg.zoo._linknet import linknet
 from kseg.zoo._lraspp import lraspp

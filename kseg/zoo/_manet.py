@@ -35,7 +35,7 @@ def manet(
     features, and continues as that of U-Net.
 
     Args:
-        filters: Number of channels of the blocks, coarsest first.
+        filters: Number of channels of the blocks, coarsest first; further ones are not used.
         attention_filters: Number of channels in which the position attention compares pixels.
         interleaved: Whether the position attention computes what segmentation-models-pytorch does, which its weights
             need; see `kseg.layers.PositionAttention`.

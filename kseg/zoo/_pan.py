@@ -28,7 +28,9 @@ def pan(
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
 ) -> keras.Model:
-    """Builds the Pyramid Attention Network, in the form of segmentation-models-pytorch (`align_corners=True` there).
+    """Builds the Pyramid Attention Network, in the form of segmentation-models-pytorch.
+
+    That library has `align_corners=True`, and `multi_grid=(1, ...)` with one entry per convolution that is dilated.
 
     The coarsest features pass through feature pyramid attention. For each finer stage down to stride 4, its convolved
     features are weighted by the means of the coarser ones and added to these.

@@ -1,6 +1,7 @@
 """SegFormer: a transformer with features at four strides, and a decoder of dense layers only."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import keras
 
 from kseg import checkpoints, encoders
 from kseg.layers import PyramidFusion, SegmentationHead
+from kseg.zoo import smp
 from kseg.zoo._builder import builder
 
 
@@ -19,6 +21,7 @@ def segformer(
     encoder_weights: str | os.PathLike | None = "imagenet",
     filters: int = 256,
     dropout: float = 0.1,
+    align_corners: bool = False,
     activation: str | None = None,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
@@ -26,9 +29,13 @@ def segformer(
     """Builds a SegFormer: features at strides 4 to 32, projected to one width, mixed at stride 4 and scored.
 
     The encoders of the paper are `mit_b0` to `mit_b5`; others give the features from stride 4 on to the same decoder.
+    Their ImageNet weights are downloaded from the Hugging Face hub (`pip install "kseg[hub]"`); NVIDIA's license for
+    them forbids commercial use.
 
     Args:
         filters: Number of channels of the decoder; in the paper 256 for `mit_b0` and `mit_b1`, and 768 for the others.
+        align_corners: Whether to upsample the logits with aligned corners, as segmentation-models-pytorch does; for
+            encoders that round sizes up.
 
     Reference:
         Xie, Wang, Yu, Anandkumar, Alvarez, Luo: SegFormer: Simple and Efficient Design for Semantic Segmentation with
@@ -40,12 +47,13 @@ def segformer(
     """
     image = keras.Input(input_shape, name="image")
     features = encoders.extract(image, encoder, weights=encoder_weights)
-    maps = [feature for stride, feature in features.by_stride.items() if stride >= 4]
+    maps = {stride: feature for stride, feature in features.by_stride.items() if stride >= 4}
     if len(maps) < 2:
-        features[32]  # raises an error that lists the strides
-    x = PyramidFusion(filters, name="fusion")(maps)
+        raise ValueError(f"segformer needs features at two strides from 4 on, the encoder has {[*features.by_stride]}")
+    x = PyramidFusion(filters, name="fusion")(list(maps.values()))
     x = keras.layers.Dropout(dropout, name="dropout")(x)
-    logits = SegmentationHead(num_classes, activation=activation, name="head")(x, like=image)
+    factor = min(maps) if align_corners else None
+    logits = SegmentationHead(num_classes, activation=activation, aligned_factor=factor, name="head")(x, like=image)
     return keras.Model(image, logits, name="segformer")
 
 
@@ -71,6 +79,9 @@ def _arguments(config: checkpoints.Config, mean: list[float], std: list[float]) 
     }
     if any(width % heads for width, heads in zip(sizes["filters"], sizes["heads"], strict=True)):
         raise ValueError(f"{config.name}: hidden_sizes must be multiples of num_attention_heads")
+    for field in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        if config.number(field, 0.0, whole=False):
+            warnings.warn(f"{config.name}: training here does not apply {field} = {config[field]}", stacklevel=2)
     sizes["drop_path"] = config.number("drop_path_rate", 0.1, whole=False)
     if not checkpoints.is_imagenet(mean, std):
         sizes |= {"mean": mean, "std": std}
@@ -86,6 +97,8 @@ def _config(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[float], 
     name = encoder["name"] if isinstance(encoder, Mapping) else encoder
     if name not in encoders.mit.VARIANTS:
         raise ValueError(f"SegFormer of transformers has a MiT encoder, not {name or 'one of your own'}")
+    if arguments.get("align_corners"):
+        raise ValueError("SegFormer of transformers lacks align_corners=True")
     given = {key: encoder[key] for key in encoder if key != "name"} if isinstance(encoder, Mapping) else {}
     options = {**encoders.mit.options(name), **given}
     fields: dict[str, Any] = {field: list(options[option]) for option, field in _FIELDS.items()}
@@ -100,12 +113,15 @@ def _config(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[float], 
         "semantic_loss_ignore_index": 255,
         "reshape_last_stage": True,
     }
-    return fields, list(options["mean"]), list(options["std"])
+    normalization = encoders.channels.Normalization(tuple(options["mean"]), tuple(options["std"]))
+    mean, std = normalization.fitted(arguments["input_shape"][-1])
+    return fields, mean.tolist(), std.tolist()
 
 
 _RULES: checkpoints.Rules = [
     *checkpoints.below(encoders.mit.TRANSFORMERS, "segformer.", "encoder/"),
     *((rf"decode_head\.linear_c\.{stage}\.proj", f"fusion/project_{stage + 1}") for stage in range(4)),
+    *((rf"decode_head\.linear_projections\.{stage}\.proj", f"fusion/project_{stage + 1}") for stage in range(4)),
     (r"decode_head\.linear_fuse", "fusion/fuse/conv"),
     (r"decode_head\.batch_norm", "fusion/fuse/norm"),
     (r"decode_head\.classifier", "head/conv"),
@@ -113,4 +129,26 @@ _RULES: checkpoints.Rules = [
 
 checkpoints.ARCHITECTURES["SegformerForSemanticSegmentation"] = checkpoints.Architecture(
     "segformer", _arguments, _config, _RULES
+)
+
+
+def _smp_rules(options: smp.Options) -> checkpoints.Rules:
+    rules = smp.conv_norm("decoder.fuse_stage", "fusion/fuse")
+    for stage in range(4):  # that library counts from the coarsest
+        rules += smp.named(f"decoder.mlp_stage.{stage}.linear", f"fusion/project_{4 - stage}")
+    return rules
+
+
+smp.register(
+    "Segformer",
+    "segformer",
+    {
+        "encoder_depth": smp.Option(None, 5, {5: 5}),
+        "decoder_segmentation_channels": smp.Option("filters", 256),
+        "upsampling": smp.Option(None, 4),
+    },
+    arguments=lambda options: {"align_corners": True, "dropout": 0.0},
+    upsampling=lambda options: 4,
+    rules=_smp_rules,
+    encoders=encoders.mit.VARIANTS,
 )

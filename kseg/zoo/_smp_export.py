@@ -10,14 +10,14 @@ import numpy as np
 import safetensors.numpy
 
 from kseg import encoders, pretrained
-from kseg.checkpoints import revert
+from kseg.checkpoints import revert, write_folder
 from kseg.zoo import smp
 from kseg.zoo.table import BUILDERS
 
 LIBRARY = "segmentation-models-pytorch"
 
-EQUAL = ("doubling",)
-"""Options that make no difference at the sizes that the library takes."""
+EQUAL = ("doubling", "dropout")
+"""Options that make no difference in inference at sizes that the encoder's stride divides."""
 
 
 def export(model: keras.Model, folder: str | os.PathLike) -> Path:
@@ -32,19 +32,21 @@ def export(model: keras.Model, folder: str | os.PathLike) -> Path:
     arrays = {key: keras.ops.convert_to_numpy(variable) for key, variable in pretrained.weight_keys(model).items()}
     if options["encoder_depth"] < 5:
         arrays = {**_left_out(options), **arrays}
-    state = revert(arrays, smp.rules_of(name, options))
+    state = encoders.mit.joined(revert(arrays, smp.rules_of(name, options)))
     state |= {key: np.zeros(shape, "float32") for key, shape in smp.MODELS[name].unused(options).items()}
-    folder = Path(folder)
-    pretrained.atomic_write(folder / "model.safetensors", safetensors.numpy.save(state, {"format": "pt"}))
-    config = json.dumps({**options, "_model_class": name}, indent=2)
-    pretrained.atomic_write(folder / "config.json", config.encode())
-    return folder
+    content = {
+        "model.safetensors": safetensors.numpy.save(state, {"format": "pt"}),
+        "config.json": json.dumps({**options, "_model_class": name}, indent=2).encode(),
+    }
+    return write_folder(folder, content)
 
 
 def _options(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Translates the arguments of a builder to the options of the library's class, and checks that none is lost."""
     known = smp.MODELS[name]
     options = {"in_channels": arguments["input_shape"][-1]}
+    if isinstance(widths := arguments.get("filters"), list):  # the builders do not use more than they have blocks
+        arguments = {**arguments, "filters": widths[: arguments["encoder_depth"]]}
     for key, option in known.options.items():
         if option.argument is None:
             options.setdefault(key, option.default)
@@ -53,7 +55,7 @@ def _options(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if option.values is not None:
             found = [theirs for theirs, ours in option.values.items() if ours == value]
             if not found:
-                raise ValueError(_unknown(known.builder, option.argument, value, next(iter(option.values.values()))))
+                raise ValueError(_unknown(known.builder, option.argument, value, *option.values.values()))
             options[key] = found[0]
     if known.upsampling:
         options["upsampling"] = known.upsampling(options)
@@ -61,12 +63,13 @@ def _options(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     expected = json.loads(json.dumps({**defaults, **smp.arguments_of(name, options), "crf": False}))
     for key in (*BUILDERS[known.builder].options, "crf"):
         if key not in EQUAL and arguments.get(key, expected[key]) != expected[key]:
-            raise ValueError(_unknown(known.builder, key, arguments[key], expected[key]))
+            raise ValueError(_unknown(known.builder, key, arguments.get(key), expected[key]))
     return options
 
 
-def _unknown(builder: str, argument: str, value: Any, expected: Any) -> str:
-    return f"{LIBRARY} has no {builder} with {argument}={value!r}: it would need {argument}={expected!r}"
+def _unknown(builder: str, argument: str, value: Any, *expected: Any) -> str:
+    needed = " or ".join(map(repr, expected))
+    return f"{LIBRARY} has no {builder} with {argument}={value!r}: it would need {argument}={needed}"
 
 
 def _left_out(options: smp.Options) -> dict[str, np.ndarray]:

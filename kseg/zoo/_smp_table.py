@@ -5,12 +5,12 @@ first block of a dilated stage like the others, while torchvision keeps the prev
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from kseg.checkpoints import Rules, below
-from kseg.encoders import resnet
+from kseg.encoders import mit, resnet
 
 Options: TypeAlias = Mapping[str, Any]
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
@@ -73,7 +73,10 @@ def _resnet(name: str) -> Encoder:
 MODELS: dict[str, Model] = {}
 """What `register` was called with, by the name of the library's class."""
 
-ENCODERS: dict[str, Encoder] = {name: _resnet(name) for name in resnet.VARIANTS}
+ENCODERS: dict[str, Encoder] = {
+    **{name: _resnet(name) for name in resnet.VARIANTS},
+    **{name: Encoder(name, mit.ORIGINAL, lambda depth: "", lambda stride: 0) for name in mit.VARIANTS},
+}
 """The encoders by their names in that library."""
 
 NORM = Option("batch_norm", "batchnorm", {"batchnorm": True, "identity": False})
@@ -101,8 +104,9 @@ def register(
     arguments: Callable[[Options], dict[str, Any]] = lambda options: {},
     upsampling: Callable[[Options], int] | None = None,
     unused: Callable[[Options], Shapes] = lambda options: {},
+    encoders: Iterable[str] = resnet.VARIANTS,
 ) -> None:
-    """Registers a class of segmentation-models-pytorch. The functions take all its options.
+    """Registers a class of segmentation-models-pytorch. The functions get all options of the class by name.
 
     Args:
         model: Name of the class.
@@ -112,8 +116,9 @@ def register(
         arguments: Returns the other arguments of the builder.
         upsampling: Returns the option `upsampling` that gives logits of the image's size.
         unused: Returns names and shapes of tensors that it stores but does not use.
+        encoders: The keys of `ENCODERS` that it may have.
     """
-    names = {"encoder_name": Option("encoder", "resnet34", {name: each.name for name, each in ENCODERS.items()})}
+    names = {"encoder_name": Option("encoder", "resnet34", {name: ENCODERS[name].name for name in encoders})}
     MODELS[model] = Model(builder, {**names, **_SHARED, **options}, arguments, rules, upsampling, unused)
 
 

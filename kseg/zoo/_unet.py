@@ -44,13 +44,14 @@ def unet(
     the last value of `filters` is not used, and the logits are upsampled.
 
     Args:
-        filters: Number of channels of the blocks, coarsest first.
+        filters: Number of channels of the blocks, coarsest first; those beyond the number of blocks are not used.
         batch_norm: Whether batch normalization follows the convolutions.
         attention: None, or `"scse"` for `kseg.layers.ChannelSpatialExcitation` in every block.
-        interpolation: How the blocks upsample, `"nearest"` or `"bilinear"`.
-        doubling: Whether blocks upsample by exactly two and crop, as in segmentation-models-pytorch, instead of
-            resizing to the skip. The results differ at sizes that are not divisible by 32. For encoders that round
-            sizes up.
+        interpolation: How the blocks upsample, `"nearest"` or `"bilinear"`; the latter resizes to the image in the last
+            block.
+        doubling: Whether blocks upsample by exactly two and crop, which equals segmentation-models-pytorch with
+            `"nearest"`, instead of resizing to the skip. The results differ at sizes that are not divisible by 32. For
+            encoders that round sizes up.
 
     Reference:
         Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015,
@@ -66,8 +67,9 @@ def unet(
         raise ValueError(f"filters has {len(filters)} widths for the {len(features.by_stride)} features of the encoder")
     x = features.coarsest
     skips = [*reversed(features.skips), None]  # the last block has none
+    to_image = doubling or (interpolation == "bilinear" and min(features.by_stride) == 2)
     for level, (width, skip) in enumerate(zip(filters[: len(skips)], skips, strict=True), start=1):
-        like = image if doubling and skip is None else None
+        like = image if to_image and skip is None else None
         block = UNetBlock(
             width,
             normalization=batch_norm,

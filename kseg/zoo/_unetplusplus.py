@@ -34,7 +34,7 @@ def unetplusplus(
     between have as many channels as the encoder at their level. One more block leads to the size of the image.
 
     Args:
-        filters: Number of channels of the decoder's blocks, coarsest first.
+        filters: Number of channels of the decoder's blocks, coarsest first; further ones are not used.
         batch_norm: Whether batch normalization follows the convolutions.
         attention: None, or `"scse"` for `kseg.layers.ChannelSpatialExcitation` in every block.
         interpolation: How the blocks upsample, `"nearest"` or `"bilinear"`.

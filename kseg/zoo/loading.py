@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from kseg import download, pretrained
-from kseg.checkpoints import read, read_config, read_transformers
+from kseg.checkpoints import describe_transformers, read, read_config, read_transformers
 from kseg.zoo import smp, torchvision
 from kseg.zoo.table import BUILDERS, build
 
@@ -103,7 +103,8 @@ def _located(source: str | os.PathLike) -> str | os.PathLike:
     repository, revision = named
     address = f"hf://{repository}@{revision}" if revision else f"hf://{repository}"
     try:
-        return pretrained.fetch_repository(repository, revision) or pretrained.locate(address)
+        folder = pretrained.fetch_repository(repository, revision, check=_check_folder)
+        return folder or pretrained.locate(address)
     except OSError as error:
         if os.fspath(source).startswith("hf://"):
             raise
@@ -112,10 +113,23 @@ def _located(source: str | os.PathLike) -> str | os.PathLike:
 
 def _read_folder(folder: str | os.PathLike) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
     """Reads the folder of a model that another library wrote."""
-    if (pathlib.Path(folder) / "config.json").is_file() and "architectures" in read_config(folder):
+    if _is_of_transformers(folder):
         return read_transformers(folder)
     builder, arguments, arrays = smp.read_folder(folder)
     return {"builder": builder, "arguments": arguments}, arrays
+
+
+def _check_folder(folder: str | os.PathLike) -> None:
+    """Raises a ValueError if kseg cannot build what the configuration in a folder describes."""
+    if _is_of_transformers(folder):
+        describe_transformers(folder)
+    else:
+        smp.convert({}, **smp.read_options(folder))
+
+
+def _is_of_transformers(folder: str | os.PathLike) -> bool:
+    there = (pathlib.Path(folder) / "config.json").is_file()
+    return there and not {"architectures", "model_type"}.isdisjoint(read_config(folder))
 
 
 def _is_whole(path: str) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from kseg import pretrained
 from kseg.checkpoints import read, rename
+from kseg.encoders import mit
 from kseg.zoo._smp_table import (
     ATTENTION,
     ENCODERS,
@@ -46,7 +47,7 @@ _OLD = {
     "psp_use_batchnorm": "decoder_use_norm",
     "upscale_mode": "decoder_interpolation",
 }
-"""Names of options in earlier versions."""
+"""Names of options in earlier versions, which the library prefers where a folder has both."""
 
 
 def convert(
@@ -74,7 +75,8 @@ def convert(
     if model not in MODELS:
         raise ValueError(f"kseg reads {', '.join(MODELS)} of segmentation-models-pytorch, not {model!r}")
     known = MODELS[model]
-    given = {_OLD.get(key, key): value for key, value in options.items() if not key.startswith("_")}
+    given = {key: value for key, value in options.items() if not key.startswith("_") and key not in _OLD}
+    given |= {_OLD[key]: options[key] for key in _OLD.keys() & options.keys() if options[key] is not None}
     for key, value in given.items():
         if key not in known.options and value is not None:
             raise ValueError(f"{model}: {key}={value!r} has no counterpart in kseg")
@@ -86,7 +88,7 @@ def convert(
     unused = known.unused(options)
     arrays = {
         key: array
-        for key, array in rename(state, rules_of(model, options)).items()
+        for key, array in rename(mit.apart(state), rules_of(model, options)).items()
         if key not in unused and not (options["encoder_depth"] < 5 and left_out.match(key))
     }
     return known.builder, arguments, arrays
@@ -131,6 +133,17 @@ def load(
 
 def read_folder(folder: str | os.PathLike) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
     """As `convert`, from a hub folder that `save_pretrained` wrote; `kseg.zoo.load(folder)` calls this function."""
+    options = read_options(folder)
+    return convert(read(Path(folder, "model.safetensors")), **options)
+
+
+def read_options(folder: str | os.PathLike) -> dict[str, Any]:
+    """Reads the class of a hub folder, as `model`, and its options: the arguments of `convert` beside the tensors.
+
+    Raises:
+        FileNotFoundError: If the folder has no `config.json`.
+        ValueError: If the file is damaged, or was not written by segmentation-models-pytorch.
+    """
     path = Path(folder, "config.json")
     if not path.is_file():
         runs = sorted(each.parent.name for each in Path(folder).glob("*/best.safetensors"))
@@ -144,4 +157,4 @@ def read_folder(folder: str | os.PathLike) -> tuple[str, dict[str, Any], dict[st
         raise ValueError(f"{path} is damaged ({error})") from None
     if not isinstance(config, dict) or not isinstance(model := config.get("_model_class"), str):
         raise ValueError(f"{path} names no model class: segmentation-models-pytorch did not write it")
-    return convert(read(Path(folder, "model.safetensors")), model, **config)
+    return {**{key: value for key, value in config.items() if not key.startswith("_")}, "model": model}

@@ -8,7 +8,8 @@ from typing import Any
 from kseg import pretrained
 from kseg.encoders import ENCODERS
 from kseg.layers import Reach
-from kseg.zoo._builder import Builder, with_crf
+from kseg.zoo._builder import Builder
+from kseg.zoo._crf import with_crf
 from kseg.zoo.measure import multiply_adds, reach_of_outputs, receptive_field
 
 BUILDERS: dict[str, Builder[...]] = {}

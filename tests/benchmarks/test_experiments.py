@@ -153,6 +153,7 @@ def test_a_service_is_timed_beside_direct_calls_and_attacked(tmp_path, monkeypat
     monkeypatch.setattr(serve, "apart", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(serve, "SETTLING", 1)
     monkeypatch.setattr(serve, "MOST_GROWTH", 1000)  # libraries have not seen all kinds of files yet
+    monkeypatch.setattr(serve, "STALLED", 8)  # fewer than block the service for ten seconds
     table = serve.measure(weights=str(path), engine="keras", size=(32, 48), requests=32, hostile=30)
     assert table["what"].tolist() == ["called directly", "1 client", "8 clients", "32 clients", "hostile uploads"]
     times = table[["per_second", "p50_ms", "p99_ms"]][:4]
@@ -185,6 +186,7 @@ def test_an_attack_fails_where_the_service_does(monkeypatch, place, text, memory
         return httpx.Response(int(answer.split()[-1]), text=answer, request=httpx.Request("POST", address))
 
     monkeypatch.setattr(httpx, "post", post)
+    monkeypatch.setattr(serve, "stall", lambda address: None)
     monkeypatch.setattr(serve, "_resident", lambda pid: memory.pop(0))
     monkeypatch.setattr(serve, "SETTLING", 1)
     monkeypatch.setattr(serve, "SENDERS", 1)

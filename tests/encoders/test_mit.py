@@ -7,12 +7,13 @@ import safetensors.torch
 
 from kseg import checkpoints, download, encoders, pretrained, zoo
 from kseg.encoders import mit
+from kseg.engines import KerasRun
 from kseg.layers import self_attention
 from tests.checkpoints import pytorch
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
-TINY = {"name": "mit_b0", "filters": [8, 12, 16, 24], "depths": [1, 1, 2, 1], "heads": [1, 2, 2, 3]}
+TINY = {"name": "mit_b0", "filters": [8, 12, 20, 24], "depths": [1, 1, 2, 1], "heads": [1, 2, 2, 3]}
 
 
 @pytest.fixture
@@ -44,7 +45,10 @@ def test_imagenet_weights_are_converted(network, tmp_path, monkeypatch, capsys):
     safetensors.torch.save_file(network.state_dict(), tmp_path / "model.safetensors")
     asked = []
     monkeypatch.setattr(download, "fetch_from_hub", lambda *given: asked.append(given) or tmp_path / given[1])
-    model = encoders.build(TINY, input_shape=(None, None, 4))
+    with pytest.raises(ValueError, match="need the default heads, mean and std: leave these options out"):
+        encoders.build(TINY)
+    small = {**TINY, "heads": (1, 2, 5, 8)}
+    model = encoders.build(small, input_shape=(None, None, 4))
     kernel = network.state_dict()["patch_embed1.proj.weight"].numpy().transpose(2, 3, 1, 0)
     found = model.get_layer("stage1_patch_conv").get_weights()[0]
     np.testing.assert_allclose(found, kernel[:, :, [0, 1, 2, 0]] * 0.75, rtol=1e-6)
@@ -57,7 +61,7 @@ def test_any_size_and_a_saved_encoder(tmp_path):
     encoder.save(tmp_path / "encoder.keras")
     loaded = keras.saving.load_model(tmp_path / "encoder.keras")
     pixels = pytorch.image((9, 17))[..., :1]  # the first feature is smaller than the kernel of the reduction
-    shapes = [(1, 3, 5, 8), (1, 2, 3, 12), (1, 1, 2, 16), (1, 1, 1, 24)]
+    shapes = [(1, 3, 5, 8), (1, 2, 3, 12), (1, 1, 2, 20), (1, 1, 1, 24)]
     for found, expected, shape in zip(
         loaded.predict(pixels, verbose=0), encoder.predict(pixels, verbose=0), shapes, strict=True
     ):
@@ -65,7 +69,7 @@ def test_any_size_and_a_saved_encoder(tmp_path):
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_an_option_or_an_output_stride_that_an_encoder_has_not_is_named():
+def test_an_option_or_an_output_stride_that_an_encoder_lacks_is_named():
     with pytest.raises(ValueError, match="mit_b0 has no output stride 16, only 32: choose another encoder"):
         zoo.deeplabv3plus(2, encoder="mit_b0")
     with pytest.raises(ValueError, match="encoder mit_b0 has no option 'width': it has filters, depths"):
@@ -84,6 +88,9 @@ def test_attention_in_parts_equals_attention_at_once(monkeypatch):
     whole = keras.ops.convert_to_numpy(layer(x))
     monkeypatch.setattr(self_attention, "SCORES", 300)
     np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x)), whole, atol=1e-6)
+    image = keras.Input((None, None, 8))
+    run = KerasRun(keras.Model(image, layer(image)))  # its graph on TensorFlow is for any size
+    np.testing.assert_allclose(run(x), whole, atol=1e-6)
 
 
 def test_names_of_transformers_are_converted_too():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kseg import zoo
-from kseg.engines import conversion, keras_runner, runs
+from kseg.engines import conversion, keras_engines, keras_runner
 from kseg.inference import Predictor
 from tests.zoo.cheap import CHEAP, encoder_to
 
@@ -53,8 +53,8 @@ def test_every_builder_gives_the_labels_of_the_plain_model_on_every_engine(build
 def test_a_new_predictor_has_the_new_weights_and_compiles_nothing(name, monkeypatch):
     made = []
     for step in ("tensorflow_function", "openvino_graph"):
-        function = getattr(runs, step)
-        monkeypatch.setattr(runs, step, lambda *a, f=function, step=step, **k: made.append(step) or f(*a, **k))
+        function = getattr(keras_engines, step)
+        monkeypatch.setattr(keras_engines, step, lambda *a, f=function, step=step, **k: made.append(step) or f(*a, **k))
     model = random_statistics(zoo.unet(3, **UNET))
     first = Predictor(model, engine=name)
     assert same(model, first, photo(32, 40)) >= 0.999
@@ -127,13 +127,13 @@ def test_engines_that_cannot_run_are_refused_with_the_cure(monkeypatch):
     model = zoo.unet(2, **UNET)
     with pytest.raises(ValueError, match="engine must be one of keras, openvino, onnxruntime, auto, got 'tensorrt'"):
         Predictor(model, engine="tensorrt")
-    assert keras_runner.choose("auto") is (runs.AutoRun if TENSORFLOW else runs.KerasRun)
+    assert keras_runner.choose("auto") is (keras_engines.AutoRun if TENSORFLOW else keras_engines.KerasRun)
     if not TENSORFLOW:
         with pytest.raises(ValueError, match="set KERAS_BACKEND=tensorflow"):
             Predictor(model, engine="onnxruntime")
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("openvino", "onnx") else find(name))
-    assert keras_runner.choose("auto") is runs.KerasRun
+    assert keras_runner.choose("auto") is keras_engines.KerasRun
     for name, package in (("openvino", "openvino"), ("onnxruntime", "onnx")):
         with pytest.raises(ModuleNotFoundError, match=rf"{name} needs {package}, .*pip install 'kseg\[export\]'"):
             Predictor(model, engine=name)

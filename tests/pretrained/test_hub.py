@@ -45,6 +45,7 @@ def test_what_is_pushed_is_loaded_by_the_address_of_the_repository(hub, run, mod
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     for address in ("hf://someone/leaves/", "hf://someone/leaves/model.safetensors"):
         assert pretrained.locate(address).read_bytes() == (run / "best.safetensors").read_bytes()
+    assert zoo.load("hf://someone/leaves").classes == loaded.classes
     assert "the hub cannot be reached, the version that was downloaded last is used" in capsys.readouterr().err
 
 

@@ -32,12 +32,47 @@ def test_a_model_is_loaded_by_its_name_and_once(hub, leaves, capsys, monkeypatch
     assert capsys.readouterr().err.count("the hub cannot be reached, the version that was downloaded last is used") == 1
 
 
-def test_what_the_hub_has_not_is_an_error_of_one_line(hub):
+def test_what_the_hub_lacks_is_an_error_of_one_line(hub):
     with pytest.raises(FileNotFoundError, match=r"^there is no file no/one, and hf://no/one is no repository on the"):
         zoo.load("no/one")
-    hub.files = {"config.json": b"{}"}
+    hub.files = {"config.json": b'{"_model_class": "Unet"}'}
     with pytest.raises(FileNotFoundError, match=r"someone/leaves on the hub has neither model\.safetensors nor"):
         zoo.load("hf://someone/leaves")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ('{"architectures": ["BertModel"]}', r"kseg cannot build architectures = \[\"BertModel\"\], only Segformer"),
+        ('{"model_type": "segformer"}', "kseg cannot build architectures = null, only Segformer"),
+        ('{"_model_class": "UPerNet"}', "not 'UPerNet'"),
+        ('{"_model_class": "Unet", "encoder_name": "tu-a"}', "encoder_name='tu-a' has no counterpart in kseg"),
+    ],
+)
+def test_weights_that_kseg_cannot_build_are_not_downloaded(hub, config, message, tmp_path):
+    hub.files = {"config.json": config.encode(), "model.safetensors": b"large"}
+    with pytest.raises(ValueError, match=message):
+        zoo.load("hf://someone/leaves")
+    assert {path.name for path in (tmp_path / "hub").rglob("snapshots/*/*")} == {"config.json"}
+
+
+@pytest.mark.parametrize(
+    ("card", "line"),
+    [
+        (b"# Leaves", "names no license in its card: ask the authors what it may be used for"),
+        (b"---\nlicense: gpl-3.0\n---\n", "has the license gpl-3.0"),
+        (
+            b"---\nlicense:\n- cc-by-nc-4.0\n---\n",
+            "has the license cc-by-nc-4.0, which may forbid commercial use: read",
+        ),
+    ],
+)
+def test_the_license_is_named(hub, card, line, capsys):
+    hub.files = {"config.json": b'{"_model_class": "Unet"}', "README.md": card}
+    hub.files["model.safetensors.index.json"] = b"{}"
+    with pytest.raises(ValueError, match=r"index\.json is damaged: it does not list the parts"):
+        zoo.load("hf://someone/leaves")
+    assert capsys.readouterr().err.startswith(f"someone/leaves {line}")
 
 
 def test_paths_are_no_names(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ class OfTransformers:
         architecture: Name of the class of models.
         processor: Name of the class of image processors that uses Pillow.
         tiny: Fields of the configuration of a small model, with `id2label`.
+        small_encoder: A small encoder of kseg, without a normalization of its own.
         published: Fields of a published configuration, and the name of the encoder that they belong to.
         unbuildable: Fields, and values that kseg cannot build; values are dictionaries for fields inside a field.
         enlarges: Whether the model enlarges its scores to the image that it is given.
@@ -34,6 +35,7 @@ class OfTransformers:
     architecture: ClassVar[str]
     processor: ClassVar[str]
     tiny: ClassVar[Mapping[str, Any]]
+    small_encoder: ClassVar[Mapping[str, Any]]
     published: ClassVar[tuple[Mapping[str, Any], str]]
     unbuildable: ClassVar[Mapping[str, Any]]
     enlarges: ClassVar[bool] = False
@@ -135,6 +137,21 @@ class OfTransformers:
         with pytest.raises(FileExistsError, match="is not empty: name another folder"):
             checkpoints.export_transformers(model, folder)
 
+    def test_names_of_a_state_dict_are_read_too(self, network, model):
+        state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+        arrays = checkpoints.rename(state, checkpoints.ARCHITECTURES[self.architecture].rules)
+        assert arrays.keys() == _values(model).keys()
+        for key, value in _values(model).items():
+            np.testing.assert_array_equal(arrays[key], value)
+
+    @pytest.mark.parametrize("channels", [1, 4])
+    def test_other_numbers_of_channels_return(self, model, channels, tmp_path):
+        options = {**model.arguments, "encoder": self.small_encoder, "input_shape": [None, None, channels]}
+        ours = zoo.build(model.builder, **options, encoder_weights=None)
+        again = zoo.load(checkpoints.export_transformers(ours, tmp_path / "ours"))
+        pixels = pytorch.image((33, 47))[..., np.arange(channels) % 3]
+        np.testing.assert_allclose(pytorch.logits(again, pixels), pytorch.logits(ours, pixels), atol=1e-4)
+
     def test_weights_may_be_a_pickle_in_parts(self, network, model, changed):
         folder = changed()
         (folder / "model.safetensors").unlink()
@@ -170,9 +187,14 @@ class OfTransformers:
             with pytest.raises(ValueError, match=rf"config\.json: .*{named}") as error:
                 checkpoints.read_transformers(changed(**{field: value}))
             assert "\n" not in str(error.value)
-        for field, value in {"size": {"longest_edge": 3}, "image_mean": [0.5], "resample": 9}.items():
-            with pytest.raises(ValueError, match=rf"preprocessor_config\.json: {field}"):
+        wrong = {"image_mean": [0.5], "do_flip_channel_order": True, "image_processor_type": "CLIPImageProcessor"}
+        for field, value in wrong.items():
+            with pytest.raises(ValueError, match=rf"preprocessor_config\.json: .*{field}"):
                 checkpoints.read_transformers(changed("preprocessor_config.json", **{field: value}))
+        for field, value in {"size": {"longest_edge": 3}, "resample": 9}.items():
+            with pytest.warns(UserWarning, match=rf"preprocessor_config\.json: kseg does not know {field}"):
+                described = checkpoints.describe_transformers(changed("preprocessor_config.json", **{field: value}))
+            assert described["processor"] == {}
 
 
 def assert_equal(config, expected) -> None:

@@ -59,6 +59,11 @@ CASES = [
 ]
 
 
+def test_a_dictionary_with_only_the_name_of_an_encoder_is_that_name():
+    model = zoo.deeplabv3(2, **CHEAP["deeplabv3"] | {"encoder": {"name": "resnet18"}, "encoder_weights": None})
+    assert model.arguments["encoder"] == "resnet18"
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory, numpy_initializers):
     """Saves a model of a builder once: builder -> file."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kseg import encoders, zoo
-from kseg.layers import BedOfNailsUnpooling2D, ConvCRF, NearestUnpooling2D, SpatialReductionAttention
+from kseg.layers import BedOfNailsUnpooling2D, ConvCRF, NearestUnpooling2D, PositionAttention, SpatialReductionAttention
 from tests.zoo.cheap import CHEAP
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -110,6 +110,8 @@ def test_products_of_attention_are_counted():
     model = keras.Model(image, SpatialReductionAttention(2, reduction=2)(image))
     dense, reduction, products = 2 * (48 + 12) * 4**2, 12 * (2 * 2 * 4 * 4), 2 * 48 * 12 * 4
     assert zoo.multiply_adds(model, (8, 6)) == dense + reduction + products
+    model = keras.Model(image, PositionAttention(3)(image))
+    assert zoo.multiply_adds(model, (8, 6)) == 48 * (2 * 12 + 2 * 9 * 16) + 48**2 * (3 + 4)
 
 
 def test_the_summary_is_a_table():

@@ -1,5 +1,7 @@
 """SegFormer against transformers."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 
@@ -22,6 +24,12 @@ class TestSegformer(OfTransformers):
         "decoder_hidden_size": 16,
         "classifier_dropout_prob": 0.2,
         "id2label": {0: "road", 1: "sky", 2: "car", 3: "tree"},
+    }
+    small_encoder: ClassVar = {
+        "name": "mit_b0",
+        "filters": [8, 12, 16, 24],
+        "depths": [1, 1, 1, 1],
+        "heads": [1, 2, 2, 3],
     }
     published = {"num_labels": 3}, "mit_b0"
     unbuildable = {
@@ -52,9 +60,23 @@ def test_a_model_without_counterpart_is_refused(tmp_path, numpy_initializers):
         checkpoints.export_transformers(zoo.segformer(2, **CHEAP["segformer"]), tmp_path / "new")
     with pytest.raises(ValueError, match="no counterpart in transformers: kseg writes models of segformer"):
         checkpoints.export_transformers(zoo.full_resolution(2, filters=(4,)), tmp_path / "new")
+    small = {"encoder": TestSegformer.small_encoder, "encoder_weights": None, "filters": 4}
+    with pytest.raises(ValueError, match="ends in softmax, which transformers lacks"):
+        checkpoints.export_transformers(zoo.segformer(2, **small, activation="softmax"), tmp_path / "new")
+    model = zoo.segformer(2, **small)
+    model.pixels = {"range": [0, 65535]}
+    for export in (checkpoints.export_transformers, checkpoints.export_smp):
+        with pytest.raises(ValueError, match="stores what the numbers of its image files mean"):
+            export(model, tmp_path / "new")
     assert not list(tmp_path.iterdir())
 
 
+def test_fields_for_training_alone_are_named_in_a_warning():
+    fields = checkpoints.Config({"hidden_dropout_prob": 0.5})
+    with pytest.warns(UserWarning, match=r"does not apply hidden_dropout_prob = 0\.5"):
+        checkpoints.ARCHITECTURES[TestSegformer.architecture].arguments(fields, [0.0] * 3, [1.0] * 3)
+
+
 def test_features_at_one_stride_are_too_few():
-    with pytest.raises(ValueError, match="needs features at stride 32, but the encoder has only stride 8"):
+    with pytest.raises(ValueError, match=r"needs features at two strides from 4 on, the encoder has \[8\]"):
         zoo.segformer(2, encoder=lambda image: {8: image}, encoder_weights=None)

@@ -52,7 +52,7 @@ PLAIN = {"decoder_interpolation": "bilinear", "decoder_use_norm": False}
         ("Unet", {"classes": 3}, pytorch.SIZES),
         ("Unet", {"encoder_name": "resnet34", "decoder_channels": (32, 16, 8, 8, 4)}, [(33, 65)]),
         ("Unet", {**SHALLOW, "decoder_channels": (32, 32, 16), "decoder_attention_type": "scse"}, [(64, 96)]),
-        ("Unet", {**SHALLOW, **PLAIN}, [(64, 96)]),
+        ("Unet", {**SHALLOW, **PLAIN}, [(64, 96), (65, 97)]),
         ("DeepLabV3", {"encoder_name": "resnet50", "classes": 3}, [(65, 97), (64, 96)]),
         ("DeepLabV3", {**SMALL, "encoder_output_stride": 16}, [(64, 96)]),
         ("DeepLabV3Plus", {"encoder_name": "resnet50", "classes": 3}, [(65, 97), (64, 96)]),
@@ -69,6 +69,7 @@ PLAIN = {"decoder_interpolation": "bilinear", "decoder_use_norm": False}
         ("MAnet", {**SHALLOW, **PLAIN, "decoder_pab_channels": 8}, [(64, 96)]),
         ("PAN", {"classes": 3}, [(128, 192), (192, 160)]),  # the second is odd after two halvings of stride 16
         ("PAN", {"encoder_depth": 3, "decoder_interpolation": "nearest"}, [(64, 96)]),
+        ("Segformer", {"encoder_name": "mit_b0", "classes": 3}, [(64, 96)]),
     ],
 )
 def test_the_model_of_a_hub_folder_gives_the_logits_of_the_library_and_returns_there(model, config, sizes, tmp_path):
@@ -116,6 +117,12 @@ def test_options_without_counterpart_raise_an_error_of_one_line(model, config):
     assert "\n" not in message and next(iter(config), "Segformer") in message
 
 
+def test_a_former_name_of_an_option_comes_before_the_present_one_as_in_the_library():
+    both = {"decoder_use_batchnorm": False, "decoder_use_norm": "batchnorm"}
+    assert names.convert({}, "Unet", **both)[1]["batch_norm"] is False
+    assert names.convert({}, "Unet", decoder_use_batchnorm=None)[1]["batch_norm"] is True
+
+
 def test_the_error_for_a_damaged_folder_names_the_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
         names.read_folder(tmp_path)
@@ -139,6 +146,16 @@ def test_missing_extra_and_misshapen_tensors_are_listed(tmp_path):
     listed = r"missing encoder/conv1/kernel; left over decoder\.p6\.weight; lateral_32/bias is \(2,\), expected \(8,\)"
     with pytest.raises(ValueError, match=listed):
         names.load(tmp_path / "fpn.pth", "FPN", encoder_name="resnet18", decoder_pyramid_channels=8)
+
+
+def test_widths_beyond_the_depth_of_the_encoder_are_not_exported(tmp_path):
+    import segmentation_models_pytorch as smp
+
+    model = zoo.unet(2, encoder="resnet18", encoder_weights=None, encoder_depth=3, filters=(16, 8, 8, 4, 4))
+    export_smp(model, tmp_path / "ours")
+    assert smp.from_pretrained(tmp_path / "ours").decoder.blocks[2].conv2[0].out_channels == 8
+    with pytest.raises(FileExistsError, match="is not empty: name another folder"):
+        export_smp(model, tmp_path / "ours")
 
 
 @pytest.mark.parametrize(

@@ -127,9 +127,9 @@ def _listed(file: Path, found: Files, root: Path) -> Selection:
 
 
 def _names_columns(line: str, file: Path) -> bool:
-    """Whether the first line of a table can be its header, which contains no paths and no names of files."""
+    """Whether the first line of a table can be its header: words, none of which is a path, a file name or a number."""
     is_table = file.suffix.lower() == ".csv" or re.search(r"[,;\t]", line)
-    return bool(is_table) and not re.search(r"[/\\]|\.\w", line)
+    return bool(is_table) and not re.search(r"[/\\]|\.\w|(^|[,;\t])\s*[\"']?\d", line)
 
 
 def shares(text: str) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The runtimes of networks; each converts or compiles a network in its first call."""
+"""What runs a Keras network: the backend or another runtime, for which it is converted in the first call."""
 
 import functools
 import math
@@ -12,7 +12,7 @@ from keras import ops
 
 from kseg.engines.conversion import int8_graph, is_any_size, onnx_graph, openvino_graph, tensorflow_function
 from kseg.engines.runtimes import onnx_session, openvino_compiled, reason
-from kseg.layers import enlarged
+from kseg.layers import bounded, enlarged
 
 
 class Run:
@@ -36,7 +36,8 @@ class KerasRun(Run):
     def _function(self) -> Any:
         net, single = self.net, len(self.net.inputs) == 1
         if keras.backend.backend() == "tensorflow":
-            function = tensorflow_function(net)
+            with bounded():
+                function = tensorflow_function(net)
 
             def run(images: np.ndarray, *more: np.ndarray) -> Any:
                 found = function(images.astype(self.dtype, copy=False), *more)
