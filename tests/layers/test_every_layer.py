@@ -74,7 +74,7 @@ USES = {
     "attention": lambda x, **o: layers.SpatialReductionAttention(3, reduction=2, **o)(x),
     "fusion": lambda x, **o: layers.PyramidFusion(4, **o)([x, halve(x)]),
     "head at its own size": lambda x, **o: layers.SegmentationHead(1, **o)(x),
-    "pyramid pooling with a normalized mean": lambda x, **o: layers.PyramidPooling(2, (1,), normalize_one=True, **o)(x),
+    "pyramid pooling with a normalized mean": lambda x, **o: layers.PyramidPooling(4, (1,), normalize_one=True, **o)(x),
     "window attention": lambda x, **o: layers.WindowAttention(3, window=4, **o)(x),
     "attention in shifted windows": lambda x, **o: layers.WindowAttention(3, window=4, shift=2, **o)(x),
     "space to depth": lambda x, **o: layers.SpaceToDepth(**o)(x),
@@ -87,6 +87,7 @@ every_use = pytest.mark.parametrize("use", USES.values(), ids=[name.replace(" ",
 
 @functools.cache  # building takes longer than testing
 def model_of(use, **options):
+    keras.utils.set_random_seed(3)  # with other weights, a ReLU may hide every change of the image
     image = keras.Input((None, None, 3), name="image")
     return keras.Model(image, use(image, **options))
 
@@ -162,7 +163,7 @@ def test_a_subclass_stores_its_own_arguments_and_those_of_its_parent():
 
 def test_training_works_on_images_of_unknown_size():
     # All uses at once, for speed. Two sizes in one epoch: TensorFlow then traces the step for sizes it does not know.
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(3)
     image = keras.Input((None, None, 3))
     features = keras.layers.Conv2D(3, 1, name="stem")(image)
     model = keras.Model(image, [use(features) for use in USES.values()])
