@@ -15,7 +15,7 @@ from PIL import Image
 
 import benchmarks
 import kseg
-from benchmarks import experiments, leaderboard, machine, page, publish, rehearsal, release, runs, suite, tables
+from benchmarks import experiments, leaderboard, machine, page, pins, publish, rehearsal, release, runs, suite, tables
 from kseg import data, pretrained, training
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -158,6 +158,13 @@ def publish_all(to: Annotated[pathlib.Path, typer.Option(help="A folder for a we
     """Copy all released weights to the addresses at which kseg looks for them."""
     for path in publish.write_served(to):
         console.print(str(path))
+
+
+@app.command("pin")
+def pin_published() -> None:
+    """Look up the newest commits and the SHA-256 of others' checkpoints on the hub, for `kseg weights list --all`."""
+    for one in pins.pin().values():
+        print(one.address, one.revision, one.sha256)
 
 
 def _print(rows: pd.DataFrame) -> None:

@@ -15,7 +15,12 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names from 
 
 
 @commands.command("list")
-def list_weights(context: typer.Context) -> None:
+def list_weights(
+    context: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also list well-known checkpoints of others, which kseg.zoo.load takes.")
+    ] = False,
+) -> None:
     """List all released weights and whether their files are on this machine."""
     with plain_errors(context.obj):
         from kseg import pretrained
@@ -26,10 +31,17 @@ def list_weights(context: typer.Context) -> None:
             size = (f"{one.parameters / 1e6:.2f} M", f"{one.bytes / 1e6:.1f} MB")
             here = "yes" if pretrained.find(one) else "no"
             rows.append((one.name, one.dataset, str(len(one.classes)), *scores, *size, one.license, here))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        _print(rows)
         print("Licenses with NC forbid commercial use.")
+        if everything:
+            others = [("name", "builder", "encoder", "data set", "classes", "mIoU", "commercial use", "license")]
+            for other in pretrained.PUBLISHED.values():
+                score = "" if other.miou is None else f"{100 * other.miou:.1f}"
+                allowed = {True: "yes", False: "no", None: "unclear"}[other.commercial]
+                facts = (other.builder, other.encoder, other.dataset, str(other.classes), score, allowed)
+                others.append((other.address, *facts, other.license or "none named"))
+            print("\nCheckpoints of others, for kseg.zoo.load(name); mIoU as published, on validation images:\n")
+            _print(others)
 
 
 @commands.command("info")
@@ -101,6 +113,13 @@ def push(
 
         print(pretrained.push(run, address, license=license, private=private, pictures=pictures))
         print(f'kseg.zoo.load("{address.rstrip("/")}")')
+
+
+def _print(rows: list[tuple[str, ...]]) -> None:
+    """Prints a table with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _damage(place: pathlib.Path, expected: int) -> str:

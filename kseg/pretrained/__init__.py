@@ -10,13 +10,16 @@ if TYPE_CHECKING:
     from kseg.pretrained.hub import push
     from kseg.pretrained.loading import load
     from kseg.pretrained.model import SegmentationModel, description_of
+    from kseg.pretrained.published import PUBLISHED, Published
     from kseg.pretrained.release import RELEASES, Release
     from kseg.pretrained.repository import fetch_repository, repository_named
     from kseg.pretrained.source import fetch, find, locate, places, release_of
 
 __all__ = [
     "HEADER",
+    "PUBLISHED",
     "RELEASES",
+    "Published",
     "Release",
     "SegmentationModel",
     "another_builder",
@@ -41,7 +44,7 @@ __all__ = [
 ]
 
 # First those that import no backend.
-_MODULES = ("release", "file", "source", "hub", "repository", "model", "choice", "loading")
+_MODULES = ("release", "published", "file", "source", "hub", "repository", "model", "choice", "loading")
 
 
 def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ import keras
 
 from kseg import checkpoints, encoders
 from kseg.layers import ConvNormAct, PyramidPooling, Resize, SegmentationHead
+from kseg.zoo import smp
 from kseg.zoo._backbones import RULES, UNUSED, read_backbone, write_backbone
 from kseg.zoo._builder import builder
 
@@ -21,6 +22,8 @@ def upernet(
     filters: int = 512,
     bins: Sequence[int] = (1, 2, 3, 6),
     dropout: float = 0.1,
+    feature_norms: bool = False,
+    align_corners: bool = False,
     auxiliary: bool = False,
     auxiliary_filters: int = 256,
     auxiliary_convs: int = 1,
@@ -38,6 +41,9 @@ def upernet(
     Args:
         filters: Number of channels of all levels.
         bins: Number of cells of the grids along each side.
+        feature_norms: Whether the features of the encoder pass through layer normalization first.
+        align_corners: Whether to upsample the logits with aligned corners; for encoders that round sizes up.
+            `feature_norms=True, align_corners=True, filters=256` is the network of segmentation-models-pytorch.
         auxiliary: Whether to add an FCN head on the second-coarsest features, for a loss with a weight of about 0.4.
         auxiliary_filters: Number of channels of the convolutions of that head.
         auxiliary_convs: Number of its 3x3 convolutions before the scores.
@@ -60,6 +66,11 @@ def upernet(
     maps = {stride: feature for stride, feature in features.by_stride.items() if stride >= 4}
     if len(maps) < 2:
         features[32]  # raises an error that lists the strides
+    if feature_norms:
+        maps = {
+            stride: keras.layers.LayerNormalization(epsilon=1e-6, name=f"feature_{stride}_norm")(x)
+            for stride, x in maps.items()
+        }
     *finer, coarsest = maps
     pyramid = PyramidPooling(filters, bins, normalize_one=True, name="pyramid")
     x = keras.layers.Concatenate(name="concatenate")([maps[coarsest], pyramid(maps[coarsest])])
@@ -75,7 +86,8 @@ def upernet(
     x = keras.layers.Concatenate(name="fuse_concatenate")([levels[finest], *enlarged])
     x = ConvNormAct(filters, name="fuse")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
-    outputs = SegmentationHead(num_classes, activation=activation, name="head")(x, like=image)
+    factor = finest if align_corners else None
+    outputs = SegmentationHead(num_classes, activation=activation, aligned_factor=factor, name="head")(x, like=image)
     if auxiliary:
         x = maps[finer[-1]]
         for index in range(1, auxiliary_convs + 1):
@@ -98,6 +110,9 @@ def _arguments(config: checkpoints.Config, mean: list[float], std: list[float]) 
 
 
 def _config(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[float], list[float]]:
+    for option in ("feature_norms", "align_corners"):
+        if arguments.get(option):
+            raise ValueError(f"UPerNet of transformers lacks {option}=True")
     backbone, mean, std = write_backbone(arguments["encoder"], arguments["input_shape"][-1])
     fields = {
         "model_type": "upernet",
@@ -132,4 +147,35 @@ _RULES: checkpoints.Rules = [
 
 checkpoints.ARCHITECTURES["UperNetForSemanticSegmentation"] = checkpoints.Architecture(
     "upernet", _arguments, _config, _RULES, unused=rf"auxiliary_head\..*|backbone\.({UNUSED})", enlarges=True
+)
+
+
+def _smp_rules(options: smp.Options) -> checkpoints.Rules:
+    strides = (4, 8, 16, 32)
+    rules = [
+        rule
+        for i, stride in enumerate(strides)
+        for rule in smp.named(f"decoder.feature_norms.{i}", f"feature_{stride}_norm")
+    ]
+    for i in range(4):
+        rules += smp.conv_norm(f"decoder.psp.blocks.{i}.1", f"pyramid/branch_{i + 1}")
+    rules += smp.conv_norm("decoder.psp.out_conv", "pyramid_conv")
+    for i, stride in enumerate(reversed(strides[:-1])):
+        rules += smp.conv_norm(f"decoder.fpn_lateral_blocks.{i}.conv_norm_relu", f"lateral_{stride}")
+        rules += smp.conv_norm(f"decoder.fpn_conv_blocks.{i}", f"smooth_{stride}")
+    return [*rules, *smp.conv_norm("decoder.fusion_block", "fuse")]
+
+
+smp.register(
+    "UPerNet",
+    "upernet",
+    {
+        "encoder_depth": smp.Option(None, 5, {5: 5}),
+        "decoder_channels": smp.Option("filters", 256),
+        "decoder_use_norm": smp.Option(None, "batchnorm", {"batchnorm": None}),
+        "upsampling": smp.Option(None, 4),
+    },
+    arguments=lambda options: {"feature_norms": True, "align_corners": True, "dropout": 0.0},
+    upsampling=lambda options: 4,
+    rules=_smp_rules,
 )

@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import re
 
 import pytest
 
@@ -36,6 +37,14 @@ def test_the_list_has_one_line_per_name_and_marks_missing_files(request):
     assert "CC-BY-NC-4.0" in lines[0] and "NC forbid commercial use" in note
     request.getfixturevalue("elsewhere")
     assert weights("list").output.splitlines()[1].split()[-1] == "no"
+
+
+def test_all_also_lists_the_checkpoints_of_others():
+    released, others = weights("list", "--all").output.split("for kseg.zoo.load(name)")
+    assert released.startswith(weights("list").output)
+    for address, one in pretrained.PUBLISHED.items():
+        (line,) = [line for line in others.splitlines() if line.split(" ")[0] == address]
+        assert f" {one.builder} " in line and (one.commercial is not False or re.search(r" no  +NVIDIA", line))
 
 
 def test_info_shows_all_facts():

@@ -70,6 +70,7 @@ PLAIN = {"decoder_interpolation": "bilinear", "decoder_use_norm": False}
         ("PAN", {"classes": 3}, [(128, 192), (192, 160)]),  # the second is odd after two halvings of stride 16
         ("PAN", {"encoder_depth": 3, "decoder_interpolation": "nearest"}, [(64, 96)]),
         ("Segformer", {"encoder_name": "mit_b0", "classes": 3}, [(64, 96)]),
+        ("UPerNet", {"classes": 3, "decoder_channels": 16}, [(65, 97), (96, 64)]),
     ],
 )
 def test_the_model_of_a_hub_folder_gives_the_logits_of_the_library_and_returns_there(model, config, sizes, tmp_path):
