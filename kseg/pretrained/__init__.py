@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kseg.pretrained import release
+    from kseg.pretrained import published, release
     from kseg.pretrained.choice import another_builder, described, differences, meant
     from kseg.pretrained.file import HEADER, atomic_write, describe, save, weight_keys
     from kseg.pretrained.hub import push
@@ -35,6 +35,7 @@ __all__ = [
     "locate",
     "meant",
     "places",
+    "published",
     "push",
     "release",
     "release_of",
@@ -53,8 +54,8 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> object:
     # Modules are imported on first use, so that `kseg weights list` imports no backend.
-    if name == "release":  # the module that reads and writes the table
-        return importlib.import_module("kseg.pretrained.release")
+    if name in ("published", "release"):  # the modules that read and write the tables
+        return importlib.import_module(f"kseg.pretrained.{name}")
     for module in _MODULES if name in __all__ else ():
         if hasattr(found := importlib.import_module(f"kseg.pretrained.{module}"), name):
             return getattr(found, name)
