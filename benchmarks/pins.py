@@ -21,17 +21,19 @@ def pin(path: pathlib.Path = published.TABLE) -> dict[str, pretrained.Published]
     table = published.read(path)
     for address in table:
         if not address.startswith("torchvision/"):
-            table[address] = dataclasses.replace(table[address], **_newest(address))
+            revision, sha256 = _newest(address)
+            table[address] = dataclasses.replace(table[address], revision=revision, sha256=sha256)
     published.write(table, path)
     return table
 
 
-def _newest(repository: str) -> dict[str, str | None]:
+def _newest(repository: str) -> tuple[str | None, str | None]:
     """Returns the newest commit, and the SHA-256 of the weights, which is None if they are in parts."""
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError
 
-    endpoint, pinned = os.environ.get("HF_ENDPOINT"), {"revision": None, "sha256": None}
+    endpoint = os.environ.get("HF_ENDPOINT")
+    pinned: tuple[str | None, str | None] = (None, None)
     config, _, *weights = FILES
     for name in (config, *reversed(weights)):  # the file that is read is the last
         url = huggingface_hub.hf_hub_url(repository, name, endpoint=endpoint)
@@ -39,5 +41,5 @@ def _newest(repository: str) -> dict[str, str | None]:
             found = huggingface_hub.get_hf_file_metadata(url, endpoint=endpoint)
         except EntryNotFoundError:
             continue
-        pinned = {"revision": found.commit_hash, "sha256": None if name == config else found.etag}
+        pinned = found.commit_hash, None if name == config else found.etag
     return pinned

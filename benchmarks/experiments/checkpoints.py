@@ -60,7 +60,7 @@ def measure_case(source: str, architecture: str, encoder: str) -> dict[str, Any]
     with torch.inference_mode():
         theirs = network(torch.from_numpy(((pixels / 255 - MEAN) / STD).transpose(0, 3, 1, 2).copy()))
         theirs = torch.nn.functional.interpolate(theirs, SIZE, mode="bilinear").numpy().transpose(0, 2, 3, 1)
-    ours = keras.ops.convert_to_numpy(model(pixels, training=False))
+    ours = model.predict(pixels, verbose=0)
     row = {"source": source, "architecture": architecture, "encoder": encoder, "builder": model.builder}
     difference = np.abs(ours - theirs).max() / np.abs(theirs).max()
     return row | {"difference": float(f"{difference:.1e}"), "backend": keras.backend.backend()}
@@ -83,19 +83,11 @@ def measure(
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
     """Makes one row per library and encoder, and one column per builder; the worst of the backends."""
-    worst = rows.groupby(["source", "encoder", "builder"], sort=False)["difference"].max()
-    found: dict[tuple[str, str], dict[str, str]] = {}
-    for (source, encoder, builder), difference in worst.items():
-        found.setdefault((source, encoder), {})[builder] = f"{difference:.0e}"
-    columns = [name for name in zoo.list_models() if name in set(rows["builder"])]
-    table = pd.DataFrame(
-        [
-            {"library": source, "encoder": encoder} | {column: cells.get(column, "") for column in columns}
-            for (source, encoder), cells in sorted(found.items())
-        ]
-    )
-    counts = worst.reset_index()["source"].value_counts()
-    table.attrs["notes"] = [f"{source}: {count} networks" for source, count in sorted(counts.items())]
+    cells = rows.pivot_table("difference", ["source", "encoder"], "builder", aggfunc="max")
+    cells = cells[[name for name in zoo.list_models() if name in cells]]
+    table = cells.map(lambda difference: "" if pd.isna(difference) else f"{difference:.0e}").reset_index()
+    counts = cells.notna().sum(axis=1).groupby("source").sum()
+    table.attrs["notes"] = [f"{source}: {count} networks" for source, count in counts.items()]
     table.attrs["notes"].append(f"measured on {', '.join(sorted(set(rows['backend'])))}")
     return table
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from benchmarks import experiments, tables
 from benchmarks.commands import app
-from benchmarks.experiments import _hostile, cost, crf, crf_cost, export, int8, loader, scores, serve
+from benchmarks.experiments import _hostile, checkpoints, cost, crf, crf_cost, export, int8, loader, scores, serve
 from benchmarks.process import apart
 from kseg import data, pretrained, training
 
@@ -225,3 +225,18 @@ def test_a_cell_of_the_table_of_exports_is_a_figure_or_the_reason(tmp_path, monk
     notes = ["(1) the format cannot hold the network", "torch on jax: the format takes no models of jax"]
     assert table.attrs["notes"] == notes
     assert tables.markdown(table).endswith(f"measured |\n\n- {notes[0]}\n- {notes[1]}\n")
+
+
+def test_a_network_of_another_library_is_compared_with_what_kseg_loads(tmp_path, monkeypatch):
+    pairs = {source: checkpoints.cases(source) for source in checkpoints.SOURCES}
+    assert ("Unet", "resnet18") in pairs["segmentation-models-pytorch"] and ("lraspp", "mobilenet_v3_large") in pairs[
+        "torchvision"
+    ]
+    assert ("SegformerForSemanticSegmentation", "mit_b0") in pairs["transformers"]
+    monkeypatch.setattr(checkpoints, "SIZE", (32, 64))
+    row = checkpoints.measure_case("segmentation-models-pytorch", "Unet", "resnet18")
+    assert 0 < row["difference"] < 1e-4 and row["builder"] == "unet"
+    rows = pd.DataFrame([row, row | {"backend": "another", "difference": 2e-4}, row | {"encoder": "resnet34"}])
+    table = checkpoints.shown(rows)
+    assert table["unet"].tolist()[0] == "2e-04"
+    assert table.attrs["notes"][0] == "segmentation-models-pytorch: 2 networks"
