@@ -35,10 +35,11 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_mypy_accepts_the_python_of_the_documents(tmp_path):
-    documents = [ROOT / "README.md", *ROOT.glob("zoo/*/card.md")]
+    documents = [ROOT / "README.md", *ROOT.glob("docs/[cm]*.md"), *ROOT.glob("zoo/*/card.md")]
     for document in documents:
+        name = re.sub("[^a-z0-9]", "_", f"{document.parent.name}_{document.stem}".lower())
         for number, code in enumerate(re.findall(r"```python\n(.*?)```", document.read_text(), flags=re.S)):
-            (tmp_path / f"{re.sub('[^a-z0-9]', '_', document.parent.name)}_{number}.py").write_text(code)
+            (tmp_path / f"{name}_{number}.py").write_text(code)
     files = [str(file) for file in tmp_path.glob("*.py")]
     assert len(files) > len(documents)
     run = subprocess.run([sys.executable, "-m", "mypy", *files], cwd=ROOT, capture_output=True, text=True, check=False)
