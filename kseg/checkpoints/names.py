@@ -12,7 +12,8 @@ import numpy as np
 Rules = Sequence[tuple[str, str]]
 """Pairs of a regular expression for the whole name of a module, and its replacement. The first match applies.
 
-An expression may also match the whole name of a tensor, which keeps its layout; the replacement is its whole key then.
+An expression may also match the whole name of a tensor, which keeps its layout; the replacement is its whole key then,
+which has no dot. (A broad expression such as `block(.*)` thus still stands for modules.)
 """
 
 _WRAPPERS = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
@@ -173,7 +174,7 @@ def _opposite(pattern: str, replacement: str) -> tuple[str, str]:
 
 def _key(module: str, leaf: str, ndim: int, rules: Rules) -> str | None:
     """Returns the key of a tensor with `ndim` axes in a weight file, or None if no rule matches."""
-    if key := _renamed(f"{module}.{leaf}", rules):
+    if (key := _renamed(f"{module}.{leaf}", rules)) and "." not in key:
         return key
     if (path := _renamed(module, rules)) is None:
         return None

@@ -145,8 +145,7 @@ def build(
             increases linearly from 0 in the first block.
         layer_scale: Initial factor of what a block adds, not in V2.
         feature_norms: Whether layer normalization follows each stage on the way to the output, as in the networks for
-            detection and segmentation of the authors and of transformers. The ImageNet weights have none. Of stages
-            that share a stride by dilation, only the last has an output.
+            detection and segmentation of the authors and of transformers. The ImageNet weights have none.
         mean: Mean of each channel, on the scale 0 to 255.
         std: Standard deviation of each channel, on the scale 0 to 255.
 
@@ -171,7 +170,7 @@ def build(
         if stage > 1:
             x = _norm(f"stage{stage}_downsample_norm")(x)
             strides = 2 if 2 ** (stage + 1) <= output_stride else 1
-            if strides == 1:  # the kernel meets pixels at the distance at which it met neighbors
+            if strides == 1:  # what were neighbors in the strided network are `rate` pixels apart
                 x = keras.layers.ZeroPadding2D(((0, rate), (0, rate)), name=f"stage{stage}_downsample_pad")(x)
             x = Conv2D(width, 2, strides=strides, dilation_rate=rate, name=f"stage{stage}_downsample_conv")(x)
             rate = rate if strides == 2 else 2 * rate

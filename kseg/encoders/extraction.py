@@ -69,12 +69,10 @@ def extract(
             depth=depth,
             output_stride=output_stride,
             multi_grid=multi_grid,
-            penultimate=penultimate,
         )
-        greatest = min(output_stride, 2**depth)
-        strides = [stride for stride in known(encoder).strides if stride < greatest]
         outputs = model(image)
-        features = {**dict(zip(strides, outputs[: len(strides)], strict=True)), greatest: outputs[-1]}
+        strides = [min(stride, output_stride) for stride in known(encoder).strides if stride <= 2**depth]
+        features = dict(zip(strides, outputs, strict=True))  # of stages that share a stride, the last
     else:
         _check_depth(depth, output_stride)
         if multi_grid:
@@ -108,7 +106,6 @@ def build(
     depth: int = 5,
     output_stride: int = 32,
     multi_grid: Sequence[int] | None = None,
-    penultimate: bool = False,
 ) -> keras.Model:
     """Builds an encoder of the table as a separate model.
 
@@ -119,11 +116,10 @@ def build(
         depth: As in `extract`.
         output_stride: As in `extract`.
         multi_grid: As in `extract`.
-        penultimate: Whether the second-to-last output is the output of the last stage but one even if its stride became
-            dilation; otherwise there is one output per stride.
 
     Returns:
-        A functional model named `encoder` from images, 0 to 255, to the list of features, finest first.
+        A functional model named `encoder` from images, 0 to 255, to the list of the outputs of all stages, finest
+        first. Where strides become dilation, several have the same stride, and the weights are the same.
 
     Raises:
         ValueError: As in `extract`.
@@ -152,11 +148,6 @@ def build(
         **({"smallest": smallest} if smallest > 1 else {}),
         **options,
     )
-    if output_stride < 32:  # several stages share the greatest stride
-        *fine, last = model.outputs
-        kept = [feature for feature, stride in zip(fine, entry.strides[:-1], strict=True) if stride < output_stride]
-        kept += [fine[-1]] if penultimate else []
-        model = keras.Model(model.input, [*kept, last], name="encoder")
     if load := entry.weights.get(weights) if isinstance(weights, str) else None:
         load(model)
     elif weights not in (None, "imagenet"):

@@ -21,7 +21,9 @@ VARIANTS = {
     "swin_base": (128, (2, 2, 18, 2), (4, 8, 16, 32)),
 }
 
-OPTIONS = ("filters", "depths", "heads", "window", "expansion", "drop_path", "feature_norms", "mean", "std")
+OPTIONS = (
+    "filters", "depths", "heads", "window", "always_shift", "expansion", "drop_path", "feature_norms", "mean", "std",
+)  # fmt: skip
 """Options of `build` that an encoder given as a dictionary may contain beside its name."""
 
 # torchvision's ImageNet weights (IMAGENET1K_V1); the eight digits in a name are the first of the file's SHA-256.
@@ -56,6 +58,20 @@ TRANSFORMERS: checkpoints.Rules = [
             "norm2": "layernorm_after",
             "mlp_expand": r"intermediate\.dense",
             "mlp_project": r"output\.dense",
+        },
+    ),
+    *_rules(  # the names in memory, from version 5 on; files have the ones above
+        r"encoder\.layers\.{s}\.blocks",
+        {
+            "norm1": "layernorm_before",
+            "attention/query": r"attention\.q_proj",
+            "attention/key": r"attention\.k_proj",
+            "attention/value": r"attention\.v_proj",
+            "attention/out": r"attention\.o_proj",
+            "attention/position_bias": r"attention\.relative_position_bias\.relative_position_bias_table",
+            "norm2": "layernorm_after",
+            "mlp_expand": r"mlp\.fc1",
+            "mlp_project": r"mlp\.fc2",
         },
     ),
     *((rf"encoder\.layers\.{stage - 2}\.downsample\.norm", f"stage{stage}_merge_norm") for stage in range(2, 5)),
@@ -103,6 +119,7 @@ def build(
     depths: Sequence[int] | None = None,
     heads: Sequence[int] | None = None,
     window: int = 7,
+    always_shift: bool = True,
     expansion: float = 4,
     drop_path: float = 0.1,
     feature_norms: bool = True,
@@ -124,6 +141,9 @@ def build(
         depths: Number of blocks of the stages.
         heads: Number of heads of the attention of the stages.
         window: Side of the windows of the attention. Every other block shifts them by half of it.
+        always_shift: Whether to shift them along a side that is covered by one window, too, as the backbone of
+            transformers does. False gives the networks of torchvision and timm, whose ImageNet weights were trained
+            without a shift in the last stage: images of 224x224 have 7x7 pixels there.
         expansion: Factor of the number of channels between the two dense layers of a block.
         drop_path: Fraction of the images for which the last block leaves out what it would add, during training; it
             increases linearly from 0 in the first block.
@@ -155,7 +175,9 @@ def build(
         for repeat, drop in enumerate(dropped):
             block, shift = f"stage{stage}_{repeat}", window // 2 if repeat % 2 else 0
             y = _norm(f"{block}_norm1")(x)
-            y = WindowAttention(split, window=window, shift=shift, name=f"{block}_attention")(y)
+            y = WindowAttention(
+                split, window=window, shift=shift, always_shift=always_shift, name=f"{block}_attention"
+            )(y)
             x = added(x, y, drop, f"{block}_attention")
             y = _norm(f"{block}_norm2")(x)
             y = keras.layers.Dense(int(width * expansion), name=f"{block}_mlp_expand")(y)

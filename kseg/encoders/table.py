@@ -120,6 +120,8 @@ def _swin(name: str) -> Encoder:
 
 _FROM_4 = (4, 8, 16, 32)
 
+# A plain name is a network of kseg, or of Keras Applications where kseg has none. A suffix marks another network of the
+# same name: `_v1` the ResNets of Keras Applications, `_torchvision` networks of kseg that pad as PyTorch does.
 ENCODERS: dict[str, Encoder] = {
     "efficientnet_lite0": _family(efficientnet_lite.build, "efficientnet_lite0", 32, 24, 40, 112, 320),
     "efficientnet_lite1": _family(efficientnet_lite.build, "efficientnet_lite1", 32, 24, 40, 112, 320),

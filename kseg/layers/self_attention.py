@@ -109,7 +109,7 @@ class SpatialReductionAttention(ConfiguredLayer):
         return self.reduce(ops.pad(x, [[0, 0], [0, rest], [0, rest], [0, 0]]))[:, :height, :width]
 
 
-def attend(query: Any, key: Any, value: Any) -> Any:
+def attend(query: Any, key: Any, value: Any, bias: Any = None) -> Any:
     """Computes softmax attention, with the fused operation of the backend if it has one, with bounded memory.
 
     TensorFlow and JAX hold the scores of all pairs of a query and a key. Where these would be more than `SCORES`, the
@@ -121,6 +121,7 @@ def attend(query: Any, key: Any, value: Any) -> Any:
         query: `(N, T, heads, C)`.
         key: `(N, S, heads, C)`.
         value: `(N, S, heads, C)`.
+        bias: Added to the scores: `(N, heads, T, S)`; N and heads may be 1.
 
     Returns:
         `(N, T, heads, C)`.
@@ -128,40 +129,48 @@ def attend(query: Any, key: Any, value: Any) -> Any:
     tensorflow = keras.backend.backend() == "tensorflow"
     compute = _multiplied if tensorflow else ops.dot_product_attention
     count, length, heads = query.shape[:3]
-    sides = (length, key.shape[1])
-    if tensorflow and is_bounded() and not all(isinstance(side, int) for side in (count, *sides)):
-        return _looped(query, key, value)
-    scores = (count or 1) * heads * math.prod(sides) if all(isinstance(side, int) for side in sides) else 0
+    sides = (length, key.shape[1], heads)
+    known = all(isinstance(side, int) for side in sides)
+    if tensorflow and is_bounded() and not (known and isinstance(count, int)):
+        return _looped(query, key, value, bias)
+    scores = (count or 1) * math.prod(sides) if known else 0
     if scores <= SCORES or keras.backend.backend() == "torch":
-        return compute(query, key, value)
+        return compute(query, key, value, bias=bias)
     step = -(-length // -(-scores // SCORES))
-    parts = [compute(query[:, at : at + step], key, value) for at in range(0, length, step)]
+    parts = [
+        compute(query[:, at : at + step], key, value, bias=None if bias is None else bias[:, :, at : at + step])
+        for at in range(0, length, step)
+    ]
     return ops.concatenate(parts, axis=1)
 
 
-def _looped(query: Any, key: Any, value: Any) -> Any:
+def _looped(query: Any, key: Any, value: Any, bias: Any) -> Any:
     """Computes attention on TensorFlow in as many parts as sizes need that are known when the graph runs."""
     import tensorflow as tf
 
-    count, length, heads, channels = ops.shape(query)
+    count, length, heads, _ = ops.shape(query)
     scores = tf.math.reduce_prod(tf.cast(tf.stack([count, length, heads, ops.shape(key)[1]]), "int64"))
     step = tf.cast(tf.maximum(SCORES * tf.cast(length, "int64") // tf.maximum(scores, 1), 1), "int32")
     parts = -(-length // step)
-    found = tf.TensorArray(value.dtype, parts, infer_shape=False, element_shape=(None, None, heads, channels))
+    shape = (None, None, *query.shape[2:])
+    found = tf.TensorArray(value.dtype, parts, infer_shape=False, element_shape=shape)
 
     def part(index: Any, found: Any) -> Any:
-        y = _multiplied(query[:, index * step : (index + 1) * step], key, value)
+        rows = slice(index * step, (index + 1) * step)
+        y = _multiplied(query[:, rows], key, value, bias=None if bias is None else bias[:, :, rows])
         return index + 1, found.write(index, tf.transpose(y, (1, 0, 2, 3)))  # the parts are joined along the first axis
 
     _, found = tf.while_loop(lambda index, found: index < parts, part, (0, found), parallel_iterations=1)
     return tf.transpose(found.concat(), (1, 0, 2, 3))
 
 
-def _multiplied(query: Any, key: Any, value: Any) -> Any:
+def _multiplied(query: Any, key: Any, value: Any, *, bias: Any = None) -> Any:
     """Computes attention on TensorFlow by products of matrices; tf2onnx makes of Keras's einsum what cannot be run."""
     import tensorflow  # whose softmax does not warn of maps of one pixel
 
     query, value = (ops.transpose(x, (0, 2, 1, 3)) for x in (query, value))
     scores = ops.matmul(query * query.shape[-1] ** -0.5, ops.transpose(key, (0, 2, 3, 1)))
-    weights = ops.cast(tensorflow.nn.softmax(ops.cast(scores, "float32")), value.dtype)
+    scores = ops.cast(scores, "float32")
+    scores = scores if bias is None else scores + ops.cast(bias, "float32")
+    weights = ops.cast(tensorflow.nn.softmax(scores), value.dtype)
     return ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))

@@ -9,6 +9,7 @@ from keras import ops
 
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
+from kseg.layers.self_attention import attend
 
 APART = -100.0
 """Added to the scores of two pixels that are neighbors only after the cyclic shift, as in published models."""
@@ -22,14 +23,15 @@ class WindowAttention(ConfiguredLayer):
     the bottom and at the right; attention includes them, as in published models. With a shift, all windows begin that
     many pixels further down and right; the pixels before them form smaller windows.
 
-    Memory grows with the number of pixels, not with its square. The scores and the biases are arrays of `heads *
-    window**2` numbers per pixel: 39 MB for each image of 1024x1024 in the first stage of Swin-T (256x256 pixels,
-    completed to 259x259, 3 heads, windows of 7x7).
+    Memory grows with the number of pixels, not with its square: the scores, and with a shift the biases, are `heads *
+    window**2` numbers per pixel.
 
     Args:
         heads: Number of heads, a divisor of the number of channels.
         window: Side of the windows.
         shift: Number of pixels by which the windows are shifted, less than `window`.
+        always_shift: Whether to shift along a side that is covered by one window, too, as the backbone of transformers
+            does; the networks of torchvision and timm do not.
 
     Returns:
         A tensor of the shape of the input, `(N, H, W, C)`.
@@ -46,11 +48,12 @@ class WindowAttention(ConfiguredLayer):
         (1, 5, 7, 8)
     """
 
-    def __init__(self, heads: int, *, window: int = 7, shift: int = 0, **kwargs: Any):
+    def __init__(self, heads: int, *, window: int = 7, shift: int = 0, always_shift: bool = True, **kwargs: Any):
         super().__init__(**kwargs)
         self.heads = heads
         self.window = window
         self.shift = shift
+        self.always_shift = always_shift
 
     def build(self, x_shape: Shape) -> None:
         channels = x_shape[-1] or 0
@@ -69,19 +72,29 @@ class WindowAttention(ConfiguredLayer):
 
     def call(self, x: Any) -> Any:
         count, height, width, channels = ops.shape(x)
-        side, area = self.window, self.window**2
-        rows, columns = (-(-size // side) for size in (height, width))
-        x = _completed(x, side, rows * side, columns * side)
-        x = _rolled(x, self.shift)
-        x = ops.transpose(ops.reshape(x, (count, rows, side, columns, side, channels)), (0, 2, 4, 1, 3, 5))
-        x = ops.reshape(x, (count, area, rows * columns, channels))
-        # Each head of each window is a head of `dot_product_attention`, so that the biases are the same for all images.
-        heads = (count, area, rows * columns * self.heads, channels // self.heads)
-        query, key, value = (ops.reshape(f(x), heads) for f in (self.query, self.key, self.value))
-        x = ops.dot_product_attention(query, key, value, bias=self._biases(rows, columns))
-        x = ops.transpose(ops.reshape(x, (count, side, side, rows, columns, channels)), (0, 3, 1, 4, 2, 5))
+        side = self.window
+        rows, columns = ((size + side - 1) // side for size in (height, width))  # as ONNX divides, towards zero
+        shifts = self._shift(rows), self._shift(columns)
+        x = _rolled(_completed(x, side, rows * side, columns * side), shifts)
+        x = ops.reshape(x, (count, rows, side, columns, side, channels))
+        length, split = side**2, (self.heads, channels // self.heads)
+        if self.shift:  # the biases of windows differ: windows become heads, so that all images have the same biases
+            x = ops.reshape(ops.transpose(x, (0, 2, 4, 1, 3, 5)), (count, length, rows * columns, channels))
+            shape = (count, length, rows * columns * split[0], split[1])
+            bias = self._shifted_bias(rows, columns, shifts)
+        else:  # windows become images
+            x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (count * rows * columns, length, channels))
+            shape = (count * rows * columns, length, *split)
+            bias = self._bias()
+        query, key, value = (ops.reshape(f(x), shape) for f in (self.query, self.key, self.value))
+        x = attend(query, key, value, ops.cast(bias, self.compute_dtype))
+        if self.shift:
+            x = ops.transpose(ops.reshape(x, (count, side, side, rows, columns, channels)), (0, 3, 1, 4, 2, 5))
+        else:
+            x = ops.transpose(ops.reshape(x, (count, rows, columns, side, side, channels)), (0, 1, 3, 2, 4, 5))
         x = ops.reshape(x, (count, rows * side, columns * side, channels))
-        return self.out(_rolled(x, -self.shift)[:, :height, :width])
+        x = _rolled(x, [-shift for shift in shifts])
+        return self.out(x[:, :height, :width])
 
     def products(self, shape: Shape) -> int:
         """Counts the multiplications between features for an input of this shape, for `kseg.zoo.multiply_adds`."""
@@ -92,29 +105,37 @@ class WindowAttention(ConfiguredLayer):
         return x_shape
 
     def reach(self, x: Reach) -> Reach:
-        # What a pixel depends on before this layer may touch one window more on each side.
-        return x.window(2 * self.window - 1)
+        return x.window(2 * self.window - 1)  # the window of a pixel lies within `window - 1` pixels of it
 
-    def _biases(self, rows: Any, columns: Any) -> Any:
-        """The biases of all heads of all windows, `(1, rows * columns * heads, window ** 2, window ** 2)`."""
+    def _shift(self, windows: Any) -> Any:
+        """The shift along a side that this number of windows covers."""
+        if self.always_shift or not self.shift:
+            return self.shift
+        if isinstance(windows, int):
+            return self.shift if windows > 1 else 0
+        return ops.where(windows > 1, self.shift, 0)
+
+    def _bias(self) -> Any:
+        """The bias for two pixels of a window, `(1, heads, window ** 2, window ** 2)`."""
         area = self.window**2
         positions = ops.take(ops.convert_to_tensor(self.position_bias), _relative_positions(self.window), axis=0)
-        biases = ops.transpose(ops.reshape(positions, (area, area, self.heads)), (2, 0, 1))[None]
-        windows = ops.zeros((rows * columns, 1, 1, 1), dtype=biases.dtype)
-        if self.shift:
-            region = self._regions(rows)[:, None] * 3 + self._regions(columns)[None]
-            region = ops.transpose(ops.reshape(region, (rows, self.window, columns, self.window)), (0, 2, 1, 3))
-            region = ops.reshape(region, (rows * columns, 1, area))
-            together = region[..., None] == region[..., None, :]
-            windows = ops.where(together, 0.0, APART)
-        biases = ops.cast(biases + ops.cast(windows, biases.dtype), self.compute_dtype)
+        return ops.transpose(ops.reshape(positions, (area, area, self.heads)), (2, 0, 1))[None]
+
+    def _shifted_bias(self, rows: Any, columns: Any, shifts: tuple[Any, Any]) -> Any:
+        """The biases in all windows, `(1, rows * columns * heads, window ** 2, window ** 2)`."""
+        area = self.window**2
+        down, right = (self._regions(*each) for each in zip((rows, columns), shifts, strict=True))
+        region = ops.reshape(down[:, None] * 3 + right[None], (rows, self.window, columns, self.window))
+        region = ops.reshape(ops.transpose(region, (0, 2, 1, 3)), (rows * columns, 1, area))
+        apart = ops.where(region[..., None] == region[..., None, :], 0.0, APART)
+        biases = self._bias() + ops.cast(apart, self.position_bias.dtype)
         return ops.reshape(biases, (1, rows * columns * self.heads, area, area))
 
-    def _regions(self, count: Any) -> Any:
+    def _regions(self, windows: Any, shift: Any) -> Any:
         """Numbers the rows of all windows by the part of the map from which the shift has brought them."""
-        size = count * self.window
+        size = windows * self.window
         row = ops.arange(size, dtype="int32")
-        return ops.cast(row >= size - self.window, "int32") + ops.cast(row >= size - self.shift, "int32")
+        return ops.cast(row >= size - self.window, "int32") + ops.cast(row >= size - shift, "int32")
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -132,14 +153,13 @@ class SpaceToDepth(ConfiguredLayer):
         [0, 2, 1, 3]
     """
 
-    def __init__(self, **kwargs: Any):
+    def __init__(self, **kwargs: Any):  # without the *args of Keras, so that the signature lists the configuration
         super().__init__(**kwargs)
 
     def call(self, x: Any) -> Any:
-        rows, columns = ((size + 1) // 2 for size in ops.shape(x)[1:3])
-        x = ops.pad(x, [[0, 0], [0, 1], [0, 1], [0, 0]])
-        parts = [x[:, row::2, column::2][:, :rows, :columns] for column in (0, 1) for row in (0, 1)]
-        return ops.concatenate(parts, axis=-1)
+        height, width = ((size + 1) // 2 * 2 for size in ops.shape(x)[1:3])
+        x = _completed(x, 2, height, width)
+        return ops.concatenate([x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)], axis=-1)
 
     def compute_output_shape(self, x_shape: Shape) -> Shape:
         count, *size, channels = x_shape
@@ -166,13 +186,11 @@ def _completed(x: Any, side: int, height: Any, width: Any) -> Any:
     return ops.pad(x, [[0, 0], [0, side - 1], [0, side - 1], [0, 0]])[:, :height, :width]
 
 
-def _rolled(x: Any, shift: int) -> Any:
-    """Moves the first `shift` rows and columns to the end; the last ones to the beginning if `shift` is negative."""
-    for axis in (1, 2) if shift else ():
-        first, last = _cut(x, shift, axis)
-        x = ops.concatenate([last, first], axis=axis)
+def _rolled(x: Any, shifts: Sequence[Any]) -> Any:
+    """Moves the first rows and columns to the end, or the last ones to the beginning if a shift is negative."""
+    down, right = shifts
+    if not (isinstance(down, int) and down == 0):
+        x = ops.concatenate([x[:, down:], x[:, :down]], axis=1)
+    if not (isinstance(right, int) and right == 0):
+        x = ops.concatenate([x[:, :, right:], x[:, :, :right]], axis=2)
     return x
-
-
-def _cut(x: Any, at: int, axis: int) -> Sequence[Any]:
-    return (x[:, :at], x[:, at:]) if axis == 1 else (x[:, :, :at], x[:, :, at:])

@@ -27,7 +27,9 @@ class SegmentationModel(keras.Model):
         pixels: What the numbers of the image files mean that the model was trained on, as `kseg.data.Pixels.to_json`
             returns it; empty for 8-bit images.
         processor: How the image processor of a checkpoint of transformers resizes images, which
-            `Predictor(resize="processor")` repeats; empty if the model is not from there.
+            `Predictor(resize="processor")` repeats; empty if the model is not from there. `size` and `resample` are
+            those of `preprocessor_config.json`; `enlarged` is True if the model there enlarges its scores to the
+            resized image before they are enlarged to the original one.
     """
 
     builder: str = ""

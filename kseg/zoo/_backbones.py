@@ -1,5 +1,6 @@
 """Backbones of transformers: the fields `backbone_config` of `config.json`, and the encoders that they describe."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ RULES: checkpoints.Rules = list(dict.fromkeys([*encoders.convnext.TRANSFORMERS, 
 UNUSED = r"(swin\.)?layernorm\..*|.*\.relative_position_index"
 """An expression for tensors that only classification needs, or that follow from the size of the windows."""
 
+# Options of the encoders, and the fields that set them.
 _CONVNEXT = {"filters": "hidden_sizes", "depths": "depths"}
 _SWIN = {
     "filters": "embed_dim",
@@ -21,7 +23,6 @@ _SWIN = {
     "window": "window_size",
     "expansion": "mlp_ratio",
 }
-"""Options of the encoders, and the fields that set them."""
 
 
 def read_backbone(
@@ -41,7 +42,9 @@ def read_backbone(
         ValueError: If kseg cannot build it; the message names the field.
     """
     backbone = config.part("backbone_config")
-    backbone = checkpoints.Config({"model_type": "resnet", "out_features": None, **backbone}, backbone.name)
+    if "model_type" not in backbone:
+        raise ValueError(f"{backbone.name} has no model_type")
+    backbone = checkpoints.Config({"out_features": None, **backbone}, backbone.name)
     backbone.only("model_type", "convnext", "convnextv2", "swin")
     backbone.only("out_features", STAGES)
     backbone.only("patch_size", 4, [4, 4])
@@ -66,7 +69,8 @@ def _read_swin(backbone: checkpoints.Config, options: dict[str, Any]) -> tuple[s
     backbone.only("use_absolute_embeddings", False)
     backbone.only("layer_norm_eps", 1e-5)
     for field in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-        backbone.only(field, 0.0)
+        if backbone.number(field, 0.0, whole=False):
+            warnings.warn(f"{backbone.name}: training here does not apply {field} = {backbone[field]}", stacklevel=2)
     defaults = encoders.swin.options("swin_tiny")
     options |= {
         "filters": backbone.number("embed_dim", 96),
@@ -111,8 +115,12 @@ def write_backbone(encoder: Any, channels: int) -> tuple[dict[str, Any], list[fl
         )
     if not options["feature_norms"]:
         raise ValueError("the backbones of transformers have feature_norms: build the encoder with them")
+    if not options.get("always_shift", True):
+        raise ValueError("the backbones of transformers have always_shift: build the encoder with it")
     for option, field in names.items():
         value = options[option]
         fields[field] = list(value) if isinstance(value, list | tuple) else value
     fields |= {"model_type": kind, "drop_path_rate": options["drop_path"]}
-    return fields, list(options["mean"]), list(options["std"])
+    normalization = encoders.channels.Normalization(tuple(options["mean"]), tuple(options["std"]))
+    mean, std = normalization.fitted(channels)
+    return fields, mean.tolist(), std.tolist()

@@ -65,7 +65,7 @@ def upernet(
     features = encoders.extract(image, encoder, weights=encoder_weights)
     maps = {stride: feature for stride, feature in features.by_stride.items() if stride >= 4}
     if len(maps) < 2:
-        features[32]  # raises an error that lists the strides
+        raise ValueError(f"upernet needs features at two strides from 4 on, the encoder has {[*features.by_stride]}")
     if feature_norms:
         maps = {
             stride: keras.layers.LayerNormalization(epsilon=1e-6, name=f"feature_{stride}_norm")(x)
@@ -134,7 +134,8 @@ def _conv_norm(module: str, path: str) -> list[tuple[str, str]]:
 
 _RULES: checkpoints.Rules = [
     *checkpoints.below(RULES, "backbone.", "encoder/"),
-    *checkpoints.below(encoders.swin.TRANSFORMERS, "backbone.swin.", "encoder/"),  # in models that were not saved
+    # A model in memory has the prefix `swin.`, which `save_pretrained` removes.
+    *checkpoints.below(encoders.swin.TRANSFORMERS, "backbone.swin.", "encoder/"),
     *(rule for i in range(9) for rule in _conv_norm(rf"decode_head\.psp_modules\.{i}\.1", f"pyramid/branch_{i + 1}")),
     *_conv_norm(r"decode_head\.bottleneck", "pyramid_conv"),
     *(rule for i in range(3) for rule in _conv_norm(rf"decode_head\.lateral_convs\.{i}", f"lateral_{4 * 2**i}")),

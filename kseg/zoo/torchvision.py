@@ -66,7 +66,7 @@ PUBLISHED = {
         ("lraspp", "mobilenet_v3_large", "d234d4ea", "lraspp", _DILATED),
     )
 }
-"""The published checkpoints by name; `auxiliary=True` adds the head with which torchvision trains."""
+"""The published checkpoints by name; on a ResNet, `auxiliary=True` adds the head with which torchvision trains."""
 
 _ARGUMENTS = {"fcn_dilated": _FCN, "deeplabv3": _DEEPLAB, "lraspp": {}}
 _RULES = {"fcn_dilated": fcn.TORCHVISION, "deeplabv3": deeplab.TORCHVISION, "lraspp": _lraspp.TORCHVISION}
@@ -83,6 +83,9 @@ def convert(state: Mapping[str, np.ndarray], builder: str, *, auxiliary: bool = 
     Returns:
         `{key: array}` for a model of the builder with the arguments in `PUBLISHED`.
 
+    Raises:
+        ValueError: If the auxiliary head of a MobileNet is to be kept.
+
     Example:
         >>> state = {"backbone.layer1.0.bn3.bias": np.ones(256), "aux_classifier.4.bias": np.ones(21)}
         >>> list(convert(state, "deeplabv3"))
@@ -91,6 +94,11 @@ def convert(state: Mapping[str, np.ndarray], builder: str, *, auxiliary: bool = 
     known = [*resnet.RULES, *mobilenet.rules(_MOBILENET["name"])]
     rules = [*below(known, "backbone.", "encoder/"), *_RULES[builder]]
     state = unwrapped(state, rules)
+    if auxiliary and any(within(name, "backbone.0") for name in state):
+        raise ValueError(
+            "on a MobileNet, torchvision's auxiliary head gets the features at stride 8 and kseg's those of the stage "
+            "before the last: leave auxiliary out"
+        )
     return rename({name: state[name] for name in state if auxiliary or not within(name, "aux_classifier")}, rules)
 
 
@@ -111,7 +119,8 @@ def load(
         path: A file by `torch.save`, or safetensors: a state dict, alone or in a checkpoint, of whatever wrapper; see
             `kseg.checkpoints.read`.
         builder: `"fcn_dilated"`, `"deeplabv3"` or `"lraspp"`.
-        encoder: `"resnet50"`, `"resnet101"` or `"mobilenet_v3_large"`.
+        encoder: `"resnet50"`, `"resnet101"` or `"mobilenet_v3_large"`, torchvision's name of the encoder
+            `"mobilenet_v3_large_torchvision"`, which may be given too.
         num_classes: Number of classes, background included.
         part: The key of the state dict, e.g. `"model_ema"`, if the file holds the model several times.
         without: Keys of other copies, e.g. `["ema"]`, if they lie beside the tensors of the model.
@@ -128,7 +137,7 @@ def load(
     if builder not in _ARGUMENTS:
         raise ValueError(f"kseg reads {' and '.join(_ARGUMENTS)} of torchvision, not {builder!r}")
     arguments = {**_ARGUMENTS[builder], "encoder": encoder}
-    if encoder == "mobilenet_v3_large":
+    if encoder in ("mobilenet_v3_large", _MOBILENET["name"]):
         arguments |= {"encoder": _MOBILENET, **_DILATED}
     model = build(builder, num_classes, encoder_weights=None, **arguments)
     pretrained.load(model, convert(read(path, part, without=without), builder))

@@ -60,11 +60,11 @@ def outputs(module, pixels: np.ndarray) -> list[np.ndarray]:
     return [tensor.numpy().transpose(0, 2, 3, 1) for tensor in found]
 
 
-def logits(model, pixels: np.ndarray) -> np.ndarray:
-    """Returns the logits of a Keras model, by what its backend does with least tracing and compilation."""
+def logits(model, pixels: np.ndarray):
+    """Returns the output or outputs of a Keras model, by what its backend does with least tracing and compilation."""
     if keras.backend.backend() == "jax":
         return model.predict(pixels, verbose=0)
-    return keras.ops.convert_to_numpy(model(pixels, training=False))
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, model(pixels, training=False))
 
 
 def assert_same(found: Iterable[np.ndarray], expected: Iterable[np.ndarray]) -> None:

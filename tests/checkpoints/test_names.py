@@ -93,12 +93,18 @@ def test_kernels_change_their_layout():
         "a.weight": np.arange(24.0).reshape(2, 3, 2, 2),
         "b.weight": np.arange(12.0).reshape(3, 1, 2, 2),
         "c.weight": np.arange(6.0).reshape(3, 2),
+        "tokens.0.weight": np.arange(6.0).reshape(3, 2),
+        "tokens.0.position": np.arange(6.0).reshape(3, 2),
     }
-    found = rename(state, [("a", "conv"), ("b", "block_depthwise_conv"), ("c", "dense")])
+    rules = [("a", "conv"), ("b", "block_depthwise_conv"), ("c", "dense")]
+    rules += [(r"tokens\.0\.position", "tokens_0/position"), (r"tokens\.(.*)", r"tokens_\1")]  # a tensor, modules
+    found = rename(state, rules)
     assert {key: array.shape for key, array in found.items()} == {
         "conv/kernel": (2, 2, 3, 2),
         "block_depthwise_conv/kernel": (2, 2, 3, 1),
         "dense/kernel": (2, 3),
+        "tokens_0/kernel": (2, 3),
+        "tokens_0/position": (3, 2),
     }
     assert found["conv/kernel"][1, 0, 2, 1] == state["a.weight"][1, 2, 1, 0]
 

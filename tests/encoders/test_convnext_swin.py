@@ -6,15 +6,16 @@ import pytest
 import safetensors.torch
 import torch
 
-from kseg import encoders, pretrained, zoo
+from kseg import download, encoders, pretrained, zoo
 from kseg.encoders import convnext, swin
+from kseg.encoders.stages import added
 from tests.checkpoints import pytorch
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
 FIRST = {"name": "convnext_tiny", "filters": [8, 12, 16, 24], "depths": [1, 1, 2, 1]}
 SECOND = {**FIRST, "name": "convnextv2_atto"}
-SWIN = {"name": "swin_tiny", "filters": 8, "depths": [2, 1, 2, 1], "heads": [1, 2, 2, 4], "window": 3}
+SWIN = {"name": "swin_tiny", "filters": 8, "depths": [2, 1, 1, 2], "heads": [1, 2, 2, 4], "window": 3}
 
 
 def of_torchvision(options) -> torch.nn.Module:
@@ -43,7 +44,7 @@ def of_timm(options) -> torch.nn.Module:
 
     if options is SWIN:
         sizes = {"embed_dim": 8, "num_heads": options["heads"], "window_size": 3, "img_size": (96, 192)}
-        name, sizes = "swin_tiny_patch4_window7_224", {**sizes, "always_partition": True}
+        name, sizes = "swin_tiny_patch4_window7_224", sizes
     else:
         name, sizes = options["name"], {"dims": options["filters"], "conv_mlp": True}
     network = timm.create_model(name, depths=options["depths"], **sizes)
@@ -56,17 +57,18 @@ def of_timm(options) -> torch.nn.Module:
     [
         (FIRST, of_torchvision, (65, 98)),
         (SECOND, of_timm, (65, 98)),
-        (SWIN, of_torchvision, (68, 100)),
-        (SWIN, of_timm, (96, 192)),  # timm completes the windows of other sizes after shifting them
+        (SWIN, of_torchvision, (68, 100)),  # stage 4 has 3x4 pixels, windows have 3x3
+        (SWIN, of_timm, (96, 192)),  # 3x6; timm completes the windows of other sizes after shifting them
     ],
 )
 def test_features_equal_those_of_other_libraries(options, network, size, torchvision):
     theirs = network(options)
-    model = encoders.build({**options, "feature_norms": False}, weights=None)
+    shift = {"always_shift": False} if options is SWIN else {}
+    model = encoders.build({**options, **shift, "feature_norms": False}, weights=None)
     module = swin if options is SWIN else convnext
     pretrained.load(model, module.convert(pytorch.arrays(theirs)))
     pixels = pytorch.image(size)
-    pytorch.assert_same(model.predict(pixels, verbose=0), pytorch.outputs(theirs, pixels))
+    pytorch.assert_same(pytorch.logits(model, pixels), pytorch.outputs(theirs, pixels))
 
 
 @pytest.mark.parametrize(("options", "first"), [(FIRST, "features.0.0"), (SECOND, "stem.0"), (SWIN, "features.0.0")])
@@ -79,7 +81,9 @@ def test_imagenet_weights_are_converted(options, first, torchvision, tmp_path, m
         safetensors.torch.save_file(theirs.state_dict(), file)
     else:
         torch.save(theirs.state_dict(), tmp_path / "model.pth")
-        file = (tmp_path / "model.pth").rename(tmp_path / f"model-{sha256(tmp_path / 'model.pth')[:8]}.pth")
+        file = (tmp_path / "model.pth").rename(
+            tmp_path / f"model-{download.file_sha256(tmp_path / 'model.pth')[:8]}.pth"
+        )
     monkeypatch.setitem(module.ADDRESSES, options["name"], file.as_uri())
     model = encoders.build(options, input_shape=(None, None, 4))
     kernel = theirs.state_dict()[f"{first}.weight"].numpy().transpose(2, 3, 1, 0)
@@ -90,18 +94,21 @@ def test_imagenet_weights_are_converted(options, first, torchvision, tmp_path, m
     assert ("forbids commercial use" in capsys.readouterr().err) == (options is SECOND)
 
 
-def sha256(path) -> str:
-    import hashlib
-
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def test_names_of_the_authors_are_converted_too():
     state = {f"layers.{stage}.downsample.norm.bias": np.full(1, stage) for stage in range(3)}
     state |= {"layers.0.blocks.0.norm1.bias": np.zeros(1), "layers.0.blocks.0.attn.attn_mask": np.zeros(1)}
     assert {key: array.item() for key, array in swin.convert(state).items() if "merge" in key} == {
         f"stage{stage + 2}_merge_norm/beta": stage for stage in range(3)
     }
+
+
+def test_a_block_is_left_out_for_whole_images_during_training():
+    image = keras.Input((2, 3, 4))
+    model = keras.Model(image, added(image, image, 0.5, "block"))
+    x = np.ones((64, 2, 3, 4), "float32")
+    found = keras.ops.convert_to_numpy(model(x, training=True)).reshape(64, -1)
+    assert (found == found[:, :1]).all() and set(np.unique(found)) == {1, 3}
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(x, training=False)), 2 * x)
 
 
 @pytest.mark.parametrize("options", [SECOND, SWIN])
@@ -112,11 +119,11 @@ def test_any_size_and_a_saved_encoder(options, tmp_path):
     pixels = pytorch.image((33, 70))[..., :1]
     known = encoders.ENCODERS[options["name"]]
     sides = zip(known.sizes(33).values(), known.sizes(70).values(), encoder.outputs, strict=True)
-    for found, expected, (height, width, output) in zip(
-        loaded.predict(pixels, verbose=0), encoder.predict(pixels, verbose=0), sides, strict=True
-    ):
+    for found, (height, width, output) in zip(pytorch.logits(loaded, pixels), sides, strict=True):
         assert found.shape == (1, height, width, output.shape[-1]) and np.isfinite(found).all()
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert loaded.to_json() == encoder.to_json()
+    for found, expected in zip(loaded.get_weights(), encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_an_option_or_an_output_stride_that_an_encoder_has_not_is_named():

@@ -7,8 +7,6 @@ import safetensors.torch
 
 from kseg import checkpoints, download, encoders, pretrained, zoo
 from kseg.encoders import mit
-from kseg.engines import KerasRun
-from kseg.layers import self_attention
 from tests.checkpoints import pytorch
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -80,17 +78,6 @@ def test_an_option_or_an_output_stride_that_an_encoder_lacks_is_named():
         encoders.build({"depths": 3}, weights=None)
     with pytest.raises(ValueError, match="9 channels cannot be divided among 2 heads"):
         encoders.build({**TINY, "filters": [8, 9, 16, 24]}, weights=None)
-
-
-def test_attention_in_parts_equals_attention_at_once(monkeypatch):
-    layer = self_attention.SpatialReductionAttention(2, reduction=2)
-    x = np.random.default_rng(0).normal(size=(2, 7, 9, 8)).astype("float32")
-    whole = keras.ops.convert_to_numpy(layer(x))
-    monkeypatch.setattr(self_attention, "SCORES", 300)
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x)), whole, atol=1e-6)
-    image = keras.Input((None, None, 8))
-    run = KerasRun(keras.Model(image, layer(image)))  # its graph on TensorFlow is for any size
-    np.testing.assert_allclose(run(x), whole, atol=1e-6)
 
 
 def test_names_of_transformers_are_converted_too():

@@ -1,13 +1,11 @@
 """MobileNets in torchvision's form: features, dilation and weights."""
 
-import hashlib
-
 import keras
 import numpy as np
 import pytest
 import torch
 
-from kseg import encoders, pretrained
+from kseg import download, encoders, pretrained
 from kseg.encoders import mobilenet
 from tests.checkpoints import pytorch
 
@@ -47,7 +45,7 @@ def test_torchvisions_dilation(torchvision):
     pretrained.load(model, mobilenet.convert(pytorch.arrays(theirs), name))
     pixels = pytorch.image((65, 98))
     maps: list[torch.Tensor] = []
-    for end in (0, 1, 2, 12):
+    for end in (0, 1, 2, 4, 12):
         theirs.features[end].register_forward_hook(lambda *call: maps.append(call[-1].permute(0, 2, 3, 1).numpy()))
     pytorch.outputs(theirs.features, pixels)
     pytorch.assert_same(model.predict(pixels, verbose=0), maps)
@@ -58,7 +56,7 @@ def test_imagenet_weights_are_converted(torchvision, tmp_path, monkeypatch):
     name = "mobilenet_v3_small_torchvision"
     theirs = network_of(torchvision, name)
     torch.save(theirs.state_dict(), tmp_path / "model.pth")
-    digits = hashlib.sha256((tmp_path / "model.pth").read_bytes()).hexdigest()[:8]
+    digits = download.file_sha256(tmp_path / "model.pth")[:8]
     file = (tmp_path / "model.pth").rename(tmp_path / f"model-{digits}.pth")
     monkeypatch.setitem(mobilenet.ADDRESSES, name, file.as_uri())
     model = encoders.build(name, input_shape=(None, None, 1))

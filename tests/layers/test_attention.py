@@ -1,8 +1,16 @@
 import keras
 import numpy as np
+import pytest
 from scipy.special import expit, softmax
 
-from kseg.layers import ChannelSpatialExcitation, PositionAttention
+from kseg.engines import KerasRun
+from kseg.layers import (
+    ChannelSpatialExcitation,
+    PositionAttention,
+    SpatialReductionAttention,
+    WindowAttention,
+    self_attention,
+)
 from tests.reference.convolution import conv2d
 
 X = np.random.default_rng(0).normal(size=(2, 3, 4, 32)).astype("float32")
@@ -30,3 +38,25 @@ def test_scse_equals_the_reference():
     hidden = np.maximum(X.mean((1, 2)) @ squeeze[0, 0] + first, 0)
     channels = expit(hidden @ excite[0, 0] + second)[:, None, None]
     np.testing.assert_allclose(found, X * channels + X * expit(X @ kernel[0, 0] + bias), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        SpatialReductionAttention(2, reduction=2),
+        WindowAttention(2, window=4),
+        WindowAttention(2, window=4, shift=2),
+        WindowAttention(2, window=7, shift=3, always_shift=False),
+    ],
+)
+def test_attention_in_parts_and_of_unknown_sizes_equals_attention_at_once(layer, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(2, 7, 9, 8)).astype("float32")
+    layer.build(x.shape)
+    if isinstance(layer, WindowAttention):
+        layer.position_bias.assign(np.random.default_rng(1).normal(size=layer.position_bias.shape))
+    whole = keras.ops.convert_to_numpy(layer(x))
+    monkeypatch.setattr(self_attention, "SCORES", 300)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x)), whole, atol=1e-6)
+    image = keras.Input((None, None, 8))
+    run = KerasRun(keras.Model(image, layer(image)))  # its graph on TensorFlow is for any size
+    np.testing.assert_allclose(run(x), whole, atol=1e-6)

@@ -93,6 +93,14 @@ def test_an_option_that_changes_no_tensor_loads_and_warns(name, option, files):
         np.testing.assert_array_equal(found, expected)
 
 
+def test_the_norms_of_features_do_not_depend_on_the_output_stride(tmp_path):
+    encoder = {"name": "convnext_tiny", "filters": [4, 4, 6, 8], "depths": [1, 1, 1, 1]}
+    options = {**CHEAP["deeplabv3"], "encoder": encoder, "encoder_weights": None}
+    file = pretrained.save(zoo.deeplabv3(2, **options), tmp_path / "model.safetensors")
+    with pytest.warns(UserWarning, match="was trained with output_stride=16"):
+        zoo.deeplabv3(weights=file, **options, output_stride=8)
+
+
 @pytest.mark.parametrize("build", [*zoo.BUILDERS.values(), zoo.patch_classifier], ids=lambda build: build.__name__)
 def test_every_parameter_is_documented_once(build):
     described = re.findall(r"^    (\w+): ", build.__doc__.split("Args:\n")[1].split("\n\n")[0], flags=re.MULTILINE)

@@ -44,6 +44,13 @@ def test_logits_on_a_mobilenet_equal_those_of_torchvision(name, torchvision, tmp
         pytorch.assert_same([model.predict(pixels, verbose=0)], pytorch.outputs(network, pixels))
 
 
+def test_the_auxiliary_head_of_a_mobilenet_is_refused():
+    state = {"backbone.0.0.weight": np.ones((16, 3, 3, 3)), "aux_classifier.4.bias": np.ones(21)}
+    with pytest.raises(ValueError, match=r"auxiliary head gets the features at stride 8 .*: leave auxiliary out"):
+        names.convert(state, "deeplabv3", auxiliary=True)
+    assert list(names.convert(state, "deeplabv3")) == ["encoder/stem_conv/kernel"]
+
+
 @pytest.mark.parametrize(
     ("name", "auxiliary"),
     [(name, part) for name in names.PUBLISHED for part in ((True, False) if "resnet" in name else (False,))],

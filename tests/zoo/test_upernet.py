@@ -1,7 +1,9 @@
 """UPerNet with ConvNeXt and Swin against transformers."""
 
 import json
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -25,6 +27,7 @@ class OfUPerNet(OfTransformers):
 
 
 class TestUPerNetConvNeXt(OfUPerNet):
+    small_encoder: ClassVar = {"name": "convnextv2_atto", "filters": [8, 12, 16, 24], "depths": [1, 1, 1, 1]}
     tiny = {"backbone_config": CONVNEXT | {"layer_scale_init_value": 0.5}, **HEAD, "id2label": LABELS}
     published = (
         {
@@ -44,6 +47,7 @@ class TestUPerNetConvNeXt(OfUPerNet):
 
 
 class TestUPerNetSwin(OfUPerNet):
+    small_encoder: ClassVar = {"name": "swin_tiny", "filters": 8, "depths": [1, 1, 1, 1], "heads": [1, 2, 2, 4]}
     tiny = {
         "backbone_config": {
             "model_type": "swin",
@@ -63,13 +67,13 @@ class TestUPerNetSwin(OfUPerNet):
             "backbone_config": {
                 "model_type": "swin",
                 "embed_dim": 24,
-                "depths": [1, 2, 1, 1],
+                "depths": [1, 1, 1, 2],
                 "out_features": STAGES,
             },
             **HEAD,
             "num_labels": 3,
         },
-        {"name": "swin_tiny", "filters": 24, "depths": [1, 2, 1, 1]},
+        {"name": "swin_tiny", "filters": 24, "depths": [1, 1, 1, 2]},
     )
     unbuildable = {"backbone_config": {"qkv_bias": False}}
 
@@ -78,7 +82,7 @@ class TestUPerNetSwin(OfUPerNet):
     ("fields", "named"),
     [
         ({"backbone_config": None}, "backbone_config"),
-        ({"backbone_config": {"depths": [1, 1, 1, 1]}}, 'model_type = "resnet"'),
+        ({"backbone_config": {"depths": [1, 1, 1, 1]}}, "backbone_config has no model_type"),
         ({"backbone_config": CONVNEXT | {"patch_size": 8}}, "patch_size"),
         ({"backbone_config": CONVNEXT | {"out_features": STAGES[2:]}}, "out_features"),
         ({"backbone_config": CONVNEXT | {"depths": [1, 1]}}, "depths"),
@@ -93,6 +97,51 @@ def test_fields_of_a_backbone_that_kseg_cannot_build_are_named(fields, named, tm
     with pytest.raises(ValueError, match=named) as error:
         checkpoints.read_transformers(tmp_path)
     assert "\n" not in str(error.value) and "config.json: " in str(error.value)
+
+
+def test_a_published_configuration_is_read(tmp_path):
+    """The fields that transformers 4 wrote for a Swin-T, with those that only concern other tasks."""
+    backbone = {
+        "_name_or_path": "", "add_cross_attention": False, "architectures": None, "attention_probs_dropout_prob": 0.0,
+        "depths": [2, 2, 6, 2], "drop_path_rate": 0.1, "embed_dim": 96, "encoder_stride": 32, "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.0, "hidden_size": 768, "image_size": 224, "initializer_range": 0.02,
+        "layer_norm_eps": 1e-05, "mlp_ratio": 4.0, "model_type": "swin", "num_channels": 3,
+        "num_heads": [3, 6, 12, 24], "num_layers": 4, "out_features": STAGES, "patch_size": 4, "path_norm": True,
+        "qkv_bias": True, "stage_names": ["stem", *STAGES], "use_absolute_embeddings": False, "window_size": 7,
+    }  # fmt: skip
+    fields = {
+        "_commit_hash": None, "architectures": ["UperNetForSemanticSegmentation"], "auxiliary_channels": 256,
+        "auxiliary_concat_input": False, "auxiliary_in_channels": 384, "auxiliary_loss_weight": 0.4,
+        "auxiliary_num_convs": 1, "backbone_config": backbone, "hidden_size": 512, "id2label": LABELS,
+        "initializer_range": 0.02, "label2id": {name: index for index, name in LABELS.items()},
+        "loss_ignore_index": 255, "model_type": "upernet", "pool_scales": [1, 2, 3, 6], "torch_dtype": "float32",
+        "transformers_version": None, "use_auxiliary_head": True,
+    }  # fmt: skip
+    processor = {
+        "do_normalize": True, "do_reduce_labels": False, "do_rescale": True, "do_resize": True,
+        "image_mean": [0.485, 0.456, 0.406], "image_processor_type": "SegformerImageProcessor",
+        "image_std": [0.229, 0.224, 0.225], "resample": 2, "rescale_factor": 0.00392156862745098,
+        "size": {"height": 512, "width": 512},
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
+    described = checkpoints.describe_transformers(tmp_path)
+    assert described["arguments"]["encoder"] == "swin_tiny" and described["arguments"]["filters"] == 512
+    assert described["processor"]["size"] == {"height": 512, "width": 512} and described["classes"][0] == "road"
+    state = {  # names as transformers 4 wrote them
+        "backbone.embeddings.patch_embeddings.projection.bias": (96,),
+        "backbone.encoder.layers.0.blocks.1.attention.self.relative_position_bias_table": (169, 3),
+        "backbone.encoder.layers.0.downsample.reduction.weight": (192, 384),
+        "backbone.hidden_states_norms.stage1.weight": (96,),
+        "decode_head.psp_modules.0.1.batch_norm.running_var": (512,),
+    }
+    rules = checkpoints.ARCHITECTURES[OfUPerNet.architecture].rules
+    arrays = checkpoints.rename({name: np.zeros(shape) for name, shape in state.items()}, rules)
+    assert all(key.startswith(("encoder/", "pyramid/")) for key in arrays)
+    fields["backbone_config"] |= {"hidden_dropout_prob": 0.1}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    with pytest.warns(UserWarning, match=r"does not apply hidden_dropout_prob = 0\.1"):
+        checkpoints.describe_transformers(tmp_path)
 
 
 def test_the_auxiliary_head_equals_that_of_transformers(transformers, tmp_path, numpy_initializers):
@@ -112,7 +161,7 @@ def test_the_auxiliary_head_equals_that_of_transformers(transformers, tmp_path, 
     with torch.inference_mode():
         logits = network(pytorch.normalized(pixels)).logits
         maps.append(torch.nn.functional.interpolate(maps[0], pixels.shape[1:3], mode="bilinear"))
-    found = model.predict(pixels, verbose=0)
+    found = pytorch.logits(model, pixels)
     expected = [tensor.numpy().transpose(0, 2, 3, 1) for tensor in (logits, maps[-1])]
     pytorch.assert_same([found["logits"], found["auxiliary"]], expected)
     written = safetensors.torch.load_file(
@@ -144,11 +193,14 @@ def test_counts_are_those_of_transformers(options, count, transformers):
 def test_a_model_without_counterpart_is_refused(tmp_path, numpy_initializers):
     with pytest.raises(ValueError, match="backbones of ConvNeXt and Swin for transformers, not one of your own"):
         checkpoints.export_transformers(zoo.upernet(2, **CHEAP["upernet"]), tmp_path / "new")
-    small = {"name": "convnextv2_atto", "filters": [4, 4, 4, 4], "depths": [1, 1, 1, 1], "feature_norms": False}
-    with pytest.raises(ValueError, match="have feature_norms"):
-        checkpoints.export_transformers(
-            zoo.upernet(2, encoder=small, encoder_weights=None, filters=4), tmp_path / "new"
-        )
-    with pytest.raises(ValueError, match="needs features at stride 32, but the encoder has only stride 8"):
-        zoo.upernet(2, encoder=lambda image: {8: image}, encoder_weights=None)
+    config = checkpoints.ARCHITECTURES[OfUPerNet.architecture].config
+    for name, option in (("convnext_tiny", "feature_norms"), ("swin_tiny", "always_shift")):
+        with pytest.raises(ValueError, match=f"have {option}: build the encoder"):
+            config({"encoder": {"name": name, option: False}, "input_shape": [None, None, 3]})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("strides", [[32], [2, 32], [8]])
+def test_features_at_one_stride_are_too_few(strides):
+    with pytest.raises(ValueError, match=rf"needs features at two strides from 4 on, the encoder has \{strides}"):
+        zoo.upernet(2, encoder=lambda image: dict.fromkeys(strides, image), encoder_weights=None, auxiliary=True)
