@@ -27,8 +27,7 @@ MEAN, STD = np.array([0.485, 0.456, 0.406], "float32"), np.array([0.229, 0.224, 
 def cases(source: str) -> list[tuple[str, str]]:
     """Returns the pairs of an architecture and an encoder of a library, by its names, that kseg loads."""
     if source == "segmentation-models-pytorch":
-        models = zoo.smp.MODELS.items()
-        return [(name, encoder) for name, known in models for encoder in known.options["encoder_name"].values or ()]
+        return [(name, encoder) for name in zoo.smp.MODELS for encoder in zoo.smp.ENCODERS if _exists(name, encoder)]
     if source == "torchvision":
         named = [name.removesuffix("-coco_voc") for name in zoo.torchvision.PUBLISHED]
         return [(name.partition("_")[0], name.partition("_")[2]) for name in named]
@@ -104,6 +103,15 @@ def _randomized(network: Any) -> Any:
             if tensor.is_floating_point() and tensor.ndim <= 1 and tensor.numel():
                 torch.nn.init.uniform_(tensor, *((0.5, 1.5) if name in ("weight", "running_var") else (-0.2, 0.2)))
     return network.eval()
+
+
+def _exists(architecture: str, encoder: str) -> bool:
+    """Returns whether segmentation-models-pytorch and kseg have an architecture, with its defaults, on an encoder."""
+    try:
+        zoo.smp.convert({}, architecture, encoder_name=encoder)
+    except ValueError:
+        return False
+    return True
 
 
 def _smp(architecture: str, encoder: str, folder: Path) -> tuple[Any, Loader]:

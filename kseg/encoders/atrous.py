@@ -6,7 +6,7 @@ the new features equals the original ones, unless a layer depends on the whole i
 squeeze-and-excitation does).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -88,6 +88,29 @@ def check_multi_grid(multi_grid: Sequence[int], count: int) -> None:
     """Raises a ValueError if there are more factors than spatial convolutions."""
     if len(multi_grid) > count:
         raise ValueError(f"multi_grid has {len(multi_grid)} factors, but there are {count} spatial convolutions")
+
+
+def shifted_rates(full: Sequence[int], multi_grid: Sequence[int]) -> Iterator[int]:
+    """Returns the dilation rates of spatial convolutions with which every k-th position equals the strided features.
+
+    A convolution that loses its stride keeps the rate of the one before it. A factor of `multi_grid` multiplies the
+    rate of its stage, also at such a convolution.
+
+    Args:
+        full: For each convolution, in the order of the network, the rate of its stage.
+        multi_grid: Factors for the last convolutions.
+
+    Raises:
+        ValueError: If there are more factors than convolutions.
+
+    Example:
+        >>> list(shifted_rates([1, 1, 2, 2], ())), list(shifted_rates([1, 1, 2, 2], (1, 2)))
+        ([1, 1, 1, 2], [1, 1, 2, 4])
+    """
+    check_multi_grid(multi_grid, len(full))
+    rest = len(full) - len(multi_grid)
+    factored = [rate * factor for rate, factor in zip(full[rest:], multi_grid, strict=True)]
+    return iter([1, *full[:-1]][:rest] + factored)
 
 
 def multi_grid_factors(network: keras.Model, multi_grid: Sequence[int]) -> dict[str, int]:

@@ -42,7 +42,8 @@ def extract(
             `kseg.pretrained.load`. For an encoder of your own, only a file is loaded.
         depth: 3, 4 or 5: how often the stages that are used halve the size. The later stages are left out.
         output_stride: 8, 16 or 32: the greatest stride. Strides beyond it become dilation.
-        multi_grid: Factors for the dilation rates of the last spatial convolutions, e.g. DeepLabV3's (1, 2, 4).
+        multi_grid: Factors for the dilation rates of the last spatial convolutions, e.g. DeepLabV3's (1, 2, 4); those
+            of stages that `depth` leaves out are counted.
         penultimate: Whether to return the output of the last stage but one. It has the stride of the last stage if that
             one is dilated. For an encoder of your own, it is the second-coarsest feature.
 
@@ -74,7 +75,7 @@ def extract(
         strides = [min(stride, output_stride) for stride in known(encoder).strides if stride <= 2**depth]
         features = dict(zip(strides, outputs, strict=True))  # of stages that share a stride, the last
     else:
-        _check_depth(depth, output_stride)
+        _check_depth(depth)
         if multi_grid:
             raise ValueError("multi_grid applies only to encoders by name: dilate your own encoder yourself")
         model, strides, layers = wrapped(encoder, image.shape[1:])
@@ -130,16 +131,18 @@ def build(
     """
     if output_stride not in (8, 16, 32):
         raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride!r}")
-    _check_depth(depth, output_stride)
+    _check_depth(depth)
     entry = known(name)
-    if output_stride < 32 and not entry.dilates:
-        raise ValueError(f"{_name(name)} has no output stride {output_stride}, only 32: choose another encoder")
+    greatest = min(output_stride, 2**depth)
+    output_stride = output_stride if greatest < 2**depth else 32  # stages that are left out need no dilation
+    if not entry.reaches(output_stride):
+        strides = "only 16 and 32" if entry.reaches(16) else "only 32"
+        raise ValueError(f"{_name(name)} has no output stride {output_stride}, {strides}: choose another encoder")
     options = {} if isinstance(name, str) else {key: name[key] for key in name if key != "name"}
     for option in options.keys() - set(entry.options):
         has = f"it has {', '.join(entry.options)}" if entry.options else "give only its name"
         raise ValueError(f"the encoder {_name(name)} has no option {option!r}: {has}")
-    smallest = entry.smallest(min(output_stride, 2**depth))
-    output_stride = output_stride if depth == 5 else 32
+    smallest = entry.smallest(greatest)
     model = entry.build(
         input_shape=tuple(input_shape),
         weights="imagenet" if weights == "imagenet" else None,
@@ -152,20 +155,17 @@ def build(
         load(model)
     elif weights not in (None, "imagenet"):
         pretrained.load(model, _file(weights, entry.weights))
-    if depth < 5:
-        kept = [feature for feature, stride in zip(model.outputs, entry.strides, strict=False) if stride <= 2**depth]
-        model = keras.Model(model.input, kept, name="encoder")
-    return model
+    strides = [stride for stride in entry.strides if stride <= 2**depth]
+    *fine, last = model.outputs[: len(strides)]
+    kept = [feature for feature, stride in zip(fine, strides[:-1], strict=True) if stride < greatest]
+    if penultimate and len(kept) < len(fine):  # several stages share the greatest stride
+        kept.append(fine[-1])
+    return keras.Model(model.input, [*kept, last], name="encoder") if len(kept) + 1 < len(model.outputs) else model
 
 
-def _check_depth(depth: int, output_stride: int) -> None:
+def _check_depth(depth: int) -> None:
     if depth not in (3, 4, 5):
         raise ValueError(f"encoder_depth must be 3, 4 or 5, got {depth!r}")
-    if depth < 5 and output_stride < 2**depth:
-        raise ValueError(
-            f"an encoder with encoder_depth={depth} ends at stride {2**depth}, not {output_stride}: "
-            f"pass output_stride={2**depth}"
-        )
 
 
 def known(encoder: str | Mapping[str, Any]) -> Encoder:

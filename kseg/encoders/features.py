@@ -41,6 +41,18 @@ class Features:
             raise ValueError(f"the model needs features at several strides for its skips, but {self._found()}{cure}")
         return list(self.by_stride.values())[:-1]
 
+    def beyond(self, *, full_size: bool) -> list[None]:
+        """One entry for each block of a decoder that follows the finest feature and has no skip.
+
+        Args:
+            full_size: Whether the blocks end at the size of the image; otherwise there is one.
+
+        Example:
+            >>> Features({4: None, 8: None}).beyond(full_size=True)
+            [None, None]
+        """
+        return [None] * (min(self.by_stride).bit_length() - 1 if full_size else 1)
+
     def _found(self) -> str:
         strides = ", ".join(map(str, self.by_stride))
         return f"the encoder has only {'strides' if len(self.by_stride) > 1 else 'stride'} {strides}"

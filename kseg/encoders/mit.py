@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from kseg import checkpoints, download, pretrained
+from kseg.encoders.atrous import shifted_rates
 from kseg.encoders.channels import IMAGENET, Normalization, adapt_kernel
 from kseg.encoders.mit_names import ORIGINAL, TRANSFORMERS, apart, convert, joined
 from kseg.encoders.stages import added, drops
@@ -67,8 +68,10 @@ def build(
         name: A key of `VARIANTS`, which sets `filters` and `depths`.
         input_shape: Height, width and channels of the image.
         weights: `"imagenet"` or None.
-        output_stride: 32, since attention has no dilated form.
-        multi_grid: Empty, for the same reason.
+        output_stride: 16 or 32. With 16, the last stage attends to four times as many pixels, and its convolutions are
+            dilated; that which loses its stride keeps its rate.
+        multi_grid: Factors for the dilation rates of the last convolutions: each stage has one at its beginning and one
+            for each block.
         filters: Number of channels of the stages.
         depths: Number of blocks of the stages.
         heads: Number of heads of the attention of the stages.
@@ -81,8 +84,8 @@ def build(
         std: Standard deviation of each channel, on the scale 0 to 255.
 
     Raises:
-        ValueError: If the number of channels of a stage is not a multiple of its number of heads, or if the options
-            do not belong to the ImageNet weights.
+        ValueError: If the number of channels of a stage is not a multiple of its number of heads, if the options do not
+            belong to the ImageNet weights, or if `multi_grid` has too many factors.
 
     Reference:
         Xie, Wang, Yu, Anandkumar, Alvarez, Luo: SegFormer: Simple and Efficient Design for Semantic Segmentation with
@@ -93,10 +96,14 @@ def build(
     x = Normalization(tuple(mean), tuple(std)).layer(input_shape[-1])(image)
     features = []
     fractions = drops(drop_path, depths)
-    stages = zip((4, 2, 2, 2), filters, fractions, heads, reductions, kernel_sizes, expansions, strict=True)
+    full = [2 if stage == 4 and output_stride == 16 else 1 for stage in range(1, 5)]
+    spatial = [rate for rate, repeats in zip(full, depths, strict=True) for _ in range(1 + repeats)]
+    rates = shifted_rates(spatial, multi_grid)
+    stages = zip((4, 2, 2, 2 // full[-1]), filters, fractions, heads, reductions, kernel_sizes, expansions, strict=True)
     for stage, (strides, width, dropped, split, reduction, kernel_size, expansion) in enumerate(stages, start=1):
-        x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"stage{stage}_patch_pad")(x)
-        x = Conv2D(width, kernel_size, strides=strides, name=f"stage{stage}_patch_conv")(x)
+        rate = next(rates)
+        x = keras.layers.ZeroPadding2D(kernel_size // 2 * rate, name=f"stage{stage}_patch_pad")(x)
+        x = Conv2D(width, kernel_size, strides=strides, dilation_rate=rate, name=f"stage{stage}_patch_conv")(x)
         x = _norm(f"stage{stage}_patch_norm")(x)
         for repeat, drop in enumerate(dropped):
             block = f"stage{stage}_{repeat}"
@@ -105,7 +112,7 @@ def build(
             x = added(x, y, drop, f"{block}_attention")
             y = _norm(f"{block}_norm2")(x)
             y = keras.layers.Dense(int(width * expansion), name=f"{block}_expand")(y)
-            y = DepthwiseConv2D(3, padding="same", name=f"{block}_depthwise_conv")(y)
+            y = DepthwiseConv2D(3, padding="same", dilation_rate=next(rates), name=f"{block}_depthwise_conv")(y)
             y = keras.layers.Activation(exact_gelu, name=f"{block}_gelu")(y)
             y = keras.layers.Dense(width, name=f"{block}_project")(y)
             x = added(x, y, drop, f"{block}_mlp")

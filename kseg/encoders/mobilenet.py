@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from kseg import checkpoints, download, pretrained
-from kseg.encoders.atrous import check_multi_grid
+from kseg.encoders.atrous import shifted_rates
 from kseg.encoders.channels import IMAGENET, adapt_kernel
 from kseg.layers import BatchNormalization, Conv2D, DepthwiseConv2D, SqueezeExcitation
 
@@ -265,7 +265,4 @@ def _rates(blocks: Sequence[Block], output_stride: int, multi_grid: Sequence[int
     for block in blocks:
         stride *= block.strides
         full.append(max(1, stride // output_stride))
-    check_multi_grid(multi_grid, len(full))
-    rest = len(full) - len(multi_grid)
-    factored = [rate * factor for rate, factor in zip(full[rest:], multi_grid, strict=True)]
-    return iter([1, *full[:-1]][:rest] + factored)
+    return shifted_rates(full, multi_grid)

@@ -10,7 +10,18 @@ from typing import Any
 import keras
 from keras import applications as nets
 
-from kseg.encoders import applications, bsds500, convnext, efficientnet_lite, mit, mobilenet, resnet, swin
+from kseg.encoders import (
+    applications,
+    bsds500,
+    convnext,
+    densenet,
+    efficientnet_lite,
+    mit,
+    mobilenet,
+    resnet,
+    swin,
+    vgg,
+)
 from kseg.encoders.applications import (
     DENSENET,
     EFFICIENTNET,
@@ -36,11 +47,12 @@ class Encoder:
         floor_from: Odd sizes are rounded down from this stride on, and rounded up before it.
         exact: Whether the dilated network computes exactly the features of the strided one, at every k-th position and
             away from borders. Squeeze-and-excitation and response normalization make them approximate: dilation
-            slightly changes the mean over the image.
+            slightly changes the mean over the image. So does attention.
         classifier: The fully connected layers of the ImageNet classifier, for models that turn them into convolutions.
         weights: Functions that load other weights than ImageNet's into the built encoder, by the name under which
             `encoder_weights` takes them.
         dilates: Whether there is a form with an output stride of 8 or 16.
+        output_stride: The smallest output stride of that form.
         options: Options of `build` that an encoder given as a dictionary may contain beside its name.
     """
 
@@ -52,7 +64,17 @@ class Encoder:
     classifier: Classifier | None = None
     weights: Mapping[str, Callable[[keras.Model], None]] = field(default_factory=dict)
     dilates: bool = True
+    output_stride: int = 8
     options: tuple[str, ...] = ()
+
+    def reaches(self, output_stride: int) -> bool:
+        """Returns whether there is a form with this output stride.
+
+        Example:
+            >>> ENCODERS["resnet18"].reaches(8), ENCODERS["mit_b0"].reaches(8), ENCODERS["mit_b0"].reaches(16)
+            (True, False, True)
+        """
+        return output_stride >= (self.output_stride if self.dilates else 32)
 
     def sizes(self, side: int) -> dict[int, int]:
         """Computes `{stride: side length of the feature}` from the side of an image, at output stride 32.
@@ -92,6 +114,20 @@ def _net(
     return Encoder(functools.partial(applications.build, network, ends, normalization), channels, **facts)
 
 
+def _resnet(name: str) -> Encoder:
+    factor = 4 if resnet.VARIANTS[name].bottleneck else 1
+    return _family(resnet.build, name, 64, *(factor * width for width in (64, 128, 256, 512)))
+
+
+def _vgg_of_torchvision(name: str) -> Encoder:
+    widths = vgg.VARIANTS[name].filters
+    return Encoder(functools.partial(vgg.build, name), (*widths[1:], widths[-1]), floor_from=2)
+
+
+def _densenet(name: str) -> Encoder:
+    return Encoder(functools.partial(densenet.build, name), densenet.VARIANTS[name].channels, floor_from=8)
+
+
 def _vgg(network: Callable[..., keras.Model], **facts: Any) -> Encoder:
     channels = 64, 128, 256, 512, 512
     return _net(network, VGG, CAFFE, *channels, floor_from=2, classifier=Classifier(network), **facts)
@@ -103,8 +139,8 @@ def _mobilenet(name: str, *channels: int) -> Encoder:
 
 
 def _mit(name: str) -> Encoder:
-    build = functools.partial(mit.build, name)
-    return Encoder(build, mit.VARIANTS[name][0], _FROM_4, dilates=False, options=mit.OPTIONS)
+    facts: dict[str, Any] = {"exact": False, "output_stride": 16, "options": mit.OPTIONS}
+    return Encoder(functools.partial(mit.build, name), mit.VARIANTS[name][0], _FROM_4, **facts)
 
 
 def _convnext(name: str) -> Encoder:
@@ -128,11 +164,7 @@ ENCODERS: dict[str, Encoder] = {
     "efficientnet_lite2": _family(efficientnet_lite.build, "efficientnet_lite2", 32, 24, 48, 120, 352),
     "vgg16": _vgg(nets.VGG16, weights={bsds500.NAME: bsds500.load}),
     "vgg19": _vgg(nets.VGG19),
-    "resnet18": _family(resnet.build, "resnet18", 64, 64, 128, 256, 512),
-    "resnet34": _family(resnet.build, "resnet34", 64, 64, 128, 256, 512),
-    "resnet50": _family(resnet.build, "resnet50", 64, 256, 512, 1024, 2048),
-    "resnet101": _family(resnet.build, "resnet101", 64, 256, 512, 1024, 2048),
-    "resnet152": _family(resnet.build, "resnet152", 64, 256, 512, 1024, 2048),
+    **{name: _resnet(name) for name in resnet.VARIANTS},
     "resnet50_v1": _net(nets.ResNet50, RESNET, CAFFE, 64, 256, 512, 1024, 2048),
     "resnet101_v1": _net(nets.ResNet101, RESNET, CAFFE, 64, 256, 512, 1024, 2048),
     "resnet152_v1": _net(nets.ResNet152, RESNET, CAFFE, 64, 256, 512, 1024, 2048),
@@ -160,6 +192,8 @@ ENCODERS: dict[str, Encoder] = {
     "mobilenet_v2_torchvision": _mobilenet("mobilenet_v2", 16, 24, 32, 96, 320),
     "mobilenet_v3_small_torchvision": _mobilenet("mobilenet_v3_small", 16, 16, 24, 48, 576),
     "mobilenet_v3_large_torchvision": _mobilenet("mobilenet_v3_large", 16, 24, 40, 112, 960),
+    **{name: _vgg_of_torchvision(name) for name in vgg.VARIANTS},
+    **{name: _densenet(name) for name in densenet.VARIANTS},
     **{name: _convnext(name) for name in convnext.VARIANTS},
     **{name: _mit(name) for name in mit.VARIANTS},
     **{name: _swin(name) for name in swin.VARIANTS},

@@ -18,7 +18,7 @@ from kseg.layers.fusion import PyramidFusion
 from kseg.layers.geometry import Reach
 from kseg.layers.graph import FoldedModel, layer_calls
 from kseg.layers.normalization import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization
-from kseg.layers.pooling import FeaturePyramidAttention, PyramidPooling
+from kseg.layers.pooling import FeaturePyramidAttention, HalvingMean2D, PyramidPooling
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
 from kseg.layers.resize import Resize
 from kseg.layers.scaling import GlobalResponseNormalization, LayerScale
@@ -48,6 +48,7 @@ __all__ = [
     "FeaturePyramidAttention",
     "FoldedModel",
     "GlobalResponseNormalization",
+    "HalvingMean2D",
     "LayerScale",
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",

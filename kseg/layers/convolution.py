@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kseg.layers import depthwise
+from kseg.layers import depthwise, grouped
 from kseg.layers.doubled import doubled_convolution
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
@@ -20,7 +20,8 @@ class Conv2D(keras.layers.Conv2D):
     On PyTorch, Keras copies each activation to change the order of its axes, but the convolution also takes a view. On
     TensorFlow, Keras adds the bias by an operation that the graph optimizer does not fuse with the convolution, and
     computes a dilated convolution in pieces, which is not necessary without gradients (`single_operation`). On all
-    backends, taps of a dilated kernel that meet only padding are left out.
+    backends, taps of a dilated kernel that meet only padding are left out. Grouped convolutions become dense ones where
+    those are faster, see `kseg.layers.grouped`.
 
     Example:
         >>> import numpy as np
@@ -55,16 +56,26 @@ class Conv2D(keras.layers.Conv2D):
         kernel, rates = _met_taps(self, inputs.shape, kernel)
         if keras.backend.backend() == "torch":
             return _torch_convolution(self, inputs, kernel, rates)
-        if keras.backend.backend() == "tensorflow" and max(rates) > 1 and is_single_operation():
-            import tensorflow
 
-            around = [0, 0]
-            if self.padding == "same":
-                around = [(taps - 1) * rate for taps, rate in zip(kernel.shape[:2], rates, strict=True)]
-            sides = [[0, 0], *([total // 2, total - total // 2] for total in around), [0, 0]]  # ONNX Runtime's terms
-            kernel = ops.convert_to_tensor(kernel)
-            return _finished(self, tensorflow.nn.conv2d(inputs, kernel, self.strides, sides, dilations=rates))
-        return _finished(self, ops.conv(inputs, kernel, self.strides, self.padding, self.data_format, rates))
+        def convolve(x: Any, kernel: Any) -> Any:
+            if keras.backend.backend() == "tensorflow" and max(rates) > 1 and is_single_operation():
+                import tensorflow
+
+                around = [0, 0]
+                if self.padding == "same":
+                    around = [(taps - 1) * rate for taps, rate in zip(kernel.shape[:2], rates, strict=True)]
+                sides = [
+                    [0, 0],
+                    *([total // 2, total - total // 2] for total in around),
+                    [0, 0],
+                ]  # ONNX Runtime's terms
+                kernel = ops.convert_to_tensor(kernel)
+                return tensorflow.nn.conv2d(x, kernel, self.strides, sides, dilations=rates)
+            return ops.conv(x, kernel, self.strides, self.padding, self.data_format, rates)
+
+        if self.groups > 1 and grouped.is_faster():
+            return _finished(self, grouped.grouped_convolution(convolve, inputs, kernel, self.groups))
+        return _finished(self, convolve(inputs, kernel))
 
     def reach(self, x: Reach) -> Reach:
         return x.window(self.kernel_size[0], rate=self.dilation_rate[0], stride=self.strides[0])

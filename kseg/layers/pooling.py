@@ -1,4 +1,4 @@
-"""Pyramid pooling: means over grids of different sizes (PSPNet), and a pyramid of halved features (PAN)."""
+"""Means of 2x2 pixels (ResNet-D), over grids of different sizes (PSPNet), and a pyramid of halved features (PAN)."""
 
 import math
 from collections.abc import Sequence
@@ -12,6 +12,40 @@ from kseg.layers.convolution import ConvNormAct
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
 from kseg.layers.resize import Resize
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class HalvingMean2D(keras.layers.Layer):
+    """Averages 2x2 pixels with stride 2; at the far border of odd sizes, those that exist.
+
+    `keras.layers.AveragePooling2D(2, padding="same")` does the same, except on PyTorch in Keras 3.15.
+
+    Returns:
+        `(N, ceil(H / 2), ceil(W / 2), C)`.
+
+    Example:
+        >>> image = ops.reshape(ops.arange(9.0), (1, 3, 3, 1))
+        >>> ops.convert_to_numpy(HalvingMean2D()(image))[0, :, :, 0].tolist()
+        [[2.0, 3.5], [6.5, 8.0]]
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+
+    def call(self, x: Any) -> Any:
+        if keras.backend.backend() != "torch":
+            return ops.average_pool(x, 2, 2, "same", data_format="channels_last")
+        from torch.nn import functional
+
+        x = x.permute(0, 3, 1, 2)
+        return functional.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False).permute(0, 2, 3, 1)
+
+    def compute_output_shape(self, x_shape: Shape) -> Shape:
+        count, *sides, channels = x_shape
+        return (count, *(side and -(-side // 2) for side in sides), channels)
+
+    def reach(self, x: Reach) -> Reach:
+        return x.window(2, stride=2)
 
 
 @keras.saving.register_keras_serializable(package="kseg")

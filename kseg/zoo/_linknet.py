@@ -85,4 +85,4 @@ def _smp_rules(options: smp.Options) -> Rules:
     return rules
 
 
-smp.register("Linknet", "linknet", {"decoder_use_norm": smp.NORM}, rules=_smp_rules)
+smp.register("Linknet", "linknet", {"decoder_use_norm": smp.NORM}, rules=_smp_rules, empty=False)

@@ -24,6 +24,7 @@ def manet(
     interleaved: bool = False,
     batch_norm: bool = True,
     interpolation: str = "nearest",
+    full_size: bool = False,
     activation: str | None = None,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
@@ -41,6 +42,8 @@ def manet(
             need; see `kseg.layers.PositionAttention`.
         batch_norm: Whether batch normalization follows the convolutions.
         interpolation: How the blocks upsample, `"nearest"` or `"bilinear"`.
+        full_size: Whether blocks without skips follow until the size of the image on every encoder, as in
+            segmentation-models-pytorch on MiT.
 
     Reference:
         Fan, Wang, Li, Wang: MA-Net: A Multi-Scale Attention Network for Liver and Tumor Segmentation, 2020,
@@ -52,9 +55,9 @@ def manet(
     """
     image = keras.Input(input_shape, name="image")
     features = encoders.extract(image, encoder, weights=encoder_weights, depth=encoder_depth)
-    skips = [*reversed(features.skips), None]  # the last block has none
+    skips = [*reversed(features.skips), *features.beyond(full_size=full_size)]
     if len(filters) < len(skips):
-        raise ValueError(f"filters has {len(filters)} widths for the {len(skips)} features of the encoder")
+        raise ValueError(f"filters has {len(filters)} widths for {len(skips)} blocks on this encoder")
     x = PositionAttention(attention_filters, interleaved=interleaved, name="position")(features.coarsest)
     for level, (width, skip) in enumerate(zip(filters[: len(skips)], skips, strict=True), start=1):
         name = f"decoder_{level}"
@@ -92,6 +95,6 @@ smp.register(
         "decoder_pab_channels": smp.Option("attention_filters", 64),
         "decoder_interpolation": smp.INTERPOLATION,
     },
-    arguments=lambda options: {"interleaved": True},
+    arguments=lambda options: {"interleaved": True, "full_size": smp.ENCODERS[options["encoder_name"]].empty},
     rules=_smp_rules,
 )

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from kseg import checkpoints, encoders
-from kseg.layers import PyramidFusion, SegmentationHead
+from kseg.layers import PyramidFusion, Resize, SegmentationHead
 from kseg.zoo import smp
 from kseg.zoo._builder import builder
 
@@ -19,8 +19,10 @@ def segformer(
     *,
     encoder: encoders.EncoderLike = "mit_b0",
     encoder_weights: str | os.PathLike | None = "imagenet",
+    encoder_depth: int = 5,
     filters: int = 256,
     dropout: float = 0.1,
+    finest: bool = False,
     align_corners: bool = False,
     activation: str | None = None,
     weights: str | os.PathLike | None = None,
@@ -34,6 +36,8 @@ def segformer(
 
     Args:
         filters: Number of channels of the decoder; in the paper 256 for `mit_b0` and `mit_b1`, and 768 for the others.
+        finest: Whether the features at stride 2, reduced to stride 4, are used too, as in segmentation-models-pytorch
+            on encoders that have them.
         align_corners: Whether to upsample the logits with aligned corners, as segmentation-models-pytorch does; for
             encoders that round sizes up.
 
@@ -46,11 +50,12 @@ def segformer(
         (None, 64, 65, 3)
     """
     image = keras.Input(input_shape, name="image")
-    features = encoders.extract(image, encoder, weights=encoder_weights)
+    features = encoders.extract(image, encoder, weights=encoder_weights, depth=encoder_depth)
     maps = {stride: feature for stride, feature in features.by_stride.items() if stride >= 4}
     if len(maps) < 2:
         raise ValueError(f"segformer needs features at two strides from 4 on, the encoder has {[*features.by_stride]}")
-    x = PyramidFusion(filters, name="fusion")(list(maps.values()))
+    reduced = [Resize(name="reduce")(features[2], like=features[4])] if finest else []
+    x = PyramidFusion(filters, name="fusion")([*reduced, *maps.values()])
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     factor = min(maps) if align_corners else None
     logits = SegmentationHead(num_classes, activation=activation, aligned_factor=factor, name="head")(x, like=image)
@@ -99,6 +104,8 @@ def _config(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[float], 
         raise ValueError(f"SegFormer of transformers has a MiT encoder, not {name or 'one of your own'}")
     if arguments.get("align_corners"):
         raise ValueError("SegFormer of transformers lacks align_corners=True")
+    if arguments.get("encoder_depth", 5) != 5:
+        raise ValueError("SegFormer of transformers lacks encoder_depth below 5")
     given = {key: encoder[key] for key in encoder if key != "name"} if isinstance(encoder, Mapping) else {}
     options = {**encoders.mit.options(name), **given}
     fields: dict[str, Any] = {field: list(options[option]) for option, field in _FIELDS.items()}
@@ -134,8 +141,9 @@ checkpoints.ARCHITECTURES["SegformerForSemanticSegmentation"] = checkpoints.Arch
 
 def _smp_rules(options: smp.Options) -> checkpoints.Rules:
     rules = smp.conv_norm("decoder.fuse_stage", "fusion/fuse")
-    for stage in range(4):  # that library counts from the coarsest
-        rules += smp.named(f"decoder.mlp_stage.{stage}.linear", f"fusion/project_{4 - stage}")
+    stages = options["encoder_depth"] - smp.ENCODERS[options["encoder_name"]].empty
+    for stage in range(stages):  # that library counts from the coarsest
+        rules += smp.named(f"decoder.mlp_stage.{stage}.linear", f"fusion/project_{stages - stage}")
     return rules
 
 
@@ -143,12 +151,14 @@ smp.register(
     "Segformer",
     "segformer",
     {
-        "encoder_depth": smp.Option(None, 5, {5: 5}),
         "decoder_segmentation_channels": smp.Option("filters", 256),
         "upsampling": smp.Option(None, 4),
     },
-    arguments=lambda options: {"align_corners": True, "dropout": 0.0},
+    arguments=lambda options: {
+        "finest": not smp.ENCODERS[options["encoder_name"]].empty,
+        "align_corners": True,
+        "dropout": 0.0,
+    },
     upsampling=lambda options: 4,
     rules=_smp_rules,
-    encoders=encoders.mit.VARIANTS,
 )

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from kseg import encoders
 from kseg.checkpoints import Rules, below
-from kseg.encoders import mit, resnet
+from kseg.encoders import densenet, mit, resnet, vgg
 
 Options: TypeAlias = Mapping[str, Any]
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
@@ -50,32 +51,53 @@ class Encoder:
     Attributes:
         name: Its name there.
         rules: From its modules to the layers of the encoder.
-        left_out: A pattern for the layers beyond a depth, whose tensors the library stores but does not use.
-        dilated: The number of spatial convolutions that are dilated at an output stride.
+        left_out: Patterns for the layers beyond the depths 3 and 4, whose tensors the library stores but does not use.
+        dilated: The number of spatial convolutions from the first stage that is dilated on; None if the library cannot
+            dilate it.
+        empty: Whether its feature at stride 2 has no channels.
     """
 
     name: str
     rules: Rules
-    left_out: Callable[[int], str]
-    dilated: Callable[[int], int]
+    left_out: Mapping[int, str]
+    dilated: Callable[[int], int] | None = None
+    empty: bool = False
 
 
 def _resnet(name: str) -> Encoder:
-    blocks, bottleneck = resnet.VARIANTS[name]
-    return Encoder(
-        name,
-        resnet.RULES,
-        left_out=lambda depth: "layer[34]_" if depth == 3 else "layer4_",
-        dilated=lambda stride: sum(blocks[2:] if stride == 8 else blocks[3:]) * (1 if bottleneck else 2),
-    )
+    def dilated(stride: int) -> int:
+        variant = resnet.VARIANTS[name]
+        return sum(variant.depths[2 if stride == 8 else 3 :]) * variant.spatial
+
+    return Encoder(name, resnet.RULES, {3: "layer[34]_", 4: "layer4_"}, dilated)
+
+
+def _mit(name: str) -> Encoder:
+    def dilated(stride: int) -> int:
+        _, depths = mit.VARIANTS[name]
+        return sum(1 + depth for depth in depths[2 if stride == 8 else 3 :])
+
+    return Encoder(name, mit.ORIGINAL, {3: "stage[34]_", 4: "stage4_"}, dilated, empty=True)
+
+
+def _vgg(name: str) -> Encoder:
+    rules = below(vgg.rules(name), "features.", "")
+    return Encoder(name, rules, {3: "block5_", 4: "(?!)"})  # nothing
+
+
+def _densenet(name: str) -> Encoder:
+    left_out = {3: "block[34]_|transition2_conv|transition3_|norm5", 4: "block4_|transition3_conv|norm5"}
+    return Encoder(name, below(densenet.RULES, "features.", ""), left_out)
 
 
 MODELS: dict[str, Model] = {}
 """What `register` was called with, by the name of the library's class."""
 
 ENCODERS: dict[str, Encoder] = {
-    **{name: _resnet(name) for name in resnet.VARIANTS},
-    **{name: Encoder(name, mit.ORIGINAL, lambda depth: "", lambda stride: 0) for name in mit.VARIANTS},
+    **{name: _resnet(name) for name in resnet.VARIANTS if re.fullmatch(r"resnet\d+|resnext\d+_32x\d+d", name)},
+    **{name: _mit(name) for name in mit.VARIANTS},
+    **{name.removesuffix("_torchvision"): _vgg(name) for name in vgg.VARIANTS},
+    **{name.removesuffix("_torchvision"): _densenet(name) for name in densenet.VARIANTS},
 }
 """The encoders by their names in that library."""
 
@@ -104,7 +126,7 @@ def register(
     arguments: Callable[[Options], dict[str, Any]] = lambda options: {},
     upsampling: Callable[[Options], int] | None = None,
     unused: Callable[[Options], Shapes] = lambda options: {},
-    encoders: Iterable[str] = resnet.VARIANTS,
+    empty: bool = True,
 ) -> None:
     """Registers a class of segmentation-models-pytorch. The functions get all options of the class by name.
 
@@ -116,9 +138,10 @@ def register(
         arguments: Returns the other arguments of the builder.
         upsampling: Returns the option `upsampling` that gives logits of the image's size.
         unused: Returns names and shapes of tensors that it stores but does not use.
-        encoders: The keys of `ENCODERS` that it may have.
+        empty: Whether it may have encoders whose feature at stride 2 has no channels.
     """
-    names = {"encoder_name": Option("encoder", "resnet34", {name: ENCODERS[name].name for name in encoders})}
+    known = {name: encoder.name for name, encoder in ENCODERS.items() if empty or not encoder.empty}
+    names = {"encoder_name": Option("encoder", "resnet34", known)}
     MODELS[model] = Model(builder, {**names, **_SHARED, **options}, arguments, rules, upsampling, unused)
 
 
@@ -161,10 +184,27 @@ def unused_attention(module: str, options: Options) -> Shapes:
 
 
 def dilation(options: Options) -> list[int] | None:
-    """The `multi_grid` with which the first block of a dilated stage is dilated like the others."""
-    stride = options["encoder_output_stride"]
-    known = ENCODERS[options["encoder_name"]]
-    return [1] * known.dilated(stride) if stride < 2 ** options["encoder_depth"] else None
+    """The `multi_grid` with which the first block of a dilated stage is dilated like the others.
+
+    Raises:
+        ValueError: If the library or kseg cannot dilate the encoder.
+    """
+    stride, name = options["encoder_output_stride"], options["encoder_name"]
+    known = ENCODERS[name]
+    if stride == 32:
+        return None
+    if known.dilated is None:
+        raise ValueError(f"segmentation-models-pytorch has no {name} with encoder_output_stride={stride}")
+    if stride >= 2 ** options["encoder_depth"]:
+        return None
+    if not encoders.ENCODERS[known.name].reaches(stride):
+        raise ValueError(f"kseg has no {name} with encoder_output_stride={stride}")
+    return [1] * known.dilated(stride)
+
+
+def at_center(options: Options) -> bool:
+    """Whether two convolutions precede the decoder of a U-Net."""
+    return str(options["encoder_name"]).startswith("vgg")
 
 
 def rules_of(model: str, options: Options) -> Rules:
@@ -183,11 +223,17 @@ def arguments_of(model: str, options: Options) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     for key, option in known.options.items():
         if option.values is not None and options[key] not in list(option.values):
-            words = " or ".join(map(repr, option.values))
-            raise ValueError(f"{model}: {key}={options[key]!r} has no counterpart in kseg, only {words}")
+            raise ValueError(
+                f"{model}: {key}={options[key]!r} has no counterpart in kseg, only {_words(option.values)}"
+            )
         if option.argument:
             value = options[key] if option.values is None else option.values[options[key]]
             arguments[option.argument] = list(value) if isinstance(value, tuple) else value
     if known.upsampling and options["upsampling"] not in (None, fits := known.upsampling(options)):
         raise ValueError(f"{model}: upsampling={options['upsampling']!r} has no counterpart in kseg, only {fits}")
     return {**arguments, **known.arguments(options), "input_shape": [None, None, options["in_channels"]]}
+
+
+def _words(values: Iterable[Any]) -> str:
+    words = [repr(value) for value in values]
+    return " or ".join(words) if len(words) < 10 else f"those of {', '.join(words[:5])} ... in kseg.zoo.smp.ENCODERS"

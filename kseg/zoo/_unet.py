@@ -1,7 +1,9 @@
 """U-Net: a decoder that upsamples step by step and concatenates the features of the encoder at each size."""
 
+import itertools
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -33,6 +35,8 @@ def unet(
     attention: str | None = None,
     interpolation: str = "nearest",
     doubling: bool = False,
+    center: bool = False,
+    full_size: bool = False,
     activation: str | None = None,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] = (None, None, 3),
@@ -41,7 +45,7 @@ def unet(
 
     Each block doubles the size, concatenates the encoder's features of that size and convolves twice. The last block,
     at the size of the image, has no skip. On an encoder whose first stride is 4 (ConvNeXt), the blocks end at stride 2,
-    the last value of `filters` is not used, and the logits are upsampled.
+    the last value of `filters` is not used, and the logits are upsampled; `full_size` adds a block.
 
     Args:
         filters: Number of channels of the blocks, coarsest first; those beyond the number of blocks are not used.
@@ -52,6 +56,9 @@ def unet(
         doubling: Whether blocks upsample by exactly two and crop, which equals segmentation-models-pytorch with
             `"nearest"`, instead of resizing to the skip. The results differ at sizes that are not divisible by 32. For
             encoders that round sizes up.
+        center: Whether two convolutions precede the blocks, as in segmentation-models-pytorch on VGG.
+        full_size: Whether blocks without skips follow until the size of the image on every encoder, as in
+            segmentation-models-pytorch on MiT.
 
     Reference:
         Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015,
@@ -63,13 +70,15 @@ def unet(
     """
     image = keras.Input(input_shape, name="image")
     features = encoders.extract(image, encoder, weights=encoder_weights, depth=encoder_depth)
-    if len(filters) < len(features.by_stride):
-        raise ValueError(f"filters has {len(filters)} widths for the {len(features.by_stride)} features of the encoder")
+    skips = [*reversed(features.skips), *features.beyond(full_size=full_size)]
+    if len(filters) < len(skips):
+        raise ValueError(f"filters has {len(filters)} widths for {len(skips)} blocks on this encoder")
     x = features.coarsest
-    skips = [*reversed(features.skips), None]  # the last block has none
-    to_image = doubling or (interpolation == "bilinear" and min(features.by_stride) == 2)
+    for index in (1, 2) if center else ():
+        x = ConvNormAct(x.shape[-1], normalization=batch_norm, name=f"center_{index}")(x)
+    to_image = doubling or (interpolation == "bilinear" and (full_size or min(features.by_stride) == 2))
     for level, (width, skip) in enumerate(zip(filters[: len(skips)], skips, strict=True), start=1):
-        like = image if to_image and skip is None else None
+        like = image if to_image and level == len(skips) else None
         block = UNetBlock(
             width,
             normalization=batch_norm,
@@ -169,16 +178,31 @@ def unet_2015(
 
 def _smp_rules(options: smp.Options) -> Rules:
     blocks = range(options["encoder_depth"])
+    center = [smp.conv_norm(f"decoder.center.{index}", f"center_{index + 1}") for index in (0, 1)]
     return [
-        rule
-        for block in blocks
-        for rule in smp.unet_block(
-            f"decoder.blocks.{block}",
-            f"decoder_{block + 1}",
-            options["decoder_attention_type"],
-            skip=block < blocks[-1],
-        )
+        *itertools.chain.from_iterable(center),
+        *(
+            rule
+            for block in blocks
+            for rule in smp.unet_block(
+                f"decoder.blocks.{block}",
+                f"decoder_{block + 1}",
+                options["decoder_attention_type"],
+                skip=block < blocks[-1],
+            )
+        ),
     ]
+
+
+def _smp_arguments(options: smp.Options) -> dict[str, Any]:
+    empty = smp.ENCODERS[options["encoder_name"]].empty
+    if empty and options["decoder_attention_type"]:
+        raise ValueError(f"Unet: decoder_attention_type on {options['encoder_name']} has no counterpart in kseg")
+    return {
+        "doubling": options["decoder_interpolation"] == "nearest",
+        "center": smp.at_center(options),
+        "full_size": empty,
+    }
 
 
 smp.register(
@@ -190,7 +214,7 @@ smp.register(
         "decoder_attention_type": smp.ATTENTION,
         "decoder_interpolation": smp.INTERPOLATION,
     },
-    arguments=lambda options: {"doubling": options["decoder_interpolation"] == "nearest"},
+    arguments=_smp_arguments,
     rules=_smp_rules,
     unused=lambda options: smp.unused_attention(f"decoder.blocks.{options['encoder_depth'] - 1}", options),
 )

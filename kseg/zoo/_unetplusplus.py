@@ -78,6 +78,22 @@ def _smp_rules(options: smp.Options) -> Rules:
     return rules
 
 
+def _smp_unused(options: smp.Options) -> smp.Shapes:
+    found = dict(smp.unused_attention(f"decoder.blocks.x_0_{options['encoder_depth'] - 1}", options))
+    if not smp.at_center(options):
+        return found
+    channels = encoders.vgg.VARIANTS[smp.ENCODERS[options["encoder_name"]].name].filters[-1]
+    for index in (0, 1):  # that library makes these convolutions, but does not call them
+        module = f"decoder.center.{index}"
+        found[f"{module}.0.weight"] = (channels, channels, 3, 3)
+        if options["decoder_use_norm"] == "identity":
+            found[f"{module}.0.bias"] = (channels,)
+        else:
+            found |= {f"{module}.1.{leaf}": (channels,) for leaf in ("weight", "bias", "running_mean", "running_var")}
+            found[f"{module}.1.num_batches_tracked"] = ()
+    return found
+
+
 smp.register(
     "UnetPlusPlus",
     "unetplusplus",
@@ -88,5 +104,6 @@ smp.register(
         "decoder_interpolation": smp.INTERPOLATION,
     },
     rules=_smp_rules,
-    unused=lambda options: smp.unused_attention(f"decoder.blocks.x_0_{options['encoder_depth'] - 1}", options),
+    unused=_smp_unused,
+    empty=False,
 )

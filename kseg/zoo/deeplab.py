@@ -19,6 +19,7 @@ def deeplabv3(
     *,
     encoder: encoders.EncoderLike = "efficientnet_lite0",
     encoder_weights: str | None = "imagenet",
+    encoder_depth: int = 5,
     output_stride: int = 16,
     rates: Sequence[int] | None = None,
     multi_grid: Sequence[int] | None = None,
@@ -63,19 +64,21 @@ def deeplabv3(
         (None, 320, 321, 3)
     """
     image = keras.Input(input_shape, name="image")
-    aspp = ASPP(filters, _rates(rates, output_stride), dropout=dropout, name="aspp")
+    stride = _stride(output_stride, encoder_depth)
+    aspp = ASPP(filters, _rates(rates, stride), dropout=dropout, name="aspp")
     features = encoders.extract(
         image,
         encoder,
         weights=encoder_weights,
+        depth=encoder_depth,
         output_stride=output_stride,
         multi_grid=multi_grid,
         penultimate=auxiliary,
     )
-    x = aspp(features[output_stride])
+    x = aspp(features[stride])
     if extra_conv:
         x = ConvNormAct(filters, name="refine")(x)
-    factor = output_stride if align_corners else None
+    factor = stride if align_corners else None
     outputs = SegmentationHead(num_classes, activation=activation, aligned_factor=factor, name="head")(x, like=image)
     if auxiliary:
         extra = auxiliary_head(features.penultimate, num_classes, activation, like=image)
@@ -89,6 +92,7 @@ def deeplabv3plus(
     *,
     encoder: encoders.EncoderLike = "efficientnet_lite0",
     encoder_weights: str | None = "imagenet",
+    encoder_depth: int = 5,
     output_stride: int = 16,
     rates: Sequence[int] | None = None,
     multi_grid: Sequence[int] | None = None,
@@ -129,15 +133,21 @@ def deeplabv3plus(
         (None, 320, 321, 3)
     """
     image = keras.Input(input_shape, name="image")
-    aspp = ASPP(filters, _rates(rates, output_stride), separable=separable, dropout=dropout, name="aspp")
+    stride = _stride(output_stride, encoder_depth)
+    aspp = ASPP(filters, _rates(rates, stride), separable=separable, dropout=dropout, name="aspp")
     features = encoders.extract(
-        image, encoder, weights=encoder_weights, output_stride=output_stride, multi_grid=multi_grid
+        image,
+        encoder,
+        weights=encoder_weights,
+        depth=encoder_depth,
+        output_stride=output_stride,
+        multi_grid=multi_grid,
     )
-    x = aspp(features[output_stride])
+    x = aspp(features[stride])
     if extra_conv:
         x = ConvNormAct(filters, separable=separable, name="refine")(x)
     if align_corners:
-        x = Resize(factor=output_stride // 4, align_corners=True, name="enlarge")(x)
+        x = Resize(factor=stride // 4, align_corners=True, name="enlarge")(x)
         x = CropLike("corner", name="crop")(x, like=features[4])
     else:
         x = Resize(name="enlarge")(x, like=features[4])
@@ -150,10 +160,15 @@ def deeplabv3plus(
     return keras.Model(image, logits, name="deeplabv3plus")
 
 
-def _rates(rates: Sequence[int] | None, output_stride: int) -> Sequence[int]:
+def _stride(output_stride: int, encoder_depth: int) -> int:
+    """The stride of the features that the pyramid takes."""
     if output_stride not in (8, 16):
         raise ValueError(f"output_stride must be 8 or 16, got {output_stride}")
-    return rates or [rate * 16 // output_stride for rate in (6, 12, 18)]
+    return min(output_stride, 2**encoder_depth)
+
+
+def _rates(rates: Sequence[int] | None, stride: int) -> Sequence[int]:
+    return rates or [rate * 16 // stride for rate in (6, 12, 18)]
 
 
 def _aspp_rules(branches: int = 3, *, separable: bool = False) -> Rules:
@@ -182,7 +197,6 @@ TORCHVISION: Rules = (
 """From the modules of torchvision's DeepLabV3, without its encoder, to the layers of `deeplabv3`."""
 
 _SMP = {
-    "encoder_depth": smp.Option(None, 5, {5: 5}),
     "decoder_channels": smp.Option("filters", 256),
     "decoder_atrous_rates": smp.Option("rates", (12, 24, 36)),
     "decoder_aspp_dropout": smp.Option("dropout", 0.5),
@@ -198,7 +212,7 @@ smp.register(
         "upsampling": smp.Option(None, None),
     },
     arguments=lambda options: {"multi_grid": smp.dilation(options), "extra_conv": True, "align_corners": True},
-    upsampling=lambda options: options["encoder_output_stride"],
+    upsampling=lambda options: _stride(options["encoder_output_stride"], options["encoder_depth"]),
     rules=lambda options: [
         *below(_aspp_rules(len(options["decoder_atrous_rates"])), "decoder.aspp.", "aspp/"),
         *smp.named("decoder.conv", "refine/conv"),

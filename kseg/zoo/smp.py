@@ -26,6 +26,7 @@ from kseg.zoo._smp_table import (
     Options,
     Shapes,
     arguments_of,
+    at_center,
     conv_norm,
     dilation,
     excitation,
@@ -38,8 +39,8 @@ from kseg.zoo._smp_table import (
 
 __all__ = [
     "ATTENTION", "ENCODERS", "INTERPOLATION", "MODELS", "NORM", "Option", "Options", "Shapes", "arguments_of",
-    "conv_norm", "convert", "dilation", "excitation", "load", "named", "read_folder", "register", "rules_of",
-    "unet_block", "unused_attention",
+    "at_center", "conv_norm", "convert", "dilation", "excitation", "load", "named", "read_folder", "register",
+    "rules_of", "unet_block", "unused_attention",
 ]  # fmt: skip
 
 _OLD = {
@@ -84,12 +85,12 @@ def convert(
     if "decoder_use_norm" in options:
         options["decoder_use_norm"] = _norm(options["decoder_use_norm"])
     arguments = arguments_of(model, options)
-    left_out = re.compile("encoder/" + ENCODERS[options["encoder_name"]].left_out(options["encoder_depth"]))
+    left_out = ENCODERS[options["encoder_name"]].left_out.get(options["encoder_depth"], "(?!)")
     unused = known.unused(options)
     arrays = {
         key: array
         for key, array in rename(mit.apart(state), rules_of(model, options)).items()
-        if key not in unused and not (options["encoder_depth"] < 5 and left_out.match(key))
+        if key not in unused and not re.match(f"encoder/({left_out})", key)
     }
     return known.builder, arguments, arrays
 

@@ -94,7 +94,7 @@ def summary(
         except ValueError:  # unpadded convolutions allow some sizes only
             cost = None
         stride = round(max(each.step for each in reach_of_outputs(model.get_layer("encoder"), Reach(1, 1))))
-        fit = [key for key, entry in ENCODERS.items() if stride == 32 or entry.dilates]
+        fit = [key for key, entry in ENCODERS.items() if entry.reaches(stride)]
         row = {
             "builder": name,
             "encoder": options.get("encoder", "its own"),

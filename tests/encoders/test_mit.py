@@ -68,8 +68,8 @@ def test_any_size_and_a_saved_encoder(tmp_path):
 
 
 def test_an_option_or_an_output_stride_that_an_encoder_lacks_is_named():
-    with pytest.raises(ValueError, match="mit_b0 has no output stride 16, only 32: choose another encoder"):
-        zoo.deeplabv3plus(2, encoder="mit_b0")
+    with pytest.raises(ValueError, match="mit_b0 has no output stride 8, only 16 and 32: choose another"):
+        zoo.deeplabv3plus(2, encoder="mit_b0", output_stride=8)
     with pytest.raises(ValueError, match="encoder mit_b0 has no option 'width': it has filters, depths"):
         encoders.build({"name": "mit_b0", "width": 3}, weights=None)
     with pytest.raises(ValueError, match="encoder resnet18 has no option 'depths': give only its name"):

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from kseg.layers import FAST_LAYERS, ConvNormAct, depthwise, single_operation
+from kseg.layers import FAST_LAYERS, Conv2D, ConvNormAct, depthwise, grouped, single_operation
 from tests.layers.tracing import compiled, gradient
 from tests.reference.convolution import batch_norm, conv2d
 
@@ -124,6 +124,19 @@ def test_a_fast_convolution_equals_that_of_keras(kind, kernel_size, size, option
         same(got(first), got(second), 1e-2 if half else 1e-6)
     assert second.get_config() == first.get_config()
     assert [w.path.split("/")[-1] for w in second.weights] == [w.path.split("/")[-1] for w in first.weights]
+
+
+@pytest.mark.parametrize("channels", [2, 4, 16])  # one group each, two together, all together
+def test_a_grouped_convolution_equals_one_convolution_per_group(channels, monkeypatch):
+    monkeypatch.setattr(grouped, "CHANNELS", channels)
+    layer = Conv2D(12, 3, strides=2, padding="same", groups=4)
+    x = np.random.default_rng(9).normal(size=(1, 7, 10, 8)).astype("float32")
+    layer.build(x.shape)
+    randomize(layer)
+    kernels, biases = (np.split(array, 4, axis=-1) for array in layer.get_weights())
+    images = np.split(x[0], 4, axis=-1)
+    parts = [conv2d(*pair, 2, 1, bias=bias) for *pair, bias in zip(images, kernels, biases, strict=True)]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x))[0], np.concatenate(parts, -1), atol=1e-4)
 
 
 @pytest.mark.parametrize(

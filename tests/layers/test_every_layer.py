@@ -37,6 +37,8 @@ USES = {
     )(x),
     "bare convolution": lambda x, **o: layers.Conv2D(4, 3, padding="same", dilation_rate=2, **o)(x),
     "depthwise convolution": lambda x, **o: layers.DepthwiseConv2D(3, strides=2, padding="same", **o)(x),
+    "grouped convolution": lambda x, **o: layers.Conv2D(6, 3, groups=3, padding="same", **o)(x),
+    "halving mean": lambda x, **o: layers.HalvingMean2D(**o)(x),
     "batch normalization": lambda x, **o: layers.BatchNormalization(**o)(x),
     "convolution": lambda x, **o: layers.ConvNormAct(2, strides=2, activation="silu", **o)(x),
     "convolution with a bias": lambda x, **o: layers.ConvNormAct(

@@ -9,6 +9,7 @@ from kseg import zoo
 VGG = {"encoder": "vgg16"}
 TORCHVISION = {"output_stride": 8, "extra_conv": True, "auxiliary": True}
 UPERNET = {"auxiliary": True}
+RESNET = {"encoder": "resnet34"}
 
 COUNTS = [
     ("fcn32", 21, VGG, 134_346_581, "Shelhamer et al. 2017, VGG16; without deconvolutions"),
@@ -36,6 +37,18 @@ COUNTS = [
     ("segformer", 150, {"encoder": "mit_b3", "filters": 768}, 47_337_814, "likewise, 47.3 M"),
     ("segformer", 150, {"encoder": "mit_b4", "filters": 768}, 64_108_374, "likewise, 64.1 M"),
     ("segformer", 150, {"encoder": "mit_b5", "filters": 768}, 84_708_694, "likewise, 84.7 M"),
+    (
+        "pspnet",
+        21,
+        RESNET | {"encoder_depth": 3, "kernel_sizes": (1, 3)},
+        21_530_165 - 19_936_768,
+        "PSPNet of segmentation-models-pytorch 0.6.0, without the stages of ResNet-34 that it does not use",
+    ),
+    ("fpn", 21, RESNET, 23_157_973, "likewise, FPN, whole"),
+    ("linknet", 21, RESNET, 21_772_597, "likewise, Linknet"),
+    ("unetplusplus", 21, RESNET, 26_081_509, "likewise, UnetPlusPlus"),
+    ("manet", 21, RESNET, 31_786_533, "likewise, MAnet"),
+    ("pan", 21, RESNET, 21_481_596, "likewise, PAN"),
     ("upernet", 150, UPERNET | {"encoder": "convnext_tiny"}, 60_242_636, "Liu et al. 2022, table 4, published as 60 M"),
     ("upernet", 150, UPERNET | {"encoder": "convnext_small"}, 81_877_196, "likewise, 82 M"),
     ("upernet", 150, UPERNET | {"encoder": "convnext_base"}, 122_102_956, "likewise, 122 M"),

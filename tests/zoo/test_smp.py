@@ -11,6 +11,7 @@ import torch
 
 from kseg import pretrained, zoo
 from kseg.checkpoints import export_smp
+from kseg.encoders import densenet, mit, resnet, vgg
 from kseg.zoo import smp as names
 from tests.checkpoints import pytorch
 
@@ -20,7 +21,39 @@ pytestmark = [
 ]
 
 
-SMALL = {"encoder_name": "resnet18", "classes": 2, "decoder_atrous_rates": (2, 3, 4), "decoder_channels": 32}
+@pytest.fixture(autouse=True)
+def small_encoders(torchvision, monkeypatch):
+    """Makes encoders of both libraries small: one block per stage, or few channels."""
+    from segmentation_models_pytorch.encoders import encoders as theirs
+
+    monkeypatch.setattr(torch.nn.Linear, "reset_parameters", lambda layer: None)  # of VGG's classifier
+    once, few = (1, 1, 1, 1), (8, 8, 16, 16, 16)
+    for table, name, variant, changes in (
+        (resnet, "resnet18", {"depths": once}, {"layers": once}),
+        (resnet, "resnext50_32x4d", {"depths": once}, {"layers": once}),
+        (
+            vgg,
+            "vgg11_bn",
+            {"filters": few},
+            {
+                "init_weights": False,
+                "config": [8, "M", 8, "M", 16, 16, "M", 16, 16, "M", 16, 16, "M"],
+                "out_channels": [*few, 16],
+            },
+        ),
+        (
+            densenet,
+            "densenet121",
+            {"depths": once, "stem": 8, "growth": 8},
+            {"block_config": once, "num_init_features": 8, "growth_rate": 8, "out_channels": [3, 8, 16, 16, 16, 16]},
+        ),
+    ):
+        ours = names.ENCODERS[name].name
+        monkeypatch.setitem(table.VARIANTS, ours, table.VARIANTS[ours]._replace(**variant))
+        monkeypatch.setitem(theirs[name], "params", {**theirs[name]["params"], **changes})
+    monkeypatch.setitem(mit.VARIANTS, "mit_b0", ((8, 16, 40, 64), once))
+    widths = {"embed_dims": [8, 16, 40, 64], "out_channels": [3, 0, 8, 16, 40, 64], "depths": once}
+    monkeypatch.setitem(theirs["mit_b0"], "params", {**theirs["mit_b0"]["params"], **widths})
 
 
 def cut(network, size: tuple[int, int]):
@@ -42,41 +75,57 @@ def cut(network, size: tuple[int, int]):
     return forward
 
 
-SHALLOW = {"encoder_depth": 3, "decoder_channels": (16, 8, 8)}
+FIVE = {"decoder_channels": (16, 16, 8, 8, 4)}
+THREE = {"encoder_depth": 3, "decoder_channels": (32, 32, 16)}
 PLAIN = {"decoder_interpolation": "bilinear", "decoder_use_norm": False}
+ATROUS = {"decoder_atrous_rates": (2, 3, 4), "decoder_channels": 32}
+EVEN, ODD = (64, 96), (65, 97)
 
 
 @pytest.mark.parametrize(
-    ("model", "config", "sizes"),
+    ("model", "encoder", "config", "sizes"),
     [
-        ("Unet", {"classes": 3}, pytorch.SIZES),
-        ("Unet", {"encoder_name": "resnet34", "decoder_channels": (32, 16, 8, 8, 4)}, [(33, 65)]),
-        ("Unet", {**SHALLOW, "decoder_channels": (32, 32, 16), "decoder_attention_type": "scse"}, [(64, 96)]),
-        ("Unet", {**SHALLOW, **PLAIN}, [(64, 96), (65, 97)]),
-        ("DeepLabV3", {"encoder_name": "resnet50", "classes": 3}, [(65, 97), (64, 96)]),
-        ("DeepLabV3", {**SMALL, "encoder_output_stride": 16}, [(64, 96)]),
-        ("DeepLabV3Plus", {"encoder_name": "resnet50", "classes": 3}, [(65, 97), (64, 96)]),
-        ("DeepLabV3Plus", {**SMALL, "encoder_output_stride": 8}, [(64, 96)]),
-        ("PSPNet", {"classes": 3, "activation": "sigmoid"}, [(64, 96), (120, 104)]),
-        ("PSPNet", {"encoder_depth": 4, "upsampling": 16, "decoder_use_norm": False}, [(64, 96)]),
-        ("FPN", {"classes": 3, "decoder_pyramid_channels": 32}, [(64, 96), (96, 160)]),
-        ("FPN", {"encoder_depth": 4, "upsampling": 2, "decoder_merge_policy": "cat"}, [(64, 96)]),
-        ("Linknet", {"classes": 3}, [(64, 96), (96, 160)]),
-        ("Linknet", {"encoder_depth": 3, "decoder_use_norm": "identity"}, [(64, 96)]),
-        ("UnetPlusPlus", {"classes": 3, "decoder_channels": (16, 16, 8, 8, 4)}, [(64, 96), (96, 160)]),
-        ("UnetPlusPlus", {**SHALLOW, "decoder_channels": (32, 32, 16), "decoder_attention_type": "scse"}, [(64, 96)]),
-        ("MAnet", {"classes": 3, "decoder_channels": (16, 16, 8, 8, 4)}, [(64, 96), (96, 160)]),
-        ("MAnet", {**SHALLOW, **PLAIN, "decoder_pab_channels": 8}, [(64, 96)]),
-        ("PAN", {"classes": 3}, [(128, 192), (192, 160)]),  # the second is odd after two halvings of stride 16
-        ("PAN", {"encoder_depth": 3, "decoder_interpolation": "nearest"}, [(64, 96)]),
-        ("Segformer", {"encoder_name": "mit_b0", "classes": 3}, [(64, 96)]),
-        ("UPerNet", {"classes": 3, "decoder_channels": 16}, [(65, 97), (96, 64)]),
+        ("Unet", "resnet18", {**FIVE, "classes": 3}, [EVEN, (97, 129)]),
+        ("Unet", "resnet18", {**THREE, **PLAIN}, [ODD]),
+        ("Unet", "densenet121", {**THREE, "decoder_attention_type": "scse"}, [EVEN]),
+        ("Unet", "vgg11_bn", {**FIVE, **PLAIN}, [EVEN]),
+        ("Unet", "mit_b0", FIVE, [EVEN]),
+        ("DeepLabV3", "resnext50_32x4d", {**ATROUS, "classes": 3}, [ODD]),
+        ("DeepLabV3", "resnet18", {**ATROUS, "encoder_depth": 4, "encoder_output_stride": 16}, [EVEN]),
+        ("DeepLabV3", "resnet18", {**ATROUS, "encoder_depth": 3}, [EVEN]),
+        ("DeepLabV3Plus", "resnet18", {**ATROUS, "encoder_output_stride": 8}, [ODD]),
+        ("DeepLabV3Plus", "resnet18", {**ATROUS, "encoder_depth": 4, "encoder_output_stride": 8}, [EVEN]),
+        ("DeepLabV3Plus", "mit_b0", ATROUS, [EVEN]),
+        ("PSPNet", "densenet121", {"activation": "sigmoid"}, [EVEN, (120, 104)]),
+        ("PSPNet", "densenet121", {"encoder_depth": 4, "upsampling": 16, "decoder_use_norm": False}, [EVEN]),
+        ("FPN", "mit_b0", {"decoder_pyramid_channels": 32}, [(96, 160)]),
+        ("FPN", "densenet121", {"encoder_depth": 4, "upsampling": 2, "decoder_merge_policy": "cat"}, [EVEN]),
+        ("Linknet", "densenet121", {"classes": 3}, [EVEN]),
+        ("Linknet", "densenet121", {"encoder_depth": 3, "decoder_use_norm": "identity"}, [EVEN]),
+        ("UnetPlusPlus", "vgg11_bn", {**FIVE, "classes": 3}, [EVEN]),
+        ("UnetPlusPlus", "resnet18", {**THREE, "decoder_attention_type": "scse"}, [EVEN]),
+        ("MAnet", "mit_b0", {**FIVE, "decoder_pab_channels": 8}, [EVEN]),
+        ("MAnet", "densenet121", {**THREE, **PLAIN}, [EVEN]),
+        ("PAN", "resnet18", {}, [(128, 160)]),  # 160 is odd after two halvings of stride 16
+        ("PAN", "mit_b0", {"classes": 3}, [(128, 128)]),
+        (
+            "PAN",
+            "vgg11_bn",
+            {"encoder_depth": 3, "encoder_output_stride": 32, "decoder_interpolation": "nearest"},
+            [EVEN],
+        ),
+        ("Segformer", "mit_b0", {"encoder_depth": 4}, [EVEN]),
+        ("Segformer", "resnet18", {"decoder_segmentation_channels": 32}, [EVEN]),
+        ("UPerNet", "resnet18", {"decoder_channels": 16}, [ODD, (96, 64)]),
+        ("UPerNet", "mit_b0", {"decoder_channels": 16, "classes": 3}, [EVEN]),
     ],
 )
-def test_the_model_of_a_hub_folder_gives_the_logits_of_the_library_and_returns_there(model, config, sizes, tmp_path):
+def test_the_model_of_a_hub_folder_gives_the_logits_of_the_library_and_returns_there(
+    model, encoder, config, sizes, tmp_path
+):
     import segmentation_models_pytorch as smp
 
-    options = {"encoder_name": "resnet18", "encoder_weights": None, **config}
+    options = {"encoder_name": encoder, "encoder_weights": None, **config}
     network = pytorch.randomized(getattr(smp, model)(**options))
     network.save_pretrained(tmp_path / "theirs")
     found = zoo.load(tmp_path / "theirs")
@@ -88,16 +137,20 @@ def test_the_model_of_a_hub_folder_gives_the_logits_of_the_library_and_returns_t
     state = again.state_dict()
     used = sum(p.numel() for name, p in network.named_parameters() if torch.equal(state[name], p))
     assert used == sum(int(np.prod(variable.shape)) for variable in found.trainable_variables)
-    if model != "PSPNet" and "encoder_depth" not in config:  # otherwise the library stores stages that it does not use
+    stored = model == "PSPNet" or "encoder_depth" in config or (model, encoder) == ("UnetPlusPlus", "vgg11_bn")
+    if not stored:  # otherwise the library stores stages or convolutions that it does not use
         assert used == sum(parameter.numel() for parameter in network.parameters())
-    pytorch.assert_same(pytorch.outputs(again.eval(), pixels), pytorch.outputs(network, pixels))
+    pytorch.assert_same(pytorch.outputs(cut(again.eval(), size), pixels), pytorch.outputs(cut(network, size), pixels))
 
 
 @pytest.mark.parametrize(
     ("model", "config"),
     [
-        ("Segformer", {}),
-        ("Unet", {"encoder_name": "vgg16"}),
+        ("Linknet", {"encoder_name": "mit_b0"}),
+        ("DeepLabV3", {"encoder_name": "vgg16"}),
+        ("DeepLabV3", {"encoder_name": "mit_b0"}),
+        ("Unet", {"encoder_name": "inceptionv4"}),
+        ("Unet", {"decoder_attention_type": "scse", "encoder_name": "mit_b0"}),
         ("Unet", {"encoder_depth": 2}),
         ("FPN", {"encoder_depth": 3}),
         ("PSPNet", {"upsampling": 4}),
@@ -115,7 +168,7 @@ def test_options_without_counterpart_raise_an_error_of_one_line(model, config):
     with pytest.raises(ValueError) as error:
         names.convert({}, model, **config)
     message = str(error.value)
-    assert "\n" not in message and next(iter(config), "Segformer") in message
+    assert "\n" not in message and any(word in message for word in (next(iter(config)), "with encoder_output_stride=8"))
 
 
 def test_a_former_name_of_an_option_comes_before_the_present_one_as_in_the_library():
