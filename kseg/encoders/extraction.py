@@ -136,8 +136,8 @@ def build(
     greatest = min(output_stride, 2**depth)
     output_stride = output_stride if greatest < 2**depth else 32  # stages that are left out need no dilation
     if not entry.reaches(output_stride):
-        strides = "only 16 and 32" if entry.reaches(16) else "only 32"
-        raise ValueError(f"{_name(name)} has no output stride {output_stride}, {strides}: choose another encoder")
+        allowed = "only 16 and 32" if entry.reaches(16) else "only 32"
+        raise ValueError(f"{_name(name)} has no output stride {output_stride}, {allowed}: choose another encoder")
     options = {} if isinstance(name, str) else {key: name[key] for key in name if key != "name"}
     for option in options.keys() - set(entry.options):
         has = f"it has {', '.join(entry.options)}" if entry.options else "give only its name"

@@ -28,7 +28,7 @@ def is_faster() -> bool:
         import jax
 
         return bool(jax.default_backend() == "cpu")
-    return backend == "tensorflow"
+    return bool(backend == "tensorflow")
 
 
 def grouped_convolution(convolve: Callable[[Any, Any], Any], x: Any, kernel: Any, groups: int) -> Any:

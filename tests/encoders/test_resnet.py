@@ -63,7 +63,7 @@ def test_features_of_a_file_equal_those_of_timm(name, torchvision, tmp_path):
         pytorch.assert_same(model.predict(pixels, verbose=0), pytorch.outputs(backbone, pixels))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet101", "wide_resnet50_2", "resnext101_64x4d"])
+@pytest.mark.parametrize("name", ["resnet18", "wide_resnet50_2"])
 def test_names_shapes_and_parameters_equal_those_of_torchvision(name, torchvision, without_memory):
     with torch.device("meta"):
         network = getattr(torchvision.models, name)(weights=None)

@@ -49,7 +49,8 @@ CHANGES_NO_TENSOR = {
 CHANGES_TENSORS = {
     *("auxiliary", "batch_norm", "decoder_convs", "encoder", "extra_conv", "filters"),
     *("low_level_filters", "separable", "up", "bins", "encoder_depth", "kernel_sizes", "merge", "pyramid_filters"),
-    *("attention", "attention_filters", "auxiliary_convs", "auxiliary_filters"),
+    *("attention", "attention_filters", "auxiliary_convs", "auxiliary_filters", "center", "feature_norms"),
+    *("finest", "full_size"),
 }
 CASES = [
     (name, option)
