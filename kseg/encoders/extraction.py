@@ -155,12 +155,8 @@ def build(
         load(model)
     elif weights not in (None, "imagenet"):
         pretrained.load(model, _file(weights, entry.weights))
-    strides = [stride for stride in entry.strides if stride <= 2**depth]
-    *fine, last = model.outputs[: len(strides)]
-    kept = [feature for feature, stride in zip(fine, strides[:-1], strict=True) if stride < greatest]
-    if penultimate and len(kept) < len(fine):  # several stages share the greatest stride
-        kept.append(fine[-1])
-    return keras.Model(model.input, [*kept, last], name="encoder") if len(kept) + 1 < len(model.outputs) else model
+    kept = sum(stride <= 2**depth for stride in entry.strides)
+    return keras.Model(model.input, model.outputs[:kept], name="encoder") if kept < len(model.outputs) else model
 
 
 def _check_depth(depth: int) -> None:
