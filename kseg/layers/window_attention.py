@@ -157,9 +157,10 @@ class SpaceToDepth(ConfiguredLayer):
         super().__init__(**kwargs)
 
     def call(self, x: Any) -> Any:
-        height, width = ((size + 1) // 2 * 2 for size in ops.shape(x)[1:3])
-        x = _completed(x, 2, height, width)
-        return ops.concatenate([x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)], axis=-1)
+        count, height, width, channels = ops.shape(x)
+        rows, columns = (height + 1) // 2, (width + 1) // 2
+        x = ops.reshape(_completed(x, 2, 2 * rows, 2 * columns), (count, rows, 2, columns, 2, channels))
+        return ops.reshape(ops.transpose(x, (0, 1, 3, 4, 2, 5)), (count, rows, columns, 4 * channels))
 
     def compute_output_shape(self, x_shape: Shape) -> Shape:
         count, *size, channels = x_shape
