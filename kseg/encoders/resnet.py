@@ -14,7 +14,7 @@ import numpy as np
 
 from kseg import checkpoints, download, pretrained
 from kseg.encoders.atrous import AtrousPooling2D, shifted_rates
-from kseg.encoders.channels import IMAGENET, adapt_kernel
+from kseg.encoders.channels import IMAGENET, Normalization, adapt_kernel
 from kseg.layers import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization, Conv2D, HalvingMean2D
 
 
@@ -99,6 +99,9 @@ ADDRESSES = {
 }
 LICENSE_OF_FACEBOOK = "the license CC BY-NC 4.0, which forbids commercial use"
 
+OPTIONS = ("mean", "std")
+"""Options of `build` that an encoder given as a dictionary may contain beside its name."""
+
 _BLOCK: checkpoints.Rules = (
     (r"layer(\d)\.(\d+)\.conv(\d)", r"layer\1_\2_conv\3"),
     (r"layer(\d)\.(\d+)\.bn(\d)", r"layer\1_\2_norm\3"),
@@ -133,8 +136,12 @@ def build(
     weights: str | None = "imagenet",
     output_stride: int = 32,
     multi_grid: Sequence[int] = (),
+    mean: Sequence[float] = IMAGENET.mean,
+    std: Sequence[float] = IMAGENET.std,
 ) -> keras.Model:
     """Builds a ResNet as an encoder: its stem at stride 2, then its four stages at 4, 8, 16 and 32.
+
+    Images are normalized by `mean` and `std`, on the scale 0 to 255; by default by those of ImageNet.
 
     Where a stride becomes dilation, the convolution that loses the stride keeps the previous dilation rate, and those
     after it get the new one, as in torchvision: every k-th position of the dilated features equals the strided ones.
@@ -153,7 +160,7 @@ def build(
     if weights == "imagenet" and name not in ADDRESSES:
         raise ValueError(f"there are no ImageNet weights of {name}: pass encoder_weights=None or a file")
     image = keras.Input(input_shape, name="image")
-    x = IMAGENET.layer(input_shape[-1])(image)
+    x = Normalization(tuple(mean), tuple(std)).layer(input_shape[-1])(image)
     if variant.deep:
         for index, (width, strides) in enumerate(((32, 2), (32, 1), (64, 1)), start=1):
             x = _convolution(x, f"stem_conv{index}", width, 3, strides)

@@ -116,7 +116,8 @@ def _net(
 
 def _resnet(name: str) -> Encoder:
     factor = 4 if resnet.VARIANTS[name].bottleneck else 1
-    return _family(resnet.build, name, 64, *(factor * width for width in (64, 128, 256, 512)))
+    channels = 64, *(factor * width for width in (64, 128, 256, 512))
+    return Encoder(functools.partial(resnet.build, name), channels, options=resnet.OPTIONS)
 
 
 def _vgg_of_torchvision(name: str) -> Encoder:

@@ -17,9 +17,12 @@ from kseg.layers.decoder import SegmentationHead, UNetBlock, check_activation
 from kseg.layers.fusion import PyramidFusion
 from kseg.layers.geometry import Reach
 from kseg.layers.graph import FoldedModel, layer_calls
+from kseg.layers.guided import BoundaryAttentionFusion, PixelAttentionFusion
 from kseg.layers.normalization import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization
-from kseg.layers.pooling import FeaturePyramidAttention, HalvingMean2D, PyramidPooling
+from kseg.layers.pooling import FeaturePyramidAttention, GridMeans, HalvingMean2D, PyramidPooling
+from kseg.layers.preactivation import NormActConv
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
+from kseg.layers.reduction import BicubicReduction
 from kseg.layers.resize import Resize
 from kseg.layers.scaling import GlobalResponseNormalization, LayerScale
 from kseg.layers.scores import ScoreFusion, ScoreUpsampling
@@ -38,7 +41,9 @@ __all__ = [
     "AtrousScoreSum",
     "BatchNormalization",
     "BedOfNailsUnpooling2D",
+    "BicubicReduction",
     "BilinearKernel",
+    "BoundaryAttentionFusion",
     "ChannelSpatialExcitation",
     "Conv2D",
     "ConvCRF",
@@ -48,11 +53,14 @@ __all__ = [
     "FeaturePyramidAttention",
     "FoldedModel",
     "GlobalResponseNormalization",
+    "GridMeans",
     "HalvingMean2D",
     "LayerScale",
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "NearestUnpooling2D",
+    "NormActConv",
+    "PixelAttentionFusion",
     "PositionAttention",
     "PyramidFusion",
     "PyramidPooling",

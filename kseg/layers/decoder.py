@@ -150,6 +150,7 @@ class SegmentationHead(ConfiguredLayer):
         activation: None for logits, "softmax" or "sigmoid" for probabilities.
         aligned_factor: None resizes to `like`. A number upsamples by this factor with aligned corners, then crops to
             `like`, as segmentation-models-pytorch does, which suits encoders that round sizes up.
+        align_corners: Whether to resize to `like` with aligned corners, see `Resize`.
         kernel_initializer: Initializer of the kernel.
 
     Call arguments:
@@ -176,6 +177,7 @@ class SegmentationHead(ConfiguredLayer):
         kernel_size: int = 1,
         activation: str | None = None,
         aligned_factor: int | None = None,
+        align_corners: bool = False,
         kernel_initializer: Any = "glorot_uniform",
         **kwargs: Any,
     ):
@@ -185,6 +187,7 @@ class SegmentationHead(ConfiguredLayer):
         self.kernel_size = kernel_size
         self.activation = activation
         self.aligned_factor = aligned_factor
+        self.align_corners = align_corners
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.conv = Conv2D(
             num_classes,
@@ -195,9 +198,8 @@ class SegmentationHead(ConfiguredLayer):
             dtype="float32",
             name="conv",
         )
-        self.resize = Resize(
-            factor=aligned_factor, align_corners=aligned_factor is not None, dtype="float32", name="resize"
-        )
+        aligned = align_corners or aligned_factor is not None
+        self.resize = Resize(factor=aligned_factor, align_corners=aligned, dtype="float32", name="resize")
 
     def build(self, x_shape: Shape, like_shape: Shape | None = None) -> None:
         self.conv.build(x_shape)

@@ -110,12 +110,51 @@ class PyramidPooling(ConfiguredLayer):
     def call(self, x: Any, training: bool | None = None) -> Any:
         maps = []
         for count, branch in zip(self.bins, self.branches, strict=True):
-            y = branch(ops.cast(_grid_means(x, count), x.dtype), training=training)
+            y = branch(ops.cast(_grid_means(x, count, count), x.dtype), training=training)
             maps.append(self.enlarge(y, like=x))
         return ops.concatenate(maps, axis=-1)
 
     def compute_output_shape(self, x_shape: Shape) -> Shape:
         return (*x_shape[:-1], self.filters * len(self.bins))
+
+    def reach(self, x: Reach) -> Reach:
+        return Reach(math.inf, x.step)
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class GridMeans(ConfiguredLayer):
+    """Means over the cells of a grid whose columns are in proportion to the width, so that cells are nearly square.
+
+    Args:
+        rows: Number of rows of the grid. The number of columns is `rows * W / H`, rounded, and at least 1. Cells
+            overlap by a pixel where the size is not a multiple.
+
+    Returns:
+        `(N, rows, columns, C)`.
+
+    Reference:
+        Kreso, Causevic, Krapac, Segvic: Convolutional Scale Invariance for Semantic Segmentation, 2016, and Orsic et
+        al., 2019, https://arxiv.org/abs/1903.08469
+
+    Example:
+        >>> import numpy as np
+        >>> tuple(GridMeans(2)(np.zeros((1, 12, 17, 3), "float32")).shape)
+        (1, 2, 3, 3)
+    """
+
+    def __init__(self, rows: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.rows = rows
+        self.built = True  # it has no weights
+
+    def call(self, x: Any) -> Any:
+        height, width = ops.shape(x)[1:3]
+        return ops.cast(_grid_means(x, self.rows, _proportional(self.rows * width, height)), x.dtype)
+
+    def compute_output_shape(self, x_shape: Shape) -> Shape:
+        count, height, width, channels = x_shape
+        columns = None if height is None or width is None else _proportional(self.rows * width, height)
+        return (count, self.rows, columns, channels)
 
     def reach(self, x: Reach) -> Reach:
         return Reach(math.inf, x.step)
@@ -180,19 +219,28 @@ class FeaturePyramidAttention(ConfiguredLayer):
         return Reach(math.inf, x.step)
 
 
-def _grid_means(x: Any, count: int) -> Any:
-    """The means over a grid of `count` x `count` cells, in float32."""
+def _grid_means(x: Any, rows: Any, columns: Any) -> Any:
+    """The means over a grid of `rows` x `columns` cells, in float32."""
     height, width = ops.shape(x)[1:3]
     x = ops.cast(x, "float32")
-    x = ops.einsum("ih,nhwc->niwc", _cells(height, count), x)
-    return ops.einsum("jw,niwc->nijc", _cells(width, count), x)
+    x = ops.einsum("ih,nhwc->niwc", _cells(height, rows), x)
+    return ops.einsum("jw,niwc->nijc", _cells(width, columns), x)
 
 
-def _cells(size: Any, count: int) -> Any:
+def _cells(size: Any, count: Any) -> Any:
     """The matrix `(count, size)` that averages the pixels of each cell; cells contain every pixel that they touch."""
     cell, pixel = ops.arange(count, dtype="int32")[:, None], ops.arange(size, dtype="int32")[None]
     start, end = cell * size // count, ((cell + 1) * size + count - 1) // count
     return ops.cast((pixel >= start) & (pixel < end), "float32") / ops.cast(end - start, "float32")
+
+
+def _proportional(numerator: Any, denominator: Any) -> Any:
+    """The quotient, rounded as by Python (halves to even numbers), and at least 1."""
+    whole, twice = numerator // denominator, 2 * (numerator % denominator)
+    if isinstance(whole, int):
+        return max(whole + (twice > denominator or (twice == denominator and whole % 2 == 1)), 1)
+    up = (twice > denominator) | ((twice == denominator) & (whole % 2 == 1))
+    return ops.maximum(whole + ops.cast(up, whole.dtype), 1)
 
 
 def _halved(x: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kseg.losses._cross_entropy import BalancedCrossEntropy, CrossEntropy, cross_entropy, pixel_cross_entropy
-from kseg.losses.boundary import BoundaryWeighted, boundary_weighted
+from kseg.losses.boundary import BorderDetection, BoundaryWeighted, border_detection, boundary_weighted
 from kseg.losses.hard_pixels import OHEM, Focal, focal, ohem
 from kseg.losses.loss import SegmentationLoss, WeightedSum
 from kseg.losses.lovasz import LovaszSoftmax, lovasz_softmax
@@ -34,6 +34,7 @@ __all__ = [
     "LOSSES",
     "OHEM",
     "BalancedCrossEntropy",
+    "BorderDetection",
     "BoundaryWeighted",
     "CrossEntropy",
     "Dice",
@@ -44,6 +45,7 @@ __all__ = [
     "SegmentationLoss",
     "Tversky",
     "WeightedSum",
+    "border_detection",
     "border_weights",
     "boundary_weighted",
     "class_weights",

@@ -1,4 +1,4 @@
-"""Cross-entropy that emphasizes pixels near the borders of classes."""
+"""Cross-entropy that emphasizes pixels near the borders of classes, and a loss for finding these borders."""
 
 import math
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from keras import ops
 
 from kseg.losses._cross_entropy import pixel_cross_entropy
 from kseg.losses.loss import SegmentationLoss, documented
-from kseg.losses.targets import mean, read_labels, read_sample_weight
+from kseg.losses.targets import log_probabilities, mean, read_labels, read_sample_weight
 
 
 @documented
@@ -53,6 +53,56 @@ def boundary_weighted(
     squared = _squared_distance(_borders(label, valid > 0), math.ceil(3 * sigma))
     pixels = read_sample_weight(sample_weight, weight) * (1.0 + w0 * ops.exp(-squared / (2 * sigma**2)))
     return mean(loss * pixels, weight * pixels, valid, normalizer)
+
+
+@documented
+def border_detection(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    radius: int = 1,
+    ignore_class: int | None = 255,
+    from_logits: bool = True,
+    sample_weight: Any = None,
+) -> Any:
+    """Balanced binary cross-entropy of one output that finds where classes meet, computed from labels of classes.
+
+    A pixel belongs to a border if it, or a pixel at most `radius` pixels away, has a neighbor of another class; void
+    makes no border. Pixels of borders have the weight of all others, and the others that of the borders, as fractions.
+
+    Args:
+        y_true: Labels of the classes: integers `(N, H, W)` or `(N, H, W, 1)`, which may be stored as floats, or one-hot
+            labels `(N, H, W, C)`, all zero at void pixels.
+        y_pred: Logits `(N, H, W, 1)`, or probabilities of borders if `from_logits` is False.
+        radius: Width of the borders in pixels, on each side, beside the pixels that touch.
+
+    Returns:
+        A float32 scalar, 0 or more; 0 if all pixels are void.
+
+    Raises:
+        ValueError: If `y_pred` has more than one channel.
+
+    Reference:
+        Xie, Tu: Holistically-Nested Edge Detection, 2015, https://arxiv.org/abs/1504.06375; for segmentation: Xu,
+        Xiong, Bhattacharyya: PIDNet, 2023, https://arxiv.org/abs/2206.02066
+    """
+    if y_pred.shape[-1] != 1:
+        raise ValueError(f"border_detection needs one channel, y_pred has {y_pred.shape[-1]}")
+    label = ops.convert_to_tensor(y_true)
+    if len(label.shape) == 4 and label.shape[-1] > 1:
+        valid, label = ops.max(label, axis=-1) > 0, ops.argmax(label, axis=-1)
+    else:
+        label = ops.squeeze(label, -1) if len(label.shape) == 4 else label
+        valid = ops.ones_like(label, "bool") if ignore_class is None else label != ignore_class
+    border = _squared_distance(_borders(label, valid), radius) <= radius**2
+    target = ops.cast(border, "float32")
+    pixels = ops.cast(valid, "float32")
+    pixels = pixels * read_sample_weight(sample_weight, pixels)
+    total = ops.sum(pixels)
+    share = ops.sum(pixels * target) / ops.where(total == 0, 1.0, total)
+    log_p = log_probabilities(ops.cast(y_pred, "float32"), from_logits)
+    loss = -(1 - share) * target * log_p[..., 1] - share * (1 - target) * log_p[..., 0]
+    return mean(loss * pixels, pixels, pixels, "weights")
 
 
 def _borders(label: Any, valid: Any) -> Any:
@@ -105,3 +155,19 @@ class BoundaryWeighted(SegmentationLoss):
         border: dict[str, Any] = {"w0": w0, "sigma": sigma}
         options = {**border, "label_smoothing": label_smoothing, "normalizer": normalizer}
         super().__init__(boundary_weighted, name, ignore_class, class_weights, from_logits, **options)
+
+
+@keras.saving.register_keras_serializable(package="kseg")
+class BorderDetection(SegmentationLoss):
+    """`border_detection` as a Keras loss, with the same arguments."""
+
+    def __init__(
+        self,
+        *,
+        radius: int = 1,
+        ignore_class: int | None = 255,
+        from_logits: bool = True,
+        name: str = "border_detection",
+    ):
+        super().__init__(border_detection, name, ignore_class, None, from_logits, radius=radius)
+        del self.options["class_weights"]

@@ -4,7 +4,7 @@
 """
 
 from kseg.checkpoints import EXPORTERS
-from kseg.zoo import _smp_export
+from kseg.zoo import _smp_export, authors
 from kseg.zoo._builder import Builder, builder
 from kseg.zoo._crf import with_crf
 from kseg.zoo._fpn import fpn
@@ -12,9 +12,11 @@ from kseg.zoo._linknet import linknet
 from kseg.zoo._lraspp import lraspp
 from kseg.zoo._manet import manet
 from kseg.zoo._pan import pan
+from kseg.zoo._pidnet import pidnet
 from kseg.zoo._pspnet import pspnet
 from kseg.zoo._segformer import segformer
 from kseg.zoo._segnet import segnet, segnet_basic
+from kseg.zoo._swiftnet import swiftnet
 from kseg.zoo._unet import unet, unet_2015
 from kseg.zoo._unetplusplus import unetplusplus
 from kseg.zoo._upernet import upernet
@@ -29,7 +31,7 @@ from kseg.zoo.table import BUILDERS, build, list_models, summary
 _builders: tuple[Builder[...], ...] = (
     full_resolution, fcn32, fcn16, fcn8, fcn_dilated, segnet, segnet_basic, unet, unet_2015, deeplabv1, deeplabv2,
     deeplabv3, deeplabv3plus, pspnet, fpn, linknet, unetplusplus, manet, pan, segformer, upernet,
-    lraspp,
+    lraspp, swiftnet, pidnet,
 )  # fmt: skip
 BUILDERS.update({each.__name__: each for each in _builders})
 EXPORTERS["segmentation-models-pytorch"] = _smp_export.export
@@ -37,6 +39,7 @@ EXPORTERS["segmentation-models-pytorch"] = _smp_export.export
 __all__ = [
     "BUILDERS",
     "Builder",
+    "authors",
     "build",
     "builder",
     "convolutionalize",
@@ -59,12 +62,14 @@ __all__ = [
     "multiply_adds",
     "pan",
     "patch_classifier",
+    "pidnet",
     "pspnet",
     "receptive_field",
     "segformer",
     "segnet",
     "segnet_basic",
     "summary",
+    "swiftnet",
     "unet",
     "unet_2015",
     "unetplusplus",

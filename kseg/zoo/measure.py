@@ -115,13 +115,15 @@ def receptive_field(model: keras.Model) -> float:
     return pixels if math.isinf(pixels) else math.ceil(pixels)
 
 
-def reach_of_outputs(model: keras.Model, image: Reach) -> list[Reach]:
-    """The reach of each output of a model, given that of its input."""
+def reach_of_outputs(model: keras.Model, *images: Reach) -> list[Reach]:
+    """The reach of each output of a model, given those of its inputs; one may stand for all."""
     if isinstance(model, keras.Sequential):
+        (image,) = images
         for layer in model.layers:
             image = _reach(layer, [image], {})[0]
         return [image]
-    known = {id(model.inputs[0]): image}
+    inputs = images if len(images) > 1 else images * len(model.inputs)
+    known = {id(tensor): image for tensor, image in zip(model.inputs, inputs, strict=True)}
     for operation, node in layer_calls(model):
         args = [known[id(t)] for t in keras.tree.flatten(node.arguments.args) if id(t) in known]
         options = {key: known[id(t)] for key, t in node.arguments.kwargs.items() if id(t) in known}
@@ -135,7 +137,7 @@ def reach_of_outputs(model: keras.Model, image: Reach) -> list[Reach]:
 def _reach(layer: Any, args: list[Reach], options: dict[str, Reach]) -> list[Reach]:
     """The reach of the outputs of a layer, given those of the tensors that it is called with."""
     if isinstance(layer, keras.Model):
-        return reach_of_outputs(layer, args[0])
+        return reach_of_outputs(layer, *args)
     if hasattr(layer, "reach"):
         return [layer.reach(*args, **options)]
     return [_reach_of_keras(layer, [*args, *options.values()])]

@@ -82,6 +82,13 @@ USES = {
     "space to depth": lambda x, **o: layers.SpaceToDepth(**o)(x),
     "layer scale": lambda x, **o: layers.LayerScale(0.5, **o)(x),
     "response normalization": lambda x, **o: layers.GlobalResponseNormalization(**o)(x),
+    "grid means": lambda x, **o: layers.GridMeans(2, **o)(x),
+    "bicubic reduction": lambda x, **o: layers.BicubicReduction(2, **o)(x),
+    "preactivated convolution": lambda x, **o: layers.NormActConv(4, **o)(wide(x)),
+    "preactivated convolution in groups": lambda x, **o: layers.NormActConv(6, groups=3, **o)(x),
+    "pixel attention": lambda x, **o: layers.PixelAttentionFusion(2, **o)(x, halve(x)),
+    "boundary attention": lambda x, **o: layers.BoundaryAttentionFusion(2, **o)(x, 2 * x, x - 1),
+    "light boundary attention": lambda x, **o: layers.BoundaryAttentionFusion(2, light=True, **o)(x, 2 * x, x - 1),
     "hard excitation": lambda x, **o: layers.SqueezeExcitation(hidden=8, activation="hard_sigmoid", **o)(wide(x)),
 }
 # The same weights in every run and on every backend: with others, ReLUs may hide each change of an image.

@@ -143,6 +143,34 @@ def test_pixels_are_weighted_by_their_distance_to_a_border(sigma):
 
 
 @pytest.mark.parametrize("classes", [1, 4])
+@pytest.mark.parametrize("radius", [0, 2])
+def test_borders_are_found_with_the_weights_of_their_share(radius):
+    labels = np.kron(sample(3, shape=(2, 3, 3), seed=4)[0], np.ones((5, 6), "uint8"))
+    logits = np.random.default_rng(5).normal(size=(*labels.shape, 1)).astype("float32")
+    near = np.zeros(labels.shape, bool)
+    for image, found in zip(labels, near, strict=True):
+        touching = np.zeros(image.shape, bool)
+        for index in range(3):
+            touching[tuple(border(image, index).T)] = True
+        found[:] = distance_transform_edt(~touching) <= radius
+    weights = np.random.default_rng(6).random(labels.shape).astype("float32")
+    pixels = weights * (labels != 255)
+    p = 1 / (1 + np.exp(-logits[..., 0].astype("float64")))
+    share = np.average(near, weights=pixels)
+    each = np.where(near, -(1 - share) * np.log(p), -share * np.log(1 - p))
+    expected = pytest.approx(np.average(each, weights=pixels), rel=1e-5)
+    loss = losses.BorderDetection(radius=radius)
+    assert float(loss(labels, logits, weights)) == float(loss(labels[..., None], logits, weights)) == expected
+    one_hot = (labels[..., None] == np.arange(3)).astype("float32")
+    assert float(loss(one_hot, logits, weights)) == expected
+    again = type(loss).from_config(loss.get_config())
+    probable = losses.border_detection(labels, 1 / (1 + np.exp(-logits)), radius=radius, from_logits=False)
+    assert float(again(labels, logits)) == pytest.approx(float(probable), rel=1e-5)
+    assert float(loss(np.full_like(labels, 255), logits)) == 0
+    with pytest.raises(ValueError, match="needs one channel, y_pred has 3"):
+        losses.border_detection(labels, one_hot)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_all_forms_of_labels_and_predictions_give_the_same_loss(name, classes):
     labels, logits = sample(max(classes, 2), seed=14)

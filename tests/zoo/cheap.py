@@ -39,5 +39,7 @@ CHEAP = {
     "pan": {"filters": 8, **encoder_to(16)},
     "segformer": {"filters": 8, **encoder_to(32)},
     "lraspp": {"filters": 8, **encoder_to(16)},
+    "pidnet": {"filters": 4, "pyramid_filters": 4, "head_filters": 6},
+    "swiftnet": {"filters": 6, "bins": (2, 1), **encoder_to(16)},
     "upernet": {"filters": 8, "bins": (1, 2), **encoder_to(16)},
 }

@@ -36,6 +36,7 @@ CHANGES_NO_TENSOR = {
     "pan output_stride": 32,
     "pspnet output_stride": 16,
     "lraspp output_stride": 32,
+    "pidnet align_corners": False,
     "multi_grid": (1, 2),
     "output_stride": 8,
     "outputs_per_scale": True,
@@ -51,6 +52,7 @@ CHANGES_TENSORS = {
     *("low_level_filters", "separable", "up", "bins", "encoder_depth", "kernel_sizes", "merge", "pyramid_filters"),
     *("attention", "attention_filters", "auxiliary_convs", "auxiliary_filters", "center", "feature_norms"),
     *("finest", "full_size"),
+    *("pyramid", "level_norms", "head_kernel_size", "variant", "head_filters"),
 }
 CASES = [
     (name, option)

@@ -9,6 +9,7 @@ from kseg import zoo
 VGG = {"encoder": "vgg16"}
 TORCHVISION = {"output_stride": 8, "extra_conv": True, "auxiliary": True}
 UPERNET = {"auxiliary": True}
+PYRAMID = {"pyramid": 3, "level_norms": True, "head_kernel_size": 1}
 RESNET = {"encoder": "resnet34"}
 
 COUNTS = [
@@ -56,6 +57,13 @@ COUNTS = [
     ("upernet", 150, UPERNET | {"encoder": "swin_tiny"}, 59_941_862, "Liu et al. 2021, table 3, published as 60 M"),
     ("upernet", 150, UPERNET | {"encoder": "swin_small"}, 81_259_766, "likewise, 81 M"),
     ("upernet", 150, UPERNET | {"encoder": "swin_base"}, 121_279_716, "likewise, 121 M"),
+    ("swiftnet", 19, {}, 11_816_508 + 19, "Orsic et al. 2019, published as 11.8 M; and the bias of the scores"),
+    ("swiftnet", 19, {"head_kernel_size": 1}, 11_797_071, "its code of 2020, whose scores have a bias"),
+    ("swiftnet", 19, {"pyramid": 2}, 12_897_344 + 19, "Orsic et al. 2019, published as 12.9 M; and the bias"),
+    ("swiftnet", 19, PYRAMID, 12_056_275, "its code of 2020"),
+    ("pidnet", 19, {"variant": "s"}, 7_625_715, "Xu et al. 2023, published as 7.6 M"),
+    ("pidnet", 19, {"variant": "m"}, 28_538_515, "its code; the paper has 34.4 M"),
+    ("pidnet", 19, {"variant": "l"}, 36_939_571, "likewise, published as 36.9 M"),
 ]
 
 
