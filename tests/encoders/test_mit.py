@@ -72,8 +72,8 @@ def test_an_option_or_an_output_stride_that_an_encoder_lacks_is_named():
         zoo.deeplabv3plus(2, encoder="mit_b0", output_stride=8)
     with pytest.raises(ValueError, match="encoder mit_b0 has no option 'width': it has filters, depths"):
         encoders.build({"name": "mit_b0", "width": 3}, weights=None)
-    with pytest.raises(ValueError, match="encoder resnet18 has no option 'depths': give only its name"):
-        encoders.build({"name": "resnet18", "depths": 3}, weights=None)
+    with pytest.raises(ValueError, match="encoder vgg16 has no option 'depths': give only its name"):
+        encoders.build({"name": "vgg16", "depths": 3}, weights=None)
     with pytest.raises(ValueError, match='needs the key "name"'):
         encoders.build({"depths": 3}, weights=None)
     with pytest.raises(ValueError, match="9 channels cannot be divided among 2 heads"):
