@@ -88,7 +88,7 @@ def test_deeplabv3_doubles_the_rates_at_stride_8(output_stride, rates):
     ("builder", "options", "message"),
     [
         ("u_net", {}, "unknown builder 'u_net': did you mean unet"),
-        ("unet", {"filters": (64, 32), **LITE}, "filters has 2 widths for the 5 features"),
+        ("unet", {"filters": (64, 32), **LITE}, "filters has 2 widths for 5 blocks"),
         ("deeplabv3", {"output_stride": 32}, "output_stride must be 8 or 16, got 32"),
         ("segnet_basic", {"unpooling": "min"}, "unpooling must be one of max, .*, got 'min'"),
         *(
