@@ -19,9 +19,13 @@ KEY = ["source", "architecture", "encoder", "backend"]
 PAGE = "docs/checkpoints.md"
 SIZE = (224, 448)
 """Height and width of the image: multiples of 14, 16 and 32, the patches and strides of all encoders."""
+SQUARE = (224, 224)
+"""The size for transformers' DPT, which takes any map of patches for a square one."""
 SOURCES = ("segmentation-models-pytorch", "transformers", "torchvision")
 CLASSES = 3
 MEAN, STD = np.array([0.485, 0.456, 0.406], "float32"), np.array([0.229, 0.224, 0.225], "float32")
+HALF = np.full(3, 0.5, "float32")
+"""The mean and the standard deviation of timm's Vision Transformers with weights by Google."""
 
 
 def cases(source: str) -> list[tuple[str, str]]:
@@ -51,14 +55,16 @@ def measure_case(source: str, architecture: str, encoder: str) -> dict[str, Any]
     torchvision.load()  # before the libraries that import it
     torch.manual_seed(0)
     network_of = {"segmentation-models-pytorch": _smp, "transformers": _transformers, "torchvision": _torchvision}
-    pixels = np.random.default_rng(0).uniform(0, 255, (1, *SIZE, 3)).astype("float32")
+    size = SQUARE if architecture.startswith("DPTFor") else SIZE
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, *size, 3)).astype("float32")
+    mean, std = (HALF, HALF) if encoder.startswith("tu-") and "." not in encoder else (MEAN, STD)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # such as that a folder names no normalization
         network, load = network_of[source](architecture, encoder, Path(folder))
         model = load()
     with torch.inference_mode():
-        theirs = network(torch.from_numpy(((pixels / 255 - MEAN) / STD).transpose(0, 3, 1, 2).copy()))
-        theirs = torch.nn.functional.interpolate(theirs, SIZE, mode="bilinear").numpy().transpose(0, 2, 3, 1)
+        theirs = network(torch.from_numpy(((pixels / 255 - mean) / std).transpose(0, 3, 1, 2).copy()))
+        theirs = torch.nn.functional.interpolate(theirs, size, mode="bilinear").numpy().transpose(0, 2, 3, 1)
     ours = model.predict(pixels, verbose=0)
     row = {"source": source, "architecture": architecture, "encoder": encoder, "builder": model.builder}
     difference = np.abs(ours - theirs).max() / np.abs(theirs).max()
@@ -118,6 +124,7 @@ def _smp(architecture: str, encoder: str, folder: Path) -> tuple[Any, Loader]:
     import segmentation_models_pytorch as smp
 
     options = {"encoder_name": encoder, "encoder_weights": None, "classes": CLASSES}
+    options |= {"dynamic_img_size": True} if architecture == "DPT" else {}
     network = _randomized(getattr(smp, architecture)(**options))
     network.save_pretrained(folder)
     return network, functools.partial(zoo.load, folder)
@@ -147,7 +154,8 @@ def _transformers(architecture: str, encoder: str, folder: Path) -> tuple[Any, L
 
 def _config(known: checkpoints.Architecture, encoder: str) -> dict[str, Any] | None:
     """Returns the configuration of a network of transformers on an encoder; None if there is none."""
-    arguments = {**zoo.BUILDERS[known.builder].defaults, "num_classes": CLASSES, "encoder": encoder}
+    named = {"name": encoder, "interpolation": "bilinear"} if known.builder == "dpt" else encoder
+    arguments = {**zoo.BUILDERS[known.builder].defaults, "num_classes": CLASSES, "encoder": named}
     try:
         return known.config(arguments)[0]
     except ValueError:

@@ -63,7 +63,8 @@ def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
     the model does.
 
     Args:
-        model: A model by `kseg.zoo.segformer` on a MiT encoder, by `kseg.zoo.upernet` on a ConvNeXt or Swin encoder, or
+        model: A model by `kseg.zoo.segformer` on a MiT encoder, by `kseg.zoo.upernet` on a ConvNeXt or Swin encoder, by
+            `kseg.zoo.dpt` on a Vision Transformer, or
             by `kseg.zoo.load`.
         folder: The folder to make. It is written completely or not at all.
 

@@ -174,7 +174,7 @@ def _opposite(pattern: str, replacement: str) -> tuple[str, str]:
 
 def _key(module: str, leaf: str, ndim: int, rules: Rules) -> str | None:
     """Returns the key of a tensor with `ndim` axes in a weight file, or None if no rule matches."""
-    if (key := _renamed(f"{module}.{leaf}", rules)) and "." not in key:
+    if (key := _renamed(f"{module}.{leaf}" if module else leaf, rules)) and "." not in key:
         return key
     if (path := _renamed(module, rules)) is None:
         return None

@@ -12,7 +12,7 @@ FILE = "preprocessor_config.json"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """Pillow's filters in the order of their numbers."""
-KINDS = ("Segformer",)
+KINDS = ("Segformer", "DPT")
 """How the names of the classes of processors begin."""
 SIZES = ({"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"})
 
@@ -98,7 +98,11 @@ def _rule(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     known = isinstance(size, dict) and {key for key, side in size.items() if side is not None} in SIZES
     if not known or not all(isinstance(side, int) and side > 0 for side in size.values() if side is not None):
         return _unknown(path, f"size = {json.dumps(size)}")
-    resample = fields.get("resample", 2)
+    if fields.get("keep_aspect_ratio"):
+        return _unknown(path, "keep_aspect_ratio = true")
+    if any(side % fields.get("ensure_multiple_of", 1) for side in size.values() if side is not None):
+        return _unknown(path, f"ensure_multiple_of = {json.dumps(fields['ensure_multiple_of'])}")
+    resample = fields.get("resample", 3 if str(fields.get("image_processor_type", "")).startswith("DPT") else 2)
     if resample not in range(len(RESAMPLING)):
         return _unknown(path, f"resample = {json.dumps(resample)}")
     sides = {key: side for key, side in size.items() if side is not None}

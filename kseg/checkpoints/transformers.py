@@ -159,7 +159,8 @@ def describe_transformers(folder: str | os.PathLike) -> dict[str, Any]:
     """
     config = read_config(folder)
     architecture = _architecture(config)
-    channels = (config.part("backbone_config") if "backbone_config" in config else config).number("num_channels", 3)
+    nested = isinstance(config.get("backbone_config"), Mapping)
+    channels = (config.part("backbone_config") if nested else config).number("num_channels", 3)
     mean, std, rule = read_processor(folder, channels)
     if rule and architecture.enlarges:
         rule["enlarged"] = True

@@ -4,7 +4,7 @@ Every encoder is a functional `keras.Model` named `encoder`. It takes an image o
 0 to 255, normalizes it in its first layer, and returns a list of features, finest first.
 """
 
-from kseg.encoders import bsds500, convnext, densenet, mit, mobilenet, resnet, swin, vgg
+from kseg.encoders import bsds500, convnext, densenet, mit, mobilenet, resnet, swin, vgg, vit
 from kseg.encoders.classifier import Classifier
 from kseg.encoders.extraction import EncoderLike, build, classifier_of, extract
 from kseg.encoders.features import Features
@@ -12,5 +12,5 @@ from kseg.encoders.table import ENCODERS, Encoder
 
 __all__ = [
     "ENCODERS", "Classifier", "Encoder", "EncoderLike", "Features", "bsds500", "build", "classifier_of",
-    "convnext", "densenet", "extract", "mit", "mobilenet", "resnet", "swin", "vgg",
+    "convnext", "densenet", "extract", "mit", "mobilenet", "resnet", "swin", "vgg", "vit",
 ]  # fmt: skip

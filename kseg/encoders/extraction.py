@@ -1,5 +1,6 @@
 """From an image to its features, by an encoder of the table or by one that the user brings."""
 
+import dataclasses
 import difflib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -96,7 +97,7 @@ def extract(
         features = dict(zip(strides, outputs, strict=True))
     if penultimate and len(features) == 1:
         raise ValueError("penultimate=True needs an encoder with at least two features")
-    return Features(features, outputs[-2] if penultimate else None, layers)
+    return Features(features, outputs[-2] if penultimate else None, outputs, layers)
 
 
 def build(
@@ -138,6 +139,10 @@ def build(
     if not entry.reaches(output_stride):
         allowed = "only 16 and 32" if entry.reaches(16) else "only 32"
         raise ValueError(f"{_name(name)} has no output stride {output_stride}, {allowed}: choose another encoder")
+    if 2**depth < min(entry.strides):
+        raise ValueError(
+            f"{_name(name)} with encoder_depth={depth} ends at stride {2**depth}, not {entry.strides[0]}: leave it out"
+        )
     options = {} if isinstance(name, str) else {key: name[key] for key in name if key != "name"}
     for option in options.keys() - set(entry.options):
         has = f"it has {', '.join(entry.options)}" if entry.options else "give only its name"
@@ -165,13 +170,22 @@ def _check_depth(depth: int) -> None:
 
 
 def known(encoder: str | Mapping[str, Any]) -> Encoder:
-    """Returns the entry of an encoder in `ENCODERS`; raises a ValueError that names similar ones."""
+    """Returns the entry of an encoder in `ENCODERS`, with the strides that its options set.
+
+    Raises:
+        ValueError: If there is no such encoder; the message names similar ones.
+    """
     name = _name(encoder)
     if name not in ENCODERS:
         near = difflib.get_close_matches(name, ENCODERS, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(ENCODERS)}"
         raise ValueError(f"unknown encoder {name!r}; {hint}")
-    return ENCODERS[name]
+    entry = ENCODERS[name]
+    if isinstance(encoder, Mapping) and "patch" in entry.options:
+        blocks, patch = encoder.get("blocks", 1), encoder.get("patch", entry.strides[0])
+        count = blocks if isinstance(blocks, int) else len(blocks)
+        return dataclasses.replace(entry, strides=(patch,) * max(count, 1))
+    return entry
 
 
 def _name(encoder: str | Mapping[str, Any]) -> str:

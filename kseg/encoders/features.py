@@ -1,6 +1,6 @@
 """The features of an encoder, by stride."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import keras
@@ -15,11 +15,13 @@ class Features:
     Attributes:
         by_stride: `{stride: feature}`, strides ascending.
         penultimate: Output of the last stage but one, if it was requested.
+        outputs: All outputs of the encoder, finest first, of which several may have one stride (`blocks` of a ViT).
         layers: `{stride: name of a layer}` of a model with one output, which could be outputs too; for error messages.
     """
 
     by_stride: dict[int, keras.KerasTensor]
     penultimate: keras.KerasTensor | None = None
+    outputs: Sequence[keras.KerasTensor] = ()
     layers: Mapping[int, str] = field(default_factory=dict)
 
     def __getitem__(self, stride: int) -> keras.KerasTensor:

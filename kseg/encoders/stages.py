@@ -46,7 +46,7 @@ def shortest(
 
     def others(name: str) -> dict[str, Any]:
         known = options(name)
-        lists = {key: list(value) if isinstance(value, Sequence) else value for key, value in known.items()}
+        lists = {key: list(value) if isinstance(value, list | tuple) else value for key, value in known.items()}
         return {key: value for key, value in given.items() if value != lists[key]}
 
     name = min(variants, key=lambda each: len(others(each)))

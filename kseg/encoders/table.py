@@ -21,6 +21,7 @@ from kseg.encoders import (
     resnet,
     swin,
     vgg,
+    vit,
 )
 from kseg.encoders.applications import (
     DENSENET,
@@ -43,7 +44,8 @@ class Encoder:
         build: Builds the encoder, with one output per stage; takes `input_shape`, `weights`, `output_stride` and
             `multi_grid` by keyword.
         channels: Number of channels of each feature, finest first.
-        strides: Stride of each feature, at output stride 32.
+        strides: Stride of each feature, at output stride 32. A Vision Transformer has the side of its patches only,
+            however many features its option `blocks` asks for.
         floor_from: Odd sizes are rounded down from this stride on, and rounded up before it.
         exact: Whether the dilated network computes exactly the features of the strided one, at every k-th position and
             away from borders. Squeeze-and-excitation and response normalization make them approximate: dilation
@@ -51,7 +53,7 @@ class Encoder:
         classifier: The fully connected layers of the ImageNet classifier, for models that turn them into convolutions.
         weights: Functions that load other weights than ImageNet's into the built encoder, by the name under which
             `encoder_weights` takes them.
-        dilates: Whether there is a form with an output stride of 8 or 16.
+        dilates: Whether there is a form with an output stride of 8 or 16 in which strides become dilation.
         output_stride: The smallest output stride of that form.
         options: Options of `build` that an encoder given as a dictionary may contain beside its name.
     """
@@ -74,7 +76,7 @@ class Encoder:
             >>> ENCODERS["resnet18"].reaches(8), ENCODERS["mit_b0"].reaches(8), ENCODERS["mit_b0"].reaches(16)
             (True, False, True)
         """
-        return output_stride >= (self.output_stride if self.dilates else 32)
+        return output_stride >= (self.output_stride if self.dilates else max(self.strides))
 
     def sizes(self, side: int) -> dict[int, int]:
         """Computes `{stride: side length of the feature}` from the side of an image, at output stride 32.
@@ -83,7 +85,7 @@ class Encoder:
             >>> ENCODERS["densenet121"].sizes(65)
             {2: 33, 4: 17, 8: 8, 16: 4, 32: 2}
         """
-        lengths = {}
+        lengths = {stride: -(-side // stride) for stride in self.strides}
         for stride in (2, 4, 8, 16, 32):
             side = side // 2 if stride >= self.floor_from else -(-side // 2)
             lengths[stride] = side
@@ -155,6 +157,12 @@ def _swin(name: str) -> Encoder:
     return Encoder(functools.partial(swin.build, name), channels, _FROM_4, dilates=False, options=swin.OPTIONS)
 
 
+def _vit(name: str) -> Encoder:
+    known = vit.options(name)
+    build = functools.partial(vit.build, name)
+    return Encoder(build, (known["filters"],), (known["patch"],), dilates=False, options=vit.OPTIONS)
+
+
 _FROM_4 = (4, 8, 16, 32)
 
 # A plain name is a network of kseg, or of Keras Applications where kseg has none. A suffix marks another network of the
@@ -198,4 +206,5 @@ ENCODERS: dict[str, Encoder] = {
     **{name: _convnext(name) for name in convnext.VARIANTS},
     **{name: _mit(name) for name in mit.VARIANTS},
     **{name: _swin(name) for name in swin.VARIANTS},
+    **{name: _vit(name) for name in vit.VARIANTS},
 }

@@ -27,6 +27,7 @@ from kseg.layers.resize import Resize
 from kseg.layers.scaling import GlobalResponseNormalization, LayerScale
 from kseg.layers.scores import ScoreFusion, ScoreUpsampling
 from kseg.layers.self_attention import ATTENTION_EPSILON, SpatialReductionAttention
+from kseg.layers.tokens import FitPatches, PatchTokens, TokenMap
 from kseg.layers.tracing import bounded, enlarged, single_operation
 from kseg.layers.transpose import BilinearKernel, TransposeUpsampling2D
 from kseg.layers.unpooling import BedOfNailsUnpooling2D, MaxPoolingWithArgmax2D, MaxUnpooling2D, NearestUnpooling2D
@@ -51,6 +52,7 @@ __all__ = [
     "CropLike",
     "DepthwiseConv2D",
     "FeaturePyramidAttention",
+    "FitPatches",
     "FoldedModel",
     "GlobalResponseNormalization",
     "GridMeans",
@@ -60,6 +62,7 @@ __all__ = [
     "MaxUnpooling2D",
     "NearestUnpooling2D",
     "NormActConv",
+    "PatchTokens",
     "PixelAttentionFusion",
     "PositionAttention",
     "PyramidFusion",
@@ -73,6 +76,7 @@ __all__ = [
     "SpaceToDepth",
     "SpatialReductionAttention",
     "SqueezeExcitation",
+    "TokenMap",
     "TransposeUpsampling2D",
     "UNetBlock",
     "UnpaddedSize",

@@ -72,10 +72,13 @@ class Resize(ConfiguredLayer):
         self.built = True  # it has no weights; on JAX, a model with a layer that is not built runs twice
 
     def call(self, image: Any, like: Any = None) -> Any:
+        return self.to(image, self._target(ops.shape(image)[1:3], None if like is None else ops.shape(like)[1:3]))
+
+    def to(self, image: Any, target: Sequence[Any]) -> Any:
+        """Resizes images to a height and a width, which may be integers or tensors."""
         source = ops.shape(image)[1:3]
         if any(isinstance(n, int) and n == 0 for n in source):
             raise ValueError(f"{self.name}: the feature map is empty: the image is too small for the layers before it")
-        target = self._target(source, None if like is None else ops.shape(like)[1:3])
         known = all(isinstance(n, int) for n in (*source, *target))
         if known and tuple(source) == tuple(target):
             return image

@@ -7,6 +7,7 @@ from kseg.checkpoints import EXPORTERS
 from kseg.zoo import _smp_export, authors
 from kseg.zoo._builder import Builder, builder
 from kseg.zoo._crf import with_crf
+from kseg.zoo._dpt import dpt
 from kseg.zoo._fpn import fpn
 from kseg.zoo._linknet import linknet
 from kseg.zoo._lraspp import lraspp
@@ -31,7 +32,7 @@ from kseg.zoo.table import BUILDERS, build, list_models, summary
 _builders: tuple[Builder[...], ...] = (
     full_resolution, fcn32, fcn16, fcn8, fcn_dilated, segnet, segnet_basic, unet, unet_2015, deeplabv1, deeplabv2,
     deeplabv3, deeplabv3plus, pspnet, fpn, linknet, unetplusplus, manet, pan, segformer, upernet,
-    lraspp, swiftnet, pidnet,
+    lraspp, swiftnet, pidnet, dpt,
 )  # fmt: skip
 BUILDERS.update({each.__name__: each for each in _builders})
 EXPORTERS["segmentation-models-pytorch"] = _smp_export.export
@@ -47,6 +48,7 @@ __all__ = [
     "deeplabv2",
     "deeplabv3",
     "deeplabv3plus",
+    "dpt",
     "fcn8",
     "fcn16",
     "fcn32",

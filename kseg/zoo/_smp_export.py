@@ -30,9 +30,10 @@ def export(model: keras.Model, folder: str | os.PathLike) -> Path:
     name = names[builder]
     options = _options(name, arguments)
     arrays = {key: keras.ops.convert_to_numpy(variable) for key, variable in pretrained.weight_keys(model).items()}
-    if options["encoder_depth"] < 5:
+    encoder = smp.ENCODERS[options["encoder_name"]]
+    if options["encoder_depth"] in encoder.left_out:
         arrays = {**_left_out(options), **arrays}
-    state = encoders.mit.joined(revert(arrays, smp.rules_of(name, options)))
+    state = encoder.joined(revert(arrays, smp.rules_of(name, options)))
     state |= {key: np.zeros(shape, "float32") for key, shape in smp.MODELS[name].unused(options).items()}
     content = {
         "model.safetensors": safetensors.numpy.save(state, {"format": "pt"}),

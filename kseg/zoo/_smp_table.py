@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from kseg import encoders
 from kseg.checkpoints import Rules, below
-from kseg.encoders import densenet, mit, resnet, vgg
+from kseg.encoders import densenet, mit, resnet, vgg, vit
+from kseg.encoders.channels import IMAGENET, TO_ONE
 
 Options: TypeAlias = Mapping[str, Any]
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
@@ -49,19 +52,30 @@ class Encoder:
     """An encoder of segmentation-models-pytorch that is also in `kseg.encoders.ENCODERS`.
 
     Attributes:
-        name: Its name there.
+        name: Its name there, or a dictionary with its options.
         rules: From its modules to the layers of the encoder.
         left_out: Patterns for the layers beyond the depths 3 and 4, whose tensors the library stores but does not use.
         dilated: The number of spatial convolutions from the first stage that is dilated on; None if the library cannot
             dilate it.
         empty: Whether its feature at stride 2 has no channels.
+        apart: Splits tensors of the library that are several here.
+        joined: Joins them again.
+        tokens: Whether it is a Vision Transformer, which only DPT has.
     """
 
-    name: str
+    name: str | Mapping[str, Any]
     rules: Rules
     left_out: Mapping[int, str]
     dilated: Callable[[int], int] | None = None
     empty: bool = False
+    apart: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = dict
+    joined: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = dict
+    tokens: bool = False
+
+    @property
+    def variant(self) -> str:
+        """Its name in `kseg.encoders.ENCODERS`, without options."""
+        return self.name if isinstance(self.name, str) else self.name["name"]
 
 
 def _resnet(name: str) -> Encoder:
@@ -77,7 +91,7 @@ def _mit(name: str) -> Encoder:
         _, depths = mit.VARIANTS[name]
         return sum(1 + depth for depth in depths[2 if stride == 8 else 3 :])
 
-    return Encoder(name, mit.ORIGINAL, {3: "stage[34]_", 4: "stage4_"}, dilated, empty=True)
+    return Encoder(name, mit.ORIGINAL, {3: "stage[34]_", 4: "stage4_"}, dilated, True, mit.apart, mit.joined)
 
 
 def _vgg(name: str) -> Encoder:
@@ -90,6 +104,35 @@ def _densenet(name: str) -> Encoder:
     return Encoder(name, below(densenet.RULES, "features.", ""), left_out)
 
 
+IMAGENET_TAGS = ("dino", "mae")
+"""Weights of timm's Vision Transformers that expect ImageNet's mean and standard deviation, unlike Google's."""
+
+
+def untagged(encoder: str) -> str:
+    """Removes the name of weights from that of an encoder of timm, except where their normalization differs.
+
+    Example:
+        >>> untagged("tu-vit_base_patch16_224.augreg_in21k"), untagged("tu-vit_base_patch16_224.dino")
+        ('tu-vit_base_patch16_224', 'tu-vit_base_patch16_224.dino')
+    """
+    name, _, tag = encoder.partition(".")
+    return encoder if tag in IMAGENET_TAGS else name
+
+
+def _vit(size: str, side: int, tag: str = "") -> dict[str, Encoder]:
+    constants = IMAGENET if tag else TO_ONE
+    options = {"grid": side // 16, "mean": list(constants.mean), "std": list(constants.std)}
+    encoder = Encoder(
+        vit.shortest({**vit.options(f"vit_{size}"), **options}),
+        below([rule for rule in vit.TIMM if rule[1] != "norm"], "model.", ""),
+        left_out={},
+        apart=vit.apart,
+        joined=vit.joined,
+        tokens=True,
+    )
+    return {f"tu-vit_{size}_patch16_{side}{tag and f'.{tag}'}": encoder}
+
+
 MODELS: dict[str, Model] = {}
 """What `register` was called with, by the name of the library's class."""
 
@@ -98,6 +141,12 @@ ENCODERS: dict[str, Encoder] = {
     **{name: _mit(name) for name in mit.VARIANTS},
     **{name.removesuffix("_torchvision"): _vgg(name) for name in vgg.VARIANTS},
     **{name.removesuffix("_torchvision"): _densenet(name) for name in densenet.VARIANTS},
+    **{name: each for size in ("tiny", "small", "base", "large") for name, each in _vit(size, 224).items()},
+    **{name: each for size in ("tiny", "small", "base", "large") for name, each in _vit(size, 384).items()},
+    **_vit("small", 224, "dino"),
+    **_vit("base", 224, "dino"),
+    **_vit("base", 224, "mae"),
+    **_vit("large", 224, "mae"),
 }
 """The encoders by their names in that library."""
 
@@ -140,7 +189,8 @@ def register(
         unused: Returns names and shapes of tensors that it stores but does not use.
         empty: Whether it may have encoders whose feature at stride 2 has no channels.
     """
-    known = {name: encoder.name for name, encoder in ENCODERS.items() if empty or not encoder.empty}
+    fitting = {name: each for name, each in ENCODERS.items() if not each.tokens and (empty or not each.empty)}
+    known = {name: encoder.name for name, encoder in fitting.items()}
     names = {"encoder_name": Option("encoder", "resnet34", known)}
     MODELS[model] = Model(builder, {**names, **_SHARED, **options}, arguments, rules, upsampling, unused)
 
@@ -197,7 +247,7 @@ def dilation(options: Options) -> list[int] | None:
         raise ValueError(f"segmentation-models-pytorch has no {name} with encoder_output_stride={stride}")
     if stride >= 2 ** options["encoder_depth"]:
         return None
-    if not encoders.ENCODERS[known.name].reaches(stride):
+    if not encoders.ENCODERS[known.variant].reaches(stride):
         raise ValueError(f"kseg has no {name} with encoder_output_stride={stride}")
     return [1] * known.dilated(stride)
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from kseg import pretrained
 from kseg.checkpoints import read, rename
-from kseg.encoders import mit
 from kseg.zoo._smp_table import (
     ATTENTION,
     ENCODERS,
@@ -34,13 +33,14 @@ from kseg.zoo._smp_table import (
     register,
     rules_of,
     unet_block,
+    untagged,
     unused_attention,
 )  # fmt: skip
 
 __all__ = [
     "ATTENTION", "ENCODERS", "INTERPOLATION", "MODELS", "NORM", "Option", "Options", "Shapes", "arguments_of",
     "at_center", "conv_norm", "convert", "dilation", "excitation", "load", "named", "read_folder", "register",
-    "rules_of", "unet_block", "unused_attention",
+    "rules_of", "unet_block", "untagged", "unused_attention",
 ]  # fmt: skip
 
 _OLD = {
@@ -82,14 +82,16 @@ def convert(
         if key not in known.options and value is not None:
             raise ValueError(f"{model}: {key}={value!r} has no counterpart in kseg")
     options = {key: given.get(key, option.default) for key, option in known.options.items()}
+    options["encoder_name"] = untagged(str(options["encoder_name"]))
     if "decoder_use_norm" in options:
         options["decoder_use_norm"] = _norm(options["decoder_use_norm"])
     arguments = arguments_of(model, options)
-    left_out = ENCODERS[options["encoder_name"]].left_out.get(options["encoder_depth"], "(?!)")
+    encoder = ENCODERS[options["encoder_name"]]
+    left_out = encoder.left_out.get(options["encoder_depth"], "(?!)")
     unused = known.unused(options)
     arrays = {
         key: array
-        for key, array in rename(mit.apart(state), rules_of(model, options)).items()
+        for key, array in rename(encoder.apart(state), rules_of(model, options)).items()
         if key not in unused and not re.match(f"encoder/({left_out})", key)
     }
     return known.builder, arguments, arrays

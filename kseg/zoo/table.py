@@ -94,7 +94,9 @@ def summary(
         except ValueError:  # unpadded convolutions allow some sizes only
             cost = None
         stride = round(max(each.step for each in reach_of_outputs(model.get_layer("encoder"), Reach(1, 1))))
-        fit = [key for key, entry in ENCODERS.items() if entry.reaches(stride)]
+        default = ENCODERS.get(options.get("encoder") or "")
+        patches = default is not None and len(default.strides) == 1  # the builder takes Vision Transformers too
+        fit = [key for key, entry in ENCODERS.items() if patches or (len(entry.strides) > 1 and entry.reaches(stride))]
         row = {
             "builder": name,
             "encoder": options.get("encoder", "its own"),

@@ -89,6 +89,11 @@ USES = {
     "pixel attention": lambda x, **o: layers.PixelAttentionFusion(2, **o)(x, halve(x)),
     "boundary attention": lambda x, **o: layers.BoundaryAttentionFusion(2, **o)(x, 2 * x, x - 1),
     "light boundary attention": lambda x, **o: layers.BoundaryAttentionFusion(2, light=True, **o)(x, 2 * x, x - 1),
+    "tokens": lambda x, **o: layers.TokenMap(readout="append", **o)(layers.PatchTokens(3, **o)(x), x),
+    "tokens with registers": lambda x, **o: layers.TokenMap(registers=1, readout="add", **o)(
+        layers.SpatialReductionAttention(3, **o)(layers.PatchTokens(2, registers=1, interpolation="bicubic", **o)(x)), x
+    ),
+    "patches": lambda x, **o: layers.FitPatches(2, **o)(x, halve(x), x),
     "hard excitation": lambda x, **o: layers.SqueezeExcitation(hidden=8, activation="hard_sigmoid", **o)(wide(x)),
 }
 # The same weights in every run and on every backend: with others, ReLUs may hide each change of an image.

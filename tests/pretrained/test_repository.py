@@ -43,9 +43,9 @@ def test_what_the_hub_lacks_is_an_error_of_one_line(hub):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ('{"architectures": ["BertModel"]}', r"kseg cannot build architectures = \[\"BertModel\"\], only Segformer"),
-        ('{"model_type": "segformer"}', "kseg cannot build architectures = null, only Segformer"),
-        ('{"_model_class": "UPerNet"}', "not 'UPerNet'"),
+        ('{"architectures": ["BertModel"]}', r"kseg cannot build architectures = \[\"BertModel\"\], only DPT"),
+        ('{"model_type": "segformer"}', "kseg cannot build architectures = null, only DPT"),
+        ('{"_model_class": "YOLO"}', "not 'YOLO'"),
         ('{"_model_class": "Unet", "encoder_name": "tu-a"}', "encoder_name='tu-a' has no counterpart in kseg"),
     ],
 )

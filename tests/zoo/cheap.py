@@ -42,4 +42,5 @@ CHEAP = {
     "pidnet": {"filters": 4, "pyramid_filters": 4, "head_filters": 6},
     "swiftnet": {"filters": 6, "bins": (2, 1), **encoder_to(16)},
     "upernet": {"filters": 8, "bins": (1, 2), **encoder_to(16)},
+    "dpt": {"filters": 8, "level_filters": (8, 8, 12), **encoder_to(16)},
 }

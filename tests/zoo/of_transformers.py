@@ -30,6 +30,7 @@ class OfTransformers:
         published: Fields of a published configuration, and the name of the encoder that they belong to.
         unbuildable: Fields, and values that kseg cannot build; values are dictionaries for fields inside a field.
         enlarges: Whether the model enlarges its scores to the image that it is given.
+        size: The height and width to which the processor resizes images.
     """
 
     architecture: ClassVar[str]
@@ -39,6 +40,7 @@ class OfTransformers:
     published: ClassVar[tuple[Mapping[str, Any], str]]
     unbuildable: ClassVar[Mapping[str, Any]]
     enlarges: ClassVar[bool] = False
+    size: ClassVar[Mapping[str, int]] = {"height": 48, "width": 80}
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -51,7 +53,7 @@ class OfTransformers:
         """A folder as transformers writes it, with a processor that normalizes in its own way."""
         folder = tmp_path_factory.mktemp("transformers") / "model"
         network.save_pretrained(folder)
-        fields = {"size": {"height": 48, "width": 80}, "image_mean": MEAN, "image_std": STD}
+        fields = {"size": cls.size, "resample": 2, "image_mean": MEAN, "image_std": STD}
         getattr(transformers, cls.processor)(**fields).save_pretrained(folder)
         return folder
 
@@ -80,11 +82,15 @@ class OfTransformers:
         kind = getattr(transformers, cls.architecture)
         return pytorch.randomized(kind(kind.config_class(**fields)))
 
+    def scores(self, network, x: torch.Tensor) -> torch.Tensor:
+        """The logits of transformers for normalized images."""
+        return network(x).logits
+
     def logits(self, network, pixels, mean, std) -> np.ndarray:
         """The logits of transformers for an image from 0 to 255, enlarged to it as its training does."""
         x = (pixels / 255 - np.float32(mean)) / np.float32(std)
         with torch.inference_mode():
-            found = network(torch.from_numpy(x.transpose(0, 3, 1, 2).astype("float32"))).logits
+            found = self.scores(network, torch.from_numpy(x.transpose(0, 3, 1, 2).astype("float32")))
             found = torch.nn.functional.interpolate(found, pixels.shape[1:3], mode="bilinear", align_corners=False)
         return found.numpy().transpose(0, 2, 3, 1)
 
@@ -108,7 +114,7 @@ class OfTransformers:
     def test_names_and_size_come_from_the_folder(self, model, tmp_path):
         assert model.classes == tuple(self.tiny["id2label"].values())
         enlarged = {"enlarged": True} if self.enlarges else {}
-        assert model.processor == {"size": {"height": 48, "width": 80}, "resample": "bilinear", **enlarged}
+        assert model.processor == {"size": self.size, "resample": "bilinear", **enlarged}
         again = zoo.load(pretrained.save(model, tmp_path / "model.safetensors"))
         assert pretrained.description_of(again) == pretrained.description_of(model)
 
@@ -133,7 +139,7 @@ class OfTransformers:
             assert_equal(getattr(again.config, field), value)
         processor = getattr(transformers, self.processor).from_pretrained(folder)
         np.testing.assert_allclose(processor.image_std, STD)
-        assert dict(processor.size) == {"height": 48, "width": 80}
+        assert dict(processor.size) == self.size
         with pytest.raises(FileExistsError, match="is not empty: name another folder"):
             checkpoints.export_transformers(model, folder)
 

@@ -22,8 +22,13 @@ BUILT = {
     "pspnet": {**CHEAP["pspnet"], **RESNET},
     "pan": {**CHEAP["pan"], **RESNET},
     "lraspp": {**CHEAP["lraspp"], **RESNET},
+    "dpt": {
+        **CHEAP["dpt"],
+        "encoder": {"name": "vit_tiny", "filters": 8, "depth": 3, "heads": 2, "blocks": [0, 1, 2]},
+        "readout": "add",
+    },
 }
-"""Dilation needs an encoder of the table."""
+"""Dilation and class tokens need an encoder of the table."""
 CHANGES_NO_TENSOR = {
     "activation": "softmax",
     "align_corners": True,
@@ -42,6 +47,7 @@ CHANGES_NO_TENSOR = {
     "outputs_per_scale": True,
     "padding": "valid",
     "rate": 3,
+    "readout": "ignore",
     "rates": (3, 1),
     "scales": (0.75, 1.0),
     "unpooling": "nearest",
@@ -53,6 +59,7 @@ CHANGES_TENSORS = {
     *("attention", "attention_filters", "auxiliary_convs", "auxiliary_filters", "center", "feature_norms"),
     *("finest", "full_size"),
     *("pyramid", "level_norms", "head_kernel_size", "variant", "head_filters"),
+    *("first_units", "level_filters"),
 }
 CASES = [
     (name, option)

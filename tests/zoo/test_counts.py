@@ -64,6 +64,21 @@ COUNTS = [
     ("pidnet", 19, {"variant": "s"}, 7_625_715, "Xu et al. 2023, published as 7.6 M"),
     ("pidnet", 19, {"variant": "m"}, 28_538_515, "its code; the paper has 34.4 M"),
     ("pidnet", 19, {"variant": "l"}, 36_939_571, "likewise, published as 36.9 M"),
+    ("dpt", 150, {"encoder": {"name": "vit_base", "grid": 24}}, 109_996_886, "transformers, with ViT-B"),
+    (
+        "dpt",
+        150,
+        {"encoder": {"name": "vit_large", "grid": 24}, "level_filters": (256, 512, 1024, 1024)},
+        342_148_758,
+        "transformers, Intel/dpt-large-ade",
+    ),
+    (
+        "dpt",
+        150,
+        {"encoder": "vit_base", "first_units": 2, "level_filters": (256, 512, 1024, 1024)},
+        121_045_910,
+        "segmentation-models-pytorch, with tu-vit_base_patch16_224",
+    ),
 ]
 
 

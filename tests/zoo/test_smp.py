@@ -215,7 +215,7 @@ def test_widths_beyond_the_depth_of_the_encoder_are_not_exported(tmp_path):
 @pytest.mark.parametrize(
     ("builder", "options", "message"),
     [
-        ("segnet", {}, "has no 'segnet', only the models of fpn, "),
+        ("segnet", {}, "has no 'segnet', only the models of dpt, "),
         ("unet", {"encoder": "mobilenet_v2"}, "no unet with encoder='mobilenet_v2'"),
         ("unet", {"encoder": "resnet18", "crf": True}, "no unet with crf=True: it would need crf=False"),
         ("linknet", {"encoder": "resnet18", "filters": 16}, "no linknet with filters=16: it would need filters=32"),
