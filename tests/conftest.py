@@ -63,8 +63,12 @@ def transformers(torchvision):
 
 
 @pytest.fixture
-def without_memory():
+def without_memory(monkeypatch):
     """Builds models without values for their weights, which would take gigabytes."""
+    # Keras draws such values again for each layer that reads them, only for their shape.
+    draw = keras.initializers.VarianceScaling, "__call__"
+    monkeypatch.setattr(*draw, lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype))
+    monkeypatch.setattr("kseg.layers.convolution._order_for_torch", lambda kernel: None)
     with keras.StatelessScope(initialize_variables=False):
         yield
     keras.utils.clear_session()  # drops the uninitialized variables

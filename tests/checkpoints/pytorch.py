@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable
 
-import keras
 import numpy as np
 import torch
+
+from tests.layers.tracing import computed
 
 MEAN = np.array([0.485, 0.456, 0.406], "float32")
 DEVIATION = np.array([0.229, 0.224, 0.225], "float32")
 
-SIZES = ((97, 129), (224, 224))
+SIZES = ((97, 129), (32, 224))
 
 
 def randomized(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -61,10 +62,8 @@ def outputs(module, pixels: np.ndarray) -> list[np.ndarray]:
 
 
 def logits(model, pixels: np.ndarray):
-    """Returns the output or outputs of a Keras model, by what its backend does with least tracing and compilation."""
-    if keras.backend.backend() == "jax":
-        return model.predict(pixels, verbose=0)
-    return keras.tree.map_structure(keras.ops.convert_to_numpy, model(pixels, training=False))
+    """Returns the output or outputs of a Keras model."""
+    return computed(model, pixels)
 
 
 def assert_same(found: Iterable[np.ndarray], expected: Iterable[np.ndarray]) -> None:

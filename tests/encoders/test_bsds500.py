@@ -11,6 +11,9 @@ import pytest
 
 from kseg import encoders, zoo
 from kseg.encoders import bsds500
+from tests.layers.tracing import computed
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
 # The detector needs TensorFlow: it runs in a separate process, with the preprocessing of its authors.
 DETECTOR = """
@@ -46,7 +49,7 @@ def detected(image, tmp_path_factory):
 def test_features_equal_those_of_the_edge_detector(image, detected):
     given = keras.Input((None, None, 3))
     features = encoders.extract(given, "vgg16", weights="imagenet+bsds500")
-    found = keras.Model(given, list(features.by_stride.values())).predict_on_batch(image)
+    found = computed(keras.Model(given, list(features.by_stride.values())), image)
     for feature, block in zip(found, detected, strict=True):
         _, height, width, channels = block.shape
         pooled = block.reshape(1, height // 2, 2, width // 2, 2, channels).max((2, 4))

@@ -8,6 +8,7 @@ import safetensors.torch
 from kseg import checkpoints, download, encoders, pretrained, zoo
 from kseg.encoders import mit
 from tests.checkpoints import pytorch
+from tests.layers.tracing import computed
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
@@ -36,7 +37,7 @@ def test_features_equal_those_of_the_authors(network):
     model = encoders.build(TINY, weights=None)
     pretrained.load(model, mit.convert(pytorch.arrays(network)))
     pixels = pytorch.image((65, 98))
-    pytorch.assert_same(model.predict(pixels, verbose=0), pytorch.outputs(network, pixels))
+    pytorch.assert_same(computed(model, pixels), pytorch.outputs(network, pixels))
 
 
 def test_imagenet_weights_are_converted(network, tmp_path, monkeypatch, capsys):
@@ -60,9 +61,7 @@ def test_any_size_and_a_saved_encoder(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "encoder.keras")
     pixels = pytorch.image((9, 17))[..., :1]  # the first feature is smaller than the kernel of the reduction
     shapes = [(1, 3, 5, 8), (1, 2, 3, 12), (1, 1, 2, 20), (1, 1, 1, 24)]
-    for found, expected, shape in zip(
-        loaded.predict(pixels, verbose=0), encoder.predict(pixels, verbose=0), shapes, strict=True
-    ):
+    for found, expected, shape in zip(computed(loaded, pixels), computed(encoder, pixels), shapes, strict=True):
         assert found.shape == shape and np.isfinite(found).all()
         np.testing.assert_allclose(found, expected, atol=1e-6)
 

@@ -8,6 +8,7 @@ import torch
 from kseg import download, encoders, pretrained
 from kseg.encoders import mobilenet
 from tests.checkpoints import pytorch
+from tests.layers.tracing import computed
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
@@ -34,7 +35,7 @@ def test_features_equal_those_of_torchvision(name, ends, torchvision):
     for end in ends:
         theirs.features[end].register_forward_hook(lambda *call: maps.append(call[-1].permute(0, 2, 3, 1).numpy()))
     pytorch.outputs(theirs.features, pixels)
-    pytorch.assert_same(model.predict(pixels, verbose=0), maps)
+    pytorch.assert_same(computed(model, pixels), maps)
 
 
 def test_torchvisions_dilation(torchvision):
@@ -48,7 +49,7 @@ def test_torchvisions_dilation(torchvision):
     for end in (0, 1, 2, 4, 12):
         theirs.features[end].register_forward_hook(lambda *call: maps.append(call[-1].permute(0, 2, 3, 1).numpy()))
     pytorch.outputs(theirs.features, pixels)
-    pytorch.assert_same(model.predict(pixels, verbose=0), maps)
+    pytorch.assert_same(computed(model, pixels), maps)
 
 
 def test_imagenet_weights_are_converted(torchvision, tmp_path, monkeypatch):

@@ -94,7 +94,7 @@ def test_the_gradient_equals_a_finite_difference():
 
 
 @pytest.mark.parametrize("builder", zoo.BUILDERS)
-def test_every_builder_can_append_a_crf(builder):
+def test_every_builder_can_append_a_crf(builder, without_memory):
     model = zoo.build(builder, 4, crf=True, **CHEAP[builder])
     assert model.layers[-1].name == "crf"
     assert model.output_shape == (None, None, None, 4)

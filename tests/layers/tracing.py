@@ -1,6 +1,7 @@
 """What differs between the backends in tests: gradients, compilers, sizes that are unknown until run time."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -46,6 +47,13 @@ def at_unknown_size(function: Callable, *inputs: np.ndarray) -> np.ndarray:
         function = tf.function(function, input_signature=specs)
     result = function(*(keras.ops.convert_to_tensor(x) for x in inputs))
     return keras.tree.map_structure(keras.ops.convert_to_numpy, result)
+
+
+def computed(model: keras.Model, images: np.ndarray) -> Any:
+    """The outputs of a model, by what its backend does with least tracing and compilation."""
+    if keras.backend.backend() == "jax":
+        return model.predict_on_batch(images)
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, model(images, training=False))
 
 
 def compiled(function: Callable) -> Callable:

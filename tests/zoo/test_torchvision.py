@@ -1,12 +1,16 @@
 """Models with weights of torchvision against torchvision."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 
 from kseg import pretrained, zoo
+from kseg.encoders import resnet
 from kseg.zoo import torchvision as names
 from tests.checkpoints import pytorch
+from tests.layers.tracing import computed
 
 pytestmark = [
     pytest.mark.usefixtures("numpy_initializers", "torchvision"),
@@ -20,14 +24,19 @@ def build(torchvision, name: str):
 
 
 @pytest.mark.parametrize("name", ["fcn_resnet50-coco_voc", "deeplabv3_resnet50-coco_voc"])
-def test_both_outputs_equal_those_of_torchvision(name, torchvision):
+def test_both_outputs_equal_those_of_torchvision(name, torchvision, monkeypatch):
+    blocks = (1, 1, 2, 2)  # names and shapes are compared at full depth below
+    monkeypatch.setitem(resnet.VARIANTS, "resnet50", (blocks, True))
+    backbone = functools.partial(torchvision.models.ResNet, torchvision.models.resnet.Bottleneck, blocks)
+    for module in (torchvision.models.segmentation.fcn, torchvision.models.segmentation.deeplabv3):
+        monkeypatch.setattr(module, "resnet50", lambda weights, **options: backbone(**options))
     network = pytorch.randomized(build(torchvision, name))
     published = names.PUBLISHED[name]
     model = zoo.build(published.builder, 21, encoder_weights=None, auxiliary=True, **published.arguments)
     pretrained.load(model, names.convert(pytorch.arrays(network), published.builder, auxiliary=True))
     for size in pytorch.SIZES:
         pixels = pytorch.image(size)
-        found = model.predict(pixels, verbose=0)
+        found = computed(model, pixels)
         pytorch.assert_same([found["logits"], found["auxiliary"]], pytorch.outputs(network, pixels))
 
 
@@ -41,7 +50,7 @@ def test_logits_on_a_mobilenet_equal_those_of_torchvision(name, torchvision, tmp
     assert model.arguments.items() >= names.PUBLISHED[name].arguments.items()
     for size in pytorch.SIZES:
         pixels = pytorch.image(size)
-        pytorch.assert_same([model.predict(pixels, verbose=0)], pytorch.outputs(network, pixels))
+        pytorch.assert_same([computed(model, pixels)], pytorch.outputs(network, pixels))
 
 
 def test_the_auxiliary_head_of_a_mobilenet_is_refused():
