@@ -44,7 +44,7 @@ def ported(network, name: str, **options) -> keras.Model:
 
 @pytest.mark.parametrize(("output_stride", "replaced"), [(8, (False, True, True)), (16, (False, False, True))])
 def test_dilated_features_equal_those_of_torchvision(output_stride, replaced, torchvision, monkeypatch):
-    monkeypatch.setitem(resnet.VARIANTS, "resnet50", (FEW_BLOCKS, True))
+    monkeypatch.setitem(resnet.VARIANTS, "resnet50", resnet.Variant(FEW_BLOCKS))
     bottleneck = torchvision.models.resnet.Bottleneck
     network = torchvision.models.ResNet(bottleneck, FEW_BLOCKS, replace_stride_with_dilation=replaced)
     pixels = pytorch.image((65, 98))
@@ -57,7 +57,7 @@ def test_dilated_features_equal_those_of_torchvision(output_stride, replaced, to
 def test_features_of_a_file_equal_those_of_timm(name, torchvision, tmp_path, monkeypatch):
     import timm
 
-    monkeypatch.setitem(resnet.VARIANTS, name, (FEW_BLOCKS, resnet.VARIANTS[name][1]))
+    monkeypatch.setitem(resnet.VARIANTS, name, resnet.VARIANTS[name]._replace(depths=FEW_BLOCKS))
     network = pytorch.randomized(timm.create_model(name, pretrained=False, layers=FEW_BLOCKS))
     safetensors.torch.save_file(network.state_dict(), tmp_path / "model.safetensors")
     model = pretrained.load(
@@ -69,7 +69,7 @@ def test_features_of_a_file_equal_those_of_timm(name, torchvision, tmp_path, mon
     pytorch.assert_same(computed(model, pixels), pytorch.outputs(backbone, pixels))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "wide_resnet50_2"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "wide_resnet50_2"])
 def test_names_shapes_and_parameters_equal_those_of_torchvision(name, torchvision, without_memory):
     with torch.device("meta"):
         network = getattr(torchvision.models, name)(weights=None)

@@ -26,7 +26,7 @@ def build(torchvision, name: str):
 @pytest.mark.parametrize("name", ["fcn_resnet50-coco_voc", "deeplabv3_resnet50-coco_voc"])
 def test_both_outputs_equal_those_of_torchvision(name, torchvision, monkeypatch):
     blocks = (1, 1, 2, 2)  # names and shapes are compared at full depth below
-    monkeypatch.setitem(resnet.VARIANTS, "resnet50", (blocks, True))
+    monkeypatch.setitem(resnet.VARIANTS, "resnet50", resnet.Variant(blocks))
     backbone = functools.partial(torchvision.models.ResNet, torchvision.models.resnet.Bottleneck, blocks)
     for module in (torchvision.models.segmentation.fcn, torchvision.models.segmentation.deeplabv3):
         monkeypatch.setattr(module, "resnet50", lambda weights, **options: backbone(**options))
