@@ -23,9 +23,6 @@ SQUARE = (224, 224)
 """The size for transformers' DPT, which takes any map of patches for a square one."""
 SOURCES = ("segmentation-models-pytorch", "transformers", "torchvision")
 CLASSES = 3
-MEAN, STD = np.array([0.485, 0.456, 0.406], "float32"), np.array([0.229, 0.224, 0.225], "float32")
-HALF = np.full(3, 0.5, "float32")
-"""The mean and the standard deviation of timm's Vision Transformers with weights by Google."""
 
 
 def cases(source: str) -> list[tuple[str, str]]:
@@ -57,13 +54,14 @@ def measure_case(source: str, architecture: str, encoder: str) -> dict[str, Any]
     network_of = {"segmentation-models-pytorch": _smp, "transformers": _transformers, "torchvision": _torchvision}
     size = SQUARE if architecture.startswith("DPTFor") else SIZE
     pixels = np.random.default_rng(0).uniform(0, 255, (1, *size, 3)).astype("float32")
-    mean, std = (HALF, HALF) if encoder.startswith("tu-") and "." not in encoder else (MEAN, STD)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # such as that a folder names no normalization
         network, load = network_of[source](architecture, encoder, Path(folder))
         model = load()
+    normalization = model.get_layer("encoder").get_layer("normalization")
     with torch.inference_mode():
-        theirs = network(torch.from_numpy(((pixels / 255 - mean) / std).transpose(0, 3, 1, 2).copy()))
+        values = (pixels * normalization.scale + normalization.offset).astype("float32")
+        theirs = network(torch.from_numpy(values.transpose(0, 3, 1, 2).copy()))
         theirs = torch.nn.functional.interpolate(theirs, size, mode="bilinear").numpy().transpose(0, 2, 3, 1)
     ours = model.predict(pixels, verbose=0)
     row = {"source": source, "architecture": architecture, "encoder": encoder, "builder": model.builder}

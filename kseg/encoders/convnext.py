@@ -1,7 +1,6 @@
 """ConvNeXt and ConvNeXt V2, as in transformers, timm and torchvision, whose weight files it loads."""
 
 import inspect
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,13 +43,11 @@ OPTIONS = ("filters", "depths", "drop_path", "layer_scale", "feature_norms", "me
 EPSILON = 1e-6
 """Epsilon of the layer normalization of the published weights."""
 
-# ImageNet weights. The eight digits in torchvision's names are the first of the file's SHA-256; the hub announces those
-# of timm's files.
+# torchvision's ImageNet weights (IMAGENET1K_V1); the eight digits in a name are the first of the file's SHA-256.
 ADDRESSES = {
     f"convnext_{size}": f"https://download.pytorch.org/models/convnext_{size}-{digits}.pth"
     for size, digits in (("tiny", "983f1562"), ("small", "0c510722"), ("base", "6075fbad"), ("large", "ea097f82"))
-} | {name: f"hf://timm/{name}.fcmae_ft_in1k/model.safetensors" for name in VARIANTS if name.startswith("convnextv2")}
-LICENSE_V2 = "the license CC BY-NC 4.0, which forbids commercial use"
+}
 
 
 def _rules(
@@ -135,7 +132,7 @@ def build(
         name: A key of `VARIANTS`, which sets `filters` and `depths`. The blocks of V2 have global response
             normalization instead of the scale.
         input_shape: Height, width and channels of the image.
-        weights: `"imagenet"` (of torchvision; of timm for V2) or None.
+        weights: `"imagenet"` (torchvision's; V2 has only those of timm, which `kseg.encoders.build` loads) or None.
         output_stride: 8, 16 or 32.
         multi_grid: Factors for the dilation rates of the last depthwise convolutions.
         smallest: Smallest height and width of an image.
@@ -191,12 +188,9 @@ def build(
         features.append(_norm(f"stage{stage}_norm")(x) if feature_norms else x)
     encoder = keras.Model(image, features, name="encoder")
     if weights == "imagenet":
-        url, second = ADDRESSES[name], name.startswith("convnextv2")
-        if second:
-            print(f"the ImageNet weights of {name} have {LICENSE_V2}", file=sys.stderr)
-        digits = "" if second else url.rpartition("-")[2].removesuffix(".pth")
-        file = download.fetch(url, sha256=digits, name=f"{name}.safetensors" if second else None)
-        load(encoder, convert(checkpoints.read(file)), "stem_conv")
+        url = ADDRESSES[name]
+        file = download.fetch(url, sha256=url.rpartition("-")[2].removesuffix(".pth"))
+        load(encoder, convert(checkpoints.read(file)))
     return encoder
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from kseg import checkpoints, download, pretrained
 from kseg.encoders.atrous import AtrousPooling2D, check_multi_grid
-from kseg.encoders.channels import IMAGENET, adapt_kernel
+from kseg.encoders.channels import IMAGENET, Normalization, adapt_kernel
 from kseg.layers import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization, Conv2D, SmallestSize
 
 
@@ -47,6 +47,9 @@ VARIANTS = {
     "densenet201_torchvision": Variant((6, 12, 48, 32)),
 }
 
+OPTIONS = ("mean", "std")
+"""Options of `build` that an encoder given as a dictionary may contain beside its name."""
+
 # torchvision's ImageNet weights (IMAGENET1K_V1); the eight digits in a name are the first of the file's SHA-256.
 ADDRESSES = {
     name: f"https://download.pytorch.org/models/{name.removesuffix('_torchvision')}-{digits}.pth"
@@ -74,6 +77,8 @@ def build(
     output_stride: int = 32,
     multi_grid: Sequence[int] = (),
     smallest: int = 1,
+    mean: Sequence[float] = IMAGENET.mean,
+    std: Sequence[float] = IMAGENET.std,
 ) -> keras.Model:
     """Builds a DenseNet as an encoder, with its stem at stride 2 and its four blocks, normalized, at 4, 8, 16 and 32.
 
@@ -88,6 +93,8 @@ def build(
         output_stride: 8, 16 or 32.
         multi_grid: Factors for the dilation rates of the last 3x3 convolutions.
         smallest: Smallest height and width of an image.
+        mean: Mean of each channel, on the scale 0 to 255.
+        std: Standard deviation of each channel, on the scale 0 to 255.
 
     Raises:
         ValueError: If `multi_grid` has too many factors.
@@ -102,7 +109,7 @@ def build(
     image = x = keras.Input(input_shape, name="image")
     if smallest > 1:
         x = SmallestSize(smallest, dtype="float32", name="size")(x)
-    x = IMAGENET.layer(input_shape[-1])(x)
+    x = Normalization(tuple(mean), tuple(std)).layer(input_shape[-1])(x)
     x = keras.layers.ZeroPadding2D(3, name="conv0_pad")(x)
     x = _activated(_convolution(variant.stem, 7, "conv0", strides=2, padding="valid")(x), "norm0")
     features = [x]

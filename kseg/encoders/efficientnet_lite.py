@@ -1,15 +1,17 @@
 """EfficientNet-Lite: EfficientNet without squeeze-and-excitation and with ReLU6, which Keras does not have."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 
-from kseg import checkpoints, pretrained
+from kseg import checkpoints
 from kseg.encoders import packages
 from kseg.encoders.atrous import check_multi_grid
-from kseg.encoders.channels import LITE, adapt_kernel
+from kseg.encoders.channels import LITE, Normalization
+from kseg.encoders.stages import load
 from kseg.layers import BatchNormalization, Conv2D, DepthwiseConv2D
 
 # Repeats, kernel size, strides, expansion and filters of each stage, before scaling.
@@ -30,6 +32,9 @@ VARIANTS = {
     "efficientnet_lite2": (1.1, 1.2, 'pip install "kseg[lite]"'),
 }
 
+OPTIONS = ("mean", "std")
+"""Options of `build` that an encoder given as a dictionary may contain beside its name."""
+
 RULES: checkpoints.Rules = (
     (r"_conv_stem", "stem_conv"),
     (r"_bn0", "stem_norm"),
@@ -48,6 +53,8 @@ def build(
     weights: str | None = "imagenet",
     output_stride: int = 32,
     multi_grid: Sequence[int] = (),
+    mean: Sequence[float] = LITE.mean,
+    std: Sequence[float] = LITE.std,
 ) -> keras.Model:
     """Builds EfficientNet-Lite as an encoder.
 
@@ -59,14 +66,14 @@ def build(
         https://arxiv.org/abs/1905.11946; the Lite variants:
         https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
     """
-    width, depth, _ = VARIANTS[name]
+    width = VARIANTS[name][0]
     image = keras.Input(input_shape, name="image")
-    x = _convolution(LITE.layer(input_shape[-1])(image), "stem", 32, kernel_size=3, strides=2)
+    x = Normalization(tuple(mean), tuple(std)).layer(input_shape[-1])(image)
+    x = _convolution(x, "stem", 32, kernel_size=3, strides=2)
     blocks = [
         (kernel_size, strides if repeat == 0 else 1, expansion, _round(filters * width))
-        for stage, (repeats, kernel_size, strides, expansion, filters) in enumerate(STAGES)
-        # Lite does not scale the depth of the first and the last stage.
-        for repeat in range(repeats if stage in (0, len(STAGES) - 1) else math.ceil(depth * repeats))
+        for (_, kernel_size, strides, expansion, filters), repeats in zip(STAGES, _repeats(name), strict=True)
+        for repeat in range(repeats)
     ]
     check_multi_grid(multi_grid, len(blocks))
     factors = [1] * (len(blocks) - len(multi_grid)) + [*multi_grid]
@@ -80,12 +87,53 @@ def build(
             features[stride] = x
     encoder = keras.Model(image, list(features.values()), name="encoder")
     if weights == "imagenet":
-        state = checkpoints.read(weight_file(name))
-        head = "_conv_head.", "_bn1.", "_fc."
-        arrays = checkpoints.rename({k: array for k, array in state.items() if not k.startswith(head)}, RULES)
-        arrays["stem_conv/kernel"] = adapt_kernel(arrays["stem_conv/kernel"], input_shape[-1])
-        pretrained.load(encoder, arrays)
+        load(encoder, convert(checkpoints.read(weight_file(name)), name))
     return encoder
+
+
+def convert(state: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """Converts the weights of an EfficientNet-Lite of the PyTorch package or of timm, without its classifier.
+
+    Args:
+        state: `{name: array}` in PyTorch's layout.
+        name: A key of `VARIANTS`.
+
+    Returns:
+        `{key: array}` for an encoder from `build`.
+
+    Example:
+        >>> list(convert({"blocks.1.0.bn3.bias": np.ones(24), "_bn1.bias": np.ones(1280)}, "efficientnet_lite0"))
+        ['block1_project_norm/beta']
+    """
+    rules = [*RULES, *_timm(name)]
+    heads = ("_conv_head", "_bn1", "_fc", "conv_head", "bn2", "classifier")
+    inside = checkpoints.unwrapped(state, rules)
+    kept = {key: array for key, array in inside.items() if not any(checkpoints.within(key, head) for head in heads)}
+    return checkpoints.rename(kept, rules)
+
+
+def _timm(name: str) -> checkpoints.Rules:
+    """The rules from the modules of timm."""
+    rules, index = [(r"conv_stem", "stem_conv"), (r"bn1", "stem_norm")], 0
+    for stage, repeats in enumerate(_repeats(name)):
+        for repeat in range(repeats):
+            parts = ("depthwise", "project") if STAGES[stage][3] == 1 else ("expand", "depthwise", "project")
+            convolutions = ("conv_dw", "conv_pw") if STAGES[stage][3] == 1 else ("conv_pw", "conv_dw", "conv_pwl")
+            for number, (part, convolution) in enumerate(zip(parts, convolutions, strict=True), start=1):
+                inside = rf"blocks\.{stage}\.{repeat}"
+                rules.append((rf"{inside}\.{convolution}", f"block{index}_{part}_conv"))
+                rules.append((rf"{inside}\.bn{number}", f"block{index}_{part}_norm"))
+            index += 1
+    return rules
+
+
+def _repeats(name: str) -> list[int]:
+    """The number of blocks of each stage. Lite does not scale the depth of the first and the last one."""
+    depth = VARIANTS[name][1]
+    return [
+        repeats if stage in (0, len(STAGES) - 1) else math.ceil(depth * repeats)
+        for stage, (repeats, *_) in enumerate(STAGES)
+    ]
 
 
 def _round(filters: float) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -9,9 +10,11 @@ from typing import Any, TypeAlias
 import keras
 
 from kseg import pretrained
+from kseg.encoders import timm
 from kseg.encoders.classifier import Classifier
 from kseg.encoders.features import Features
 from kseg.encoders.own import outputs_line, wrapped
+from kseg.encoders.stages import load
 from kseg.encoders.table import ENCODERS, Encoder
 
 EncoderLike: TypeAlias = (
@@ -39,8 +42,10 @@ def extract(
             such as KerasHub's backbones; or a function `image -> {stride: feature}`. The last three must normalize the
             image, 0 to 255, themselves: build MobileNetV2 of `keras.applications` with
             `input_tensor=keras.layers.Rescaling(1 / 127.5, -1)(keras.Input((None, None, 3)))`.
-        weights: `"imagenet"`, another name in the encoder's `weights`, None for random weights, or a file for
-            `kseg.pretrained.load`. For an encoder of your own, only a file is loaded.
+        weights: `"imagenet"`, another name in the encoder's `weights`, `"timm/NAME"` or `"timm/NAME@COMMIT"` for the
+            repository of timm on the Hugging Face hub (`"timm/resnet50.a1_in1k"`), which also sets the normalization of
+            the image, None for random weights, or a file for `kseg.pretrained.load`. For an encoder of your own, only a
+            file is loaded.
         depth: 3, 4 or 5: how often the stages that are used halve the size. The later stages are left out.
         output_stride: 8, 16 or 32: the greatest stride. Strides beyond it become dilation.
         multi_grid: Factors for the dilation rates of the last spatial convolutions, e.g. DeepLabV3's (1, 2, 4); those
@@ -133,7 +138,8 @@ def build(
     if output_stride not in (8, 16, 32):
         raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride!r}")
     _check_depth(depth)
-    entry = known(name)
+    entry, name = known(name), resolved(name, weights)
+    weights = _address(entry, weights)
     greatest = min(output_stride, 2**depth)
     output_stride = output_stride if greatest < 2**depth else 32  # stages that are left out need no dilation
     if not entry.reaches(output_stride):
@@ -156,12 +162,51 @@ def build(
         **({"smallest": smallest} if smallest > 1 else {}),
         **options,
     )
-    if load := entry.weights.get(weights) if isinstance(weights, str) else None:
-        load(model)
+    if special := entry.weights.get(weights) if isinstance(weights, str) else None:
+        special(model)
+    elif timm.is_address(weights) and entry.convert:
+        load(model, timm.read(str(weights), entry.convert), str(weights))
     elif weights not in (None, "imagenet"):
         pretrained.load(model, _file(weights, entry.weights))
     kept = sum(stride <= 2**depth for stride in entry.strides)
     return keras.Model(model.input, model.outputs[:kept], name="encoder") if kept < len(model.outputs) else model
+
+
+def resolved(encoder: str | Mapping[str, Any], weights: Any) -> str | dict[str, Any]:
+    """Adds the options that weights of timm need to an encoder: how they normalize images, and other ones.
+
+    Args:
+        encoder: As in `build`; its own options come first.
+        weights: As in `extract`. Other weights than those of timm need no options.
+
+    Returns:
+        The encoder, a name if all its options have their default values.
+
+    Raises:
+        OSError: If the hub has no such repository, or cannot be reached.
+        ValueError: If the weights belong to another network.
+    """
+    entry, given = known(encoder), {} if isinstance(encoder, str) else dict(encoder)
+    options: dict[str, Any] = {}
+    if timm.is_address(weights := _address(entry, weights)):
+        found = timm.describe(weights)
+        if found.architecture not in entry.timm:
+            others = [name for name, each in ENCODERS.items() if found.architecture in each.timm]
+            fits = ", ".join(entry.timm)
+            cure = f"pass encoder={others[0]!r}" if others else f"choose weights of {fits or 'another encoder'}"
+            raise ValueError(f"{weights} holds a {found.architecture}, which does not fit {_name(encoder)}: {cure}")
+        options = {**entry.timm[found.architecture], "mean": list(found.mean), "std": list(found.std)}
+        defaults = {key: value.default for key, value in inspect.signature(entry.build).parameters.items()}
+        options = {key: value for key, value in options.items() if value != _listed(defaults[key])}
+    return {"name": _name(encoder), **options, **given} if options or given.keys() - {"name"} else _name(encoder)
+
+
+def _address(entry: Encoder, weights: Any) -> Any:
+    return entry.imagenet if weights == "imagenet" and entry.imagenet else weights
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _check_depth(depth: int) -> None:
@@ -217,6 +262,6 @@ def classifier_of(encoder: EncoderLike) -> Classifier | None:
 
 def _file(weights: str | os.PathLike, names: Iterable[str]) -> str | os.PathLike:
     if not os.path.exists(weights):
-        allowed = ", ".join(f'"{name}"' for name in ("imagenet", *names))
+        allowed = ", ".join(f'"{name}"' for name in ("imagenet", *names, "timm/NAME"))
         raise ValueError(f"encoder weights must be {allowed}, None or a file; there is no file {os.fspath(weights)!r}")
     return weights

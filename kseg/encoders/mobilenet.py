@@ -1,145 +1,80 @@
-"""MobileNetV2 and MobileNetV3, as in torchvision, whose weight files it loads.
+"""MobileNetV2, MobileNetV3, EfficientNet and EfficientNet-Lite as in PyTorch's libraries, whose weight files they load.
 
 Padding is symmetric, as in PyTorch, for odd and for even sizes; that of keras.applications (`mobilenet_v2`,
-`mobilenet_v3_small`, `mobilenet_v3_large`) is not, so that weights of one do not fit the other.
+`mobilenet_v3_small`, `mobilenet_v3_large`, `efficientnet_b0`) is not, so that weights of one do not fit the other. The
+option `padding="same"` computes it, for weights that were trained in TensorFlow.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
-from kseg import checkpoints, download, pretrained
+from kseg import checkpoints, download
 from kseg.encoders.atrous import shifted_rates
-from kseg.encoders.channels import IMAGENET, adapt_kernel
-from kseg.layers import BatchNormalization, Conv2D, DepthwiseConv2D, SqueezeExcitation
+from kseg.encoders.channels import IMAGENET, Normalization
+from kseg.encoders.mobile_names import efficientnet_pytorch, rules, timm_rules
+from kseg.encoders.mobile_variants import VARIANTS, Block, channels
+from kseg.encoders.mobile_variants import features as last_blocks
+from kseg.encoders.stages import load
+from kseg.layers import BatchNormalization, Conv2D, DepthwiseConv2D, SmallestSize, SqueezeExcitation
 
+__all__ = [
+    "OPTIONS", "VARIANTS", "build", "channels", "convert", "efficientnet_pytorch", "last_blocks", "rules",
+    "timm_models", "timm_rules",
+]  # fmt: skip
 
-class Block(NamedTuple):
-    """An inverted residual: expanded by a 1x1 convolution, convolved depthwise, projected by a 1x1 convolution.
-
-    Attributes:
-        kernel_size: Kernel size of the depthwise convolution.
-        expanded: Number of channels of the depthwise convolution.
-        filters: Number of channels of the output.
-        strides: 1 or 2.
-        activation: Name of the activation.
-        excited: Whether squeeze-and-excitation follows the depthwise convolution.
-    """
-
-    kernel_size: int
-    expanded: int
-    filters: int
-    strides: int
-    activation: str
-    excited: bool = False
-
-
-def _second() -> tuple[Block, ...]:
-    blocks, width = [], 32
-    rows = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
-    for factor, filters, repeats, strides in rows:
-        for repeat in range(repeats):
-            blocks.append(Block(3, factor * width, filters, 1 if repeat else strides, "relu6"))
-            width = filters
-    return tuple(blocks)
-
-
-_LARGE = (
-    Block(3, 16, 16, 1, "relu"),
-    Block(3, 64, 24, 2, "relu"),
-    Block(3, 72, 24, 1, "relu"),
-    Block(5, 72, 40, 2, "relu", True),
-    Block(5, 120, 40, 1, "relu", True),
-    Block(5, 120, 40, 1, "relu", True),
-    Block(3, 240, 80, 2, "hard_silu"),
-    Block(3, 200, 80, 1, "hard_silu"),
-    Block(3, 184, 80, 1, "hard_silu"),
-    Block(3, 184, 80, 1, "hard_silu"),
-    Block(3, 480, 112, 1, "hard_silu", True),
-    Block(3, 672, 112, 1, "hard_silu", True),
-    Block(5, 672, 160, 2, "hard_silu", True),
-    Block(5, 960, 160, 1, "hard_silu", True),
-    Block(5, 960, 160, 1, "hard_silu", True),
-)
-_SMALL = (
-    Block(3, 16, 16, 2, "relu", True),
-    Block(3, 72, 24, 2, "relu"),
-    Block(3, 88, 24, 1, "relu"),
-    Block(5, 96, 40, 2, "hard_silu", True),
-    Block(5, 240, 40, 1, "hard_silu", True),
-    Block(5, 240, 40, 1, "hard_silu", True),
-    Block(5, 120, 48, 1, "hard_silu", True),
-    Block(5, 144, 48, 1, "hard_silu", True),
-    Block(5, 288, 96, 2, "hard_silu", True),
-    Block(5, 576, 96, 1, "hard_silu", True),
-    Block(5, 576, 96, 1, "hard_silu", True),
-)
-
-
-OPTIONS = ("first_blocks",)
+OPTIONS = ("first_blocks", "features", "padding", "epsilon", "mean", "std")
 """Options of `build` that an encoder given as a dictionary may contain beside its name."""
 
-
-class Variant(NamedTuple):
-    """A network.
-
-    Attributes:
-        stem: Number of channels of the first convolution.
-        activation: Name of the activation of the first and the last convolution.
-        blocks: The blocks.
-        last: Number of channels of the last convolution; 0 if that one only serves the classifier.
-        momentum: Momentum of batch normalization.
-        epsilon: Epsilon of batch normalization.
-    """
-
-    stem: int
-    activation: str
-    blocks: tuple[Block, ...]
-    last: int = 0
-    momentum: float = 0.99
-    epsilon: float = 1e-3
-
-
-VARIANTS = {
-    "mobilenet_v2_torchvision": Variant(32, "relu6", _second(), momentum=0.9, epsilon=1e-5),
-    "mobilenet_v3_small_torchvision": Variant(16, "hard_silu", _SMALL, last=576),
-    "mobilenet_v3_large_torchvision": Variant(16, "hard_silu", _LARGE, last=960),
-}
+TENSORFLOW = {"padding": "same", "epsilon": 1e-3}
+"""The options with which timm computes networks that were trained in TensorFlow; their names begin with `tf_`."""
 
 # torchvision's ImageNet weights (IMAGENET1K_V1); the eight digits in a name are the first of the file's SHA-256.
 ADDRESSES = {
     name: f"https://download.pytorch.org/models/{name.removesuffix('_torchvision')}-{digits}.pth"
-    for name, digits in zip(VARIANTS, ("b0353104", "047dcff4", "8738ca79"), strict=True)
+    for name, digits in zip(VARIANTS, ("b0353104", "047dcff4", "8738ca79"), strict=False)
 }
 
 
-def rules(name: str) -> checkpoints.Rules:
-    """Returns the rules from the modules of torchvision's `features` to the layers of this network."""
-    variant = VARIANTS[name]
-    pairs = [("0.0", "stem_conv"), ("0.1", "stem_norm")]
-    width = variant.stem
-    for index, block in enumerate(variant.blocks, start=1):
-        inside, path = f"{index}.{'block' if variant.last else 'conv'}", f"block{index}"
-        names = ["expand"] if block.expanded != width else []
-        names += ["depthwise", "excite"] if block.excited else ["depthwise"]
-        for position, part in enumerate([*names, "project"]):
-            if part == "excite":
-                pairs += [(f"{inside}.{position}.fc1", f"{path}_excite/squeeze")]
-                pairs += [(f"{inside}.{position}.fc2", f"{path}_excite/excite")]
-            elif part == "project" and not variant.last:  # without an activation, V2 nests the layers less
-                pairs += [(f"{inside}.{position}", f"{path}_project_conv")]
-                pairs += [(f"{inside}.{position + 1}", f"{path}_project_norm")]
-            else:
-                pairs += [(f"{inside}.{position}.{i}", f"{path}_{part}_{kind}") for i, kind in enumerate(_KINDS)]
-        width = block.filters
-    if variant.last:
-        pairs += [(f"{len(variant.blocks) + 1}.{i}", f"last_{kind}") for i, kind in enumerate(_KINDS)]
-    return [(module.replace(".", r"\."), path) for module, path in pairs]
+# The weights of timm that "imagenet" stands for.
+IMAGENET_TIMM = {
+    **{
+        f"efficientnet_b{number}_timm": f"efficientnet_b{number}.{tag}"
+        for number, tag in enumerate(("ra_in1k", "ft_in1k", "ra_in1k", "ra2_in1k", "ra2_in1k", "sw_in12k_ft_in1k"))
+    },
+    **{f"efficientnet_b{number}_timm": f"tf_efficientnet_b{number}.ns_jft_in1k" for number in (6, 7)},
+    "efficientnet_lite0_timm": "efficientnet_lite0.ra_in1k",
+    **{f"efficientnet_lite{number}_timm": f"tf_efficientnet_lite{number}.in1k" for number in (1, 2, 3, 4)},
+    **{
+        f"mobilenet_v3_{size}_{form}_timm": f"tf_mobilenetv3_{size}_{tag}.in1k"
+        for size in ("small", "large")
+        for form, tag in (("075", "075"), ("minimal", "minimal_100"))
+    },
+}
 
 
-_KINDS = ("conv", "norm")
+def timm_models(name: str) -> tuple[dict[str, dict[str, Any]], str]:
+    """Returns the models of timm with the same tensors, with their options, and the ImageNet weights on its hub.
+
+    Example:
+        >>> timm_models("mobilenet_v3_large_torchvision")[0]
+        {'mobilenetv3_large_100': {'epsilon': 1e-05}, 'tf_mobilenetv3_large_100': {'padding': 'same'}}
+    """
+    plain, form = name.rpartition("_")[::2]
+    if form == "timm" and plain.startswith("efficientnet"):
+        models = {plain: {}, f"tf_{plain}": TENSORFLOW}
+    elif form == "timm":
+        model = plain.replace("mobilenet_v3", "mobilenetv3").replace("minimal", "minimal_100")
+        models = {f"tf_{model}": {}}
+        models |= {} if "minimal" in model else {model: {"padding": "symmetric", "epsilon": 1e-5}}
+    elif "v2" in name:
+        models = {"mobilenetv2_100": {}}
+    else:
+        model = plain.replace("mobilenet_v3", "mobilenetv3") + "_100"
+        models = {model: {"epsilon": 1e-5}, f"tf_{model}": {"padding": "same"}}
+    return models, f"timm/{IMAGENET_TIMM[name]}" if name in IMAGENET_TIMM else ""
 
 
 def build(
@@ -150,8 +85,13 @@ def build(
     output_stride: int = 32,
     multi_grid: Sequence[int] = (),
     first_blocks: bool = False,
+    features: Sequence[int] | None = None,
+    padding: str | None = None,
+    epsilon: float | None = None,
+    mean: Sequence[float] = IMAGENET.mean,
+    std: Sequence[float] = IMAGENET.std,
 ) -> keras.Model:
-    """Builds a MobileNet as an encoder, with features at strides 2, 4, 8, 16 and 32.
+    """Builds a MobileNet or an EfficientNet as an encoder, with features at strides 2, 4, 8, 16 and 32.
 
     Where a stride becomes dilation, the convolution that loses the stride keeps the previous dilation rate, and those
     after it get the new one: every k-th position of the dilated features equals the strided ones. A `multi_grid` of
@@ -165,39 +105,57 @@ def build(
         multi_grid: Factors for the dilation rates of the last depthwise convolutions.
         first_blocks: Whether the features before the last are the outputs of the first blocks at their strides, instead
             of the last ones, as in torchvision's models for segmentation.
+        features: Numbers of the blocks, from 1, whose outputs are the five features; 0 is the first convolution, and
+            the number behind those of all blocks is the last convolution. None takes the last one at each stride.
+        padding: How strided convolutions are padded: `"symmetric"`, `"same"` (as TensorFlow) or `"static"` (as the
+            package efficientnet-pytorch: always as `"same"` for the images for which the network was designed, so that
+            some convolutions round odd sizes down). None takes that of the weights.
+        epsilon: Epsilon of batch normalization. None takes that of the weights.
+        mean: Mean of each channel, on the scale 0 to 255.
+        std: Standard deviation of each channel, on the scale 0 to 255.
 
     Raises:
-        ValueError: If `multi_grid` has too many factors.
+        ValueError: If `multi_grid` has too many factors, if there is no such padding, or if `features` are not one
+            block at each stride.
 
     Reference:
         Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2: Inverted Residuals and Linear Bottlenecks, 2018,
         https://arxiv.org/abs/1801.04381; Howard et al.: Searching for MobileNetV3, 2019,
-        https://arxiv.org/abs/1905.02244
+        https://arxiv.org/abs/1905.02244; Tan, Le: EfficientNet: Rethinking Model Scaling for Convolutional Neural
+        Networks, 2019, https://arxiv.org/abs/1905.11946
     """
-    variant = VARIANTS[name]
+    variant, static = VARIANTS[name], padding == "static"
+    padding, epsilon = padding or variant.padding, epsilon or variant.epsilon
+    if padding not in ("symmetric", "same", *(("static",) if variant.side else ())):
+        raise ValueError(f'{name}: padding must be "symmetric" or "same", or "static" for EfficientNets: {padding!r}')
     rates = _rates(variant.blocks, output_stride, multi_grid)
+    side = variant.side  # of the features of an image for which the network was designed
 
     def convolution(x: keras.KerasTensor, filters: int, path: str, activation: str | None, **options: int) -> Any:
         strides, rate = options.get("strides", 1), options.get("rate", 1)
         kernel_size = options.get("kernel_size", 1)
-        if strides > 1:  # "same" would pad even sizes on the far side only
-            x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{path}_pad")(x)
-        spatial = {"strides": strides, "padding": "valid" if strides > 1 else "same", "use_bias": False}
+        padded = strides > 1 and padding != "same"
+        if padded:  # "same" would pad even sizes on the far side only
+            far = kernel_size // 2
+            near = far - 1 if static and side % 2 == 0 else far
+            x = keras.layers.ZeroPadding2D(((near, far), (near, far)), name=f"{path}_pad")(x)
+        spatial = {"strides": strides, "padding": "valid" if padded else "same", "use_bias": False}
         if path.endswith("depthwise"):
             layer = DepthwiseConv2D(kernel_size, **spatial, dilation_rate=rate, name=f"{path}_conv")
         else:
             layer = Conv2D(filters, kernel_size, **spatial, kernel_initializer="he_normal", name=f"{path}_conv")
-        x = BatchNormalization(momentum=variant.momentum, epsilon=variant.epsilon, name=f"{path}_norm")(layer(x))
+        x = BatchNormalization(momentum=variant.momentum, epsilon=epsilon, name=f"{path}_norm")(layer(x))
         return keras.layers.Activation(activation, name=f"{path}_{activation}")(x) if activation else x
 
-    image = keras.Input(input_shape, name="image")
-    x = IMAGENET.layer(input_shape[-1])(image)
+    image = x = keras.Input(input_shape, name="image")
+    if static:
+        x = SmallestSize(32, dtype="float32", name="size")(x)
+    x = Normalization(tuple(mean), tuple(std)).layer(input_shape[-1])(x)
     x = convolution(x, variant.stem, "stem", variant.activation, kernel_size=3, strides=2)
-    features, stride, first = [], 2, x
+    side = -(-side // 2)
+    outputs, first, stride = [x], [x], 2
     for index, (block, rate) in enumerate(zip(variant.blocks, rates, strict=True), start=1):
-        if block.strides == 2:
-            features.append(first if first_blocks else x)
-            stride *= 2
+        stride *= block.strides
         entry, path = x, f"block{index}"
         if block.expanded != x.shape[-1]:
             x = convolution(x, block.expanded, f"{path}_expand", block.activation)
@@ -211,32 +169,37 @@ def build(
             strides=strides,
             rate=rate,
         )
-        if block.excited:
-            hidden = _divisible(block.expanded // 4)
-            excite = SqueezeExcitation(hidden=hidden, activation="hard_sigmoid", name=f"{path}_excite")
-            x = keras.layers.Multiply(name=f"{path}_multiply")([x, excite(x)])
+        side = -(-side // block.strides)
+        if block.hidden:
+            squeeze, excite = variant.excitation
+            weight = SqueezeExcitation(
+                hidden=block.hidden, hidden_activation=squeeze, activation=excite, name=f"{path}_excite"
+            )
+            x = keras.layers.Multiply(name=f"{path}_multiply")([x, weight(x)])
         x = convolution(x, block.filters, f"{path}_project", None)
         if block.strides == 1 and entry.shape[-1] == block.filters:
             x = keras.layers.Add(name=f"{path}_add")([entry, x])
-        first = x if block.strides == 2 else first
-    if variant.last:
-        x = convolution(x, variant.last, "last", variant.activation)
-    encoder = keras.Model(image, [*features, x], name="encoder")
+        outputs.append(x)
+        first += [x] if block.strides == 2 else []
+    numbers = _numbers(name, features)
+    if numbers[-1] > len(variant.blocks):
+        outputs.append(convolution(x, variant.last, "last", variant.activation))
+    maps = [outputs[number] for number in numbers]
+    encoder = keras.Model(image, [*first[: len(maps) - 1], maps[-1]] if first_blocks else maps, name="encoder")
     if weights == "imagenet":
         url = ADDRESSES[name]
-        digits = url.rpartition("-")[2].removesuffix(".pth")
-        arrays = convert(checkpoints.read(download.fetch(url, sha256=digits)), name)
-        arrays["stem_conv/kernel"] = adapt_kernel(arrays["stem_conv/kernel"], input_shape[-1])
-        pretrained.load(encoder, arrays)
+        file = download.fetch(url, sha256=url.rpartition("-")[2].removesuffix(".pth"))
+        load(encoder, convert(checkpoints.read(file), name, last=numbers[-1] > len(variant.blocks)))
     return encoder
 
 
-def convert(state: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    """Converts the weights of a MobileNet of torchvision, without its classifier.
+def convert(state: Mapping[str, np.ndarray], name: str, *, last: bool | None = None) -> dict[str, np.ndarray]:
+    """Converts the weights of torchvision, timm or efficientnet-pytorch, without the classifier.
 
     Args:
         state: `{name: array}` in PyTorch's layout.
         name: A key of `VARIANTS`.
+        last: Whether the encoder has the last convolution; None for an encoder without chosen `features`.
 
     Returns:
         `{key: array}` for an encoder from `build`.
@@ -246,17 +209,31 @@ def convert(state: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]
         >>> list(convert(state, "mobilenet_v2_torchvision"))
         ['stem_norm/beta']
     """
-    last = () if VARIANTS[name].last else (f"features.{len(VARIANTS[name].blocks) + 1}",)
-    inside = checkpoints.unwrapped(state, known := checkpoints.below(rules(name), "features.", ""))
-    heads = ("classifier", *last)
-    kept = {key: array for key, array in inside.items() if not any(checkpoints.within(key, head) for head in heads)}
-    return checkpoints.rename(kept, known)
+    variant = VARIANTS[name]
+    known = list(timm_rules(name))
+    known += checkpoints.below(rules(name), "features.", "") if name in ADDRESSES else []
+    known += efficientnet_pytorch(name) if variant.side else []
+    arrays = checkpoints.rename(state, known)
+    unused: tuple[str, ...] = ("classifier.", "_fc.", "_conv_head.", "_bn1.", "conv_head.", "bn2.")
+    if not (variant.ends_with_last if last is None else last):
+        unused = (*unused, "last_")
+    return {key: array for key, array in arrays.items() if not key.startswith(unused)}
 
 
-def _divisible(value: float, divisor: int = 8) -> int:
-    """The nearest multiple, unless it is more than 10 % smaller; at least the divisor."""
-    nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return nearest + divisor if nearest < 0.9 * value else nearest
+def _numbers(name: str, given: Sequence[int] | None) -> Sequence[int]:
+    """Returns the numbers of the blocks whose outputs are features."""
+    variant = VARIANTS[name]
+    if given is None:
+        return last_blocks(variant)
+    strides = [2]
+    for block in variant.blocks:
+        strides.append(strides[-1] * block.strides)
+    strides += [32] if variant.last else []
+    if list(map(dict(enumerate(strides)).get, given)) != [2, 4, 8, 16, 32]:
+        numbers = [[index for index, each in enumerate(strides) if each == stride] for stride in (2, 4, 8, 16, 32)]
+        known = ", ".join(f"{each[0]} to {each[-1]}" for each in numbers)
+        raise ValueError(f"{name}: features must be five blocks, one of each of {known}, got {list(given)}")
+    return given
 
 
 def _rates(blocks: Sequence[Block], output_stride: int, multi_grid: Sequence[int]) -> Iterator[int]:

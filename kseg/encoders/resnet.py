@@ -5,16 +5,16 @@ here), the 1x1 convolution before it does. Padding is symmetric, as in PyTorch, 
 """
 
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from kseg import checkpoints, download, pretrained
+from kseg import checkpoints, download
 from kseg.encoders.atrous import AtrousPooling2D, shifted_rates
-from kseg.encoders.channels import IMAGENET, Normalization, adapt_kernel
+from kseg.encoders.channels import IMAGENET, Normalization
+from kseg.encoders.stages import load
 from kseg.layers import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization, Conv2D, HalvingMean2D
 
 
@@ -67,8 +67,7 @@ VARIANTS = {
     "resnet152d": Variant(_152, deep=True),
 }
 
-# ImageNet weights: torchvision's IMAGENET1K_V1, where the eight digits in a name are the first of the file's SHA-256,
-# and timm's for the others; the hub announces the SHA-256 of those.
+# torchvision's ImageNet weights (IMAGENET1K_V1); the eight digits in a name are the first of the file's SHA-256.
 ADDRESSES = {
     name: f"https://download.pytorch.org/models/{name}-{digits}.pth"
     for name, digits in (
@@ -83,21 +82,20 @@ ADDRESSES = {
         ("resnext101_32x8d", "8ba56ff5"),
         ("resnext101_64x4d", "173b62eb"),
     )
-} | {
-    name: f"hf://timm/{name}.{tag}/model.safetensors"
-    for name, tag in (
-        ("resnext101_32x4d", "fb_ssl_yfcc100m_ft_in1k"),
-        ("resnext101_32x16d", "fb_wsl_ig1b_ft_in1k"),
-        ("resnext101_32x32d", "fb_wsl_ig1b_ft_in1k"),
-        ("resnet18d", "ra2_in1k"),
-        ("resnet26d", "bt_in1k"),
-        ("resnet34d", "ra2_in1k"),
-        ("resnet50d", "ra2_in1k"),
-        ("resnet101d", "ra2_in1k"),
-        ("resnet152d", "ra2_in1k"),
-    )
 }
-LICENSE_OF_FACEBOOK = "the license CC BY-NC 4.0, which forbids commercial use"
+
+IMAGENET_TIMM = {
+    "resnext101_32x4d": "fb_ssl_yfcc100m_ft_in1k",
+    "resnext101_32x16d": "fb_wsl_ig1b_ft_in1k",
+    "resnext101_32x32d": "fb_wsl_ig1b_ft_in1k",
+    "resnet18d": "ra2_in1k",
+    "resnet26d": "bt_in1k",
+    "resnet34d": "ra2_in1k",
+    "resnet50d": "ra2_in1k",
+    "resnet101d": "ra2_in1k",
+    "resnet152d": "ra2_in1k",
+}
+"""The tags of the weights of timm that `"imagenet"` stands for, where torchvision has none."""
 
 OPTIONS = ("mean", "std")
 """Options of `build` that an encoder given as a dictionary may contain beside its name."""
@@ -186,31 +184,20 @@ def build(
             shortcut = x
             if variant.deep and first:
                 pool = f"{name_of_block}_shortcut_pool"
-                mean = (
+                pooling = (
                     HalvingMean2D(name=pool)
                     if strides == 2
                     else AtrousPooling2D("average", full[stage] // 2, name=pool)
                 )
-                shortcut = mean(x)
+                shortcut = pooling(x)
             x = _block(x, shortcut, name_of_block, form, strides, rates, variant.groups)
         features.append(x)
     encoder = keras.Model(image, features, name="encoder")
     if weights == "imagenet":
-        _load(encoder, name, input_shape[-1])
+        url = ADDRESSES[name]
+        file = download.fetch(url, sha256=url.rpartition("-")[2].removesuffix(".pth"))
+        load(encoder, convert(checkpoints.read(file)))
     return encoder
-
-
-def _load(encoder: keras.Model, name: str, channels: int) -> None:
-    url = ADDRESSES[name]
-    if "fb_" in url:
-        print(f"the ImageNet weights of {name} have {LICENSE_OF_FACEBOOK}", file=sys.stderr)
-    published = url.startswith("hf://")
-    digits = "" if published else url.rpartition("-")[2].removesuffix(".pth")
-    file = download.fetch(url, sha256=digits, name=f"{name}.safetensors" if published else None)
-    arrays = convert(checkpoints.read(file))
-    first = "stem_conv1/kernel" if VARIANTS[name].deep else "conv1/kernel"
-    arrays[first] = adapt_kernel(arrays[first], channels)
-    pretrained.load(encoder, arrays)
 
 
 def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

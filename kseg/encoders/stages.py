@@ -53,19 +53,28 @@ def shortest(
     return {"name": name, **others(name)} if others(name) else name
 
 
-def load(encoder: keras.Model, arrays: Mapping[str, np.ndarray], first: str) -> None:
-    """Loads the weights of a classifier for RGB images.
+def load(encoder: keras.Model, arrays: Mapping[str, np.ndarray], name: str = "the ImageNet weights") -> None:
+    """Loads the weights of a classifier for RGB images, and adapts the first kernel to the channels of the encoder.
 
     Args:
         encoder: The encoder, for any number of channels. Classifiers do not have its layers `stage1_norm` to
             `stage4_norm`, which keep their values.
         arrays: `{key: array}`.
-        first: Name of the first convolution.
+        name: What the weights are called in errors.
+
+    Raises:
+        ValueError: If a tensor is missing, left over or of another shape.
     """
     kept = {
         key: np.asarray(ops.convert_to_numpy(value))
         for key, value in pretrained.weight_keys(encoder).items()
         if re.fullmatch(r"stage\d_norm/(gamma|beta)", key)
     }
-    kernel = adapt_kernel(arrays[f"{first}/kernel"], encoder.inputs[0].shape[-1])
-    pretrained.load(encoder, {**kept, **arrays, f"{first}/kernel": kernel})
+    first = next(f"{layer.name}/kernel" for layer in encoder.layers if isinstance(layer, keras.layers.Conv2D))
+    adapted = {}
+    if first in arrays and arrays[first].shape[2] == 3:
+        adapted[first] = adapt_kernel(arrays[first], encoder.inputs[0].shape[-1])
+    try:
+        pretrained.load(encoder, {**kept, **arrays, **adapted})
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None

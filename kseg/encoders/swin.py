@@ -26,6 +26,15 @@ OPTIONS = (
 )  # fmt: skip
 """Options of `build` that an encoder given as a dictionary may contain beside its name."""
 
+TIMM_MODELS: dict[str, dict[str, dict[str, int | bool]]] = {
+    name: {
+        f"{name}_patch4_window7_224": {"always_shift": False},
+        **({f"{name}_patch4_window12_384": {"window": 12, "always_shift": False}} if name == "swin_base" else {}),
+    }
+    for name in VARIANTS
+}
+"""The models of timm with the same tensors, and their options."""
+
 # torchvision's ImageNet weights (IMAGENET1K_V1); the eight digits in a name are the first of the file's SHA-256.
 ADDRESSES = {
     f"swin_{size}": f"https://download.pytorch.org/models/swin_{size[0]}-{digits}.pth"
@@ -189,7 +198,7 @@ def build(
     if weights == "imagenet":
         url = ADDRESSES[name]
         file = download.fetch(url, sha256=url.rpartition("-")[2].removesuffix(".pth"))
-        load(encoder, convert(checkpoints.read(file)), "patch_conv")
+        load(encoder, convert(checkpoints.read(file)))
     return encoder
 
 

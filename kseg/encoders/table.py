@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 from keras import applications as nets
 
 from kseg.encoders import (
@@ -16,8 +17,10 @@ from kseg.encoders import (
     convnext,
     densenet,
     efficientnet_lite,
+    hrnet,
     mit,
     mobilenet,
+    regnet,
     resnet,
     swin,
     vgg,
@@ -56,6 +59,9 @@ class Encoder:
         dilates: Whether there is a form with an output stride of 8 or 16 in which strides become dilation.
         output_stride: The smallest output stride of that form.
         options: Options of `build` that an encoder given as a dictionary may contain beside its name.
+        timm: Names of the models of timm that have the same tensors, and the options with which they compute the same.
+        convert: Converts the tensors of these models, without their classifier, to those of the encoder.
+        imagenet: The weights of timm that `"imagenet"` stands for; empty if `build` loads others.
     """
 
     build: Callable[..., keras.Model]
@@ -68,6 +74,9 @@ class Encoder:
     dilates: bool = True
     output_stride: int = 8
     options: tuple[str, ...] = ()
+    timm: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    convert: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None = None
+    imagenet: str = ""
 
     def reaches(self, output_stride: int) -> bool:
         """Returns whether there is a form with this output stride.
@@ -102,8 +111,12 @@ class Encoder:
         return next(side for side in itertools.count(1) if all(self.sizes(side)[stride] for stride in strides))
 
 
-def _family(build: Callable[..., keras.Model], name: str, *channels: int) -> Encoder:
-    return Encoder(functools.partial(build, name), channels)
+def _lite(name: str, *channels: int) -> Encoder:
+    build, convert = (
+        functools.partial(each, name=name) for each in (efficientnet_lite.build, efficientnet_lite.convert)
+    )
+    options = efficientnet_lite.OPTIONS
+    return Encoder(build, channels, options=options, timm={f"tf_{name}": {}}, convert=convert)
 
 
 def _net(
@@ -118,17 +131,38 @@ def _net(
 
 def _resnet(name: str) -> Encoder:
     factor = 4 if resnet.VARIANTS[name].bottleneck else 1
-    channels = 64, *(factor * width for width in (64, 128, 256, 512))
-    return Encoder(functools.partial(resnet.build, name), channels, options=resnet.OPTIONS)
+    tag = resnet.IMAGENET_TIMM.get(name)
+    return Encoder(
+        functools.partial(resnet.build, name),
+        (64, *(factor * width for width in (64, 128, 256, 512))),
+        options=resnet.OPTIONS,
+        timm={name: {}},
+        convert=resnet.convert,
+        imagenet=f"timm/{name}.{tag}" if tag else "",
+    )
 
 
 def _vgg_of_torchvision(name: str) -> Encoder:
     widths = vgg.VARIANTS[name].filters
-    return Encoder(functools.partial(vgg.build, name), (*widths[1:], widths[-1]), floor_from=2)
+    return Encoder(
+        functools.partial(vgg.build, name),
+        (*widths[1:], widths[-1]),
+        floor_from=2,
+        options=vgg.OPTIONS,
+        timm={name.removesuffix("_torchvision"): {}},
+        convert=functools.partial(vgg.convert, name=name),
+    )
 
 
 def _densenet(name: str) -> Encoder:
-    return Encoder(functools.partial(densenet.build, name), densenet.VARIANTS[name].channels, floor_from=8)
+    return Encoder(
+        functools.partial(densenet.build, name),
+        densenet.VARIANTS[name].channels,
+        floor_from=8,
+        options=densenet.OPTIONS,
+        timm={name.removesuffix("_torchvision"): {}},
+        convert=densenet.convert,
+    )
 
 
 def _vgg(network: Callable[..., keras.Model], **facts: Any) -> Encoder:
@@ -136,9 +170,18 @@ def _vgg(network: Callable[..., keras.Model], **facts: Any) -> Encoder:
     return _net(network, VGG, CAFFE, *channels, floor_from=2, classifier=Classifier(network), **facts)
 
 
-def _mobilenet(name: str, *channels: int) -> Encoder:
-    facts: dict[str, Any] = {"exact": "v2" in name, "options": mobilenet.OPTIONS}
-    return Encoder(functools.partial(mobilenet.build, f"{name}_torchvision"), channels, **facts)
+def _mobile(name: str) -> Encoder:
+    variant = mobilenet.VARIANTS[name]
+    timm, imagenet = mobilenet.timm_models(name)
+    return Encoder(
+        functools.partial(mobilenet.build, name),
+        mobilenet.channels(variant),
+        exact=not any(block.hidden for block in variant.blocks),
+        options=mobilenet.OPTIONS,
+        timm=timm,
+        convert=functools.partial(mobilenet.convert, name=name),
+        imagenet=imagenet,
+    )
 
 
 def _mit(name: str) -> Encoder:
@@ -149,12 +192,42 @@ def _mit(name: str) -> Encoder:
 def _convnext(name: str) -> Encoder:
     filters, _ = convnext.VARIANTS[name]
     facts: dict[str, Any] = {"floor_from": 2, "exact": not name.startswith("convnextv2"), "options": convnext.OPTIONS}
+    facts |= {"timm": {name: {}}, "convert": convnext.convert}
+    facts |= {} if facts["exact"] else {"imagenet": f"timm/{name}.fcmae_ft_in1k"}
     return Encoder(functools.partial(convnext.build, name), filters, _FROM_4, **facts)
 
 
 def _swin(name: str) -> Encoder:
     channels = tuple(swin.VARIANTS[name][0] * 2**stage for stage in range(4))
-    return Encoder(functools.partial(swin.build, name), channels, _FROM_4, dilates=False, options=swin.OPTIONS)
+    facts: dict[str, Any] = {"dilates": False, "options": swin.OPTIONS, "convert": swin.convert}
+    return Encoder(functools.partial(swin.build, name), channels, _FROM_4, timm=swin.TIMM_MODELS[name], **facts)
+
+
+def _regnet(name: str) -> Encoder:
+    timm: dict[str, dict[str, Any]] = {name: {}}
+    if name in regnet.TORCHVISION_FILTERS:
+        timm[f"{name}_tv"] = {"filters": list(regnet.TORCHVISION_FILTERS[name])}
+    return Encoder(
+        functools.partial(regnet.build, name),
+        (regnet.STEM, *regnet.VARIANTS[name][0]),
+        exact=False,
+        options=regnet.OPTIONS,
+        timm=timm,
+        convert=regnet.convert,
+        imagenet=f"timm/{name}.{regnet.IMAGENET_TIMM[name]}",
+    )
+
+
+def _hrnet(name: str) -> Encoder:
+    return Encoder(
+        functools.partial(hrnet.build, name),
+        (64, *hrnet.HEADS),
+        dilates=False,
+        options=hrnet.OPTIONS,
+        timm={name: {}},
+        convert=hrnet.convert,
+        imagenet=f"timm/{name}.{hrnet.IMAGENET_TIMM[name]}",
+    )
 
 
 def _vit(name: str) -> Encoder:
@@ -168,9 +241,9 @@ _FROM_4 = (4, 8, 16, 32)
 # A plain name is a network of kseg, or of Keras Applications where kseg has none. A suffix marks another network of the
 # same name: `_v1` the ResNets of Keras Applications, `_torchvision` networks of kseg that pad as PyTorch does.
 ENCODERS: dict[str, Encoder] = {
-    "efficientnet_lite0": _family(efficientnet_lite.build, "efficientnet_lite0", 32, 24, 40, 112, 320),
-    "efficientnet_lite1": _family(efficientnet_lite.build, "efficientnet_lite1", 32, 24, 40, 112, 320),
-    "efficientnet_lite2": _family(efficientnet_lite.build, "efficientnet_lite2", 32, 24, 48, 120, 352),
+    "efficientnet_lite0": _lite("efficientnet_lite0", 32, 24, 40, 112, 320),
+    "efficientnet_lite1": _lite("efficientnet_lite1", 32, 24, 40, 112, 320),
+    "efficientnet_lite2": _lite("efficientnet_lite2", 32, 24, 48, 120, 352),
     "vgg16": _vgg(nets.VGG16, weights={bsds500.NAME: bsds500.load}),
     "vgg19": _vgg(nets.VGG19),
     **{name: _resnet(name) for name in resnet.VARIANTS},
@@ -198,11 +271,11 @@ ENCODERS: dict[str, Encoder] = {
     "densenet121": _net(nets.DenseNet121, DENSENET, IMAGENET, 64, 256, 512, 1024, 1024, floor_from=8),
     "densenet169": _net(nets.DenseNet169, DENSENET, IMAGENET, 64, 256, 512, 1280, 1664, floor_from=8),
     "densenet201": _net(nets.DenseNet201, DENSENET, IMAGENET, 64, 256, 512, 1792, 1920, floor_from=8),
-    "mobilenet_v2_torchvision": _mobilenet("mobilenet_v2", 16, 24, 32, 96, 320),
-    "mobilenet_v3_small_torchvision": _mobilenet("mobilenet_v3_small", 16, 16, 24, 48, 576),
-    "mobilenet_v3_large_torchvision": _mobilenet("mobilenet_v3_large", 16, 24, 40, 112, 960),
+    **{name: _mobile(name) for name in mobilenet.VARIANTS},
     **{name: _vgg_of_torchvision(name) for name in vgg.VARIANTS},
     **{name: _densenet(name) for name in densenet.VARIANTS},
+    **{name: _regnet(name) for name in regnet.VARIANTS},
+    **{name: _hrnet(name) for name in hrnet.VARIANTS},
     **{name: _convnext(name) for name in convnext.VARIANTS},
     **{name: _mit(name) for name in mit.VARIANTS},
     **{name: _swin(name) for name in swin.VARIANTS},

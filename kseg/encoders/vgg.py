@@ -12,7 +12,7 @@ import numpy as np
 
 from kseg import checkpoints, download, pretrained
 from kseg.encoders.atrous import AtrousPooling2D, check_multi_grid
-from kseg.encoders.channels import IMAGENET, adapt_kernel
+from kseg.encoders.channels import IMAGENET, Normalization, adapt_kernel
 from kseg.layers import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization, Conv2D, SmallestSize
 
 
@@ -38,6 +38,9 @@ VARIANTS = {
     **{f"vgg{depth}" + "_torchvision" * (depth in _OF_CAFFE): Variant(_DEPTHS[depth]) for depth in _DEPTHS},
     **{f"vgg{depth}_bn": Variant(_DEPTHS[depth], batch_norm=True) for depth in _DEPTHS},
 }
+
+OPTIONS = ("mean", "std")
+"""Options of `build` that an encoder given as a dictionary may contain beside its name."""
 
 # torchvision's ImageNet weights (IMAGENET1K_V1); the eight digits in a name are the first of the file's SHA-256.
 ADDRESSES = {
@@ -75,6 +78,8 @@ def build(
     output_stride: int = 32,
     multi_grid: Sequence[int] = (),
     smallest: int = 1,
+    mean: Sequence[float] = IMAGENET.mean,
+    std: Sequence[float] = IMAGENET.std,
 ) -> keras.Model:
     """Builds a VGG as an encoder, with the outputs of its blocks 2 to 5 at strides 2 to 16, and the last pooling at 32.
 
@@ -88,6 +93,8 @@ def build(
         output_stride: 8, 16 or 32.
         multi_grid: Factors for the dilation rates of the last convolutions.
         smallest: Smallest height and width of an image.
+        mean: Mean of each channel, on the scale 0 to 255.
+        std: Standard deviation of each channel, on the scale 0 to 255.
 
     Raises:
         ValueError: If `multi_grid` has too many factors.
@@ -102,7 +109,7 @@ def build(
     image = x = keras.Input(input_shape, name="image")
     if smallest > 1:
         x = SmallestSize(smallest, dtype="float32", name="size")(x)
-    x = IMAGENET.layer(input_shape[-1])(x)
+    x = Normalization(tuple(mean), tuple(std)).layer(input_shape[-1])(x)
     features = []
     for block, (repeats, width) in enumerate(zip(variant.depths, variant.filters, strict=True), start=1):
         stride = 2 ** (block - 1)
@@ -149,5 +156,6 @@ def convert(state: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]
         ['block1_norm1/moving_variance']
     """
     inside = checkpoints.unwrapped(state, known := checkpoints.below(rules(name), "features.", ""))
-    kept = {key: array for key, array in inside.items() if not checkpoints.within(key, "classifier")}
+    heads = ("classifier", "pre_logits", "head")  # the last two in timm
+    kept = {key: array for key, array in inside.items() if not any(checkpoints.within(key, head) for head in heads)}
     return checkpoints.rename(kept, known)

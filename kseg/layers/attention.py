@@ -19,6 +19,7 @@ class SqueezeExcitation(ConfiguredLayer):
         reduction: Ratio of the number of channels to that of the hidden layer, which has at least one.
         hidden: Number of channels of the hidden layer; None computes it from `reduction`.
         activation: Activation of the weights, `"sigmoid"` or `"hard_sigmoid"`.
+        hidden_activation: Name of the activation of the hidden layer.
 
     Returns:
         The weights, `(N, 1, 1, C)`; multiply the features by them.
@@ -32,16 +33,25 @@ class SqueezeExcitation(ConfiguredLayer):
         (2, 1, 1, 32)
     """
 
-    def __init__(self, reduction: int = 16, *, hidden: int | None = None, activation: str = "sigmoid", **kwargs: Any):
+    def __init__(
+        self,
+        reduction: int = 16,
+        *,
+        hidden: int | None = None,
+        activation: str = "sigmoid",
+        hidden_activation: str = "relu",
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.reduction = reduction
         self.hidden = hidden
         self.activation = activation
+        self.hidden_activation = hidden_activation
 
     def build(self, x_shape: Shape) -> None:
         channels = x_shape[-1] or 0
         hidden = self.hidden or max(1, channels // self.reduction)
-        self.squeeze = pointwise(self, hidden, "squeeze", activation="relu")
+        self.squeeze = pointwise(self, hidden, "squeeze", activation=self.hidden_activation)
         self.excite = pointwise(self, channels, "excite", activation=self.activation)
         self.squeeze.build((None, 1, 1, channels))
         self.excite.build((None, 1, 1, hidden))

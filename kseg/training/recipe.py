@@ -107,7 +107,7 @@ class Model(Section):
     builder: str
     encoder: str = "efficientnet_lite0"
     encoder_weights: str = "imagenet"
-    """`"imagenet"`, a file, or `"none"` (TOML has no null)."""
+    """`"imagenet"`, `"timm/NAME"`, a file, or `"none"` (TOML has no null)."""
     options: dict[str, Any] = {}
     start: str | None = pydantic.Field(default=None, exclude_if=lambda start: start is None)
     """A weight file of kseg to start from, e.g. of a coarser FCN. A warning lists the tensors that do not fit."""

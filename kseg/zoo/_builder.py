@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, cast
 
 import keras
 
-from kseg import pretrained
+from kseg import encoders, pretrained
 from kseg.zoo._crf import with_crf
 
 Options = ParamSpec("Options")
@@ -26,8 +26,8 @@ ARGUMENTS = {
     '`{"name": "mit_b0", "depths": (1, 1, 1, 1)}`, a `keras.Model` with several outputs or with `pyramid_outputs` '
     "(KerasHub), or a function `image -> {stride: feature}`. An encoder of your own gets images from 0 to 255 and must "
     "normalize them itself; see `kseg.encoders.extract`.",
-    "encoder_weights": '`"imagenet"`, another name in the weights of the encoder, a file, or None for random '
-    "initialization. Not used if `weights` is given.",
+    "encoder_weights": '`"imagenet"`, another name in the weights of the encoder, `"timm/NAME"` for a repository of '
+    "timm on the Hugging Face hub, a file, or None for random initialization. Not used if `weights` is given.",
     "encoder_depth": "3, 4 or 5: how often the stages of the encoder that are used halve the size. The later ones are "
     "left out.",
     "dropout": "Fraction of the features before the scores to drop during training.",
@@ -112,6 +112,9 @@ def builder(net: Callable[Concatenate[int, Options], keras.Model]) -> Builder[Op
         if "encoder" in taken and taken["encoder"] is None:
             raise ValueError(f"{weights} was trained on an encoder of your own: pass it as encoder=")
         arguments = {**defaults, **taken, **given}
+        asked = None if weights is not None else arguments.get("encoder_weights")
+        if asked and isinstance(encoder := arguments.get("encoder"), str | Mapping):
+            arguments["encoder"] = encoders.resolved(encoder, asked)
         loaded = {"encoder_weights": None} if weights is not None and "encoder_weights" in defaults else {}
         model = pretrained.SegmentationModel.of(
             cast(Callable[..., keras.Model], net)(num_classes, **{**arguments, **loaded}),

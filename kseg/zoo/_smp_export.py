@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def export(model: keras.Model, folder: str | os.PathLike) -> Path:
     encoder = smp.ENCODERS[options["encoder_name"]]
     if options["encoder_depth"] in encoder.left_out:
         arrays = {**_left_out(options), **arrays}
-    state = encoder.joined(revert(arrays, smp.rules_of(name, options)))
-    state |= {key: np.zeros(shape, "float32") for key, shape in smp.MODELS[name].unused(options).items()}
+    state = dict(encoder.joined(revert(arrays, smp.rules_of(name, options))))
+    state |= {key: np.zeros(shape, "float32") for key, shape in smp.unused_of(name, options).items()}
     content = {
         "model.safetensors": safetensors.numpy.save(state, {"format": "pt"}),
         "config.json": json.dumps({**options, "_model_class": name}, indent=2).encode(),
@@ -43,11 +44,15 @@ def export(model: keras.Model, folder: str | os.PathLike) -> Path:
 
 
 def _options(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Translates the arguments of a builder to the options of the library's class, and checks that none is lost."""
+    """Translates the arguments of a builder to the options of the library's class, and checks that none is lost.
+
+    The library may have one encoder under several names, which differ in how they are dilated: the first that fits.
+    """
     known = smp.MODELS[name]
     options = {"in_channels": arguments["input_shape"][-1]}
     if isinstance(widths := arguments.get("filters"), list):  # the builders do not use more than they have blocks
         arguments = {**arguments, "filters": widths[: arguments["encoder_depth"]]}
+    encoder_names: list[str] = []
     for key, option in known.options.items():
         if option.argument is None:
             options.setdefault(key, option.default)
@@ -58,24 +63,38 @@ def _options(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
             if not found:
                 raise ValueError(_unknown(known.builder, option.argument, value, *option.values.values()))
             options[key] = found[0]
+            encoder_names = found if key == "encoder_name" else encoder_names
     if known.upsampling:
         options["upsampling"] = known.upsampling(options)
-    defaults = BUILDERS[known.builder].defaults
-    expected = json.loads(json.dumps({**defaults, **smp.arguments_of(name, options), "crf": False}))
-    for key in (*BUILDERS[known.builder].options, "crf"):
+    faults = []
+    for encoder_name in encoder_names:
+        if not (fault := _fault(name, {**options, "encoder_name": encoder_name}, arguments)):
+            return {**options, "encoder_name": encoder_name}
+        faults.append(fault)
+    raise ValueError(faults[0])
+
+
+def _fault(name: str, options: dict[str, Any], arguments: dict[str, Any]) -> str:
+    """Returns what is wrong if other arguments belong to the options than those that are given."""
+    builder = BUILDERS[smp.MODELS[name].builder]
+    expected = json.loads(json.dumps({**builder.defaults, **smp.arguments_of(name, options), "crf": False}))
+    for key in (*builder.options, "crf"):
         if key not in EQUAL and arguments.get(key, expected[key]) != expected[key]:
-            raise ValueError(_unknown(known.builder, key, arguments.get(key), expected[key]))
-    return options
+            return _unknown(builder.__name__, key, arguments.get(key), expected[key])
+    return ""
 
 
 def _unknown(builder: str, argument: str, value: Any, *expected: Any) -> str:
     needed = " or ".join(map(repr, expected))
+    if len(expected) > 8:
+        needed = "one of those in kseg.zoo.smp.ENCODERS"
     return f"{LIBRARY} has no {builder} with {argument}={value!r}: it would need {argument}={needed}"
 
 
 def _left_out(options: smp.Options) -> dict[str, np.ndarray]:
-    """Random values for all tensors of the encoder, for those that the library stores beyond the depth that it uses."""
+    """Random values for the tensors of the encoder that the library stores beyond the depth that it uses."""
     known = smp.ENCODERS[options["encoder_name"]]
     encoder = encoders.build(known.name, weights=None, input_shape=(None, None, options["in_channels"]))
-    keys = pretrained.weight_keys(encoder)
+    beyond = known.left_out.get(options["encoder_depth"], smp.NOTHING)
+    keys = {key: variable for key, variable in pretrained.weight_keys(encoder).items() if re.match(beyond, key)}
     return {f"encoder/{key}": keras.ops.convert_to_numpy(variable) for key, variable in keys.items()}

@@ -9,12 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from kseg import encoders
 from kseg.checkpoints import Rules, below
-from kseg.encoders import densenet, mit, resnet, vgg, vit
-from kseg.encoders.channels import IMAGENET, TO_ONE
+from kseg.zoo._smp_encoders import ENCODERS
 
 Options: TypeAlias = Mapping[str, Any]
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
@@ -47,108 +44,8 @@ class Model:
     unused: Callable[[Options], Shapes]
 
 
-@dataclass(frozen=True)
-class Encoder:
-    """An encoder of segmentation-models-pytorch that is also in `kseg.encoders.ENCODERS`.
-
-    Attributes:
-        name: Its name there, or a dictionary with its options.
-        rules: From its modules to the layers of the encoder.
-        left_out: Patterns for the layers beyond the depths 3 and 4, whose tensors the library stores but does not use.
-        dilated: The number of spatial convolutions from the first stage that is dilated on; None if the library cannot
-            dilate it.
-        empty: Whether its feature at stride 2 has no channels.
-        apart: Splits tensors of the library that are several here.
-        joined: Joins them again.
-        tokens: Whether it is a Vision Transformer, which only DPT has.
-    """
-
-    name: str | Mapping[str, Any]
-    rules: Rules
-    left_out: Mapping[int, str]
-    dilated: Callable[[int], int] | None = None
-    empty: bool = False
-    apart: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = dict
-    joined: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] = dict
-    tokens: bool = False
-
-    @property
-    def variant(self) -> str:
-        """Its name in `kseg.encoders.ENCODERS`, without options."""
-        return self.name if isinstance(self.name, str) else self.name["name"]
-
-
-def _resnet(name: str) -> Encoder:
-    def dilated(stride: int) -> int:
-        variant = resnet.VARIANTS[name]
-        return sum(variant.depths[2 if stride == 8 else 3 :]) * variant.spatial
-
-    return Encoder(name, resnet.RULES, {3: "layer[34]_", 4: "layer4_"}, dilated)
-
-
-def _mit(name: str) -> Encoder:
-    def dilated(stride: int) -> int:
-        _, depths = mit.VARIANTS[name]
-        return sum(1 + depth for depth in depths[2 if stride == 8 else 3 :])
-
-    return Encoder(name, mit.ORIGINAL, {3: "stage[34]_", 4: "stage4_"}, dilated, True, mit.apart, mit.joined)
-
-
-def _vgg(name: str) -> Encoder:
-    rules = below(vgg.rules(name), "features.", "")
-    return Encoder(name, rules, {3: "block5_", 4: "(?!)"})  # nothing
-
-
-def _densenet(name: str) -> Encoder:
-    left_out = {3: "block[34]_|transition2_conv|transition3_|norm5", 4: "block4_|transition3_conv|norm5"}
-    return Encoder(name, below(densenet.RULES, "features.", ""), left_out)
-
-
-IMAGENET_TAGS = ("dino", "mae")
-"""Weights of timm's Vision Transformers that expect ImageNet's mean and standard deviation, unlike Google's."""
-
-
-def untagged(encoder: str) -> str:
-    """Removes the name of weights from that of an encoder of timm, except where their normalization differs.
-
-    Example:
-        >>> untagged("tu-vit_base_patch16_224.augreg_in21k"), untagged("tu-vit_base_patch16_224.dino")
-        ('tu-vit_base_patch16_224', 'tu-vit_base_patch16_224.dino')
-    """
-    name, _, tag = encoder.partition(".")
-    return encoder if tag in IMAGENET_TAGS else name
-
-
-def _vit(size: str, side: int, tag: str = "") -> dict[str, Encoder]:
-    constants = IMAGENET if tag else TO_ONE
-    options = {"grid": side // 16, "mean": list(constants.mean), "std": list(constants.std)}
-    encoder = Encoder(
-        vit.shortest({**vit.options(f"vit_{size}"), **options}),
-        below([rule for rule in vit.TIMM if rule[1] != "norm"], "model.", ""),
-        left_out={},
-        apart=vit.apart,
-        joined=vit.joined,
-        tokens=True,
-    )
-    return {f"tu-vit_{size}_patch16_{side}{tag and f'.{tag}'}": encoder}
-
-
 MODELS: dict[str, Model] = {}
 """What `register` was called with, by the name of the library's class."""
-
-ENCODERS: dict[str, Encoder] = {
-    **{name: _resnet(name) for name in resnet.VARIANTS if re.fullmatch(r"resnet\d+|resnext\d+_32x\d+d", name)},
-    **{name: _mit(name) for name in mit.VARIANTS},
-    **{name.removesuffix("_torchvision"): _vgg(name) for name in vgg.VARIANTS},
-    **{name.removesuffix("_torchvision"): _densenet(name) for name in densenet.VARIANTS},
-    **{name: each for size in ("tiny", "small", "base", "large") for name, each in _vit(size, 224).items()},
-    **{name: each for size in ("tiny", "small", "base", "large") for name, each in _vit(size, 384).items()},
-    **_vit("small", 224, "dino"),
-    **_vit("base", 224, "dino"),
-    **_vit("base", 224, "mae"),
-    **_vit("large", 224, "mae"),
-}
-"""The encoders by their names in that library."""
 
 NORM = Option("batch_norm", "batchnorm", {"batchnorm": True, "identity": False})
 ATTENTION = Option("attention", None, {None: None, "scse": "scse"})
@@ -234,7 +131,8 @@ def unused_attention(module: str, options: Options) -> Shapes:
 
 
 def dilation(options: Options) -> list[int] | None:
-    """The `multi_grid` with which the first block of a dilated stage is dilated like the others.
+    """The `multi_grid` with which the library's dilation is computed; in most encoders, the first block of a dilated
+    stage is dilated like the others.
 
     Raises:
         ValueError: If the library or kseg cannot dilate the encoder.
@@ -247,9 +145,10 @@ def dilation(options: Options) -> list[int] | None:
         raise ValueError(f"segmentation-models-pytorch has no {name} with encoder_output_stride={stride}")
     if stride >= 2 ** options["encoder_depth"]:
         return None
-    if not encoders.ENCODERS[known.variant].reaches(stride):
+    if stride < known.least or not encoders.ENCODERS[known.variant].reaches(stride):
         raise ValueError(f"kseg has no {name} with encoder_output_stride={stride}")
-    return [1] * known.dilated(stride)
+    factors = known.dilated(stride)
+    return ([1] * factors if isinstance(factors, int) else list(factors)) or None
 
 
 def at_center(options: Options) -> bool:
@@ -261,6 +160,12 @@ def rules_of(model: str, options: Options) -> Rules:
     """All rules for a model: of its encoder, its decoder and its head."""
     encoder = below(ENCODERS[options["encoder_name"]].rules, "encoder.", "encoder/")
     return [*encoder, *MODELS[model].rules(options), *named("segmentation_head.0", "head/conv")]
+
+
+def unused_of(model: str, options: Options) -> Shapes:
+    """Names and shapes of the tensors that the library stores but does not use."""
+    encoder = {f"encoder.{name}": shape for name, shape in ENCODERS[options["encoder_name"]].unused.items()}
+    return {**encoder, **MODELS[model].unused(options)}
 
 
 def arguments_of(model: str, options: Options) -> dict[str, Any]:

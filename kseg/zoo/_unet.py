@@ -199,7 +199,8 @@ def _smp_arguments(options: smp.Options) -> dict[str, Any]:
     if empty and options["decoder_attention_type"]:
         raise ValueError(f"Unet: decoder_attention_type on {options['encoder_name']} has no counterpart in kseg")
     return {
-        "doubling": options["decoder_interpolation"] == "nearest",
+        "doubling": options["decoder_interpolation"] == "nearest"
+        and not smp.ENCODERS[options["encoder_name"]].rounds_down,
         "center": smp.at_center(options),
         "full_size": empty,
     }

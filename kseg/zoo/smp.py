@@ -15,9 +15,9 @@ import numpy as np
 
 from kseg import pretrained
 from kseg.checkpoints import read, rename
+from kseg.zoo._smp_encoders import ENCODERS, NOTHING, canonical
 from kseg.zoo._smp_table import (
     ATTENTION,
-    ENCODERS,
     INTERPOLATION,
     MODELS,
     NORM,
@@ -33,14 +33,14 @@ from kseg.zoo._smp_table import (
     register,
     rules_of,
     unet_block,
-    untagged,
     unused_attention,
+    unused_of,
 )  # fmt: skip
 
 __all__ = [
-    "ATTENTION", "ENCODERS", "INTERPOLATION", "MODELS", "NORM", "Option", "Options", "Shapes", "arguments_of",
-    "at_center", "conv_norm", "convert", "dilation", "excitation", "load", "named", "read_folder", "register",
-    "rules_of", "unet_block", "untagged", "unused_attention",
+    "ATTENTION", "ENCODERS", "INTERPOLATION", "MODELS", "NORM", "NOTHING", "Option", "Options", "Shapes",
+    "arguments_of", "at_center", "canonical", "conv_norm", "convert", "dilation", "excitation", "load", "named",
+    "read_folder", "register", "rules_of", "unet_block", "unused_attention", "unused_of",
 ]  # fmt: skip
 
 _OLD = {
@@ -82,13 +82,13 @@ def convert(
         if key not in known.options and value is not None:
             raise ValueError(f"{model}: {key}={value!r} has no counterpart in kseg")
     options = {key: given.get(key, option.default) for key, option in known.options.items()}
-    options["encoder_name"] = untagged(str(options["encoder_name"]))
     if "decoder_use_norm" in options:
         options["decoder_use_norm"] = _norm(options["decoder_use_norm"])
+    options["encoder_name"] = canonical(options["encoder_name"])
     arguments = arguments_of(model, options)
     encoder = ENCODERS[options["encoder_name"]]
-    left_out = encoder.left_out.get(options["encoder_depth"], "(?!)")
-    unused = known.unused(options)
+    left_out = encoder.left_out.get(options["encoder_depth"], NOTHING)
+    unused = unused_of(model, options)
     arrays = {
         key: array
         for key, array in rename(encoder.apart(state), rules_of(model, options)).items()

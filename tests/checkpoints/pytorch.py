@@ -46,14 +46,15 @@ def image(size: tuple[int, int], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0, 255, (1, *size, 3)).astype("float32")
 
 
-def normalized(pixels: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(((pixels / 255 - MEAN) / DEVIATION).transpose(0, 3, 1, 2).copy())
+def normalized(pixels: np.ndarray, mean=MEAN, std=DEVIATION) -> torch.Tensor:
+    values = (pixels / 255 - np.asarray(mean, "float32")) / np.asarray(std, "float32")
+    return torch.from_numpy(values.transpose(0, 3, 1, 2).copy())
 
 
-def outputs(module, pixels: np.ndarray) -> list[np.ndarray]:
+def outputs(module, pixels: np.ndarray, mean=MEAN, std=DEVIATION) -> list[np.ndarray]:
     """Returns the outputs of a model for an image with values from 0 to 255, each `(N, H, W, C)`."""
     with torch.inference_mode():
-        found = module(normalized(pixels))
+        found = module(normalized(pixels, mean, std))
     if isinstance(found, dict):  # torchvision's models
         found = list(found.values())
     elif isinstance(found, torch.Tensor):

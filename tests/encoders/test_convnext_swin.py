@@ -1,5 +1,7 @@
 """ConvNeXt and Swin: features and weights of timm and torchvision; any size, any number of channels."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -77,14 +79,14 @@ def test_imagenet_weights_are_converted(options, first, torchvision, tmp_path, m
     theirs = of_timm(options) if options is SECOND else of_torchvision(options)
     module = swin if options is SWIN else convnext
     if options is SECOND:
-        file = tmp_path / "model.safetensors"
-        safetensors.torch.save_file(theirs.state_dict(), file)
+        safetensors.torch.save_file(theirs.state_dict(), tmp_path / "model.safetensors")
+        (tmp_path / "config.json").write_text(json.dumps({"architecture": options["name"]}))
+        monkeypatch.setattr(download, "fetch_from_hub", lambda repository, file, revision: tmp_path / file)
     else:
         torch.save(theirs.state_dict(), tmp_path / "model.pth")
-        file = (tmp_path / "model.pth").rename(
-            tmp_path / f"model-{download.file_sha256(tmp_path / 'model.pth')[:8]}.pth"
-        )
-    monkeypatch.setitem(module.ADDRESSES, options["name"], file.as_uri())
+        digits = download.file_sha256(tmp_path / "model.pth")[:8]
+        file = (tmp_path / "model.pth").rename(tmp_path / f"model-{digits}.pth")
+        monkeypatch.setitem(module.ADDRESSES, options["name"], file.as_uri())
     model = encoders.build(options, input_shape=(None, None, 4))
     kernel = theirs.state_dict()[f"{first}.weight"].numpy().transpose(2, 3, 1, 0)
     weights = pretrained.weight_keys(model)

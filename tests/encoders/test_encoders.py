@@ -1,6 +1,7 @@
 """The contract of every encoder; `extract` with names, models and functions."""
 
 import itertools
+import re
 
 import keras
 import numpy as np
@@ -40,9 +41,11 @@ DISTINCT = {
     (str(entry.build.func), str(entry.build.args[1:]), entry.channels): name
     for name, entry in reversed(ENCODERS.items())
 }
+# Deeper members of families whose channels follow from the same formula, or are compared with those of the library.
+DEEP = re.compile(r"efficientnet_(b[1-7]|lite[1-4])_timm|regnety_(?!002)\d+|hrnet_w32|mobilenet_v3_\w+_timm")
 
 
-@pytest.mark.parametrize("name", DISTINCT.values())
+@pytest.mark.parametrize("name", [name for name in DISTINCT.values() if not DEEP.fullmatch(name)])
 def test_strides_channels_and_sizes_equal_the_table(name, without_memory):
     known = ENCODERS[name]
     image = keras.Input((65, 97, 3))

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from kseg import checkpoints, download, pretrained
-from kseg.encoders import resnet
+from kseg.encoders import ENCODERS, resnet
 from tests.checkpoints import pytorch
 from tests.layers.tracing import computed
 
@@ -122,7 +122,8 @@ def test_imagenet_addresses_equal_those_of_torchvision(torchvision):
     import timm
 
     for name, address in resnet.ADDRESSES.items():
-        if address.startswith("hf://"):
-            assert address == f"hf://{timm.models.get_pretrained_cfg(name).hf_hub_id}/model.safetensors"
-        else:
-            assert torchvision.models.get_model_weights(name).IMAGENET1K_V1.url == address
+        assert torchvision.models.get_model_weights(name).IMAGENET1K_V1.url == address
+    for name, entry in ENCODERS.items():
+        if entry.imagenet:
+            model = entry.imagenet.removeprefix("timm/")
+            assert model.partition(".")[0] in entry.timm and timm.is_model_pretrained(model), name

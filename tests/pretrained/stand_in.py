@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Hub:
     """Keeps the files of one repository, with the addresses and answers of the real hub."""
 
-    def __init__(self):
+    def __init__(self, repository="someone/leaves"):
+        self.repository = repository
         self.made, self.files, self.objects, self.token, self.refuses = None, {}, {}, None, 0
         self.commits, self.private = 0, True
         self.stored = {}  # large files, whose SHA-256 the hub announces
@@ -36,12 +37,12 @@ class Hub:
                 self.do_GET()
 
             def do_GET(self):
-                if self.path == "/api/models/someone/leaves":
-                    self.answer(hub.refuses or 200, {"id": "someone/leaves", "private": hub.private, "tags": []})
+                if self.path == f"/api/models/{hub.repository}":
+                    self.answer(hub.refuses or 200, {"id": hub.repository, "private": hub.private, "tags": []})
                     return
                 repository, _, rest = self.path.partition("/resolve/")
                 revision, _, name = rest.partition("/")
-                if repository != "/someone/leaves":
+                if repository != f"/{hub.repository}":
                     self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
                 elif revision not in ("main", hub.commit):
                     self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
@@ -76,7 +77,7 @@ class Hub:
     def posted(self, path, content):
         if path.endswith("/repos/create"):
             self.made = json.loads(content)
-            return {"url": f"{self.url}/someone/leaves"}
+            return {"url": f"{self.url}/{self.repository}"}
         if path.endswith("/validate-yaml"):
             return {"errors": [], "warnings": []}
         if "/preupload/" in path:
@@ -97,7 +98,7 @@ class Hub:
             elif line["key"] == "lfsFile":
                 self.files[value["path"]] = self.stored[value["path"]] = self.objects[value["oid"]]
         return {
-            "commitUrl": f"{self.url}/someone/leaves/commit/{self.commit}",
+            "commitUrl": f"{self.url}/{self.repository}/commit/{self.commit}",
             "commitOid": self.commit,
             "success": True,
         }

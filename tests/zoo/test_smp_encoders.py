@@ -1,0 +1,129 @@
+"""Encoders of segmentation-models-pytorch against that library: features, dilation, and whole models."""
+
+import numpy as np
+import pytest
+
+from kseg import encoders, pretrained, zoo
+from kseg.checkpoints import export_smp, rename, revert
+from kseg.encoders import mobilenet
+from kseg.zoo import smp as names
+from tests.checkpoints import pytorch
+
+pytestmark = [
+    pytest.mark.usefixtures("numpy_initializers", "torchvision"),
+    pytest.mark.filterwarnings("ignore:`timm-` encoders are deprecated"),
+]
+
+ODD, EVEN = (65, 98), (64, 96)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "output_stride"),
+    [
+        ("mobilenet_v2", ODD, 32),
+        ("mobilenet_v2", EVEN, 8),
+        ("timm-efficientnet-b0", ODD, 32),
+        ("timm-efficientnet-b0", EVEN, 8),
+        ("timm-tf_efficientnet_lite0", ODD, 32),
+        ("efficientnet-b0", EVEN, 8),
+        ("efficientnet-b1", ODD, 32),  # one of its convolutions rounds odd sizes up
+        ("timm-mobilenetv3_large_075", ODD, 32),
+        ("timm-mobilenetv3_small_100", EVEN, 16),
+        ("tu-tf_mobilenetv3_small_minimal_100.in1k", ODD, 32),
+        ("tu-efficientnet_b0", EVEN, 16),
+        ("tu-resnet18.a1_in1k", EVEN, 8),
+        ("tu-resnet18d", EVEN, 16),
+        ("tu-convnextv2_atto", ODD, 32),
+        ("timm-regnety_002", ODD, 32),
+        ("tu-regnety_002", EVEN, 8),
+    ],
+)
+def test_features_equal_those_of_the_library(name, size, output_stride):
+    import segmentation_models_pytorch as smp
+
+    known = names.canonical(name)
+    row = names.ENCODERS[known]
+    theirs = pytorch.randomized(smp.encoders.get_encoder(name, weights=None, output_stride=output_stride))
+    factors = names.dilation(
+        {"encoder_name": names.canonical(name), "encoder_output_stride": output_stride, "encoder_depth": 5}
+    )
+    model = encoders.build(row.name, weights=None, output_stride=output_stride, multi_grid=factors)
+    arrays = rename(row.apart(pytorch.arrays(theirs)), row.rules)
+    assert row.unused.items() <= {key: array.shape for key, array in arrays.items()}.items()
+    pretrained.load(model, {key: array for key, array in arrays.items() if key not in row.unused})
+    options = row.name if isinstance(row.name, dict) else {}
+    mean = np.divide(options.get("mean", 255 * pytorch.MEAN), 255)
+    std = np.divide(options.get("std", 255 * pytorch.DEVIATION), 255)
+    pixels = pytorch.image(size)
+    expected = [each for each in pytorch.outputs(theirs, pixels, mean, std)[1:] if each.shape[-1]]
+    pytorch.assert_same(model.predict(pixels, verbose=0), expected)
+
+
+def test_features_of_a_small_hrnet_equal_those_of_timm():
+    import timm
+
+    stages = {
+        f"stage{branches}": {
+            "num_modules": modules,
+            "num_branches": branches,
+            "block_type": "BASIC",
+            "num_blocks": (1,) * branches,
+            "num_channels": tuple(18 * 2**branch for branch in range(branches)),
+            "fuse_method": "SUM",
+        }
+        for branches, modules in ((2, 1), (3, 2), (4, 1))
+    }
+    theirs = pytorch.randomized(timm.create_model("hrnet_w18", features_only=True, **stages))
+    row = names.ENCODERS["tu-hrnet_w18"]
+    assert row.name == "hrnet_w18"
+    model = encoders.build({"name": row.name, "modules": [1, 2, 1], "depth": 1}, weights=None)
+    arrays = rename(pytorch.arrays(theirs), row.rules)
+    pretrained.load(model, arrays)
+    pixels = pytorch.image(EVEN)
+    pytorch.assert_same(model.predict(pixels, verbose=0), pytorch.outputs(theirs, pixels))
+    assert [each.shape[1:3] for each in model.predict(pytorch.image((33, 70)), verbose=0)[::2]] == [
+        (17, 35),
+        (5, 9),
+        (2, 3),
+    ]
+    again = revert(arrays, row.rules)
+    assert {f"model.{name}": tuple(value.shape) for name, value in theirs.state_dict().items()} == {
+        name: array.shape for name, array in again.items()
+    }
+
+
+def test_channels_of_all_members_equal_those_of_the_library():
+    import segmentation_models_pytorch as smp
+
+    for name, known in smp.encoders.encoders.items():
+        if "efficientnet" in name and name in names.ENCODERS:
+            options = names.ENCODERS[name].name
+            found = mobilenet.channels(mobilenet.VARIANTS[options["name"]], options["features"])
+            assert [3, *found] == known["params"]["out_channels"], name
+
+
+@pytest.mark.parametrize(
+    ("model", "config"),
+    [
+        ("Unet", {"encoder_name": "tu-regnety_002.pycls_in1k", "decoder_channels": (16, 16, 8, 8, 8)}),
+        ("FPN", {"encoder_name": "tu-convnextv2_atto", "decoder_pyramid_channels": 16}),
+        ("Unet", {"encoder_name": "tu-convnextv2_atto", "decoder_channels": (16, 16, 8, 8, 8)}),
+        (
+            "DeepLabV3Plus",
+            {"encoder_name": "efficientnet-b0", "decoder_channels": 16, "decoder_atrous_rates": (2, 3, 4)},
+        ),
+        ("Linknet", {"encoder_name": "mobilenet_v2", "encoder_depth": 3}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*exceed the feature map:UserWarning")
+def test_a_model_of_a_hub_folder_is_loaded_and_returns_there(model, config, tmp_path):
+    import segmentation_models_pytorch as smp
+
+    network = pytorch.randomized(getattr(smp, model)(**config, encoder_weights=None, classes=2))
+    network.save_pretrained(tmp_path / "theirs")
+    found = zoo.load(tmp_path / "theirs")
+    pixels = pytorch.image(EVEN)
+    expected = pytorch.outputs(network, pixels)
+    pytorch.assert_same([pytorch.logits(found, pixels)], expected)
+    export_smp(found, tmp_path / "ours")
+    pytorch.assert_same(pytorch.outputs(smp.from_pretrained(tmp_path / "ours").eval(), pixels), expected)
