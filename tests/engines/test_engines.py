@@ -75,8 +75,9 @@ def test_a_new_predictor_has_the_new_weights_and_compiles_nothing(name, monkeypa
     model = random_statistics(zoo.unet(3, **UNET))
     first = Predictor(model, engine=name)
     assert same(model, first, photo(32, 40)) >= 0.999
-    random_statistics(model, seed=1)
-    assert same(model, first, photo(32, 40)) < 0.99
+    scores = model.get_layer("head").conv
+    scores.set_weights([-weight for weight in scores.get_weights()])  # the least likely class is the likeliest now
+    assert same(model, first, photo(32, 40)) < 0.01
     assert same(model, Predictor(model, engine=name), photo(32, 40)) >= 0.999
     assert same(model, Predictor(model, engine=name), photo(32, 40, seed=2)) >= 0.999
     assert made == {"keras": ["tensorflow_function"] * TENSORFLOW, "openvino": ["openvino_graph"] * 2}[name]
