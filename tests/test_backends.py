@@ -85,7 +85,11 @@ def both(tmp_path_factory):
     other = "tensorflow" if keras.backend.backend() == "torch" else "torch"
     command = [sys.executable, "-m", "tests.test_backends", str(folder)]
     subprocess.run(command, cwd=ROOT, env=os.environ | {"KERAS_BACKEND": other}, check=True)
-    return {builder: (here[builder], np.load(folder / f"{builder}.npz")) for builder in ARGUMENTS}
+    there = {}
+    for builder in ARGUMENTS:
+        with np.load(folder / f"{builder}.npz") as arrays:
+            there[builder] = dict(arrays)
+    return {builder: (here[builder], there[builder]) for builder in ARGUMENTS}
 
 
 def test_every_builder_is_compared():
@@ -109,8 +113,9 @@ def test_one_training_step_gives_the_same_loss_and_weights(builder, run, both):
     for key in (key for key in here if key.startswith(f"{run}: ") and key != f"{run}: loss"):
         start = draw(key.removeprefix(f"{run}: "), here[key].shape)
         moved = max(moved, np.abs(here[key] - start).max())
-        scale = max(1, np.abs(start).max())
-        assert np.abs(here[key] - there[key]).max() < 1e-5 * scale, key
+        # Rounding of the weights, and of the change: as precise as the logits, on which it depends.
+        allowed = 1e-5 * max(1, np.abs(start).max()) + 1e-4 * np.abs(here[key] - start).max()
+        assert np.abs(here[key] - there[key]).max() < allowed, key
         if "frozen" in run and f"{key.rpartition('/')[0]}/moving_mean" in here:
             np.testing.assert_array_equal(here[key], start)
     assert moved > 1e-2 * LEARNING_RATE.get(builder, 1e-2)
