@@ -27,8 +27,8 @@ class LayerScale(ConfiguredLayer):
         Touvron et al., Going deeper with Image Transformers, https://arxiv.org/abs/2103.17239
 
     Example:
-        >>> float(LayerScale(0.5)(ops.ones((1, 1, 1, 1)))[0, 0, 0, 0])
-        0.5
+        >>> ops.convert_to_numpy(LayerScale(0.5)(ops.ones((1, 1, 1, 1)))).tolist()
+        [[[[0.5]]]]
     """
 
     def __init__(self, initial: float = 1e-6, **kwargs: Any):
