@@ -15,6 +15,12 @@ import pytest
 # triton is already imported here, before TensorFlow, which does no harm.
 sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
+if keras.backend.backend() == "torch":
+    import torch
+
+    # Warnings are errors. PyTorch gives some only once a process, where they would fail another test in each run.
+    torch.set_warn_always(True)
+
 BROWSERS = (
     "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome",
     "microsoft-edge", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -33,6 +39,16 @@ def numpy_initializers():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keras.initializers.VarianceScaling, "__call__", draw)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs():
+    """Drops the programs that JAX compiled for a module's tests: no other module needs them, they take gigabytes."""
+    yield
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
 
 
 @pytest.fixture
