@@ -1,19 +1,22 @@
 """Vision Transformer (ViT) and DINOv2, as in transformers, timm and torchvision, whose weight files it loads."""
 
 import inspect
-import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from kseg import checkpoints, download, pretrained
 from kseg.encoders.channels import IMAGENET, Normalization
 from kseg.encoders.stages import added, drops, load
 from kseg.encoders.stages import shortest as shortest_of
+from kseg.encoders.vit_names import TIMM, TRANSFORMERS, apart, convert, joined
 from kseg.layers import Conv2D, LayerScale, PatchTokens, SpatialReductionAttention, TokenMap, exact_gelu
+
+__all__ = [
+    "ADDRESSES", "OPTIONS", "TIMM", "TRANSFORMERS", "VARIANTS", "apart", "build", "convert", "joined", "options",
+    "shortest",
+]  # fmt: skip
 
 _SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
 _DINO = {"patch": 14, "grid": 37, "layer_scale": 1e-5, "feature_norms": True}
@@ -37,99 +40,6 @@ ADDRESSES = {
     f"vit_{size}": f"https://download.pytorch.org/models/vit_{size[0]}_16-{digits}.pth"
     for size, digits in (("base", "c867db91"), ("large", "852ce7e3"))
 }
-
-
-def _rules(block: str, names: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Rules for the modules of a block, and for its two tensors with the factors of layer scale."""
-    return [(rf"{block}\.(\d+)\.{theirs}", rf"block\1_{ours}") for ours, theirs in names.items()]
-
-
-_LATEST = {
-    "norm1": "layernorm_before",
-    "attention/query": r"attention\.q_proj",
-    "attention/key": r"attention\.k_proj",
-    "attention/value": r"attention\.v_proj",
-    "attention/out": r"attention\.o_proj",
-    "norm2": "layernorm_after",
-    "mlp_expand": r"mlp\.fc1",
-    "mlp_project": r"mlp\.fc2",
-}
-"""The modules of a block in networks of transformers since version 5."""
-
-_TOKENS = {"class_token": "cls_token", "positions": "position_embeddings", "registers": "register_tokens"}
-TRANSFORMERS: checkpoints.Rules = [
-    (r"embeddings\.patch_embeddings\.projection", "patch_conv"),
-    *((rf"embeddings\.{theirs}", f"tokens/{ours}") for ours, theirs in _TOKENS.items()),
-    *_rules(
-        r"encoder\.layer",
-        {
-            "norm1": "layernorm_before",
-            "attention/query": r"attention\.attention\.query",
-            "attention/key": r"attention\.attention\.key",
-            "attention/value": r"attention\.attention\.value",
-            "attention/out": r"attention\.output\.dense",
-            "norm2": "layernorm_after",
-            "mlp_expand": r"intermediate\.dense",
-            "mlp_project": r"output\.dense",
-        },
-    ),
-    *_rules(
-        r"encoder\.layer",
-        {
-            "norm1": "norm1",
-            "scale1/scale": r"layer_scale1\.lambda1",
-            "norm2": "norm2",
-            "scale2/scale": r"layer_scale2\.lambda1",
-        },
-    ),
-    *(rule for block in (r"encoder\.layer", "layers") for rule in _rules(block, _LATEST)),
-    ("layernorm", "norm"),
-]
-"""From the modules and tensors of transformers to those of this network; folders are written with the first names."""
-
-_BLOCK = {
-    "norm1": "norm1",
-    "attention/query": r"attn\.query",
-    "attention/key": r"attn\.key",
-    "attention/value": r"attn\.value",
-    "attention/out": r"attn\.proj",
-    "scale1/scale": r"ls1\.gamma",
-    "norm2": "norm2",
-    "mlp_expand": r"mlp\.fc1",
-    "mlp_project": r"mlp\.fc2",
-    "scale2/scale": r"ls2\.gamma",
-}
-TIMM: checkpoints.Rules = [
-    (r"patch_embed\.proj", "patch_conv"),
-    ("cls_token", "tokens/class_token"),
-    ("pos_embed", "tokens/positions"),
-    ("reg_token", "tokens/registers"),
-    *_rules("blocks", _BLOCK),
-    ("norm", "norm"),
-]
-"""With query, key and value apart, and a position for the class token."""
-
-TORCHVISION: checkpoints.Rules = [
-    ("conv_proj", "patch_conv"),
-    ("class_token", "tokens/class_token"),
-    (r"encoder\.pos_embedding", "tokens/positions"),
-    *_rules(
-        r"encoder\.layers",
-        {
-            "norm1": "ln_1",
-            "attention/query": r"attn\.query",
-            "attention/key": r"attn\.key",
-            "attention/value": r"attn\.value",
-            "attention/out": r"self_attention\.out_proj",
-            "norm2": "ln_2",
-            "mlp_expand": r"mlp\.0",
-            "mlp_project": r"mlp\.3",
-        },
-    ),
-    *_rules(r"encoder\.layers", {"mlp_expand": r"mlp\.linear_1", "mlp_project": r"mlp\.linear_2"}),
-    (r"encoder\.ln", "norm"),
-]
-"""With query, key and value apart, and the number of a block alone as its name."""
 
 
 def build(
@@ -264,68 +174,6 @@ def _load(encoder: keras.Model, name: str, heads: int) -> None:
     arrays = convert(checkpoints.read(file))
     keys = pretrained.weight_keys(encoder)
     load(encoder, {key: array for key, array in arrays.items() if key in keys}, "patch_conv")
-
-
-def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Converts the weights of a Vision Transformer or DINOv2, without its classifier.
-
-    Args:
-        state: `{name: array}` in PyTorch's layout, of transformers, timm, torchvision or DINOv2's authors.
-
-    Returns:
-        `{key: array}` for an encoder from `build` with `feature_norms`; without them, leave out the keys that begin
-        with `norm/`.
-
-    Example:
-        >>> list(convert({"blocks.1.attn.qkv.bias": np.ones(288)}))[:2]
-        ['block1_attention/query/bias', 'block1_attention/key/bias']
-    """
-    rules = [*TRANSFORMERS, *TIMM, *TORCHVISION]
-    inside = checkpoints.unwrapped(apart(state), rules)
-    left_out = ("head", "heads", "fc_norm", "classifier", "pooler")
-    arrays = checkpoints.rename(
-        {name: array for name, array in inside.items() if not any(checkpoints.within(name, each) for each in left_out)},
-        rules,
-    )
-    return with_class_position(arrays, "tokens/positions")
-
-
-def apart(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Splits the tensors of timm, torchvision and the authors that hold query, key and value, and drops mask tokens."""
-    found: dict[str, np.ndarray] = {}
-    for name, array in state.items():
-        if joint := re.fullmatch(r"(.*)\.(?:attn\.qkv\.|self_attention\.in_proj_)(weight|bias)", name):
-            parts = zip(("query", "key", "value"), np.split(array, 3), strict=True)
-            names = {part: f"{joint[1]}.attn.{part}.{joint[2]}" for part in ("query", "key", "value")}
-            found |= {_numbered(names[part]): values for part, values in parts}
-        elif not re.fullmatch(r"(.*\.)?mask_token", name):
-            found[_numbered(name)] = array
-    return found
-
-
-def joined(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Joins query, key and value again, as in timm: the opposite of `apart`."""
-    found: dict[str, np.ndarray] = {}
-    for name, array in state.items():
-        module, _, leaf = name.rpartition(".")
-        if module.endswith(".attn.query"):
-            parts = [state[f"{module.removesuffix('query')}{part}.{leaf}"] for part in ("query", "key", "value")]
-            found[f"{module.removesuffix('query')}qkv.{leaf}"] = np.concatenate(parts)
-        elif not module.endswith((".attn.key", ".attn.value")):
-            found[name] = array
-    return found
-
-
-def with_class_position(arrays: Mapping[str, np.ndarray], key: str) -> dict[str, np.ndarray]:
-    """Adds a position of zeros for the class token if there are positions for the patches only, as in timm's DINOv2."""
-    arrays = dict(arrays)
-    if key in arrays and math.isqrt(arrays[key].shape[1]) ** 2 == arrays[key].shape[1]:
-        arrays[key] = np.pad(arrays[key], ((0, 0), (1, 0), (0, 0)))
-    return arrays
-
-
-def _numbered(name: str) -> str:
-    return name.replace(".encoder_layer_", ".")
 
 
 def options(name: str) -> dict[str, Any]:
