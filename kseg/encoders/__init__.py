@@ -8,10 +8,11 @@ from kseg.encoders import bsds500, convnext, densenet, hrnet, mit, mobilenet, re
 from kseg.encoders.classifier import Classifier
 from kseg.encoders.extraction import EncoderLike, build, classifier_of, extract, resolved
 from kseg.encoders.features import Features
+from kseg.encoders.stages import convolution
 from kseg.encoders.table import ENCODERS, Encoder
 
 __all__ = [
     "ENCODERS", "Classifier", "Encoder", "EncoderLike", "Features", "bsds500", "build", "classifier_of",
-    "convnext", "densenet", "extract", "hrnet", "mit", "mobilenet", "regnet", "resnet", "resolved", "swin", "vgg",
-    "vit",
+    "convnext", "convolution", "densenet", "extract", "hrnet", "mit", "mobilenet", "regnet", "resnet", "resolved",
+    "swin", "vgg", "vit",
 ]  # fmt: skip

@@ -7,7 +7,8 @@ import numpy as np
 
 from kseg import checkpoints
 from kseg.encoders.channels import IMAGENET, Normalization
-from kseg.layers import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization, Conv2D, CropLike, Resize
+from kseg.encoders.stages import convolution
+from kseg.layers import CropLike, Resize
 
 # Channels of the branch at stride 4; those of the next ones double.
 VARIANTS = {"hrnet_w18": 18, "hrnet_w32": 32}
@@ -85,8 +86,8 @@ def build(
     width = filters or VARIANTS[name]
     image = keras.Input(input_shape, name="image")
     x = Normalization(tuple(mean), tuple(std)).layer(input_shape[-1])(image)
-    stem = _relu(_convolution(x, "stem_conv1", 64, 3, strides=2), "stem_relu1")
-    x = _relu(_convolution(stem, "stem_conv2", 64, 3, strides=2), "stem_relu2")
+    stem = _relu(convolution(x, "stem_conv1", 64, 3, strides=2), "stem_relu1")
+    x = _relu(convolution(stem, "stem_conv2", 64, 3, strides=2), "stem_relu2")
     for index in range(4):
         x = _block(x, f"stage1_{index}", ((64, 1), (64, 3), (256, 1)))
     branches = [x]
@@ -96,10 +97,10 @@ def build(
         for branch, channels in enumerate(widths):
             path = f"transition{stage - 1}_{branch}"
             if branch == len(branches):
-                y = _convolution(last, f"{path}_down_conv", channels, 3, strides=2)
+                y = convolution(last, f"{path}_down_conv", channels, 3, strides=2)
                 branches.append(_relu(y, f"{path}_down_relu"))
             elif branches[branch].shape[-1] != channels:
-                y = _convolution(branches[branch], f"{path}_conv", channels, 3)
+                y = convolution(branches[branch], f"{path}_conv", channels, 3)
                 branches[branch] = _relu(y, f"{path}_relu")
         for module in range(exchanges):
             path = f"stage{stage}_{module}"
@@ -141,12 +142,12 @@ def _exchanged(branches: Sequence[keras.KerasTensor], path: str) -> list[keras.K
         for source, x in enumerate(branches):
             step = f"{path}_fuse{source}_to{target}"
             if source > target:
-                x = _convolution(x, f"{step}_conv", at.shape[-1], 1)
+                x = convolution(x, f"{step}_conv", at.shape[-1], 1)
                 x = Resize(factor=2 ** (source - target), interpolation="nearest", name=f"{step}_enlarge")(x)
                 x = CropLike("corner", name=f"{step}_crop")(x, like=at)  # odd sizes were rounded up
             for number in range(target - source):
                 last = number == target - source - 1
-                x = _convolution(x, f"{step}_step{number}_conv", (at if last else x).shape[-1], 3, strides=2)
+                x = convolution(x, f"{step}_step{number}_conv", (at if last else x).shape[-1], 3, strides=2)
                 x = x if last else _relu(x, f"{step}_step{number}_relu")
             parts.append(x)
         fused.append(_relu(keras.layers.Add(name=f"{path}_add{target}")(parts), f"{path}_relu{target}"))
@@ -157,23 +158,12 @@ def _block(x: keras.KerasTensor, name: str, form: Sequence[tuple[int, int]]) -> 
     """Adds convolutions, whose numbers of filters and kernel sizes `form` lists, to their input or its projection."""
     entry = x
     if x.shape[-1] != form[-1][0]:
-        entry = _convolution(x, f"{name}_shortcut_conv", form[-1][0], 1)
+        entry = convolution(x, f"{name}_shortcut_conv", form[-1][0], 1)
     for index, (filters, kernel_size) in enumerate(form, start=1):
         x = _relu(x, f"{name}_relu{index - 1}") if index > 1 else x
-        x = _convolution(x, f"{name}_conv{index}", filters, kernel_size)
+        x = convolution(x, f"{name}_conv{index}", filters, kernel_size)
     return _relu(keras.layers.Add(name=f"{name}_add")([x, entry]), f"{name}_relu")
 
 
 def _relu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return keras.layers.ReLU(name=name)(x)
-
-
-def _convolution(
-    x: keras.KerasTensor, name: str, filters: int, kernel_size: int, *, strides: int = 1
-) -> keras.KerasTensor:
-    """A convolution, padded as in PyTorch, and its normalization."""
-    if strides > 1:  # "same" would pad even sizes on the far side only
-        x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
-    padding = "valid" if strides > 1 else "same"
-    x = Conv2D(filters, kernel_size, strides=strides, padding=padding, use_bias=False, name=name)(x)
-    return BatchNormalization(momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON, name=name.replace("conv", "norm"))(x)

@@ -1,7 +1,6 @@
 """RegNetY, as in timm, whose weight files it loads."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -9,7 +8,8 @@ import numpy as np
 from kseg import checkpoints
 from kseg.encoders.atrous import shifted_rates
 from kseg.encoders.channels import IMAGENET, Normalization
-from kseg.layers import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization, Conv2D, SqueezeExcitation
+from kseg.encoders.stages import convolution
+from kseg.layers import SqueezeExcitation
 
 # Channels and number of blocks of the four stages, and channels of a group of the 3x3 convolutions.
 VARIANTS = {
@@ -104,21 +104,21 @@ def build(
     rates = shifted_rates(full, multi_grid)
     image = keras.Input(input_shape, name="image")
     x = Normalization(tuple(mean), tuple(std)).layer(input_shape[-1])(image)
-    x = keras.layers.ReLU(name="stem_relu")(_convolution(x, "stem_conv", STEM, 3, strides=2))
+    x = keras.layers.ReLU(name="stem_relu")(convolution(x, "stem_conv", STEM, 3, strides=2))
     features = [x]
     for stage, (width, repeats) in enumerate(zip(filters, depths, strict=True), start=1):
         for repeat in range(1, repeats + 1):
             block, entry = f"stage{stage}_{repeat}", x
             strides = 2 if repeat == 1 and 2 ** (stage + 1) <= output_stride else 1
             if repeat == 1:
-                entry = _convolution(x, f"{block}_shortcut_conv", width, 1, strides=strides)
-            y = keras.layers.ReLU(name=f"{block}_relu1")(_convolution(x, f"{block}_conv1", width, 1))
+                entry = convolution(x, f"{block}_shortcut_conv", width, 1, strides=strides)
+            y = keras.layers.ReLU(name=f"{block}_relu1")(convolution(x, f"{block}_conv1", width, 1))
             groups, rate = width // min(group, width), next(rates)
-            y = _convolution(y, f"{block}_conv2", width, 3, strides=strides, groups=groups, dilation_rate=rate)
+            y = convolution(y, f"{block}_conv2", width, 3, strides=strides, groups=groups, dilation_rate=rate)
             y = keras.layers.ReLU(name=f"{block}_relu2")(y)
             weight = SqueezeExcitation(hidden=round(x.shape[-1] / 4), name=f"{block}_excite")(y)
             y = keras.layers.Multiply(name=f"{block}_multiply")([y, weight])
-            y = _convolution(y, f"{block}_conv3", width, 1)
+            y = convolution(y, f"{block}_conv3", width, 1)
             x = keras.layers.Add(name=f"{block}_add")([y, entry])
             x = keras.layers.ReLU(name=f"{block}_relu")(x)
         features.append(x)
@@ -141,22 +141,3 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     inside = checkpoints.unwrapped(state, RULES)
     kept = {name: array for name, array in inside.items() if not checkpoints.within(name, "head")}
     return checkpoints.rename(kept, RULES)
-
-
-def _convolution(
-    x: keras.KerasTensor, name: str, filters: int, kernel_size: int, *, strides: int = 1, **options: Any
-) -> keras.KerasTensor:
-    """A convolution, padded as in PyTorch, and its normalization."""
-    if strides > 1 and kernel_size > 1:  # "same" would pad even sizes on the far side only
-        x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
-    x = Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        padding="valid" if strides > 1 else "same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=name,
-        **options,
-    )(x)
-    return BatchNormalization(momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON, name=name.replace("conv", "norm"))(x)

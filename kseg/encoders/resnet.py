@@ -14,8 +14,8 @@ import numpy as np
 from kseg import checkpoints, download
 from kseg.encoders.atrous import AtrousPooling2D, shifted_rates
 from kseg.encoders.channels import IMAGENET, Normalization
-from kseg.encoders.stages import load
-from kseg.layers import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization, Conv2D, HalvingMean2D
+from kseg.encoders.stages import convolution, load
+from kseg.layers import HalvingMean2D
 
 
 class Variant(NamedTuple):
@@ -161,10 +161,10 @@ def build(
     x = Normalization(tuple(mean), tuple(std)).layer(input_shape[-1])(image)
     if variant.deep:
         for index, (width, strides) in enumerate(((32, 2), (32, 1), (64, 1)), start=1):
-            x = _convolution(x, f"stem_conv{index}", width, 3, strides)
+            x = convolution(x, f"stem_conv{index}", width, 3, strides=strides)
             x = keras.layers.ReLU(name=f"stem_relu{index}")(x)
     else:
-        x = keras.layers.ReLU(name="relu")(_convolution(x, "conv1", 64, 7, strides=2))
+        x = keras.layers.ReLU(name="relu")(convolution(x, "conv1", 64, 7, strides=2))
     features = [x]
     x = keras.layers.ZeroPadding2D(1, name="pool_pad")(x)  # zeros do not change the maxima: the values come from a ReLU
     x = keras.layers.MaxPooling2D(3, 2, name="pool")(x)
@@ -236,40 +236,15 @@ def _block(
     """Adds convolutions, whose numbers of filters and kernel sizes `form` lists, to the input or its projection."""
     if x.shape[-1] != form[-1][0]:
         pooled = shortcut is not x
-        shortcut = _convolution(shortcut, f"{name}_shortcut_conv", form[-1][0], 1, 1 if pooled else strides)
+        shortcut = convolution(shortcut, f"{name}_shortcut_conv", form[-1][0], 1, strides=1 if pooled else strides)
     for index, (filters, kernel_size) in enumerate(form, start=1):
         if index > 1:
             x = keras.layers.ReLU(name=f"{name}_relu{index - 1}")(x)
         if kernel_size == 1:
-            x = _convolution(x, f"{name}_conv{index}", filters, 1)
+            x = convolution(x, f"{name}_conv{index}", filters, 1)
         else:
-            x = _convolution(x, f"{name}_conv{index}", filters, kernel_size, strides, next(rates), groups)
+            options = {"strides": strides, "dilation_rate": next(rates), "groups": groups}
+            x = convolution(x, f"{name}_conv{index}", filters, kernel_size, **options)
             strides = 1
     x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
     return keras.layers.ReLU(name=f"{name}_relu")(x)
-
-
-def _convolution(
-    x: keras.KerasTensor,
-    name: str,
-    filters: int,
-    kernel_size: int,
-    strides: int = 1,
-    rate: int = 1,
-    groups: int = 1,
-) -> keras.KerasTensor:
-    """A convolution and its normalization."""
-    if strides > 1 and kernel_size > 1:  # "same" would pad even sizes on the far side only
-        x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
-    x = Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        padding="valid" if strides > 1 else "same",
-        dilation_rate=rate,
-        groups=groups,
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=name,
-    )(x)
-    return BatchNormalization(momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON, name=name.replace("conv", "norm"))(x)

@@ -1,4 +1,4 @@
-"""What encoders in PyTorch's form share: residual blocks, their shortest description, and their ImageNet weights."""
+"""What encoders in PyTorch's form share: convolutions, residual blocks, short descriptions, ImageNet weights."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +10,27 @@ from keras import ops
 
 from kseg import pretrained
 from kseg.encoders.channels import adapt_kernel
+from kseg.layers import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization, Conv2D
+
+
+def convolution(
+    x: keras.KerasTensor, name: str, filters: int, kernel_size: int, *, strides: int = 1, **options: Any
+) -> keras.KerasTensor:
+    """Applies a convolution, padded on all sides as in PyTorch, and batch normalization.
+
+    Args:
+        x: Features.
+        name: Name of the convolution, such as `"layer1_conv2"`; the normalization is `layer1_norm2`.
+        filters: Number of channels of the output.
+        kernel_size: Side of the kernel, an odd number.
+        strides: Stride of the convolution.
+        **options: Further options of `Conv2D`.
+    """
+    if strides > 1 and kernel_size > 1:  # "same" would pad even sizes on the far side only
+        x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+    options = {"use_bias": False, "kernel_initializer": "he_normal", "name": name, **options}
+    x = Conv2D(filters, kernel_size, strides=strides, padding="valid" if strides > 1 else "same", **options)(x)
+    return BatchNormalization(momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON, name=name.replace("conv", "norm"))(x)
 
 
 def added(x: keras.KerasTensor, y: keras.KerasTensor, drop: float, name: str) -> keras.KerasTensor:

@@ -53,15 +53,7 @@ class SpatialReductionAttention(ConfiguredLayer):
 
     def build(self, x_shape: Shape) -> None:
         channels = x_shape[-1] or 0
-        if channels % self.heads:
-            raise ValueError(f"{self.name}: {channels} channels cannot be divided among {self.heads} heads")
-
-        def dense(name: str) -> Any:
-            layer = keras.layers.Dense(channels, dtype=self.dtype_policy, name=name)
-            layer.build((None, None, None, channels))
-            return layer
-
-        self.query, self.key, self.value, self.out = map(dense, ("query", "key", "value", "out"))
+        self.query, self.key, self.value, self.out = projections(self, x_shape[-1] or 0, self.heads)
         if self.reduction > 1:
             self.reduce = Conv2D(
                 channels,
@@ -107,6 +99,22 @@ class SpatialReductionAttention(ConfiguredLayer):
         kept = [side // self.reduction for side in sides]
         height, width = (max(side, 1) if isinstance(side, int) else ops.maximum(side, 1) for side in kept)
         return self.reduce(ops.pad(x, [[0, 0], [0, rest], [0, rest], [0, 0]]))[:, :height, :width]
+
+
+def projections(layer: keras.layers.Layer, channels: int, heads: int) -> list[keras.layers.Layer]:
+    """Returns the dense layers of multi-head attention for queries, keys, values and the output, built.
+
+    Raises:
+        ValueError: If the number of channels is not a multiple of the number of heads.
+    """
+    if channels % heads:
+        raise ValueError(f"{layer.name}: {channels} channels cannot be divided among {heads} heads")
+    built = [
+        keras.layers.Dense(channels, dtype=layer.dtype_policy, name=name) for name in ("query", "key", "value", "out")
+    ]
+    for dense in built:
+        dense.build((None, None, None, channels))
+    return built
 
 
 def attend(query: Any, key: Any, value: Any, bias: Any = None) -> Any:

@@ -9,7 +9,7 @@ from keras import ops
 
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
-from kseg.layers.self_attention import attend
+from kseg.layers.self_attention import attend, projections
 
 APART = -100.0
 """Added to the scores of two pixels that are neighbors only after the cyclic shift, as in published models."""
@@ -56,16 +56,7 @@ class WindowAttention(ConfiguredLayer):
         self.always_shift = always_shift
 
     def build(self, x_shape: Shape) -> None:
-        channels = x_shape[-1] or 0
-        if channels % self.heads:
-            raise ValueError(f"{self.name}: {channels} channels cannot be divided among {self.heads} heads")
-
-        def dense(name: str) -> Any:
-            layer = keras.layers.Dense(channels, dtype=self.dtype_policy, name=name)
-            layer.build((None, None, None, channels))
-            return layer
-
-        self.query, self.key, self.value, self.out = map(dense, ("query", "key", "value", "out"))
+        self.query, self.key, self.value, self.out = projections(self, x_shape[-1] or 0, self.heads)
         self.position_bias = self.add_weight(
             shape=((2 * self.window - 1) ** 2, self.heads), initializer="zeros", name="position_bias"
         )

@@ -13,7 +13,6 @@ from kseg.layers import (
     NORM_MOMENTUM,
     BatchNormalization,
     BoundaryAttentionFusion,
-    Conv2D,
     NormActConv,
     PixelAttentionFusion,
     Resize,
@@ -118,27 +117,27 @@ def _encoder(sizes: Variant, large: bool, input_shape: Sequence[int | None]) -> 
     width, shallow, deep = sizes.filters, sizes.shallow, sizes.deep
     image = keras.Input(input_shape, name="image")
     x = encoders.channels.IMAGENET.layer(image.shape[-1])(image)
-    x = _relu(_conv(x, "stem1_conv", width, strides=2, use_bias=True))
-    x = _relu(_conv(x, "stem2_conv", width, strides=2, use_bias=True))
+    x = _relu(encoders.convolution(x, "stem1_conv", width, 3, strides=2, use_bias=True))
+    x = _relu(encoders.convolution(x, "stem2_conv", width, 3, strides=2, use_bias=True))
     x = _relu(_basic(x, "layer1", width, shallow))
     x = _relu(_basic(x, "layer2", 2 * width, shallow, strides=2))
     p = _basic(x, "p_layer3", 2 * width, shallow)
     d = _block(x, "d_layer3", [(2 * width if large else width, 3)] * 2)
 
     x = _relu(_basic(x, "layer3", 4 * width, deep, strides=2))
-    p = PixelAttentionFusion(width, name="guide3")(p, _conv(x, "compress3_conv", 2 * width, 1))
-    d = _added(d, _conv(x, "diff3_conv", d.shape[-1]), "diff3")
+    p = PixelAttentionFusion(width, name="guide3")(p, encoders.convolution(x, "compress3_conv", 2 * width, 1))
+    d = _added(d, encoders.convolution(x, "diff3_conv", d.shape[-1], 3), "diff3")
     p = early_p = _relu(p)
 
     x = _relu(_basic(x, "layer4", 8 * width, deep, strides=2))
     p = _basic(p, "p_layer4", 2 * width, shallow)
-    p = PixelAttentionFusion(width, name="guide4")(p, _conv(x, "compress4_conv", 2 * width, 1))
+    p = PixelAttentionFusion(width, name="guide4")(p, encoders.convolution(x, "compress4_conv", 2 * width, 1))
     d = _relu(d)
     if large:
         d = _block(d, "d_layer4", [(2 * width, 3)] * 2)
     else:
         d = _block(d, "d_layer4_0", [(width, 1), (width, 3), (2 * width, 1)])
-    d = _added(d, _conv(x, "diff4_conv", 2 * width), "diff4")
+    d = _added(d, encoders.convolution(x, "diff4_conv", 2 * width, 3), "diff4")
     d = early_d = _relu(d)
 
     p = _block(_relu(p), "p_layer5_0", _bottleneck(2 * width))
@@ -153,32 +152,14 @@ def _relu(x: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.ReLU(name=f"{x._keras_history.operation.name}_relu")(x)
 
 
-def _conv(
-    x: keras.KerasTensor, name: str, filters: int, kernel_size: int = 3, strides: int = 1, *, use_bias: bool = False
-) -> keras.KerasTensor:
-    """A convolution and its normalization; padding is symmetric, also with strides."""
-    if strides > 1 and kernel_size > 1:
-        x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
-    x = Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        padding="valid" if strides > 1 else "same",
-        use_bias=use_bias,
-        kernel_initializer="he_normal",
-        name=name,
-    )(x)
-    return BatchNormalization(momentum=NORM_MOMENTUM, epsilon=NORM_EPSILON, name=name.replace("conv", "norm"))(x)
-
-
 def _block(x: keras.KerasTensor, name: str, form: Sequence[tuple[int, int]], strides: int = 1) -> keras.KerasTensor:
     """Adds convolutions, as pairs of filters and kernel size, to their input or its projection; no ReLU at the end."""
     entry = x
     if strides > 1 or x.shape[-1] != form[-1][0]:
-        entry = _conv(x, f"{name}_shortcut_conv", form[-1][0], 1, strides)
+        entry = encoders.convolution(x, f"{name}_shortcut_conv", form[-1][0], 1, strides=strides)
     for index, (filters, kernel_size) in enumerate(form, start=1):
         first = kernel_size == 3 and all(size == 1 for _, size in form[: index - 1])
-        x = _conv(x, f"{name}_conv{index}", filters, kernel_size, strides if first else 1)
+        x = encoders.convolution(x, f"{name}_conv{index}", filters, kernel_size, strides=strides if first else 1)
         x = _relu(x) if index < len(form) else x
     return keras.layers.Add(name=f"{name}_add")([x, entry])
 
