@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -42,22 +43,24 @@ def _install_runtime() -> None:
 def main() -> int:
     _install_runtime()
     results = {" ".join(command): _run(" ".join(command), command) for command in STYLE}
-    for backend in BACKENDS:
-        if importlib.util.find_spec(backend) is None:
-            print(f"== {backend} is not installed: pip install -e '.[test]'")
-            results[backend] = False
-            continue
-        # One thread per worker: two workers on two cores are faster than one worker with two threads.
-        results[backend] = _run(
-            backend,
-            ["pytest", "-q", "-n", "auto", "--dist", "loadscope", "--durations", "10", *sys.argv[1:]],
-            KERAS_BACKEND=backend,
-            OMP_NUM_THREADS="1",
-            TF_NUM_INTRAOP_THREADS="1",
-            TF_CPP_MIN_LOG_LEVEL="2",
-            NO_ALBUMENTATIONS_UPDATE="1",
-            XLA_FLAGS=XLA_FLAGS,
-        )
+    with tempfile.TemporaryDirectory() as folder:  # for tests that compare backends
+        for backend in BACKENDS:
+            if importlib.util.find_spec(backend) is None:
+                print(f"== {backend} is not installed: pip install -e '.[test]'")
+                results[backend] = False
+                continue
+            # One thread per worker: two workers on two cores are faster than one worker with two threads.
+            results[backend] = _run(
+                backend,
+                ["pytest", "-q", "-n", "auto", "--dist", "loadscope", "--durations", "10", *sys.argv[1:]],
+                KERAS_BACKEND=backend,
+                OMP_NUM_THREADS="1",
+                TF_NUM_INTRAOP_THREADS="1",
+                TF_CPP_MIN_LOG_LEVEL="2",
+                NO_ALBUMENTATIONS_UPDATE="1",
+                XLA_FLAGS=XLA_FLAGS,
+                KSEG_TEST_RESULTS=folder,
+            )
     failed = [name for name, passed in results.items() if not passed]
     print(f"{len(results) - len(failed)} passed, {len(failed)} failed")
     if failed:

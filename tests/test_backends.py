@@ -1,7 +1,8 @@
 """The same weights give the same logits and the same training step on every backend.
 
 Each run compares the backend under test with PyTorch, and PyTorch with TensorFlow, so all three agree if the suite
-passes on all three. `python -m tests.test_backends FOLDER` computes the results of the other backend in a new process.
+passes on all three. `python -m tests.test_backends FOLDER` computes the results of the other backend in a new process,
+unless a backend that `python -m tests` tested before has left them in RESULTS.
 """
 
 import os
@@ -19,6 +20,7 @@ from kseg.zoo.measure import layers_of
 from tests.zoo.cheap import CHEAP
 
 ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = os.environ.get("KSEG_TEST_RESULTS")
 CLASSES = 5
 # In float32 the gradients of SegNet's 26 normalized layers agree to about 1 % of the largest gradient; those of PIDNet,
 # which normalizes maps of a few pixels, to about as much.
@@ -80,16 +82,18 @@ def compute(builder, file=None):
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     """Returns the results of every builder on this backend, and on another one with the same weight files."""
-    folder = tmp_path_factory.mktemp("weights")
-    here = {builder: compute(builder, folder / f"{builder}.safetensors") for builder in ARGUMENTS}
-    other = "tensorflow" if keras.backend.backend() == "torch" else "torch"
-    command = [sys.executable, "-m", "tests.test_backends", str(folder)]
-    subprocess.run(command, cwd=ROOT, env=os.environ | {"KERAS_BACKEND": other}, check=True)
-    there = {}
+    folder = pathlib.Path(RESULTS or tmp_path_factory.mktemp("results"))
+    main(folder)
+    here = keras.backend.backend()
+    other = "tensorflow" if here == "torch" else "torch"
+    if not all(stored(folder, builder, other).exists() for builder in ARGUMENTS):
+        command = [sys.executable, "-m", "tests.test_backends", str(folder)]
+        subprocess.run(command, cwd=ROOT, env=os.environ | {"KERAS_BACKEND": other}, check=True)
+    found = {}
     for builder in ARGUMENTS:
-        with np.load(folder / f"{builder}.npz") as arrays:
-            there[builder] = dict(arrays)
-    return {builder: (here[builder], there[builder]) for builder in ARGUMENTS}
+        with np.load(stored(folder, builder, here)) as ours, np.load(stored(folder, builder, other)) as theirs:
+            found[builder] = dict(ours), dict(theirs)
+    return found
 
 
 def test_every_builder_is_compared():
@@ -121,9 +125,14 @@ def test_one_training_step_gives_the_same_loss_and_weights(builder, run, both):
     assert moved > 1e-2 * LEARNING_RATE.get(builder, 1e-2)
 
 
+def stored(folder, builder, backend):
+    return folder / f"{builder}-{backend}.npz"
+
+
 def main(folder):
     for builder in ARGUMENTS:
-        np.savez(folder / f"{builder}.npz", **compute(builder, folder / f"{builder}.safetensors"))
+        found = compute(builder, folder / f"{builder}.safetensors")
+        np.savez(stored(folder, builder, keras.backend.backend()), **found)
 
 
 if __name__ == "__main__":
