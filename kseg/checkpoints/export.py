@@ -12,7 +12,6 @@ import numpy as np
 import safetensors.numpy
 
 from kseg.checkpoints.keys import weight_keys
-from kseg.checkpoints.names import revert
 from kseg.checkpoints.processor import FILE, write_processor
 from kseg.checkpoints.transformers import ARCHITECTURES, CONFIG, TENSORS
 
@@ -64,8 +63,8 @@ def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
 
     Args:
         model: A model by `kseg.zoo.segformer` on a MiT encoder, by `kseg.zoo.upernet` on a ConvNeXt or Swin encoder, by
-            `kseg.zoo.dpt` on a Vision Transformer, or
-            by `kseg.zoo.load`.
+            `kseg.zoo.dpt` on a Vision Transformer, by `kseg.zoo.deeplabv3` on `mobilenet_v2_torchvision` with
+            `rates=()`, or by `kseg.zoo.load`.
         folder: The folder to make. It is written completely or not at all.
 
     Returns:
@@ -87,9 +86,7 @@ def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
     from keras import ops
 
     arguments = dict(getattr(model, "arguments", {}))
-    named = {entry.builder: name for name, entry in ARCHITECTURES.items()}
-    if (builder := getattr(model, "builder", "")) not in named:
-        raise ValueError(f"{model.name!r} has no counterpart in transformers: kseg writes models of {', '.join(named)}")
+    name = _counterpart(model, arguments.get("encoder"))
     if arguments.get("crf"):
         raise ValueError(f"{model.name!r} has a CRF, which transformers lacks: export the model without it")
     if activation := arguments.get("activation"):
@@ -97,12 +94,12 @@ def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
             f"{model.name!r} ends in {activation}, which transformers lacks: load its weights with activation=None"
         )
     _check_pixels(model, "transformers")
-    architecture = ARCHITECTURES[named[builder]]
+    architecture = ARCHITECTURES[name]
     fields, mean, std = architecture.config(arguments)
     count = arguments["num_classes"]
     classes = list(model.classes)[-count:] or [f"LABEL_{index}" for index in range(count)]  # class 0 of 2 is not stored
     config = {
-        "architectures": [named[builder]],
+        "architectures": [name],
         "num_channels": model.inputs[0].shape[-1],
         **fields,
         "id2label": {str(index): name for index, name in enumerate(classes)},
@@ -110,7 +107,7 @@ def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
     }
     arrays = {key: np.asarray(ops.convert_to_numpy(value)) for key, value in weight_keys(model).items()}
     content = {
-        TENSORS: safetensors.numpy.save(revert(arrays, architecture.rules), {"format": "pt"}),
+        TENSORS: safetensors.numpy.save(architecture.tensors(arrays), {"format": "pt"}),
         CONFIG: json.dumps(config, indent=2).encode(),
         FILE: json.dumps(write_processor(mean, std, getattr(model, "processor", {})), indent=2).encode(),
     }
@@ -146,6 +143,22 @@ def write_folder(folder: str | os.PathLike, content: Mapping[str, bytes]) -> pat
     finally:
         shutil.rmtree(aside, ignore_errors=True)  # it is gone if all went well
     return folder
+
+
+def _counterpart(model: Any, encoder: Any) -> str:
+    """Returns the name of the class of models of transformers."""
+    known = dict.fromkeys(entry.builder for entry in ARCHITECTURES.values())
+    names = {name: entry for name, entry in ARCHITECTURES.items() if entry.builder == getattr(model, "builder", "")}
+    if not names:
+        raise ValueError(f"{model.name!r} has no counterpart in transformers: kseg writes models of {', '.join(known)}")
+    named = encoder["name"] if isinstance(encoder, Mapping) else encoder
+    fits = [name for name, entry in names.items() if not entry.encoders or named in entry.encoders]
+    if not fits:
+        raise ValueError(
+            f"{model.name!r} has no counterpart in transformers with encoder={named or 'one of your own'}, only "
+            f"{' and '.join(names)}"
+        )
+    return fits[0]
 
 
 def _check_pixels(model: Any, library: str) -> None:

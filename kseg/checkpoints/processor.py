@@ -12,8 +12,13 @@ FILE = "preprocessor_config.json"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """Pillow's filters in the order of their numbers."""
-KINDS = ("Segformer", "DPT")
-"""How the names of the classes of processors begin."""
+KINDS: dict[str, dict[str, Any]] = {
+    "Segformer": {},
+    "DPT": {"image_mean": 0.5, "image_std": 0.5, "size": 384, "resample": 3},
+    "MobileNetV2": {"image_mean": 0.5, "image_std": 0.5, "size": {"shortest_edge": 256}, "do_center_crop": True},
+    "MobileViT": {"size": {"shortest_edge": 224}, "resample": 3, "do_center_crop": True, "do_flip_channel_order": True},
+}
+"""How the names of the classes of processors begin, and their values for fields that a file leaves out."""
 SIZES = ({"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"})
 
 
@@ -34,32 +39,25 @@ def read_processor(folder: str | os.PathLike, channels: int) -> tuple[list[float
             the message names the field.
     """
     path = Path(folder, FILE)
-    fields: dict[str, Any] = {}
-    if path.is_file():
-        try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is damaged ({error})") from None
-        if not isinstance(fields, dict):
-            raise ValueError(f"{path} is damaged (it is not a JSON object)")
-    else:
+    kind, fields = _fields(path)
+    if not path.is_file():
         warnings.warn(f"{folder} has no {FILE}: ImageNet's mean and standard deviation are used", stacklevel=2)
-    kind = fields.get("image_processor_type", fields.get("feature_extractor_type", ""))
-    if kind and not str(kind).startswith(KINDS):
-        raise ValueError(
-            f"{path}: kseg does not know image_processor_type = {json.dumps(kind)}, only {' or '.join(KINDS)}"
-        )
-    if fields.get("do_flip_channel_order"):
+    if fields.get("do_flip_channel_order") and kind != "MobileViT":
         raise ValueError(f"{path}: kseg cannot build do_flip_channel_order = true, only false")
     factor = fields.get("rescale_factor", 1 / 255) if fields.get("do_rescale", True) else 1.0
     mean, std = [0.0] * channels, [1.0] * channels
-    if fields.get("do_normalize", True):
+    if fields.get("do_normalize", True) and kind != "MobileViT":  # whose processors ignore the field
         mean, std = (_channels(path, fields, name, channels) for name in ("image_mean", "image_std"))
     try:
         mean, std = ([float(value) / factor for value in each] for each in (mean, std))
     except (TypeError, ZeroDivisionError):
         raise ValueError(f"{path}: rescale_factor, image_mean and image_std must be numbers") from None
     return mean, std, _rule(path, fields) if path.is_file() else {}
+
+
+def flips_channels(folder: str | os.PathLike) -> bool:
+    """Returns whether the image processor of a folder reverses the order of the channels, to blue, green, red."""
+    return bool(_fields(Path(folder, FILE))[1].get("do_flip_channel_order"))
 
 
 def write_processor(mean: Sequence[float], std: Sequence[float], rule: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,6 +80,25 @@ def is_imagenet(mean: Sequence[float], std: Sequence[float]) -> bool:
     return len(mean) == 3 and all(map(math.isclose, (*mean, *std), [255 * value for value in (*MEAN, *STD)]))
 
 
+def _fields(path: Path) -> tuple[str, dict[str, Any]]:
+    """Returns the kind of a processor, a key of `KINDS`, and its fields."""
+    fields: dict[str, Any] = {}
+    if path.is_file():
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error})") from None
+        if not isinstance(fields, dict):
+            raise ValueError(f"{path} is damaged (it is not a JSON object)")
+    name = fields.get("image_processor_type", fields.get("feature_extractor_type")) or "Segformer"
+    kind = next((each for each in KINDS if str(name).startswith(each)), None)
+    if kind is None:
+        raise ValueError(
+            f"{path}: kseg does not know image_processor_type = {json.dumps(name)}, only {' or '.join(KINDS)}"
+        )
+    return kind, {**KINDS[kind], **fields}
+
+
 def _channels(path: Path, fields: Mapping[str, Any], name: str, channels: int) -> list[float]:
     found = fields.get(name, MEAN if name == "image_mean" else STD)
     found = [found] * channels if isinstance(found, int | float) else list(found)
@@ -102,7 +119,7 @@ def _rule(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
         return _unknown(path, "keep_aspect_ratio = true")
     if any(side % fields.get("ensure_multiple_of", 1) for side in size.values() if side is not None):
         return _unknown(path, f"ensure_multiple_of = {json.dumps(fields['ensure_multiple_of'])}")
-    resample = fields.get("resample", 3 if str(fields.get("image_processor_type", "")).startswith("DPT") else 2)
+    resample = fields.get("resample", 2)
     if resample not in range(len(RESAMPLING)):
         return _unknown(path, f"resample = {json.dumps(resample)}")
     sides = {key: side for key, side in size.items() if side is not None}

@@ -3,15 +3,15 @@
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kseg.checkpoints.names import Rules, rename
-from kseg.checkpoints.processor import FILE, read_processor
+from kseg.checkpoints.names import Rules, rename, revert
+from kseg.checkpoints.processor import FILE, flips_channels, read_processor
 from kseg.checkpoints.reader import read
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
@@ -92,6 +92,11 @@ class Architecture:
         unused: An expression for the whole names of tensors that prediction does not need; they are not read.
         enlarges: Whether the model there enlarges its scores to the resized image, which SegFormer leaves to the image
             processor.
+        encoders: Names of the encoders of the models here, if the builder stands for several classes there; empty for
+            all.
+        first: Key of the kernel that is applied to the image. It is reversed where the image processor gives the model
+            there blue, green, red; images for models here stay red, green, blue. Empty if no processor does so.
+        reordered: Changes the arrays here to the order of channels there, or back; None if they have the same order.
     """
 
     builder: str
@@ -100,6 +105,19 @@ class Architecture:
     rules: Rules
     unused: str = ""
     enlarges: bool = False
+    encoders: Container[str] = ()
+    first: str = ""
+    reordered: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None
+
+    def arrays(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Converts the tensors there, `{name: array}`, to the arrays here, `{key: array}`."""
+        unused = re.compile(self.unused)
+        arrays = rename({name: array for name, array in state.items() if not unused.fullmatch(name)}, self.rules)
+        return self.reordered(arrays) if self.reordered else arrays
+
+    def tensors(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Converts the arrays here to the tensors there."""
+        return revert(self.reordered(dict(arrays)) if self.reordered else arrays, self.rules)
 
 
 ARCHITECTURES: dict[str, Architecture] = {}
@@ -139,9 +157,10 @@ def read_transformers(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[s
         ValueError: If a file is damaged, or the configuration has no counterpart in kseg; the message names the field.
     """
     architecture = _architecture(read_config(folder))
-    description, unused = describe_transformers(folder), re.compile(architecture.unused)
-    state = {name: array for name, array in _tensors(Path(folder)).items() if not unused.fullmatch(name)}
-    return description, rename(state, architecture.rules)
+    description, arrays = describe_transformers(folder), architecture.arrays(_tensors(Path(folder)))
+    if flips_channels(folder) and architecture.first in arrays:
+        arrays[architecture.first] = arrays[architecture.first][:, :, ::-1]
+    return description, arrays
 
 
 def describe_transformers(folder: str | os.PathLike) -> dict[str, Any]:
@@ -162,6 +181,8 @@ def describe_transformers(folder: str | os.PathLike) -> dict[str, Any]:
     nested = isinstance(config.get("backbone_config"), Mapping)
     channels = (config.part("backbone_config") if nested else config).number("num_channels", 3)
     mean, std, rule = read_processor(folder, channels)
+    if flips_channels(folder) and not architecture.first:
+        raise ValueError(f"{Path(folder, FILE)}: kseg cannot build do_flip_channel_order = true with {config.name}")
     if rule and architecture.enlarges:
         rule["enlarged"] = True
     num_classes, classes = config.classes()

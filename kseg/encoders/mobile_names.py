@@ -60,6 +60,20 @@ def timm_rules(name: str) -> checkpoints.Rules:
     return _escaped(pairs)
 
 
+def transformers(name: str) -> checkpoints.Rules:
+    """Returns the rules from the modules of transformers' `mobilenet_v2` to the layers of a MobileNetV2."""
+    parts = {"expand_1x1": "expand", "conv_3x3": "depthwise", "reduce_1x1": "project"}
+    places = ["conv_stem", *(f"layer.{index}" for index in range(len(VARIANTS[name].blocks) - 1))]
+    pairs = [("conv_stem.first_conv", "stem")]
+    pairs += [
+        (f"{place}.{module}", f"block{index}_{part}")
+        for index, place in enumerate(places, start=1)
+        for module, part in parts.items()
+    ]
+    kinds = zip(("convolution", "normalization"), _KINDS, strict=True)
+    return _escaped([(f"{module}.{theirs}", f"{path}_{ours}") for theirs, ours in kinds for module, path in pairs])
+
+
 def efficientnet_pytorch(name: str) -> checkpoints.Rules:
     """Returns the rules from the modules of the package efficientnet-pytorch to the layers of an EfficientNet."""
     pairs = [("_conv_stem", "stem_conv"), ("_bn0", "stem_norm")]

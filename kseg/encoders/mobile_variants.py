@@ -91,13 +91,16 @@ def divisible(value: float) -> int:
     return nearest + 8 if nearest < 0.9 * value else nearest
 
 
-def _second() -> Variant:
-    blocks, width = [], 32
-    for expansion, kernel_size, filters, repeats, strides in _SECOND[0]:
+def _second(width: float = 1.0) -> Variant:
+    stem = entry = divisible(32 * width)
+    blocks = []
+    for expansion, kernel_size, channels, repeats, strides in _SECOND[0]:
+        filters = divisible(channels * width)
         for repeat in range(repeats):
-            blocks.append(Block(kernel_size, expansion * width, filters, 1 if repeat else strides, "relu6"))
-            width = filters
-    return Variant(32, "relu6", tuple(blocks), tuple(row[3] for row in _SECOND[0]), last=1280)
+            blocks.append(Block(kernel_size, expansion * entry, filters, 1 if repeat else strides, "relu6"))
+            entry = filters
+    last = max(1280, divisible(1280 * width))
+    return Variant(stem, "relu6", tuple(blocks), tuple(row[3] for row in _SECOND[0]), last)
 
 
 def _third(size: str, width: float = 1.0, *, minimal: bool = False, **facts: Any) -> Variant:
@@ -143,8 +146,9 @@ _TORCHVISION: dict[str, Any] = {"momentum": 0.99, "epsilon": 1e-3}
 _SCALES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8), (1.6, 2.2), (1.8, 2.6), (2.0, 3.1))
 _SIDES = (224, 240, 260, 300, 380, 456, 528, 600)
 
+SECOND = "mobilenet_v2_torchvision"
 VARIANTS = {
-    "mobilenet_v2_torchvision": _second(),
+    SECOND: _second(),
     "mobilenet_v3_small_torchvision": _third("small", **_TORCHVISION),
     "mobilenet_v3_large_torchvision": _third("large", **_TORCHVISION),
     **{
@@ -158,6 +162,23 @@ VARIANTS = {
     },
     **{f"efficientnet_lite{number}_timm": _efficient(*scales) for number, scales in enumerate(_SCALES[:5])},
 }
+
+
+def scaled(name: str, width: float) -> Variant:
+    """Returns a network with another width multiplier, the factor of all numbers of channels; MobileNetV2 only.
+
+    Raises:
+        ValueError: If there is no form of the network with this width.
+
+    Example:
+        >>> channels(scaled("mobilenet_v2_torchvision", 0.5))
+        (8, 16, 16, 48, 160)
+    """
+    if width == 1:
+        return VARIANTS[name]
+    if name != SECOND or width <= 0:
+        raise ValueError(f"{name}: width must be 1{', or another positive number' if name == SECOND else ''}: {width}")
+    return _second(width)
 
 
 def features(variant: Variant) -> tuple[int, ...]:

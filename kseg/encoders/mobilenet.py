@@ -14,18 +14,18 @@ import numpy as np
 from kseg import checkpoints, download
 from kseg.encoders.atrous import shifted_rates
 from kseg.encoders.channels import IMAGENET, Normalization
-from kseg.encoders.mobile_names import efficientnet_pytorch, rules, timm_rules
-from kseg.encoders.mobile_variants import VARIANTS, Block, channels
+from kseg.encoders.mobile_names import efficientnet_pytorch, rules, timm_rules, transformers
+from kseg.encoders.mobile_variants import SECOND, VARIANTS, Block, channels, divisible, scaled
 from kseg.encoders.mobile_variants import features as last_blocks
 from kseg.encoders.stages import load
 from kseg.layers import BatchNormalization, Conv2D, DepthwiseConv2D, SmallestSize, SqueezeExcitation
 
 __all__ = [
-    "OPTIONS", "VARIANTS", "build", "channels", "convert", "efficientnet_pytorch", "last_blocks", "rules",
-    "timm_models", "timm_rules",
+    "OPTIONS", "SECOND", "VARIANTS", "build", "channels", "convert", "divisible", "efficientnet_pytorch", "last_blocks",
+    "rules", "scaled", "timm_models", "timm_rules", "transformers",
 ]  # fmt: skip
 
-OPTIONS = ("first_blocks", "features", "padding", "epsilon", "mean", "std")
+OPTIONS = ("width", "first_blocks", "features", "padding", "epsilon", "mean", "std")
 """Options of `build` that an encoder given as a dictionary may contain beside its name."""
 
 TENSORFLOW = {"padding": "same", "epsilon": 1e-3}
@@ -70,7 +70,7 @@ def timm_models(name: str) -> tuple[dict[str, dict[str, Any]], str]:
         models = {f"tf_{model}": {}}
         models |= {} if "minimal" in model else {model: {"padding": "symmetric", "epsilon": 1e-5}}
     elif "v2" in name:
-        models = {"mobilenetv2_100": {}}
+        models = {"mobilenetv2_100": {}, "mobilenetv2_050": {"width": 0.5}, "mobilenetv2_140": {"width": 1.4}}
     else:
         model = plain.replace("mobilenet_v3", "mobilenetv3") + "_100"
         models = {model: {"epsilon": 1e-5}, f"tf_{model}": {"padding": "same"}}
@@ -84,6 +84,7 @@ def build(
     weights: str | None = "imagenet",
     output_stride: int = 32,
     multi_grid: Sequence[int] = (),
+    width: float = 1.0,
     first_blocks: bool = False,
     features: Sequence[int] | None = None,
     padding: str | None = None,
@@ -103,6 +104,7 @@ def build(
         weights: `"imagenet"` (torchvision's) or None.
         output_stride: 8, 16 or 32.
         multi_grid: Factors for the dilation rates of the last depthwise convolutions.
+        width: Factor of all numbers of channels, of MobileNetV2 only. The ImageNet weights have 1.
         first_blocks: Whether the features before the last are the outputs of the first blocks at their strides, instead
             of the last ones, as in torchvision's models for segmentation.
         features: Numbers of the blocks, from 1, whose outputs are the five features; 0 is the first convolution, and
@@ -115,8 +117,8 @@ def build(
         std: Standard deviation of each channel, on the scale 0 to 255.
 
     Raises:
-        ValueError: If `multi_grid` has too many factors, if there is no such padding, or if `features` are not one
-            block at each stride.
+        ValueError: If `multi_grid` has too many factors, if there is no such padding or width, or if `features` are not
+            one block at each stride.
 
     Reference:
         Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2: Inverted Residuals and Linear Bottlenecks, 2018,
@@ -124,7 +126,7 @@ def build(
         https://arxiv.org/abs/1905.02244; Tan, Le: EfficientNet: Rethinking Model Scaling for Convolutional Neural
         Networks, 2019, https://arxiv.org/abs/1905.11946
     """
-    variant, static = VARIANTS[name], padding == "static"
+    variant, static = scaled(name, width), padding == "static"
     padding, epsilon = padding or variant.padding, epsilon or variant.epsilon
     if padding not in ("symmetric", "same", *(("static",) if variant.side else ())):
         raise ValueError(f'{name}: padding must be "symmetric" or "same", or "static" for EfficientNets: {padding!r}')

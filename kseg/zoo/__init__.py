@@ -4,7 +4,7 @@
 """
 
 from kseg.checkpoints import EXPORTERS
-from kseg.zoo import _smp_export, authors
+from kseg.zoo import _mobile_deeplab, _smp_export, authors  # noqa: F401
 from kseg.zoo._builder import Builder, builder
 from kseg.zoo._crf import with_crf
 from kseg.zoo._dpt import dpt

@@ -38,9 +38,9 @@ def deeplabv3(
     image. torchvision's model is `encoder="resnet50", output_stride=8, dropout=0.5, extra_conv=True`.
 
     Args:
-        output_stride: 8 or 16: the stride of the encoder's last features; later strides become dilation.
-        rates: Dilation rates of the pyramid; None for (6, 12, 18) at stride 16, as in the paper, and twice that at
-            stride 8.
+        output_stride: 8, 16 or 32: the stride of the encoder's last features; later strides become dilation.
+        rates: Dilation rates of the pyramid; None for (6, 12, 18) at stride 16, as in the paper, twice that at stride 8
+            and half of it at stride 32. () leaves out the dilated branches, as in the paper of MobileNetV2.
         multi_grid: Factors for the dilation rates of the encoder's last spatial convolutions. ResNets from ResNet-50 on
             have one per block: (1, 2, 4), as in the paper, gives the last blocks the rates 2, 4, 8 at stride 16. None
             gives all the same rate, as in torchvision.
@@ -113,8 +113,8 @@ def deeplabv3plus(
     rates=(12, 24, 36), align_corners=True`.
 
     Args:
-        output_stride: 8 or 16: the stride of the encoder's last features; later strides become dilation.
-        rates: Dilation rates of the pyramid; None for (6, 12, 18) at stride 16 and twice that at stride 8.
+        output_stride: 8, 16 or 32: the stride of the encoder's last features; later strides become dilation.
+        rates: Dilation rates of the pyramid; None for (6, 12, 18) at stride 16; see `deeplabv3`.
         multi_grid: Factors for the dilation rates of the encoder's last spatial convolutions; see `deeplabv3`.
         filters: Number of channels of every branch and of the decoder.
         low_level_filters: Number of channels to which the features at stride 4 are reduced.
@@ -162,13 +162,13 @@ def deeplabv3plus(
 
 def _stride(output_stride: int, encoder_depth: int) -> int:
     """The stride of the features that the pyramid takes."""
-    if output_stride not in (8, 16):
-        raise ValueError(f"output_stride must be 8 or 16, got {output_stride}")
+    if output_stride not in (8, 16, 32):
+        raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
     return min(output_stride, 2**encoder_depth)
 
 
 def _rates(rates: Sequence[int] | None, stride: int) -> Sequence[int]:
-    return rates or [rate * 16 // stride for rate in (6, 12, 18)]
+    return [rate * 16 // stride for rate in (6, 12, 18)] if rates is None else rates
 
 
 def _aspp_rules(branches: int = 3, *, separable: bool = False) -> Rules:

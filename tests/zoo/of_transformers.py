@@ -31,6 +31,7 @@ class OfTransformers:
         unbuildable: Fields, and values that kseg cannot build; values are dictionaries for fields inside a field.
         enlarges: Whether the model enlarges its scores to the image that it is given.
         size: The height and width to which the processor resizes images.
+        processor_fields: Other fields of the processor.
     """
 
     architecture: ClassVar[str]
@@ -41,6 +42,7 @@ class OfTransformers:
     unbuildable: ClassVar[Mapping[str, Any]]
     enlarges: ClassVar[bool] = False
     size: ClassVar[Mapping[str, int]] = {"height": 48, "width": 80}
+    processor_fields: ClassVar[Mapping[str, Any]] = {}
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -53,7 +55,7 @@ class OfTransformers:
         """A folder as transformers writes it, with a processor that normalizes in its own way."""
         folder = tmp_path_factory.mktemp("transformers") / "model"
         network.save_pretrained(folder)
-        fields = {"size": cls.size, "resample": 2, "image_mean": MEAN, "image_std": STD}
+        fields = {"size": cls.size, "resample": 2, "image_mean": MEAN, "image_std": STD, **cls.processor_fields}
         getattr(transformers, cls.processor)(**fields).save_pretrained(folder)
         return folder
 
@@ -144,13 +146,8 @@ class OfTransformers:
             checkpoints.export_transformers(model, folder)
 
     def test_names_of_a_state_dict_are_read_too(self, network, model):
-        architecture = checkpoints.ARCHITECTURES[self.architecture]
-        state = {
-            name: tensor.numpy()
-            for name, tensor in network.state_dict().items()
-            if not re.fullmatch(architecture.unused, name)
-        }
-        arrays = checkpoints.rename(state, architecture.rules)
+        state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+        arrays = checkpoints.ARCHITECTURES[self.architecture].arrays(state)
         assert arrays.keys() == _values(model).keys()
         for key, value in _values(model).items():
             np.testing.assert_array_equal(arrays[key], value)
@@ -171,10 +168,7 @@ class OfTransformers:
     def test_weights_may_be_a_pickle_in_parts(self, network, model, changed):
         folder = changed()
         (folder / "model.safetensors").unlink()
-        state = checkpoints.revert(
-            {key: np.asarray(value) for key, value in _values(model).items()},
-            checkpoints.ARCHITECTURES[self.architecture].rules,
-        )
+        state = checkpoints.ARCHITECTURES[self.architecture].tensors(_values(model))
         parts = {}
         for index, names in enumerate((list(state)[::2], list(state)[1::2]), start=1):
             part = f"pytorch_model-0000{index}-of-00002.bin"
@@ -189,7 +183,8 @@ class OfTransformers:
         import safetensors.numpy
 
         state = safetensors.numpy.load_file(folder / "model.safetensors")
-        first, second, *_ = [name for name in state if name.endswith("weight")]
+        unused = re.compile(checkpoints.ARCHITECTURES[self.architecture].unused)
+        first, second, *_ = [name for name in state if name.endswith("weight") and not unused.fullmatch(name)]
         state[second] = state[second][:1]
         state["new.weight"] = state.pop(first)
         copy = changed()

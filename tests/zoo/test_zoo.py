@@ -89,7 +89,7 @@ def test_deeplabv3_doubles_the_rates_at_stride_8(output_stride, rates):
     [
         ("u_net", {}, "unknown builder 'u_net': did you mean unet"),
         ("unet", {"filters": (64, 32), **LITE}, "filters has 2 widths for 5 blocks"),
-        ("deeplabv3", {"output_stride": 32}, "output_stride must be 8 or 16, got 32"),
+        ("deeplabv3", {"output_stride": 4}, "output_stride must be 8, 16 or 32, got 4"),
         ("segnet_basic", {"unpooling": "min"}, "unpooling must be one of max, .*, got 'min'"),
         *(
             ("deeplabv2", {"scales": scales, **LITE}, "scales must be positive and the largest one 1")
