@@ -5,7 +5,7 @@ import os
 import pathlib
 
 from kseg import pretrained
-from kseg.checkpoints import FILES
+from kseg.checkpoints import CONFIG, WEIGHTS
 from kseg.pretrained import published
 
 
@@ -34,12 +34,11 @@ def _newest(repository: str) -> tuple[str | None, str | None]:
 
     endpoint = os.environ.get("HF_ENDPOINT")
     pinned: tuple[str | None, str | None] = (None, None)
-    config, _, *weights = FILES
-    for name in (config, *reversed(weights)):  # the file that is read is the last
+    for name in (CONFIG, *reversed(WEIGHTS)):  # the file that is read is the last
         url = huggingface_hub.hf_hub_url(repository, name, endpoint=endpoint)
         try:
             found = huggingface_hub.get_hf_file_metadata(url, endpoint=endpoint)
         except EntryNotFoundError:
             continue
-        pinned = found.commit_hash, None if name == config else found.etag
+        pinned = found.commit_hash, None if name == CONFIG else found.etag
     return pinned

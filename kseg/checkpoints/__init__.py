@@ -3,11 +3,12 @@
 from kseg.checkpoints.export import EXPORTERS, export_smp, export_transformers, write_folder
 from kseg.checkpoints.keys import weight_keys
 from kseg.checkpoints.names import Rules, below, rename, revert, unwrapped, within
-from kseg.checkpoints.processor import is_imagenet
+from kseg.checkpoints.processor import PROCESSOR, is_imagenet
 from kseg.checkpoints.reader import read
 from kseg.checkpoints.transformers import (
     ARCHITECTURES,
-    FILES,
+    CONFIG,
+    WEIGHTS,
     Architecture,
     Config,
     describe_transformers,
@@ -18,8 +19,10 @@ from kseg.checkpoints.transformers import (
 
 __all__ = [
     "ARCHITECTURES",
+    "CONFIG",
     "EXPORTERS",
-    "FILES",
+    "PROCESSOR",
+    "WEIGHTS",
     "Architecture",
     "Config",
     "Rules",

@@ -12,8 +12,8 @@ import numpy as np
 import safetensors.numpy
 
 from kseg.checkpoints.keys import weight_keys
-from kseg.checkpoints.processor import FILE, write_processor
-from kseg.checkpoints.transformers import ARCHITECTURES, CONFIG, TENSORS
+from kseg.checkpoints.processor import PROCESSOR, write_processor
+from kseg.checkpoints.transformers import ARCHITECTURES, CONFIG, WEIGHTS
 
 if TYPE_CHECKING:
     import keras
@@ -107,9 +107,9 @@ def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
     }
     arrays = {key: np.asarray(ops.convert_to_numpy(value)) for key, value in weight_keys(model).items()}
     content = {
-        TENSORS: safetensors.numpy.save(architecture.tensors(arrays), {"format": "pt"}),
+        WEIGHTS[0]: safetensors.numpy.save(architecture.tensors(arrays), {"format": "pt"}),
         CONFIG: json.dumps(config, indent=2).encode(),
-        FILE: json.dumps(write_processor(mean, std, getattr(model, "processor", {})), indent=2).encode(),
+        PROCESSOR: json.dumps(write_processor(mean, std, getattr(model, "processor", {})), indent=2).encode(),
     }
     return write_folder(folder, content)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-FILE = "preprocessor_config.json"
+PROCESSOR = "preprocessor_config.json"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """Pillow's filters in the order of their numbers."""
@@ -38,10 +38,10 @@ def read_processor(folder: str | os.PathLike, channels: int) -> tuple[list[float
         ValueError: If the file is damaged, or a field changes the values of images in a way that kseg does not know;
             the message names the field.
     """
-    path = Path(folder, FILE)
+    path = Path(folder, PROCESSOR)
     kind, fields = _fields(path)
     if not path.is_file():
-        warnings.warn(f"{folder} has no {FILE}: ImageNet's mean and standard deviation are used", stacklevel=2)
+        warnings.warn(f"{folder} has no {PROCESSOR}: ImageNet's mean and standard deviation are used", stacklevel=2)
     if fields.get("do_flip_channel_order") and kind != "MobileViT":
         raise ValueError(f"{path}: kseg cannot build do_flip_channel_order = true, only false")
     factor = fields.get("rescale_factor", 1 / 255) if fields.get("do_rescale", True) else 1.0
@@ -57,7 +57,7 @@ def read_processor(folder: str | os.PathLike, channels: int) -> tuple[list[float
 
 def flips_channels(folder: str | os.PathLike) -> bool:
     """Returns whether the image processor of a folder reverses the order of the channels, to blue, green, red."""
-    return bool(_fields(Path(folder, FILE))[1].get("do_flip_channel_order"))
+    return bool(_fields(Path(folder, PROCESSOR))[1].get("do_flip_channel_order"))
 
 
 def write_processor(mean: Sequence[float], std: Sequence[float], rule: Mapping[str, Any]) -> dict[str, Any]:

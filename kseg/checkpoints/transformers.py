@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from kseg.checkpoints.names import Rules, rename, revert
-from kseg.checkpoints.processor import FILE, flips_channels, read_processor
+from kseg.checkpoints.processor import PROCESSOR, flips_channels, read_processor
 from kseg.checkpoints.reader import read
 
-CONFIG, TENSORS = "config.json", "model.safetensors"
-FILES = (CONFIG, FILE, TENSORS, "pytorch_model.bin")
-"""The files of a folder: the last two are names of the weights, the preferred one first; each may be in parts, which
-`{name}.index.json` lists."""
+CONFIG = "config.json"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""Names of the weights, the preferred one first; each may be in parts, which `{name}.index.json` lists."""
 
 
 class Config(dict[str, Any]):
@@ -62,7 +61,7 @@ class Config(dict[str, Any]):
         """Returns the number of classes and their names; no names if they are transformers' placeholders."""
         labels = self.get("id2label") or {str(index): f"LABEL_{index}" for index in range(self.get("num_labels", 2))}
         try:
-            names = {int(index): str(name) for index, name in labels.items()}
+            names = {int(index): str(name).strip() for index, name in labels.items()}
         except (AttributeError, ValueError):
             raise ValueError(f"{self.name}: id2label must map class ids to names") from None
         if sorted(names) != list(range(len(names))):
@@ -182,7 +181,9 @@ def describe_transformers(folder: str | os.PathLike) -> dict[str, Any]:
     channels = (config.part("backbone_config") if nested else config).number("num_channels", 3)
     mean, std, rule = read_processor(folder, channels)
     if flips_channels(folder) and not architecture.first:
-        raise ValueError(f"{Path(folder, FILE)}: kseg cannot build do_flip_channel_order = true with {config.name}")
+        raise ValueError(
+            f"{Path(folder, PROCESSOR)}: kseg cannot build do_flip_channel_order = true with {config.name}"
+        )
     if rule and architecture.enlarges:
         rule["enlarged"] = True
     num_classes, classes = config.classes()
@@ -218,10 +219,9 @@ def _is_number(value: Any, whole: bool) -> bool:
 
 
 def _tensors(folder: Path) -> dict[str, np.ndarray]:
-    _, _, *names = FILES
-    for name in names:
+    for name in WEIGHTS:
         if (folder / name).is_file():
             return read(folder / name)
         if (index := folder / f"{name}.index.json").is_file():
             return {key: array for part in weight_parts(index) for key, array in read(folder / part).items()}
-    raise FileNotFoundError(f"{folder} has neither {' nor '.join(names)}")
+    raise FileNotFoundError(f"{folder} has neither {' nor '.join(WEIGHTS)}")

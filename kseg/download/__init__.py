@@ -2,7 +2,7 @@
 
 from kseg.download.files import fetch, file_sha256, home, is_whole, locked, writing
 from kseg.download.folders import fetch_folder, find, folder_sha256
-from kseg.download.hub import MissingEntryError, fetch_from_hub, first_line
+from kseg.download.hub import MissingEntryError, fetch_from_hub, first_line, is_in_hub_cache
 from kseg.download.transfer import TransferError
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "first_line",
     "folder_sha256",
     "home",
+    "is_in_hub_cache",
     "is_whole",
     "locked",
     "writing",

@@ -81,6 +81,15 @@ def fetch_from_hub(repository: str, file: str, revision: str | None = None) -> P
     return path
 
 
+def is_in_hub_cache(repository: str, file: str, revision: str | None = None) -> bool:
+    """Returns whether the cache has a version of a file in a repository; asks no server. See `fetch_from_hub`."""
+    try:
+        import huggingface_hub
+    except ImportError:
+        return False
+    return isinstance(huggingface_hub.try_to_load_from_cache(repository, file, revision=revision), str)
+
+
 def first_line(error: BaseException) -> str:
     """Returns the first line of an error's text; the name of its class if it has none."""
     return next(iter(str(error).splitlines()), type(error).__name__)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kseg.pretrained.release import RELEASES, Release
     from kseg.pretrained.repository import fetch_repository, repository_named
     from kseg.pretrained.source import fetch, find, locate, places, release_of
+    from kseg.pretrained.terms import print_license
 
 __all__ = [
     "HEADER",
@@ -35,6 +36,7 @@ __all__ = [
     "locate",
     "meant",
     "places",
+    "print_license",
     "published",
     "push",
     "release",
@@ -45,7 +47,7 @@ __all__ = [
 ]
 
 # First those that import no backend.
-_MODULES = ("release", "published", "file", "source", "hub", "repository", "model", "choice", "loading")
+_MODULES = ("release", "published", "file", "source", "terms", "hub", "repository", "model", "choice", "loading")
 
 
 def __dir__() -> list[str]:

@@ -3,17 +3,15 @@
 import os
 import pathlib
 import re
-import sys
 from collections.abc import Callable
 
 from kseg import download
-from kseg.checkpoints import FILES, weight_parts
-from kseg.pretrained.source import on_the_hub
+from kseg.checkpoints import CONFIG, PROCESSOR, WEIGHTS, weight_parts
+from kseg.pretrained.source import HUB_FILE, on_the_hub
+from kseg.pretrained.terms import is_license_listed, print_license
 
-CONFIG, BESIDE, *TENSORS = FILES
-
-FREE = re.compile(r"apache-.*|mit|bsd.*|cc0.*|cc-by(-sa)?-[\d.]+|[al]?gpl.*|mpl-.*|unlicense|isc|zlib|openrail.*")
-"""Licenses, by their identifiers on the hub, that allow commercial use."""
+INDICES = [f"{name}.index.json" for name in WEIGHTS]
+CARD = "README.md"
 
 
 def repository_named(source: str | os.PathLike) -> tuple[str, str | None] | None:
@@ -45,7 +43,8 @@ def fetch_repository(
 ) -> pathlib.Path | None:
     """Downloads the configuration and the weights of a model; nothing that is in the cache already.
 
-    Before weights are downloaded, stderr gets a line with the license in the model card.
+    Before weights are downloaded, stderr gets a line with their license, see `print_license`. If the table of published
+    checkpoints names it, that line precedes every download.
 
     Args:
         repository: `owner/name`.
@@ -63,41 +62,50 @@ def fetch_repository(
         OSError: If the hub cannot be reached or the download fails.
         ValueError: If a file that lists the parts of the weights is damaged.
     """
+
+    def fetch(name: str, commit: str | None = revision) -> pathlib.Path | None:
+        try:
+            return download.fetch_from_hub(repository, name, commit)
+        except download.MissingEntryError:
+            return None
+
+    told = is_license_listed(repository)
+    told = told and not any(download.is_in_hub_cache(repository, name, revision) for name in (*WEIGHTS, *INDICES))
+    if told:
+        print_license(repository)
     try:
         config = download.fetch_from_hub(repository, CONFIG, revision)
-    except (download.MissingEntryError, download.TransferError):
+    except download.TransferError:
+        return None
+    except download.MissingEntryError:  # perhaps weights of kseg, which the caller downloads
+        card = fetch(CARD)
+        if not told and not (card and (card.parent / HUB_FILE).is_file()):
+            print_license(repository, lambda: card)
         return None
     folder = config.parent  # named after the commit
 
     def get(name: str) -> pathlib.Path | None:
-        try:
-            there = (folder / name).is_file()
-            return folder / name if there else download.fetch_from_hub(repository, name, folder.name)
-        except download.MissingEntryError:
-            return None
+        return folder / name if (folder / name).is_file() else fetch(name, folder.name)
 
-    if not any((folder / f"{name}{suffix}").is_file() for name in TENSORS for suffix in ("", ".index.json")):
-        get(BESIDE)
+    if not _has_weights(folder):
+        get(PROCESSOR)
         check(folder)
-        print(f"{repository} {_license(get('README.md'))}", file=sys.stderr)
-    for name in TENSORS:
+        if not told:
+            print_license(repository, lambda: get(CARD))
+    for name, index in zip(WEIGHTS, INDICES, strict=True):
         if get(name):
             return folder
-        if index := get(f"{name}.index.json"):
-            for part in weight_parts(index):
+        if listed := get(index):
+            for part in weight_parts(listed):
                 if not get(part):
-                    raise FileNotFoundError(f"{repository} on the hub has no {part}, which {index.name} lists")
+                    raise FileNotFoundError(f"{repository} on the hub has no {part}, which {index} lists")
             return folder
-    raise FileNotFoundError(f"{repository} on the hub has neither {' nor '.join(TENSORS)}")
+    raise FileNotFoundError(f"{repository} on the hub has neither {' nor '.join(WEIGHTS)}")
 
 
-def _license(card: pathlib.Path | None) -> str:
-    """Returns what the head of a model card states about the license, as the end of a sentence."""
-    head = card.read_text(encoding="utf-8", errors="replace").partition("\n---")[0] if card else ""
-    entry = r"^(license|license_name):[ ]*(?:\n[ ]*-[ ]*)?[\"']?([\w.-]+)"  # the value may be the first of a list
-    found = dict(re.findall(entry, head, flags=re.MULTILINE))
-    if not (license := found.get("license", "")):
-        return "names no license in its card: ask the authors what it may be used for"
-    name = found.get("license_name", license)
-    doubt = "" if FREE.fullmatch(license.lower()) else ", which may forbid commercial use: read its card"
-    return f"has the license {name}{doubt}"
+def _has_weights(folder: pathlib.Path) -> bool:
+    """Returns whether a folder has all weights, whole or in parts."""
+    indices = [folder / name for name in INDICES if (folder / name).is_file()]
+    return any((folder / name).is_file() for name in WEIGHTS) or any(
+        all((folder / part).is_file() for part in weight_parts(index)) for index in indices
+    )

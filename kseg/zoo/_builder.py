@@ -1,6 +1,5 @@
 """What all builders share: the decorator that handles `weights` and the documentation."""
 
-import difflib
 import functools
 import inspect
 import os
@@ -14,6 +13,7 @@ import keras
 
 from kseg import encoders, pretrained
 from kseg.zoo._crf import with_crf
+from kseg.zoo._options import unknown_option
 
 Options = ParamSpec("Options")
 
@@ -97,9 +97,7 @@ def builder(net: Callable[Concatenate[int, Options], keras.Model]) -> Builder[Op
     @functools.wraps(net)
     def built(num_classes: int | None = None, **given: Any) -> pretrained.SegmentationModel:
         for unknown in given.keys() - defaults.keys():
-            near = difflib.get_close_matches(unknown, defaults, n=1)
-            hint = f": did you mean {near[0]!r}?" if near else f": it has {', '.join(defaults)}"
-            raise TypeError(f"{name}() has no option {unknown!r}{hint}")
+            raise TypeError(unknown_option(f"{name}()", unknown, defaults))
         if isinstance(encoder := given.get("encoder"), Mapping) and encoder.keys() == {"name"}:
             given["encoder"] = encoder["name"]
         weights = pretrained.meant(given.pop("weights", None), name, given=given, defaults=defaults)

@@ -18,7 +18,8 @@ from kseg.layers import (
     check_activation,
     exact_gelu,
 )
-from kseg.zoo import smp
+from kseg.zoo import _smp_encoders
+from kseg.zoo import _smp_table as smp
 from kseg.zoo._builder import builder
 from kseg.zoo._dpt_names import RULES, UNUSED, smp_rules, smp_unused
 
@@ -262,14 +263,14 @@ checkpoints.ARCHITECTURES["DPTForSemanticSegmentation"] = checkpoints.Architectu
 )
 
 
-_VITS = [name for name, known in smp.ENCODERS.items() if known.tokens]
+_VITS = [name for name, known in _smp_encoders.ENCODERS.items() if known.tokens]
 
 smp.register(
     "DPT",
     "dpt",
     {
         "encoder_name": smp.Option(
-            "encoder", "tu-vit_base_patch16_224", {name: smp.ENCODERS[name].name for name in _VITS}
+            "encoder", "tu-vit_base_patch16_224", {name: _smp_encoders.ENCODERS[name].name for name in _VITS}
         ),
         "encoder_depth": smp.Option(None, 4, {4: 4}),
         "encoder_output_indices": smp.Option(None, None, {None: None}),

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from kseg import checkpoints, encoders
-from kseg.zoo import smp
+from kseg.zoo import _smp_encoders
+from kseg.zoo import _smp_table as smp
 
 
 def _unit(module: str, path: str, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -58,7 +59,7 @@ def smp_rules(options: smp.Options) -> checkpoints.Rules:
 def smp_unused(options: smp.Options) -> smp.Shapes:
     """The last normalization and the classifier of timm's network."""
     name = options["encoder_name"]
-    width = encoders.vit.VARIANTS[smp.ENCODERS[name].variant]["filters"]
+    width = encoders.vit.VARIANTS[_smp_encoders.ENCODERS[name].variant]["filters"]
     shapes: dict[str, tuple[int, ...]] = {f"encoder.model.norm.{leaf}": (width,) for leaf in ("weight", "bias")}
     if "." not in name:  # otherwise the weights are of self-supervised training, without a classifier
         shapes |= {"encoder.model.head.weight": (1000, width), "encoder.model.head.bias": (1000,)}

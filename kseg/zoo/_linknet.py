@@ -16,7 +16,7 @@ from kseg.layers import (
     SegmentationHead,
     TransposeUpsampling2D,
 )
-from kseg.zoo import smp
+from kseg.zoo import _smp_table as smp
 from kseg.zoo._builder import builder
 
 

@@ -8,7 +8,8 @@ import keras
 from kseg import encoders
 from kseg.checkpoints import Rules
 from kseg.layers import ConvNormAct, PositionAttention, SegmentationHead, SqueezeExcitation, UNetBlock
-from kseg.zoo import smp
+from kseg.zoo import _smp_encoders
+from kseg.zoo import _smp_table as smp
 from kseg.zoo._builder import builder
 
 
@@ -95,6 +96,6 @@ smp.register(
         "decoder_pab_channels": smp.Option("attention_filters", 64),
         "decoder_interpolation": smp.INTERPOLATION,
     },
-    arguments=lambda options: {"interleaved": True, "full_size": smp.ENCODERS[options["encoder_name"]].empty},
+    arguments=lambda options: {"interleaved": True, "full_size": _smp_encoders.ENCODERS[options["encoder_name"]].empty},
     rules=_smp_rules,
 )

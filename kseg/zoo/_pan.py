@@ -8,7 +8,7 @@ import keras
 from kseg import encoders
 from kseg.checkpoints import Rules
 from kseg.layers import ConvNormAct, FeaturePyramidAttention, Resize, SegmentationHead
-from kseg.zoo import smp
+from kseg.zoo import _smp_table as smp
 from kseg.zoo._builder import builder
 
 

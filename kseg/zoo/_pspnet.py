@@ -7,7 +7,7 @@ import keras
 
 from kseg import encoders
 from kseg.layers import ConvNormAct, PyramidPooling, SegmentationHead
-from kseg.zoo import smp
+from kseg.zoo import _smp_table as smp
 from kseg.zoo._builder import builder
 from kseg.zoo.fcn import auxiliary_head
 

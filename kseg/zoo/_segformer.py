@@ -9,7 +9,8 @@ import keras
 
 from kseg import checkpoints, encoders
 from kseg.layers import PyramidFusion, Resize, SegmentationHead
-from kseg.zoo import smp
+from kseg.zoo import _smp_encoders
+from kseg.zoo import _smp_table as smp
 from kseg.zoo._builder import builder
 
 
@@ -141,7 +142,7 @@ checkpoints.ARCHITECTURES["SegformerForSemanticSegmentation"] = checkpoints.Arch
 
 def _smp_rules(options: smp.Options) -> checkpoints.Rules:
     rules = smp.conv_norm("decoder.fuse_stage", "fusion/fuse")
-    stages = options["encoder_depth"] - smp.ENCODERS[options["encoder_name"]].empty
+    stages = options["encoder_depth"] - _smp_encoders.ENCODERS[options["encoder_name"]].empty
     for stage in range(stages):  # that library counts from the coarsest
         rules += smp.named(f"decoder.mlp_stage.{stage}.linear", f"fusion/project_{stages - stage}")
     return rules
@@ -155,7 +156,7 @@ smp.register(
         "upsampling": smp.Option(None, 4),
     },
     arguments=lambda options: {
-        "finest": not smp.ENCODERS[options["encoder_name"]].empty,
+        "finest": not _smp_encoders.ENCODERS[options["encoder_name"]].empty,
         "align_corners": True,
         "dropout": 0.0,
     },

@@ -11,8 +11,9 @@ import numpy as np
 import safetensors.numpy
 
 from kseg import encoders, pretrained
-from kseg.checkpoints import revert, write_folder
-from kseg.zoo import smp
+from kseg.checkpoints import CONFIG, WEIGHTS, revert, write_folder
+from kseg.zoo import _smp_encoders
+from kseg.zoo import _smp_table as smp
 from kseg.zoo.table import BUILDERS
 
 LIBRARY = "segmentation-models-pytorch"
@@ -31,14 +32,14 @@ def export(model: keras.Model, folder: str | os.PathLike) -> Path:
     name = names[builder]
     options = _options(name, arguments)
     arrays = {key: keras.ops.convert_to_numpy(variable) for key, variable in pretrained.weight_keys(model).items()}
-    encoder = smp.ENCODERS[options["encoder_name"]]
+    encoder = _smp_encoders.ENCODERS[options["encoder_name"]]
     if options["encoder_depth"] in encoder.left_out:
         arrays = {**_left_out(options), **arrays}
     state = dict(encoder.joined(revert(arrays, smp.rules_of(name, options))))
     state |= {key: np.zeros(shape, "float32") for key, shape in smp.unused_of(name, options).items()}
     content = {
-        "model.safetensors": safetensors.numpy.save(state, {"format": "pt"}),
-        "config.json": json.dumps({**options, "_model_class": name}, indent=2).encode(),
+        WEIGHTS[0]: safetensors.numpy.save(state, {"format": "pt"}),
+        CONFIG: json.dumps({**options, "_model_class": name}, indent=2).encode(),
     }
     return write_folder(folder, content)
 
@@ -93,8 +94,8 @@ def _unknown(builder: str, argument: str, value: Any, *expected: Any) -> str:
 
 def _left_out(options: smp.Options) -> dict[str, np.ndarray]:
     """Random values for the tensors of the encoder that the library stores beyond the depth that it uses."""
-    known = smp.ENCODERS[options["encoder_name"]]
+    known = _smp_encoders.ENCODERS[options["encoder_name"]]
     encoder = encoders.build(known.name, weights=None, input_shape=(None, None, options["in_channels"]))
-    beyond = known.left_out.get(options["encoder_depth"], smp.NOTHING)
+    beyond = known.left_out.get(options["encoder_depth"], _smp_encoders.NOTHING)
     keys = {key: variable for key, variable in pretrained.weight_keys(encoder).items() if re.match(beyond, key)}
     return {f"encoder/{key}": keras.ops.convert_to_numpy(variable) for key, variable in keys.items()}

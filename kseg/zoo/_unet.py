@@ -19,7 +19,8 @@ from kseg.layers import (
     UNetBlock,
     UnpaddedSize,
 )
-from kseg.zoo import smp
+from kseg.zoo import _smp_encoders
+from kseg.zoo import _smp_table as smp
 from kseg.zoo._builder import builder
 
 
@@ -195,12 +196,12 @@ def _smp_rules(options: smp.Options) -> Rules:
 
 
 def _smp_arguments(options: smp.Options) -> dict[str, Any]:
-    empty = smp.ENCODERS[options["encoder_name"]].empty
+    empty = _smp_encoders.ENCODERS[options["encoder_name"]].empty
     if empty and options["decoder_attention_type"]:
         raise ValueError(f"Unet: decoder_attention_type on {options['encoder_name']} has no counterpart in kseg")
     return {
         "doubling": options["decoder_interpolation"] == "nearest"
-        and not smp.ENCODERS[options["encoder_name"]].rounds_down,
+        and not _smp_encoders.ENCODERS[options["encoder_name"]].rounds_down,
         "center": smp.at_center(options),
         "full_size": empty,
     }

@@ -8,7 +8,8 @@ import keras
 from kseg import encoders
 from kseg.checkpoints import Rules
 from kseg.layers import SegmentationHead, UNetBlock
-from kseg.zoo import smp
+from kseg.zoo import _smp_encoders
+from kseg.zoo import _smp_table as smp
 from kseg.zoo._builder import builder
 
 
@@ -82,7 +83,7 @@ def _smp_unused(options: smp.Options) -> smp.Shapes:
     found = dict(smp.unused_attention(f"decoder.blocks.x_0_{options['encoder_depth'] - 1}", options))
     if not smp.at_center(options):
         return found
-    channels = encoders.vgg.VARIANTS[smp.ENCODERS[options["encoder_name"]].variant].filters[-1]
+    channels = encoders.vgg.VARIANTS[_smp_encoders.ENCODERS[options["encoder_name"]].variant].filters[-1]
     for index in (0, 1):  # that library makes these convolutions, but does not call them
         module = f"decoder.center.{index}"
         found[f"{module}.0.weight"] = (channels, channels, 3, 3)

@@ -8,7 +8,7 @@ import keras
 
 from kseg import checkpoints, encoders
 from kseg.layers import ConvNormAct, PyramidPooling, Resize, SegmentationHead
-from kseg.zoo import smp
+from kseg.zoo import _smp_table as smp
 from kseg.zoo._backbones import RULES, UNUSED, read_backbone, write_backbone
 from kseg.zoo._builder import builder
 

@@ -8,7 +8,7 @@ import keras
 from kseg import encoders
 from kseg.checkpoints import Rules, below
 from kseg.layers import ASPP, ConvNormAct, CropLike, Resize, SegmentationHead
-from kseg.zoo import smp
+from kseg.zoo import _smp_table as smp
 from kseg.zoo._builder import builder
 from kseg.zoo.fcn import AUXILIARY_RULES, auxiliary_head
 

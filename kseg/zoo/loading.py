@@ -1,6 +1,5 @@
 """From weights alone to the model."""
 
-import difflib
 import os
 import pathlib
 from collections.abc import Mapping
@@ -9,9 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from kseg import download, pretrained
-from kseg.checkpoints import describe_transformers, read, read_config, read_transformers
+from kseg import pretrained
+from kseg.checkpoints import CONFIG, Config, describe_transformers, read_config, read_transformers
 from kseg.zoo import smp, torchvision
+from kseg.zoo._options import checks_options
 from kseg.zoo.table import BUILDERS, build
 
 
@@ -25,6 +25,7 @@ def list_weights() -> list[str]:
     return list(pretrained.RELEASES)
 
 
+@checks_options
 def load(
     source: str | os.PathLike, num_classes: int | None = None, *, strict: bool = True, head: str = "load"
 ) -> pretrained.SegmentationModel:
@@ -60,6 +61,7 @@ def load(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        TypeError: If there is no such option.
         OSError: If the download failed; the message says which file to put where instead, where that is possible.
         ValueError: If no weights have that name, or if the file is damaged, does not describe its model, or does not
             fit it.
@@ -71,7 +73,7 @@ def load(
         ValueError: torchvision publishes no 'deeplabv3_resnet5-coco_voc': did you mean deeplabv3_resnet50-coco_voc?
     """
     description: Mapping[str, Any]
-    weights: Any = _published(source) if os.fspath(source).startswith("torchvision/") else _located(source)
+    weights: Any = _located(source)
     if os.path.isdir(weights):
         description, weights = _read_folder(weights)
     elif _is_whole(os.fspath(weights)):
@@ -100,6 +102,8 @@ def load(
 
 def _located(source: str | os.PathLike) -> str | os.PathLike:
     """The file or the folder of weights, downloaded if necessary."""
+    if (name := os.fspath(source)).startswith(torchvision.PREFIX):
+        return torchvision.fetch(name.removeprefix(torchvision.PREFIX))
     if (named := pretrained.repository_named(source)) is None:
         return pretrained.locate(source)
     repository, revision = named
@@ -115,23 +119,29 @@ def _located(source: str | os.PathLike) -> str | os.PathLike:
 
 def _read_folder(folder: str | os.PathLike) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
     """Reads the folder of a model that another library wrote."""
-    if _is_of_transformers(folder):
-        return read_transformers(folder)
-    builder, arguments, arrays = smp.read_folder(folder)
-    return {"builder": builder, "arguments": arguments}, arrays
+    config = _config_of(folder)
+    return read_transformers(folder) if _is_of_transformers(config) else smp.read_folder(folder, config)
 
 
 def _check_folder(folder: str | os.PathLike) -> None:
     """Raises a ValueError if kseg cannot build what the configuration in a folder describes."""
-    if _is_of_transformers(folder):
+    config = _config_of(folder)
+    if _is_of_transformers(config):
         describe_transformers(folder)
     else:
-        smp.convert({}, **smp.read_options(folder))
+        smp.convert({}, **smp.options_of(config))
 
 
-def _is_of_transformers(folder: str | os.PathLike) -> bool:
-    there = (pathlib.Path(folder) / "config.json").is_file()
-    return there and not {"architectures", "model_type"}.isdisjoint(read_config(folder))
+def _config_of(folder: str | os.PathLike) -> Config:
+    if (pathlib.Path(folder) / CONFIG).is_file():
+        return read_config(folder)
+    runs = sorted(each.parent.name for each in pathlib.Path(folder).glob("*/best.safetensors"))
+    cure = f": name one of its run folders, {', '.join(runs[:5])}" if runs else ""
+    raise FileNotFoundError(f"{folder} is neither a run folder (best.safetensors) nor a hub folder ({CONFIG}){cure}")
+
+
+def _is_of_transformers(config: Config) -> bool:
+    return not {"architectures", "model_type"}.isdisjoint(config)
 
 
 def _is_whole(path: str) -> bool:
@@ -150,30 +160,3 @@ def _whole(path: str | os.PathLike, num_classes: int | None) -> pretrained.Segme
     if num_classes not in (None, pretrained.description_of(model)["arguments"].get("num_classes")):
         raise ValueError(f"{path} is a whole Keras model, whose number of classes is fixed: leave num_classes out")
     return model if isinstance(model, pretrained.SegmentationModel) else pretrained.SegmentationModel.of(model)
-
-
-def _published(source: str | os.PathLike) -> str:
-    """The converted file of a checkpoint that torchvision published; downloaded and converted the first time."""
-    name = os.fspath(source).removeprefix("torchvision/")
-    if name not in torchvision.PUBLISHED:
-        near = difflib.get_close_matches(name, torchvision.PUBLISHED, n=1) or list(torchvision.PUBLISHED)
-        raise ValueError(f"torchvision publishes no {name!r}: did you mean {' or '.join(near)}?")
-    published = torchvision.PUBLISHED[name]
-    converted = download.home() / "weights" / f"torchvision-{name}-{published.sha256}.safetensors"
-    if not converted.exists():
-        with download.writing(converted):
-            if not converted.exists():  # another process may have written it meanwhile
-                _convert(published, converted)
-    return os.fspath(converted)
-
-
-def _convert(published: torchvision.Published, converted: pathlib.Path) -> None:
-    """Downloads a checkpoint and writes it as a file of kseg; the download is removed."""
-    file = download.fetch(published.url, sha256=published.sha256)
-    try:
-        model = build(published.builder, len(torchvision.VOC), encoder_weights=None, **published.arguments)
-        pretrained.load(model, torchvision.convert(read(file), published.builder))
-        classes, palette = torchvision.VOC, torchvision.VOC_PALETTE
-        pretrained.save(model, converted, classes=classes, palette=palette, source=published.url)
-    finally:
-        file.unlink(missing_ok=True)  # without locks, another process may have removed it

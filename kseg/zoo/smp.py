@@ -4,7 +4,6 @@ What belongs to one of its classes lies beside the builder, in a call of `regist
 writes its folders.
 """
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -14,34 +13,13 @@ from typing import Any
 import numpy as np
 
 from kseg import pretrained
-from kseg.checkpoints import read, rename
+from kseg.checkpoints import WEIGHTS, Config, read, rename
+from kseg.zoo._options import unknown_option
 from kseg.zoo._smp_encoders import ENCODERS, NOTHING, canonical
-from kseg.zoo._smp_table import (
-    ATTENTION,
-    INTERPOLATION,
-    MODELS,
-    NORM,
-    Option,
-    Options,
-    Shapes,
-    arguments_of,
-    at_center,
-    conv_norm,
-    dilation,
-    excitation,
-    named,
-    register,
-    rules_of,
-    unet_block,
-    unused_attention,
-    unused_of,
-)  # fmt: skip
+from kseg.zoo._smp_table import MODELS, Model, arguments_of, rules_of, unused_of
+from kseg.zoo.table import build
 
-__all__ = [
-    "ATTENTION", "ENCODERS", "INTERPOLATION", "MODELS", "NORM", "NOTHING", "Option", "Options", "Shapes",
-    "arguments_of", "at_center", "canonical", "conv_norm", "convert", "dilation", "excitation", "load", "named",
-    "read_folder", "register", "rules_of", "unet_block", "unused_attention", "unused_of",
-]  # fmt: skip
+__all__ = ["ENCODERS", "MODELS", "convert", "load", "options_of", "read_folder"]
 
 _OLD = {
     "decoder_use_batchnorm": "decoder_use_norm",
@@ -73,14 +51,14 @@ def convert(
         >>> builder, arguments["encoder"], list(arrays)
         ('unet', 'resnet18', ['head/conv/bias'])
     """
-    if model not in MODELS:
-        raise ValueError(f"kseg reads {', '.join(MODELS)} of segmentation-models-pytorch, not {model!r}")
-    known = MODELS[model]
+    known = _known(model)
     given = {key: value for key, value in options.items() if not key.startswith("_") and key not in _OLD}
     given |= {_OLD[key]: options[key] for key in _OLD.keys() & options.keys() if options[key] is not None}
     for key, value in given.items():
         if key not in known.options and value is not None:
-            raise ValueError(f"{model}: {key}={value!r} has no counterpart in kseg")
+            raise ValueError(
+                f"{model}: {key}={value!r} has no counterpart in kseg, which knows {', '.join(known.options)}"
+            )
     options = {key: given.get(key, option.default) for key, option in known.options.items()}
     if "decoder_use_norm" in options:
         options["decoder_use_norm"] = _norm(options["decoder_use_norm"])
@@ -95,6 +73,12 @@ def convert(
         if key not in unused and not re.match(f"encoder/({left_out})", key)
     }
     return known.builder, arguments, arrays
+
+
+def _known(model: str) -> Model:
+    if model not in MODELS:
+        raise ValueError(f"kseg reads {', '.join(MODELS)} of segmentation-models-pytorch, not {model!r}")
+    return MODELS[model]
 
 
 def _norm(value: Any) -> Any:
@@ -124,40 +108,42 @@ def load(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        TypeError: If the class has no such option.
         ValueError: If the file or an option cannot be read, or the tensors do not fit.
     """
-    from kseg.zoo.table import build  # which imports the builders, which import this module
-
+    for option in options.keys() - _known(model).options.keys() - _OLD.keys():
+        raise TypeError(unknown_option(model, option, _known(model).options))
     builder, arguments, arrays = convert(read(path, part, without=without), model, **options)
     built = build(builder, arguments.pop("num_classes"), **arguments, encoder_weights=None)
     pretrained.load(built, arrays)
     return built
 
 
-def read_folder(folder: str | os.PathLike) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
-    """As `convert`, from a hub folder that `save_pretrained` wrote; `kseg.zoo.load(folder)` calls this function."""
-    options = read_options(folder)
-    return convert(read(Path(folder, "model.safetensors")), **options)
+def read_folder(folder: str | os.PathLike, config: Config) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Reads a hub folder that `save_pretrained` wrote.
 
+    Args:
+        folder: The folder, with `model.safetensors`.
+        config: The fields of its `config.json`.
 
-def read_options(folder: str | os.PathLike) -> dict[str, Any]:
-    """Reads the class of a hub folder, as `model`, and its options: the arguments of `convert` beside the tensors.
+    Returns:
+        The description of the model, with `builder` and `arguments`, and `{key: array}`.
 
     Raises:
-        FileNotFoundError: If the folder has no `config.json`.
-        ValueError: If the file is damaged, or was not written by segmentation-models-pytorch.
+        FileNotFoundError: If the folder has no weights.
+        ValueError: If a file is damaged, or the configuration has no counterpart in kseg.
     """
-    path = Path(folder, "config.json")
-    if not path.is_file():
-        runs = sorted(each.parent.name for each in Path(folder).glob("*/best.safetensors"))
-        cure = f": name one of its run folders, {', '.join(runs[:5])}" if runs else ""
-        raise FileNotFoundError(
-            f"{folder} is neither a run folder (best.safetensors) nor a hub folder (config.json){cure}"
-        )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error})") from None
-    if not isinstance(config, dict) or not isinstance(model := config.get("_model_class"), str):
-        raise ValueError(f"{path} names no model class: segmentation-models-pytorch did not write it")
+    options = options_of(config)
+    builder, arguments, arrays = convert(read(Path(folder, WEIGHTS[0])), **options)
+    return {"builder": builder, "arguments": arguments}, arrays
+
+
+def options_of(config: Config) -> dict[str, Any]:
+    """Returns the class that a configuration names, as `model`, and its options: the other arguments of `convert`.
+
+    Raises:
+        ValueError: If the configuration was not written by segmentation-models-pytorch.
+    """
+    if not isinstance(model := config.get("_model_class"), str):
+        raise ValueError(f"{config.name} names no model class: segmentation-models-pytorch did not write it")
     return {**{key: value for key, value in config.items() if not key.startswith("_")}, "model": model}

@@ -1,16 +1,23 @@
 """Checkpoints of torchvision: FCN, DeepLabV3 and LR-ASPP. The rules for each model lie beside its builder."""
 
+import difflib
 import os
+import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from kseg import pretrained
+from kseg import download, pretrained
 from kseg.checkpoints import below, read, rename, unwrapped, within
 from kseg.encoders import mobilenet, resnet
 from kseg.zoo import _lraspp, deeplab, fcn
+from kseg.zoo._options import checks_options
+from kseg.zoo.table import build
+
+PREFIX = "torchvision/"
+"""What precedes a name in `PUBLISHED` where `kseg.zoo.load` takes it."""
 
 VOC = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "dining table",
@@ -102,6 +109,7 @@ def convert(state: Mapping[str, np.ndarray], builder: str, *, auxiliary: bool = 
     return rename({name: state[name] for name in state if auxiliary or not within(name, "aux_classifier")}, rules)
 
 
+@checks_options
 def load(
     path: str | os.PathLike,
     builder: str,
@@ -130,10 +138,9 @@ def load(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        TypeError: If there is no such option.
         ValueError: If the file or an argument cannot be read, or the tensors do not fit.
     """
-    from kseg.zoo.table import build  # which imports the builders
-
     if builder not in _ARGUMENTS:
         raise ValueError(f"kseg reads {' and '.join(_ARGUMENTS)} of torchvision, not {builder!r}")
     arguments = {**_ARGUMENTS[builder], "encoder": encoder}
@@ -142,3 +149,38 @@ def load(
     model = build(builder, num_classes, encoder_weights=None, **arguments)
     pretrained.load(model, convert(read(path, part, without=without), builder))
     return model
+
+
+def fetch(name: str) -> pathlib.Path:
+    """Returns the file of a published checkpoint, converted to kseg's form and with the names of the classes.
+
+    The first time, it is downloaded, verified and converted; the download is removed. Its license is printed first.
+
+    Args:
+        name: A key of `PUBLISHED`.
+
+    Raises:
+        OSError: If the download failed.
+        ValueError: If there is no such checkpoint; the message names a similar one.
+    """
+    if name not in PUBLISHED:
+        near = difflib.get_close_matches(name, PUBLISHED, n=1) or list(PUBLISHED)
+        raise ValueError(f"torchvision publishes no {name!r}: did you mean {' or '.join(near)}?")
+    published = PUBLISHED[name]
+    converted = download.home() / "weights" / f"torchvision-{name}-{published.sha256}.safetensors"
+    if not converted.exists():
+        with download.writing(converted):
+            if not converted.exists():  # another process may have written it meanwhile
+                pretrained.print_license(PREFIX + name)
+                _convert_file(published, converted)
+    return converted
+
+
+def _convert_file(published: Published, converted: pathlib.Path) -> None:
+    file = download.fetch(published.url, sha256=published.sha256)
+    try:
+        model = build(published.builder, len(VOC), encoder_weights=None, **published.arguments)
+        pretrained.load(model, convert(read(file), published.builder))
+        pretrained.save(model, converted, classes=VOC, palette=VOC_PALETTE, source=published.url)
+    finally:
+        file.unlink(missing_ok=True)  # without locks, another process may have removed it

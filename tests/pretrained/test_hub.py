@@ -40,6 +40,8 @@ def test_what_is_pushed_is_loaded_by_the_address_of_the_repository(hub, run, mod
     assert recipe == {"data": {"folder": "leaves", "list": "train.csv", "splits": "80/20"}}
     loaded = zoo.load("hf://someone/leaves")
     assert loaded.classes == ("soil", "leaf", "spot")
+    assert capsys.readouterr().err == "someone/leaves has the license cc0-1.0\n"
+    assert zoo.load("hf://someone/leaves").classes == loaded.classes and capsys.readouterr().err == ""
     for ours, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from kseg import pretrained, zoo
-from kseg.zoo import loading
 from kseg.zoo import torchvision as published
 from tests.checkpoints import pytorch
 from tests.zoo.cheap import CHEAP
@@ -76,12 +75,48 @@ def test_head_skip_initializes_the_layers_whose_shape_depends_on_the_class_count
 
 
 def test_two_loads_at_once_convert_a_checkpoint_once(address, tmp_path, monkeypatch):
-    converted, convert = [], loading._convert
-    monkeypatch.setattr(loading, "_convert", lambda *arguments: converted.append(convert(*arguments)))
+    converted, convert = [], published._convert_file
+    monkeypatch.setattr(published, "_convert_file", lambda *arguments: converted.append(convert(*arguments)))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        files = list(pool.map(loading._published, ["torchvision/fcn_resnet18"] * 2))
+        files = list(pool.map(published.fetch, ["fcn_resnet18"] * 2))
     assert files[0] == files[1] and len(converted) == 1
-    assert [str(file) for file in (tmp_path / "home" / "weights").iterdir()] == files[:1]
+    assert list((tmp_path / "home" / "weights").iterdir()) == files[:1]
+
+
+def test_the_license_of_the_table_precedes_the_download(monkeypatch, tmp_path, capsys):
+    class Reached(Exception):
+        pass
+
+    def download(*arguments, **options):
+        assert "torchvision/fcn_resnet50-coco_voc has the license BSD-3-Clause\n" in capsys.readouterr().err
+        raise Reached
+
+    monkeypatch.setenv("KSEG_HOME", str(tmp_path))
+    monkeypatch.setattr("kseg.download.fetch", download)
+    with pytest.raises(Reached):
+        zoo.load("torchvision/fcn_resnet50-coco_voc")
+
+
+LOADERS = {
+    "transformers": (zoo.load, ("folder",), "source, num_classes, strict, head"),
+    "kseg": (zoo.load, ("model.safetensors",), "source, num_classes, strict, head"),
+    "torchvision, by name": (zoo.load, ("torchvision/fcn_resnet50-coco_voc",), "source, num_classes, strict, head"),
+    "torchvision": (
+        published.load,
+        ("model.pth", "deeplabv3"),
+        "path, builder, encoder, num_classes, part, without",
+    ),
+    "authors": (zoo.authors.load, ("model.pth", "pidnet"), "path, builder, classes, auxiliary, part, without"),
+    "segmentation-models-pytorch": (zoo.smp.load, ("model.pth", "FPN"), "encoder_name, encoder_weights, encoder_depth"),
+}
+
+
+@pytest.mark.parametrize("kind", LOADERS)
+def test_an_option_that_a_loader_does_not_have_is_named_beside_those_that_it_has(kind):
+    load, arguments, options = LOADERS[kind]
+    with pytest.raises(TypeError, match=rf"^(load\(\)|FPN) has no option 'heads': .*has {options}") as error:
+        load(*arguments, heads=None)
+    assert "\n" not in str(error.value)
 
 
 def test_a_download_removed_by_another_process_is_no_error(address, tmp_path, monkeypatch):

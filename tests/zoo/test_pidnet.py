@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from kseg import losses, pretrained, zoo
+from kseg.data import _camvid, _official
 from kseg.zoo import authors
 from tests.checkpoints import pytorch
 from tests.reference.pidnet import PIDNet
@@ -14,6 +15,17 @@ from tests.zoo.cheap import CHEAP
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
 SMALL = {"s": (8, 2, 3, 6, 12), "l": (4, 3, 4, 6, 12)}
+
+# The colors of the masks of CamVid in the order of their ids in the authors' repository, where pavement is (0, 0, 192).
+COLORS = (
+    (0, 128, 192), (128, 0, 0), (64, 0, 128), (192, 192, 128), (64, 64, 128), (64, 64, 0), (128, 64, 128),
+    (60, 40, 222), (192, 128, 128), (128, 128, 128), (128, 128, 0),
+)  # fmt: skip
+CAMVID = {color: name for name, color in zip(_camvid.CLASSES, _camvid.PALETTE, strict=True)}
+KNOWN = {
+    "s": (tuple(CAMVID[color] for color in COLORS), COLORS),
+    "l": tuple(zip(*[row[:2] for row in _official.CITYSCAPES], strict=True)),
+}
 
 
 def outputs(model, pixels):
@@ -24,17 +36,24 @@ def outputs(model, pixels):
 
 
 @pytest.mark.parametrize("variant", SMALL)
-def test_all_outputs_equal_those_of_the_authors_model(variant, tmp_path):
-    network = pytorch.randomized(PIDNet(5, *SMALL[variant]))
+def test_all_outputs_equal_those_of_the_authors_model(variant, tmp_path, capsys):
+    classes, colors = KNOWN[variant]
+    network = pytorch.randomized(PIDNet(len(classes), *SMALL[variant]))
     state = {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
-    torch.save({"state_dict": {**state, "sem_loss.criterion.weight": torch.ones(5)}, "epoch": 3}, tmp_path / "best.pt")
+    torch.save(
+        {"state_dict": {**state, "sem_loss.criterion.weight": torch.ones(len(classes))}, "epoch": 3},
+        tmp_path / "best.pt",
+    )
     model = authors.load(tmp_path / "best.pt", "pidnet", auxiliary=True)
     assert model.arguments["variant"] == variant
     for size in ((97, 150), (64, 128)):
         pixels = pytorch.image(size)
         pytorch.assert_same(outputs(model, pixels), pytorch.outputs(network, pixels))
     plain = authors.load(tmp_path / "best.pt", "pidnet")
-    assert plain.output_shape == (None, None, None, 5)
+    assert plain.output_shape == (None, None, None, len(classes))
+    stored = pretrained.describe(pretrained.save(plain, tmp_path / "model.safetensors"))
+    assert (*stored["classes"],) == classes and [*map(tuple, stored["palette"])] == [*colors]
+    assert f"best.pt has {len(classes)} classes: they get the names of C" in capsys.readouterr().err
     assert list(pretrained.weight_keys(plain)) == [
         key for key in pretrained.weight_keys(model) if not key.startswith(("auxiliary", "boundary"))
     ]

@@ -71,6 +71,11 @@ def test_a_model_without_counterpart_is_refused(tmp_path, numpy_initializers):
     assert not list(tmp_path.iterdir())
 
 
+def test_names_of_classes_have_no_spaces_at_their_ends():
+    assert checkpoints.Config({"id2label": {"0": "bed ", "1": "bed"}}).classes() == (2, ("bed 0", "bed 1"))
+    assert checkpoints.Config({"id2label": {"0": "wall", "1": "bed "}}).classes() == (2, ("wall", "bed"))
+
+
 def test_fields_for_training_alone_are_named_in_a_warning():
     fields = checkpoints.Config({"hidden_dropout_prob": 0.5})
     with pytest.warns(UserWarning, match=r"does not apply hidden_dropout_prob = 0\.5"):

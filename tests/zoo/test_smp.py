@@ -179,15 +179,15 @@ def test_a_former_name_of_an_option_comes_before_the_present_one_as_in_the_libra
 
 def test_the_error_for_a_damaged_folder_names_the_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
-        names.read_folder(tmp_path)
+        zoo.load(tmp_path)
     config = tmp_path / "config.json"
     for content in ("{", "[]", json.dumps({"classes": 3})):
         config.write_text(content)
         with pytest.raises(ValueError, match=r"config\.json"):
-            names.read_folder(tmp_path)
+            zoo.load(tmp_path)
     config.write_text(json.dumps({"_model_class": "Unet"}))
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
-        names.read_folder(tmp_path)
+        zoo.load(tmp_path)
 
 
 def test_missing_extra_and_misshapen_tensors_are_listed(tmp_path):

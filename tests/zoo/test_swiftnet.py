@@ -26,7 +26,7 @@ CASES = [
 def test_logits_equal_those_of_the_authors_model(options, odd, tmp_path):
     network = pytorch.randomized(SwiftNet(5, **options))
     torch.save({f"module.{name}": tensor for name, tensor in network.state_dict().items()}, tmp_path / "best.pt")
-    model = authors.load(tmp_path / "best.pt", "swiftnet")
+    model = authors.load(tmp_path / "best.pt", "swiftnet", classes=["soil", "leaf", "spot", "stem", "root"])
     assert model.arguments["pyramid"] == options.get("pyramid", 1)
     for size in (odd, (64, 96)):
         pixels = pytorch.image(size)
@@ -36,6 +36,9 @@ def test_logits_equal_those_of_the_authors_model(options, odd, tmp_path):
         else:
             (expected,) = pytorch.outputs(network, pixels)
         pytorch.assert_same([pytorch.logits(model, pixels)], [expected])
+    with pytest.raises(ValueError, match=r"classes has 2 names, but .*best\.pt has num_classes=5: give 5"):
+        authors.load(tmp_path / "best.pt", "swiftnet", classes=["soil", "leaf"])
+    assert model.classes == ("soil", "leaf", "spot", "stem", "root")
     if options.get("level_norms"):  # an encoder of several images, whose layers are called several times
         assert 435 < zoo.receptive_field(model) < np.inf
         again = zoo.load(pretrained.save(model, tmp_path / "model.safetensors"))

@@ -43,7 +43,7 @@ def test_weight_paths_are_the_same_in_every_build(model):
 
 @pytest.mark.parametrize("builder", zoo.BUILDERS)
 def test_a_misspelt_option_raises(builder):
-    with pytest.raises(TypeError, match="has no option 'encodr'"):
+    with pytest.raises(TypeError, match=r"has no option 'encodr': .*[Ii]t has .*input_shape"):
         zoo.BUILDERS[builder](2, encodr="vgg16")
     assert not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(zoo.BUILDERS[builder]).parameters.values())
 
