@@ -152,7 +152,8 @@ def _transformers(architecture: str, encoder: str, folder: Path) -> tuple[Any, L
 
 def _config(known: checkpoints.Architecture, encoder: str) -> dict[str, Any] | None:
     """Returns the configuration of a network of transformers on an encoder; None if there is none."""
-    named = {"name": encoder, "interpolation": "bilinear"} if known.builder == "dpt" else encoder
+    options: dict[str, dict[str, Any]] = {"dpt": {"interpolation": "bilinear"}, "segformer": {"epsilon": 1e-5}}
+    named = {"name": encoder, **options.get(known.builder, {})}
     arguments = {**zoo.BUILDERS[known.builder].defaults, "num_classes": CLASSES, "encoder": named}
     try:
         return known.config(arguments)[0]

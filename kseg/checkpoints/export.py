@@ -77,7 +77,7 @@ def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
 
     Example:
         >>> import kseg
-        >>> small = {"name": "mit_b0", "filters": [4, 8, 10, 16], "depths": [1, 1, 1, 1]}
+        >>> small = {"name": "mit_b0", "filters": [4, 8, 10, 16], "depths": [1, 1, 1, 1], "epsilon": 1e-5}
         >>> model = kseg.zoo.segformer(2, encoder=small, encoder_weights=None, filters=4)
         >>> folder = export_transformers(model, pathlib.Path(tempfile.mkdtemp(), "leaves"))
         >>> sorted(path.name for path in folder.iterdir())

@@ -1,4 +1,4 @@
-"""Mix Transformer (MiT), the encoder of SegFormer, as in transformers, whose weight files it loads."""
+"""Mix Transformer (MiT), the encoder of SegFormer, of its authors and of transformers, whose weight files it loads."""
 
 import inspect
 import sys
@@ -30,7 +30,9 @@ VARIANTS = {
     "mit_b5": ((64, 128, 320, 512), (3, 6, 40, 3)),
 }
 
-OPTIONS = ("filters", "depths", "heads", "reductions", "kernel_sizes", "expansions", "drop_path", "mean", "std")
+OPTIONS = (
+    "filters", "depths", "heads", "reductions", "kernel_sizes", "expansions", "drop_path", "epsilon", "mean", "std",
+)  # fmt: skip
 """Options of `build` that an encoder given as a dictionary may contain beside its name."""
 
 # Commits of the repositories smp-hub/NAME.imagenet on the Hugging Face hub, which have NVIDIA's ImageNet weights.
@@ -59,6 +61,7 @@ def build(
     kernel_sizes: Sequence[int] = (7, 3, 3, 3),
     expansions: Sequence[float] = (4, 4, 4, 4),
     drop_path: float = 0.1,
+    epsilon: float = 1e-6,
     mean: Sequence[float] = IMAGENET.mean,
     std: Sequence[float] = IMAGENET.std,
 ) -> keras.Model:
@@ -80,6 +83,8 @@ def build(
         expansions: Factors of the number of channels between the two dense layers of a block.
         drop_path: Fraction of the images for which the last block leaves out what it would add, during training; it
             increases linearly from 0 in the first block.
+        epsilon: Epsilon of the layer normalization in blocks and after stages: 1e-6 in the authors' code and in
+            segmentation-models-pytorch, 1e-5 in transformers. That of the other ones is 1e-5 everywhere.
         mean: Mean of each channel, on the scale 0 to 255.
         std: Standard deviation of each channel, on the scale 0 to 255.
 
@@ -104,19 +109,19 @@ def build(
         rate = next(rates)
         x = keras.layers.ZeroPadding2D(kernel_size // 2 * rate, name=f"stage{stage}_patch_pad")(x)
         x = Conv2D(width, kernel_size, strides=strides, dilation_rate=rate, name=f"stage{stage}_patch_conv")(x)
-        x = _norm(f"stage{stage}_patch_norm")(x)
+        x = _norm(f"stage{stage}_patch_norm", ATTENTION_EPSILON)(x)
         for repeat, drop in enumerate(dropped):
             block = f"stage{stage}_{repeat}"
-            y = _norm(f"{block}_norm1")(x)
+            y = _norm(f"{block}_norm1", epsilon)(x)
             y = SpatialReductionAttention(split, reduction=reduction, name=f"{block}_attention")(y)
             x = added(x, y, drop, f"{block}_attention")
-            y = _norm(f"{block}_norm2")(x)
+            y = _norm(f"{block}_norm2", epsilon)(x)
             y = keras.layers.Dense(int(width * expansion), name=f"{block}_expand")(y)
             y = DepthwiseConv2D(3, padding="same", dilation_rate=next(rates), name=f"{block}_depthwise_conv")(y)
             y = keras.layers.Activation(exact_gelu, name=f"{block}_gelu")(y)
             y = keras.layers.Dense(width, name=f"{block}_project")(y)
             x = added(x, y, drop, f"{block}_mlp")
-        x = _norm(f"stage{stage}_norm")(x)
+        x = _norm(f"stage{stage}_norm", epsilon)(x)
         features.append(x)
     encoder = keras.Model(image, features, name="encoder")
     if weights == "imagenet":
@@ -151,5 +156,5 @@ def shortest(given: Mapping[str, Any]) -> str | dict[str, Any]:
     return shortest_of(given, VARIANTS, options)
 
 
-def _norm(name: str) -> keras.layers.Layer:
-    return keras.layers.LayerNormalization(epsilon=ATTENTION_EPSILON, name=name)
+def _norm(name: str, epsilon: float) -> keras.layers.Layer:
+    return keras.layers.LayerNormalization(epsilon=epsilon, name=name)

@@ -55,8 +55,7 @@ ORIGINAL: checkpoints.Rules = (
     (r"block(\d)\.(\d+)\.mlp\.fc2", r"stage\1_\2_project"),
     (r"norm(\d)", r"stage\1_norm"),
 )
-"""From the modules of the authors' code and of segmentation-models-pytorch, with key and value apart. In the former,
-the normalizations of blocks and stages have an epsilon of 1e-6; here all have 1e-5, as in transformers."""
+"""From the modules of the authors' code and of segmentation-models-pytorch, with key and value apart."""
 
 
 def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

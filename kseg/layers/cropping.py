@@ -1,5 +1,6 @@
 """Cropping to the size of another tensor, and checks of image sizes that cropping cannot correct."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,16 +16,20 @@ class CropLike(ConfiguredLayer):
 
     Args:
         at: "center", which crops the same margin on both sides, or "corner", which keeps the upper left corner.
+        extend: Whether `like` may be larger: the last row and column are then repeated, so that all pixels keep their
+            positions. This fits features that were enlarged by their stride to an image, however odd sizes were
+            rounded. Only with "corner".
 
     Call arguments:
         x: `(N, H, W, C)`.
-        like: `(N, H', W', ...)`, not larger than x. With "center" the difference must be even.
+        like: `(N, H', W', ...)`, not larger than x without `extend`. With "center" the difference must be even.
 
     Returns:
         `(N, H', W', C)`.
 
     Raises:
-        ValueError: If `at` is unknown, `like` is larger, or the margins on the two sides would differ.
+        ValueError: If `at` is unknown or does not fit `extend`, if `like` is larger, or if the margins on the two sides
+            would differ.
 
     Example:
         >>> import numpy as np
@@ -33,21 +38,27 @@ class CropLike(ConfiguredLayer):
         [[5, 6], [9, 10]]
     """
 
-    def __init__(self, at: str = "center", **kwargs: Any):
+    def __init__(self, at: str = "center", *, extend: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         if at not in ("center", "corner"):
             raise ValueError(f'CropLike: at must be "center" or "corner", got {at!r}')
+        if extend and at == "center":
+            raise ValueError('CropLike: extend=True needs at="corner"')
         self.at = at
+        self.extend = extend
 
     def call(self, x: Any, like: Any) -> Any:
         self.compute_output_shape(x.shape, like.shape)  # checks known sizes
+        if self.extend:
+            return fitted(x, ops.shape(like)[1:3])
         (height, width), (rows, columns) = ops.shape(x)[1:3], ops.shape(like)[1:3]
         top, left = ((height - rows) // 2, (width - columns) // 2) if self.at == "center" else (0, 0)
         return x[:, top : top + rows, left : left + columns]
 
     def compute_output_shape(self, x_shape: Shape, like_shape: Shape) -> Shape:
         for size, wanted in zip(x_shape[1:3], like_shape[1:3], strict=True):
-            if size and wanted and (size < wanted or (self.at == "center" and (size - wanted) % 2)):
+            smaller = size and wanted and size < wanted and not self.extend
+            if smaller or (size and wanted and self.at == "center" and (size - wanted) % 2):
                 raise ValueError(f"{self.name}: cannot crop {size} pixels to {wanted} at the {self.at}")
         return (*like_shape[:3], x_shape[-1])
 
@@ -56,6 +67,20 @@ class CropLike(ConfiguredLayer):
 
     def reach(self, x: Reach, like: Reach) -> Reach:
         return x
+
+
+def fitted(x: Any, size: Sequence[Any]) -> Any:
+    """Crops features `(N, H, W, C)` at the lower right, or repeats their last row and column, to a height and a width.
+
+    Sizes may be integers or tensors.
+    """
+    for axis, wanted in enumerate(size, start=1):
+        have = ops.shape(x)[axis]
+        if isinstance(have, int) and isinstance(wanted, int) and have >= wanted:
+            x = x[:, :wanted] if axis == 1 else x[:, :, :wanted]
+        else:
+            x = ops.take(x, ops.minimum(ops.arange(wanted, dtype="int32"), have - 1), axis=axis)
+    return x
 
 
 class _SizeCheck(ConfiguredLayer):

@@ -9,6 +9,7 @@ from keras import ops
 
 from kseg.layers.attention import ChannelSpatialExcitation
 from kseg.layers.convolution import Conv2D, ConvNormAct
+from kseg.layers.cropping import fitted
 from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
 from kseg.layers.resize import Resize
@@ -23,9 +24,11 @@ class UNetBlock(ConfiguredLayer):
         filters: Number of channels of both convolutions.
         normalization: Whether to apply batch normalization.
         activation: Activation after each convolution.
-        doubling: Whether to upsample by exactly two and crop to the skip features, as segmentation-models-pytorch
-            does, which suits encoders that round odd sizes up. False resizes to the skip features.
+        doubling: Whether to copy each pixel to exactly two and crop to the skip features where the encoder rounded odd
+            sizes up, as segmentation-models-pytorch does; "nearest" is computed as "nearest_floor" of `Resize` then,
+            and bilinear features that are too small are extended, see `CropLike`. False resizes to the skip features.
         interpolation: How to upsample: "nearest" (copy pixels) or "bilinear".
+        stride: Where there is no `skip`, the output has the size of `like` divided by this, rounded down.
         attention: None, or "scse": `ChannelSpatialExcitation` before the first convolution, if there are skip features,
             and after the second.
 
@@ -60,6 +63,7 @@ class UNetBlock(ConfiguredLayer):
         doubling: bool = False,
         interpolation: str = "nearest",
         attention: str | None = None,
+        stride: int = 1,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -71,8 +75,10 @@ class UNetBlock(ConfiguredLayer):
         self.doubling = doubling
         self.interpolation = interpolation
         self.attention = attention
+        self.stride = stride
         self.enlarge = Resize(factor=2, interpolation=interpolation, dtype=self.dtype_policy, name="enlarge")
-        self.match = Resize(interpolation=interpolation, dtype=self.dtype_policy, name="match")
+        copied = "nearest_floor" if doubling and interpolation == "nearest" else interpolation
+        self.match = Resize(interpolation=copied, dtype=self.dtype_policy, name="match")
         self.convs = [
             ConvNormAct(
                 filters, normalization=normalization, activation=activation, dtype=self.dtype_policy, name=f"conv{i}"
@@ -92,18 +98,18 @@ class UNetBlock(ConfiguredLayer):
             self.attention2.build((None, None, None, self.filters))
 
     def call(self, x: Any, skip: Any = None, like: Any = None, training: bool | None = None) -> Any:
-        target = like if skip is None else skip
-        size = None if target is None else ops.shape(target)[1:3]
+        size = self._size(None if skip is None else ops.shape(skip), None if like is None else ops.shape(like))
         first, second = self.convs
         plain = self.interpolation == "nearest" and not self.attention
         if plain and not is_enlarged() and (size is None or _is_twice(size, ops.shape(x)[1:3])):
             x = first.finish(first.conv.doubled(x, skip), training)
         else:
-            if target is not None and not self.doubling:
-                x = self.match(x, like=target)
-            else:
+            if size is None:
                 x = self.enlarge(x)
-                x = x if size is None else x[:, : size[0], : size[1]]
+            elif self.doubling and (self.interpolation == "bilinear" or _is_cropped(size, ops.shape(x)[1:3])):
+                x = fitted(self.enlarge(x), size)
+            else:
+                x = self.match.to(x, size)
             x = x if skip is None else ops.concatenate([x, skip], axis=-1)
             x = self.attention1(x) if self.attention and skip is not None else x
             x = first(x, training=training)
@@ -113,20 +119,34 @@ class UNetBlock(ConfiguredLayer):
     def compute_output_shape(
         self, x_shape: Shape, skip_shape: Shape | None = None, like_shape: Shape | None = None
     ) -> Shape:
-        shape = skip_shape or like_shape or self.enlarge.compute_output_shape(x_shape)
-        return (*shape[:-1], self.filters)
+        size = self._size(skip_shape, like_shape) or self.enlarge.compute_output_shape(x_shape)[1:3]
+        return (x_shape[0], *size, self.filters)
+
+    def _size(self, skip_shape: Any, like_shape: Any) -> tuple[Any, Any] | None:
+        """Height and width of the output: integers where known, tensors or None where not; None if x sets them."""
+        if skip_shape is not None:
+            return skip_shape[1], skip_shape[2]
+        if like_shape is None:
+            return None
+        height, width = (side if side is None else side // self.stride for side in like_shape[1:3])
+        return height, width
 
     def reach(self, x: Reach, skip: Reach | None = None, like: Reach | None = None) -> Reach:
         fine = skip or like
         pixels = max(x.pixels, fine.pixels) if fine else x.pixels
         pixels += x.step if self.interpolation == "bilinear" else 0
-        step = fine.step if fine else x.step / 2
+        step = fine.step * (1 if skip else self.stride) if fine else x.step / 2
         return Reach(math.inf if self.attention else pixels, step).window(3).window(3)
 
 
 def _is_twice(large: Sequence[Any], small: Sequence[Any]) -> bool:
     """Returns whether both sizes are known and one is twice the other."""
     return all(isinstance(a, int) and isinstance(b, int) and a == 2 * b for a, b in zip(large, small, strict=True))
+
+
+def _is_cropped(large: Sequence[Any], small: Sequence[Any]) -> bool:
+    """Returns whether both sizes are known and one is twice the other, or one less."""
+    return all(isinstance(a, int) and isinstance(b, int) and b == -(-a // 2) for a, b in zip(large, small, strict=True))
 
 
 def check_activation(layer: keras.layers.Layer, activation: str | None, num_classes: int) -> None:
@@ -148,8 +168,9 @@ class SegmentationHead(ConfiguredLayer):
         num_classes: Number of output channels; 1 for binary segmentation.
         kernel_size: Height and width of the kernel.
         activation: None for logits, "softmax" or "sigmoid" for probabilities.
-        aligned_factor: None resizes to `like`. A number upsamples by this factor with aligned corners, then crops to
-            `like`, as segmentation-models-pytorch does, which suits encoders that round sizes up.
+        aligned_factor: None resizes to `like`. A number, the stride of the features, upsamples by it with aligned
+            corners, as segmentation-models-pytorch does. The scores are then cropped to `like`, or extended by their
+            last row and column on encoders that round sizes down, see `CropLike`.
         align_corners: Whether to resize to `like` with aligned corners, see `Resize`.
         kernel_initializer: Initializer of the kernel.
 
@@ -161,7 +182,7 @@ class SegmentationHead(ConfiguredLayer):
         float32 `(N, H', W', num_classes)`: logits, or probabilities from 0 to 1.
 
     Raises:
-        ValueError: If the activation is invalid, or the upsampled scores are smaller than `like`.
+        ValueError: If the activation is invalid, or `aligned_factor` is not the stride of the features.
 
     Example:
         >>> import numpy as np
@@ -210,17 +231,16 @@ class SegmentationHead(ConfiguredLayer):
             x = self.resize(x, like=like)
         elif like is not None:
             self.compute_output_shape(x.shape, like.shape)  # checks known sizes
-            height, width = ops.shape(like)[1:3]
-            x = self.resize(x)[:, :height, :width]
+            x = fitted(self.resize(x), ops.shape(like)[1:3])
         return keras.activations.get(self.activation)(x)
 
     def compute_output_shape(self, x_shape: Shape, like_shape: Shape | None = None) -> Shape:
         size = (x_shape if like_shape is None else like_shape)[1:3]
         for have, want in zip(x_shape[1:3], size, strict=True):
-            if self.aligned_factor and have and want and have * self.aligned_factor < want:
+            if self.aligned_factor and have and want and (have + 1) * self.aligned_factor <= want:
                 raise ValueError(
-                    f"{self.name}: {self.aligned_factor} times {have} pixels are fewer than the {want} of the image: "
-                    "align_corners needs an encoder that rounds sizes up"
+                    f"{self.name}: {self.aligned_factor} times {have} pixels are far fewer than the {want} of the "
+                    "image: aligned_factor must be the stride of the features"
                 )
         return (x_shape[0], *size, self.num_classes)
 

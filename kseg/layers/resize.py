@@ -12,7 +12,7 @@ from kseg.layers.geometry import Reach, Shape
 from kseg.layers.layer import ConfiguredLayer
 from kseg.layers.tracing import is_single_operation
 
-INTERPOLATIONS = ("bilinear", "nearest")
+INTERPOLATIONS = ("bilinear", "nearest", "nearest_floor")
 
 
 @keras.saving.register_keras_serializable(package="kseg")
@@ -27,7 +27,8 @@ class Resize(ConfiguredLayer):
         size: Height and width of the output, or one integer for both.
         factor: Ratio of the output size to the input size, one number or (rows, columns). It may be a fraction: 0.5
             halves the size. Sizes are rounded down, but never below 1.
-        interpolation: "bilinear" or "nearest".
+        interpolation: "bilinear", "nearest", which copies the pixel around the center of each new one, or
+            "nearest_floor", which copies pixel `i * H // H'` to pixel `i`, as PyTorch's "nearest" does.
         align_corners: False aligns the outer edges of the images (half-pixel centers, as Keras, PyTorch and OpenCV do
             by default); True aligns the centers of the corner pixels (as Caffe's Interp and DeepLab V2 did).
 
@@ -65,6 +66,8 @@ class Resize(ConfiguredLayer):
         for name, value in (("size", size), ("factor", factor)):
             if value is not None and min(_pair(value)) <= 0:
                 raise ValueError(f"Resize: {name} must be positive, got {value}")
+        if align_corners and interpolation == "nearest_floor":
+            raise ValueError("Resize: nearest_floor has no aligned corners: leave align_corners out")
         self.size = size if size is None else _pair(size)
         self.factor = factor if factor is None else _pair(factor)
         self.interpolation = interpolation
@@ -84,13 +87,14 @@ class Resize(ConfiguredLayer):
             return image
         if is_single_operation() and keras.backend.backend() == "tensorflow":
             return _by_tensorflow(image, target, self.interpolation, self.align_corners)
-        if self.interpolation == "nearest":
+        if self.interpolation != "bilinear":
             # The backends compute positions in float32, which are wrong for some sizes that do not divide.
             multiple = known and not any(n % m for n, m in zip(target, source, strict=True))
             if multiple and not self.align_corners:
                 return repeated(image, [n // m for n, m in zip(target, source, strict=True)])
             for axis in (1, 2):
-                image = _nearest(image, axis, source[axis - 1], target[axis - 1], self.align_corners)
+                index = self._copied(source[axis - 1], target[axis - 1])
+                image = ops.take(image, index, axis=axis)
             return image
         values = ops.cast(image, keras.backend.result_type(image.dtype, "float32"))
         own = known and not self.align_corners  # the backend's resize is faster, but supports only this case
@@ -106,6 +110,13 @@ class Resize(ConfiguredLayer):
         if keras.backend.is_int_dtype(image.dtype):
             values = ops.round(values)
         return ops.cast(values, image.dtype)
+
+    def _copied(self, source: Any, target: Any) -> Any:
+        """The pixels along one axis that nearest interpolation copies, `(target,)`."""
+        if self.interpolation == "nearest_floor":
+            return ops.arange(target, dtype="int32") * source // target
+        numerator, denominator = _positions(source, target, self.align_corners)
+        return ops.clip((numerator + denominator // 2) // denominator, 0, source - 1)  # halves are rounded up
 
     def compute_output_shape(self, image_shape: Shape, like_shape: Shape | None = None) -> Shape:
         size = self._target(image_shape[1:3], None if like_shape is None else like_shape[1:3])
@@ -151,8 +162,9 @@ def _scaled(size: Any, factor: float) -> Any:
 def _by_tensorflow(image: Any, target: Any, interpolation: str, align_corners: bool) -> Any:
     from tensorflow import raw_ops
 
-    options = {"size": ops.stack(target), "align_corners": align_corners, "half_pixel_centers": not align_corners}
-    if interpolation == "nearest":
+    centers = not align_corners and interpolation != "nearest_floor"
+    options = {"size": ops.stack(target), "align_corners": align_corners, "half_pixel_centers": centers}
+    if interpolation != "bilinear":
         return raw_ops.ResizeNearestNeighbor(images=image, **options)
     values = raw_ops.ResizeBilinear(images=ops.cast(image, "float32"), **options)
     return ops.cast(ops.round(values) if keras.backend.is_int_dtype(image.dtype) else values, image.dtype)
@@ -195,12 +207,6 @@ def _positions(source: Any, target: Any, align_corners: bool) -> tuple[Any, Any]
     if align_corners:
         return 2 * index * (source - 1), 2 * (ops.maximum(target, 2) - 1)
     return (2 * index + 1) * source - target, 2 * target
-
-
-def _nearest(image: Any, axis: int, source: Any, target: Any, align_corners: bool) -> Any:
-    numerator, denominator = _positions(source, target, align_corners)
-    index = (numerator + denominator // 2) // denominator  # halves are rounded up
-    return ops.take(image, ops.clip(index, 0, source - 1), axis=axis)
 
 
 def _linear(image: Any, axis: int, source: Any, target: Any, align_corners: bool) -> Any:

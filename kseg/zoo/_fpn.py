@@ -46,8 +46,7 @@ def fpn(
         filters: Number of channels of the 3x3 convolutions, a multiple of 32.
         merge: How the upsampled levels are merged, `"add"` or `"concatenate"`.
         interpolation: How the pyramid upsamples, `"nearest"` or `"bilinear"`.
-        align_corners: Whether the convolved levels and the logits are upsampled with aligned corners; for encoders that
-            round sizes up (those without `floor_from` in `kseg.encoders.ENCODERS`).
+        align_corners: Whether the convolved levels and the logits are upsampled with aligned corners.
 
     Reference:
         Kirillov, Girshick, He, Dollar: Panoptic Feature Pyramid Networks, 2019, https://arxiv.org/abs/1901.02446

@@ -40,8 +40,7 @@ def pan(
         multi_grid: Factors for the dilation rates of the encoder's last spatial convolutions; see `deeplabv3`.
         filters: Number of channels of the decoder.
         interpolation: How the finer stages upsample, `"bilinear"` or `"nearest"`.
-        align_corners: Whether to upsample with aligned corners; for encoders that round sizes up (those without
-            `floor_from` in `kseg.encoders.ENCODERS`).
+        align_corners: Whether to upsample with aligned corners.
 
     Reference:
         Li, Xiong, An, Wang: Pyramid Attention Network for Semantic Segmentation, 2018,

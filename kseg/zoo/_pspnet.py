@@ -44,8 +44,7 @@ def pspnet(
         kernel_sizes: Kernel sizes of the convolution after the pyramid and of the scores.
         batch_norm: Whether batch normalization follows the convolutions.
         auxiliary: Whether to add a second head on the last stage but one, for a loss with a weight of about 0.4.
-        align_corners: Whether to upsample with aligned corners, as the paper's code and segmentation-models-pytorch do;
-            for encoders that round sizes up (those without `floor_from` in `kseg.encoders.ENCODERS`).
+        align_corners: Whether to upsample with aligned corners, as the paper's code and segmentation-models-pytorch do.
 
     Returns:
         A model from images `(N, H, W, C)`, 0 to 255, to float32 logits `(N, H, W, num_classes)`; with `auxiliary` to

@@ -39,8 +39,7 @@ def segformer(
         filters: Number of channels of the decoder; in the paper 256 for `mit_b0` and `mit_b1`, and 768 for the others.
         finest: Whether the features at stride 2, reduced to stride 4, are used too, as in segmentation-models-pytorch
             on encoders that have them.
-        align_corners: Whether to upsample the logits with aligned corners, as segmentation-models-pytorch does; for
-            encoders that round sizes up.
+        align_corners: Whether to upsample the logits with aligned corners, as segmentation-models-pytorch does.
 
     Reference:
         Xie, Wang, Yu, Anandkumar, Alvarez, Luo: SegFormer: Simple and Efficient Design for Semantic Segmentation with
@@ -73,13 +72,16 @@ _FIELDS = {
 }
 """Options of the encoder, and the fields of `config.json` that set them."""
 
+EPSILON = 1e-5
+"""Epsilon of all layer normalization in transformers, which does not use the field `layer_norm_eps`."""
+
 
 def _arguments(config: checkpoints.Config, mean: list[float], std: list[float]) -> dict[str, Any]:
     config.only("num_encoder_blocks", 4)
     config.only("strides", [4, 2, 2, 2])
     config.only("hidden_act", "gelu")
     defaults = encoders.mit.options("mit_b0")
-    sizes = {
+    sizes: dict[str, Any] = {
         option: config.numbers(field, defaults[option], whole=option != "expansions")
         for option, field in _FIELDS.items()
     }
@@ -88,6 +90,7 @@ def _arguments(config: checkpoints.Config, mean: list[float], std: list[float]) 
     for field in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
         if config.number(field, 0.0, whole=False):
             warnings.warn(f"{config.name}: training here does not apply {field} = {config[field]}", stacklevel=2)
+    sizes["epsilon"] = EPSILON
     sizes["drop_path"] = config.number("drop_path_rate", 0.1, whole=False)
     if not checkpoints.is_imagenet(mean, std):
         sizes |= {"mean": mean, "std": std}
@@ -109,6 +112,12 @@ def _config(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[float], 
         raise ValueError("SegFormer of transformers lacks encoder_depth below 5")
     given = {key: encoder[key] for key in encoder if key != "name"} if isinstance(encoder, Mapping) else {}
     options = {**encoders.mit.options(name), **given}
+    if options["epsilon"] != EPSILON:
+        warnings.warn(
+            f"SegFormer of transformers normalizes with epsilon={EPSILON}, this model with {options['epsilon']}: its "
+            "logits will differ slightly there",
+            stacklevel=4,
+        )
     fields: dict[str, Any] = {field: list(options[option]) for option, field in _FIELDS.items()}
     fields |= {
         "model_type": "segformer",

@@ -1,7 +1,6 @@
 """The table of the encoders of segmentation-models-pytorch, and the rules for their tensors."""
 
 import functools
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,12 +53,6 @@ class Encoder:
     def variant(self) -> str:
         """The name without options."""
         return str(self.name["name"]) if isinstance(self.name, dict) else self.name
-
-    @property
-    def rounds_down(self) -> bool:
-        """Whether some of its features have odd sizes rounded down."""
-        static = isinstance(self.name, dict) and self.name.get("padding") == "static"
-        return static or encoders.ENCODERS[self.variant].floor_from < math.inf
 
 
 IMAGENET_TAGS = ("dino", "mae")

@@ -54,9 +54,9 @@ def unet(
         attention: None, or `"scse"` for `kseg.layers.ChannelSpatialExcitation` in every block.
         interpolation: How the blocks upsample, `"nearest"` or `"bilinear"`; the latter resizes to the image in the last
             block.
-        doubling: Whether blocks upsample by exactly two and crop, which equals segmentation-models-pytorch with
-            `"nearest"`, instead of resizing to the skip. The results differ at sizes that are not divisible by 32. For
-            encoders that round sizes up.
+        doubling: Whether blocks copy the pixels that segmentation-models-pytorch copies with `"nearest"`, see
+            `kseg.layers.UNetBlock`, instead of resizing to the skip. The results differ at sizes that are not divisible
+            by 32.
         center: Whether two convolutions precede the blocks, as in segmentation-models-pytorch on VGG.
         full_size: Whether blocks without skips follow until the size of the image on every encoder, as in
             segmentation-models-pytorch on MiT.
@@ -77,18 +77,18 @@ def unet(
     x = features.coarsest
     for index in (1, 2) if center else ():
         x = ConvNormAct(x.shape[-1], normalization=batch_norm, name=f"center_{index}")(x)
-    to_image = doubling or (interpolation == "bilinear" and (full_size or min(features.by_stride) == 2))
+    to_image = (doubling or interpolation == "bilinear") and (full_size or min(features.by_stride) == 2)
     for level, (width, skip) in enumerate(zip(filters[: len(skips)], skips, strict=True), start=1):
-        like = image if to_image and level == len(skips) else None
         block = UNetBlock(
             width,
             normalization=batch_norm,
             doubling=doubling,
             interpolation=interpolation,
             attention=attention,
+            stride=2 ** (len(skips) - level) if to_image and skip is None else 1,
             name=f"decoder_{level}",
         )
-        x = block(x, skip, like=like)
+        x = block(x, skip, like=image if to_image and skip is None else None)
     logits = SegmentationHead(num_classes, kernel_size=3, activation=activation, name="head")(x, like=image)
     return keras.Model(image, logits, name="unet")
 
@@ -200,8 +200,7 @@ def _smp_arguments(options: smp.Options) -> dict[str, Any]:
     if empty and options["decoder_attention_type"]:
         raise ValueError(f"Unet: decoder_attention_type on {options['encoder_name']} has no counterpart in kseg")
     return {
-        "doubling": options["decoder_interpolation"] == "nearest"
-        and not _smp_encoders.ENCODERS[options["encoder_name"]].rounds_down,
+        "doubling": options["decoder_interpolation"] == "nearest",
         "center": smp.at_center(options),
         "full_size": empty,
     }

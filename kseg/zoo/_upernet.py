@@ -42,7 +42,7 @@ def upernet(
         filters: Number of channels of all levels.
         bins: Number of cells of the grids along each side.
         feature_norms: Whether the features of the encoder pass through layer normalization first.
-        align_corners: Whether to upsample the logits with aligned corners; for encoders that round sizes up.
+        align_corners: Whether to upsample the logits with aligned corners.
             `feature_norms=True, align_corners=True, filters=256` is the network of segmentation-models-pytorch.
         auxiliary: Whether to add an FCN head on the second-coarsest features, for a loss with a weight of about 0.4.
         auxiliary_filters: Number of channels of the convolutions of that head.

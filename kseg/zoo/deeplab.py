@@ -48,8 +48,8 @@ def deeplabv3(
         dropout: Fraction of the pyramid's output to drop.
         extra_conv: Whether a 3x3 convolution follows the pyramid, as in torchvision.
         auxiliary: Whether to add a second head on the last stage but one, for a loss with a weight of about 0.4.
-        align_corners: Whether to upsample the logits as segmentation-models-pytorch does, for encoders that round sizes
-            up (those without `floor_from` in `kseg.encoders.ENCODERS`).
+        align_corners: Whether to upsample the logits with aligned corners, as segmentation-models-pytorch does; see
+            `kseg.layers.SegmentationHead`.
 
     Returns:
         A model from images `(N, H, W, C)`, 0 to 255, to float32 logits `(N, H, W, num_classes)`; with `auxiliary` to
@@ -148,7 +148,7 @@ def deeplabv3plus(
         x = ConvNormAct(filters, separable=separable, name="refine")(x)
     if align_corners:
         x = Resize(factor=stride // 4, align_corners=True, name="enlarge")(x)
-        x = CropLike("corner", name="crop")(x, like=features[4])
+        x = CropLike("corner", extend=True, name="crop")(x, like=features[4])
     else:
         x = Resize(name="enlarge")(x, like=features[4])
     low_level = ConvNormAct(low_level_filters, 1, name="low_level")(features[4])

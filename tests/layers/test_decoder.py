@@ -81,11 +81,30 @@ def test_scores_that_do_not_fit_are_refused():
         ScoreFusion(2)(normal(1, 3, 4, 2), normal(1, 9, 8, 5))
 
 
-def test_upsampled_scores_smaller_than_the_image_are_refused():
+def test_upsampled_scores_keep_their_positions_where_sizes_were_rounded_down_or_up():
+    x, head = normal(1, 3, 4, 5), SegmentationHead(2, aligned_factor=8)
+    whole = head(x, like=np.zeros((1, 24, 32, 3), "float32"))
+    fitted = at_unknown_size(lambda x, image: head(x, like=image), x, np.zeros((1, 31, 27, 3), "float32"))
+    whole = np.pad(keras.ops.convert_to_numpy(whole), ((0, 0), (0, 7), (0, 0), (0, 0)), mode="edge")
+    np.testing.assert_allclose(fitted, whole[:, :, :27], atol=1e-6)
+
+
+def test_a_factor_that_is_not_the_stride_of_the_scores_is_refused():
     head = SegmentationHead(2, aligned_factor=16)
     for make in (np.zeros, keras.KerasTensor):
-        with pytest.raises(ValueError, match="16 times 2 pixels are fewer than the 45 of the image"):
-            head(make((1, 2, 3, 4)), like=make((1, 45, 48, 3)))
+        with pytest.raises(ValueError, match="16 times 2 pixels are far fewer than the 48 of the image"):
+            head(make((1, 2, 3, 4)), like=make((1, 48, 48, 3)))
+
+
+def test_a_bilinear_block_that_doubles_extends_what_is_too_small():
+    block = UNetBlock(4, doubling=True, interpolation="bilinear")
+    x, skip = normal(1, 3, 4, 3), normal(1, 7, 8, 2, seed=1)
+    x2 = np.pad(reference.bilinear(x[0], 6, 8), ((0, 1), (0, 0), (0, 0)), mode="edge")
+    found = at_unknown_size(block, x, skip)
+    kernel, *norm = block.convs[0].get_weights()
+    truth = np.maximum(batch_norm(conv2d(np.concatenate([x2, skip[0]], axis=-1), kernel), *norm), 0)
+    kernel, *norm = block.convs[1].get_weights()
+    np.testing.assert_allclose(found[0], np.maximum(batch_norm(conv2d(truth, kernel), *norm), 0), atol=1e-4)
 
 
 def test_logits_have_the_size_of_the_image_and_are_resized_bilinearly():

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import torch
 
 from kseg.layers import Resize, single_operation
 from tests.layers.tracing import at_unknown_size, compiled, gradient
@@ -48,6 +49,18 @@ def test_nearest_is_exact_where_float32_positions_are_not(source, target):
     ]  # the source pixel that contains the center
     got = keras.ops.convert_to_numpy(Resize((target, 1), interpolation="nearest")(x))
     assert got.ravel().tolist() == expected
+
+
+@pytest.mark.parametrize(("source", "target"), [((32, 17), (65, 32)), ((6, 9), (18, 9)), ((35, 18), (69, 34))])
+def test_nearest_floor_copies_the_pixels_that_pytorch_copies(source, target):
+    x = image(*source)
+    channels_first = torch.from_numpy(x.transpose(0, 3, 1, 2))
+    truth = torch.nn.functional.interpolate(channels_first, target, mode="nearest").numpy().transpose(0, 2, 3, 1)
+    layer = Resize(target, interpolation="nearest_floor")
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(x)), truth)
+    np.testing.assert_array_equal(at_unknown_size(layer, x), truth)
+    with single_operation():
+        np.testing.assert_array_equal(at_unknown_size(layer, x), truth)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
@@ -134,6 +147,7 @@ def test_compiled_resizing_is_the_same_and_its_gradient_is_the_adjoint(interpola
         ({"size": (0, 4)}, "positive"),
         ({"factor": -1}, "positive"),
         ({"interpolation": "bicubic"}, "bilinear"),
+        ({"interpolation": "nearest_floor", "align_corners": True}, "has no aligned corners"),
     ],
 )
 def test_contradicting_arguments_are_refused(arguments, message):

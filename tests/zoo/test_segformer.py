@@ -7,6 +7,7 @@ import torch
 
 from kseg import checkpoints, zoo
 from kseg.encoders import mit
+from tests.checkpoints import pytorch
 from tests.zoo.cheap import CHEAP
 from tests.zoo.of_transformers import OfTransformers
 from tests.zoo.test_counts import COUNTS
@@ -30,8 +31,9 @@ class TestSegformer(OfTransformers):
         "filters": [8, 12, 16, 24],
         "depths": [1, 1, 1, 1],
         "heads": [1, 2, 2, 3],
+        "epsilon": 1e-5,
     }
-    published = {"num_labels": 3}, "mit_b0"
+    published = {"num_labels": 3}, {"name": "mit_b0", "epsilon": 1e-5}
     unbuildable = {
         "num_encoder_blocks": 3,
         "strides": [2, 2, 2, 2],
@@ -74,6 +76,21 @@ def test_a_model_without_counterpart_is_refused(tmp_path, numpy_initializers):
 def test_names_of_classes_have_no_spaces_at_their_ends():
     assert checkpoints.Config({"id2label": {"0": "bed ", "1": "bed"}}).classes() == (2, ("bed 0", "bed 1"))
     assert checkpoints.Config({"id2label": {"0": "wall", "1": "bed "}}).classes() == (2, ("wall", "bed"))
+
+
+def test_features_of_small_numbers_equal_those_of_transformers(transformers, tmp_path, numpy_initializers):
+    """Numbers whose variance is near the epsilon of the layer normalization, which is 1e-5 whatever the file says."""
+    config = transformers.SegformerConfig(**TestSegformer.tiny, layer_norm_eps=1e-6)
+    network = pytorch.faint(pytorch.randomized(transformers.SegformerForSemanticSegmentation(config)))
+    network.save_pretrained(tmp_path / "theirs")
+    with pytest.warns(UserWarning, match="has no preprocessor_config.json"):
+        model = zoo.load(tmp_path / "theirs")
+    pixels = pytorch.image((64, 96))
+    expected = TestSegformer().logits(network, pixels, pytorch.MEAN, pytorch.DEVIATION)
+    pytorch.assert_same([pytorch.logits(model, pixels)], [expected])
+    model.arguments["encoder"]["epsilon"] = 1e-6
+    with pytest.warns(UserWarning, match=r"transformers normalizes with epsilon=1e-05, this model with 1e-06"):
+        checkpoints.export_transformers(model, tmp_path / "ours")
 
 
 def test_fields_for_training_alone_are_named_in_a_warning():

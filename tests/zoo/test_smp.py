@@ -57,18 +57,23 @@ def small_encoders(torchvision, monkeypatch):
 
 
 def cut(network, size: tuple[int, int]):
-    """Makes the library accept any size, which it refuses, by cropping like the builders of kseg.
+    """Makes the library accept any size, which it refuses, by cropping or extending like the builders of kseg.
 
     The logits of its DeepLabV3 would be larger than the image, and in DeepLabV3Plus the upsampled features larger than
-    those at stride 4.
+    those at stride 4; on encoders that round down, they would be smaller.
     """
     network.requires_divisible_input_shape = False
-    quarter = [-(-side // 4) for side in size]
+
+    def fit(x, size):
+        missing = [max(0, wanted - have) for wanted, have in zip(size, x.shape[2:], strict=True)]
+        x = torch.nn.functional.pad(x, (0, missing[1], 0, missing[0]), mode="replicate")
+        return x[:, :, : size[0], : size[1]]
 
     def forward(x):
+        quarter = network.encoder(x)[2].shape[2:]
         enlarge = getattr(network.decoder, "up", torch.nn.Identity())
-        hook = enlarge.register_forward_hook(lambda *call: call[-1][:, :, : quarter[0], : quarter[1]])
-        logits = network(x)[:, :, : size[0], : size[1]]
+        hook = enlarge.register_forward_hook(lambda *call: fit(call[-1], quarter))
+        logits = fit(network(x), size)
         hook.remove()
         return logits
 
@@ -78,6 +83,7 @@ def cut(network, size: tuple[int, int]):
 FIVE = {"decoder_channels": (16, 16, 8, 8, 4)}
 THREE = {"encoder_depth": 3, "decoder_channels": (32, 32, 16)}
 PLAIN = {"decoder_interpolation": "bilinear", "decoder_use_norm": False}
+VGG = {"encoder_name": "vgg11_bn"}
 ATROUS = {"decoder_atrous_rates": (2, 3, 4), "decoder_channels": 32}
 EVEN, ODD = (64, 96), (65, 97)
 
@@ -87,16 +93,19 @@ EVEN, ODD = (64, 96), (65, 97)
     [
         ("Unet", "resnet18", {**FIVE, "classes": 3}, [EVEN, (97, 129)]),
         ("Unet", "resnet18", {**THREE, **PLAIN}, [ODD]),
-        ("Unet", "densenet121", {**THREE, "decoder_attention_type": "scse"}, [EVEN]),
-        ("Unet", "vgg11_bn", {**FIVE, **PLAIN}, [EVEN]),
-        ("Unet", "mit_b0", FIVE, [EVEN]),
+        ("Unet", "densenet121", {**THREE, "decoder_attention_type": "scse"}, [(76, 101)]),
+        ("Unet", "vgg11_bn", {**FIVE, **PLAIN}, [(75, 101)]),
+        ("Unet", "vgg11_bn", FIVE, [EVEN, (75, 101)]),
+        ("Unet", "mit_b0", FIVE, [(65, 102)]),
+        ("Unet", "mit_b0", {**FIVE, **PLAIN}, [ODD]),
         ("DeepLabV3", "resnext50_32x4d", {**ATROUS, "classes": 3}, [ODD]),
         ("DeepLabV3", "resnet18", {**ATROUS, "encoder_depth": 4, "encoder_output_stride": 16}, [EVEN]),
         ("DeepLabV3", "resnet18", {**ATROUS, "encoder_depth": 3}, [EVEN]),
         ("DeepLabV3Plus", "resnet18", {**ATROUS, "encoder_output_stride": 8}, [ODD]),
         ("DeepLabV3Plus", "resnet18", {**ATROUS, "encoder_depth": 4, "encoder_output_stride": 8}, [EVEN]),
         ("DeepLabV3Plus", "mit_b0", ATROUS, [EVEN]),
-        ("PSPNet", "densenet121", {"activation": "sigmoid"}, [EVEN, (120, 104)]),
+        ("PSPNet", "densenet121", {"activation": "sigmoid"}, [EVEN, (127, 101)]),
+        ("PSPNet", "vgg11_bn", {}, [(71, 97)]),
         ("PSPNet", "densenet121", {"encoder_depth": 4, "upsampling": 16, "decoder_use_norm": False}, [EVEN]),
         ("FPN", "mit_b0", {"decoder_pyramid_channels": 32}, [(96, 160)]),
         ("FPN", "densenet121", {"encoder_depth": 4, "upsampling": 2, "decoder_merge_policy": "cat"}, [EVEN]),
@@ -116,6 +125,7 @@ EVEN, ODD = (64, 96), (65, 97)
         ),
         ("Segformer", "mit_b0", {"encoder_depth": 4}, [EVEN]),
         ("Segformer", "resnet18", {"decoder_segmentation_channels": 32}, [EVEN]),
+        ("Segformer", "vgg11_bn", {"decoder_segmentation_channels": 32}, [(67, 97)]),
         ("UPerNet", "resnet18", {"decoder_channels": 16}, [ODD, (96, 64)]),
         ("UPerNet", "mit_b0", {"decoder_channels": 16, "classes": 3}, [EVEN]),
     ],
@@ -141,6 +151,16 @@ def test_the_model_of_a_hub_folder_gives_the_logits_of_the_library_and_returns_t
     if not stored:  # otherwise the library stores stages or convolutions that it does not use
         assert used == sum(parameter.numel() for parameter in network.parameters())
     pytorch.assert_same(pytorch.outputs(cut(again.eval(), size), pixels), pytorch.outputs(cut(network, size), pixels))
+
+
+def test_logits_have_the_size_of_any_image_on_encoders_that_round_down():
+    for model in names.MODELS.keys() - {"DPT"}:
+        options = {key: option.default for key, option in names.MODELS[model].options.items()}
+        dilated = "encoder_output_stride" in options  # which the library does not do with VGG
+        options |= {"encoder_name": "tu-convnextv2_atto", "encoder_output_stride": 16} if dilated else VGG
+        arguments = {**names.arguments_of(model, options), "encoder_weights": None, "input_shape": (81, 115, 3)}
+        logits = zoo.build(names.MODELS[model].builder, arguments.pop("num_classes"), **arguments)
+        assert logits.output_shape == (None, 81, 115, 1)
 
 
 @pytest.mark.parametrize(

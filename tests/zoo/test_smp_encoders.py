@@ -8,6 +8,7 @@ from kseg.checkpoints import export_smp, rename, revert
 from kseg.encoders import mobilenet
 from kseg.zoo import smp as names
 from tests.checkpoints import pytorch
+from tests.zoo.test_smp import cut
 
 pytestmark = [
     pytest.mark.usefixtures("numpy_initializers", "torchvision"),
@@ -102,28 +103,39 @@ def test_channels_of_all_members_equal_those_of_the_library():
             assert [3, *found] == known["params"]["out_channels"], name
 
 
+ATTO = {"encoder_name": "tu-convnextv2_atto"}
+NARROW = {"decoder_channels": 16, "decoder_atrous_rates": (2, 3, 4)}
+FIVE = {"decoder_channels": (16, 16, 8, 8, 8)}
+EXTENDED = (66, 99)
+"""A size of which this network sees 64 x 96."""
+
+
 @pytest.mark.parametrize(
-    ("model", "config"),
+    ("model", "config", "size"),
     [
-        ("Unet", {"encoder_name": "tu-regnety_002.pycls_in1k", "decoder_channels": (16, 16, 8, 8, 8)}),
-        ("FPN", {"encoder_name": "tu-convnextv2_atto", "decoder_pyramid_channels": 16}),
-        ("Unet", {"encoder_name": "tu-convnextv2_atto", "decoder_channels": (16, 16, 8, 8, 8)}),
-        (
-            "DeepLabV3Plus",
-            {"encoder_name": "efficientnet-b0", "decoder_channels": 16, "decoder_atrous_rates": (2, 3, 4)},
-        ),
-        ("Linknet", {"encoder_name": "mobilenet_v2", "encoder_depth": 3}),
+        ("Unet", {"encoder_name": "tu-regnety_002.pycls_in1k", **FIVE}, EVEN),
+        ("Unet", {**ATTO, **FIVE}, (71, 99)),
+        ("FPN", {**ATTO, "decoder_pyramid_channels": 16}, EXTENDED),
+        ("PAN", ATTO, (130, 163)),
+        ("DeepLabV3Plus", {**ATTO, **NARROW}, (91, 125)),
+        ("UPerNet", {**ATTO, "decoder_channels": 16}, EXTENDED),
+        ("DeepLabV3Plus", {"encoder_name": "efficientnet-b0", **NARROW}, EVEN),
+        ("Linknet", {"encoder_name": "mobilenet_v2", "encoder_depth": 3}, EVEN),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*exceed the feature map:UserWarning")
-def test_a_model_of_a_hub_folder_is_loaded_and_returns_there(model, config, tmp_path):
+def test_a_model_of_a_hub_folder_is_loaded_and_returns_there(model, config, size, tmp_path):
     import segmentation_models_pytorch as smp
 
     network = pytorch.randomized(getattr(smp, model)(**config, encoder_weights=None, classes=2))
     network.save_pretrained(tmp_path / "theirs")
     found = zoo.load(tmp_path / "theirs")
-    pixels = pytorch.image(EVEN)
-    expected = pytorch.outputs(network, pixels)
+    pixels = pytorch.image(size)
+    expected = pytorch.outputs(cut(network, size), pixels)
     pytorch.assert_same([pytorch.logits(found, pixels)], expected)
+    if size == EXTENDED:  # the logits of the part that the library accepts, with its last row and column repeated
+        inner = pytorch.outputs(network, pixels[:, :64, :96])[0]
+        pytorch.assert_same([np.pad(inner, ((0, 0), (0, 2), (0, 3), (0, 0)), mode="edge")], expected)
     export_smp(found, tmp_path / "ours")
-    pytorch.assert_same(pytorch.outputs(smp.from_pretrained(tmp_path / "ours").eval(), pixels), expected)
+    again = smp.from_pretrained(tmp_path / "ours").eval()
+    pytorch.assert_same(pytorch.outputs(cut(again, size), pixels), expected)
