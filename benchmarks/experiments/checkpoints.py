@@ -52,7 +52,7 @@ def measure_case(source: str, architecture: str, encoder: str) -> dict[str, Any]
     torchvision.load()  # before the libraries that import it
     torch.manual_seed(0)
     network_of = {"segmentation-models-pytorch": _smp, "transformers": _transformers, "torchvision": _torchvision}
-    size = SQUARE if architecture.startswith("DPTFor") else SIZE
+    size = _size(architecture, encoder)
     pixels = np.random.default_rng(0).uniform(0, 255, (1, *size, 3)).astype("float32")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # such as that a folder names no normalization
@@ -67,6 +67,14 @@ def measure_case(source: str, architecture: str, encoder: str) -> dict[str, Any]
     row = {"source": source, "architecture": architecture, "encoder": encoder, "builder": model.builder}
     difference = np.abs(ours - theirs).max() / np.abs(theirs).max()
     return row | {"difference": float(f"{difference:.1e}"), "backend": keras.backend.backend()}
+
+
+def _size(architecture: str, encoder: str) -> tuple[int, int]:
+    """The height and the width of the image."""
+    if architecture.startswith("Eomt"):  # it has positions for one size only
+        options = encoders.vit.options(encoder)
+        return (options["patch"] * options["grid"],) * 2
+    return SQUARE if architecture.startswith("DPTFor") else SIZE
 
 
 def measure(
@@ -146,8 +154,20 @@ def _transformers(architecture: str, encoder: str, folder: Path) -> tuple[Any, L
     kind = getattr(transformers, architecture)
     fields = _config(checkpoints.ARCHITECTURES[architecture], encoder) or {}
     network = _randomized(kind(kind.config_class.from_dict({**fields, "num_labels": CLASSES})))
+    if eomt := architecture.startswith("Eomt"):
+        network.attn_mask_probs.zero_()  # as after training
     network.save_pretrained(folder)
+    if eomt:
+        return lambda x: _sums(network(x), x.shape[2:]).log(), functools.partial(zoo.load, folder)
     return lambda x: network(x).logits, functools.partial(zoo.load, folder)
+
+
+def _sums(output: Any, size: Any) -> Any:
+    """The scores of the classes by the masks and the classes of queries."""
+    import torch
+
+    masks = torch.nn.functional.interpolate(output.masks_queries_logits, size, mode="bilinear").sigmoid()
+    return torch.einsum("bqc,bqhw->bchw", output.class_queries_logits.softmax(-1)[..., :-1], masks)
 
 
 def _config(known: checkpoints.Architecture, encoder: str) -> dict[str, Any] | None:

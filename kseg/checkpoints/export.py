@@ -58,13 +58,14 @@ def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
     """Writes a model as a folder that transformers loads.
 
     `transformers.AutoModelForSemanticSegmentation.from_pretrained(folder)` then gives the logits of the model, of a
-    SegFormer before they are enlarged to the image; `AutoImageProcessor.from_pretrained(folder)` normalizes images as
-    the model does.
+    SegFormer before they are enlarged to the image. `AutoModelForUniversalSegmentation` loads an EoMT, whose masks and
+    classes `post_process_semantic_segmentation` of the image processor combines to scores.
+    `AutoImageProcessor.from_pretrained(folder)` normalizes images as the model does.
 
     Args:
         model: A model by `kseg.zoo.segformer` on a MiT encoder, by `kseg.zoo.upernet` on a ConvNeXt or Swin encoder, by
-            `kseg.zoo.dpt` on a Vision Transformer, by `kseg.zoo.deeplabv3` on `mobilenet_v2_torchvision` with
-            `rates=()`, or by `kseg.zoo.load`.
+            `kseg.zoo.dpt` on a Vision Transformer, by `kseg.zoo.eomt`, by `kseg.zoo.deeplabv3` on
+            `mobilenet_v2_torchvision` with `rates=()`, or by `kseg.zoo.load`.
         folder: The folder to make. It is written completely or not at all.
 
     Returns:
@@ -106,10 +107,11 @@ def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
         "label2id": {name: index for index, name in enumerate(classes)},
     }
     arrays = {key: np.asarray(ops.convert_to_numpy(value)) for key, value in weight_keys(model).items()}
+    rule = write_processor(mean, std, getattr(model, "processor", {}), architecture.processor)
     content = {
-        WEIGHTS[0]: safetensors.numpy.save(architecture.tensors(arrays), {"format": "pt"}),
+        WEIGHTS[0]: safetensors.numpy.save(architecture.tensors(arrays, fields), {"format": "pt"}),
         CONFIG: json.dumps(config, indent=2).encode(),
-        PROCESSOR: json.dumps(write_processor(mean, std, getattr(model, "processor", {})), indent=2).encode(),
+        PROCESSOR: json.dumps(rule, indent=2).encode(),
     }
     return write_folder(folder, content)
 

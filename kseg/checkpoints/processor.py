@@ -17,6 +17,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "DPT": {"image_mean": 0.5, "image_std": 0.5, "size": 384, "resample": 3},
     "MobileNetV2": {"image_mean": 0.5, "image_std": 0.5, "size": {"shortest_edge": 256}, "do_center_crop": True},
     "MobileViT": {"size": {"shortest_edge": 224}, "resample": 3, "do_center_crop": True, "do_flip_channel_order": True},
+    "Eomt": {"size": {"shortest_edge": 640, "longest_edge": 640}},
 }
 """How the names of the classes of processors begin, and their values for fields that a file leaves out."""
 SIZES = ({"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"})
@@ -31,8 +32,9 @@ def read_processor(folder: str | os.PathLike, channels: int) -> tuple[list[float
 
     Returns:
         The mean and the standard deviation of each channel, from 0 to 255, and the rule by which images are resized:
-        `size` (`height` and `width`, or `shortest_edge` and perhaps `longest_edge`) and `resample`; empty if they are
-        not resized, or resized and then cropped, or by a rule that kseg does not know, which a warning names.
+        `size` (`height` and `width`, or `shortest_edge` and perhaps `longest_edge`), `resample`, and `window` if they
+        are cut into windows of this side then; empty if they are not resized, or resized and then cropped, or by a rule
+        that kseg does not know, which a warning names.
 
     Raises:
         ValueError: If the file is damaged, or a field changes the values of images in a way that kseg does not know;
@@ -60,12 +62,13 @@ def flips_channels(folder: str | os.PathLike) -> bool:
     return bool(_fields(Path(folder, PROCESSOR))[1].get("do_flip_channel_order"))
 
 
-def write_processor(mean: Sequence[float], std: Sequence[float], rule: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields for `preprocessor_config.json` for what `read_processor` returns."""
+def write_processor(mean: Sequence[float], std: Sequence[float], rule: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Returns the fields for `preprocessor_config.json` for what `read_processor` returns; `kind` names the class."""
     return {
-        "image_processor_type": "SegformerImageProcessor",
+        "image_processor_type": kind,
         "do_resize": bool(rule),
         **({"size": dict(rule["size"]), "resample": RESAMPLING.index(rule["resample"])} if rule else {}),
+        **({"do_split_image": True} if "window" in rule else {}),
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
@@ -123,7 +126,10 @@ def _rule(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     if resample not in range(len(RESAMPLING)):
         return _unknown(path, f"resample = {json.dumps(resample)}")
     sides = {key: side for key, side in size.items() if side is not None}
-    return {"size": sides, "resample": RESAMPLING[resample]}
+    if fields.get("do_split_image") and sides.keys() != {"shortest_edge"}:
+        return _unknown(path, f"size = {json.dumps(size)} with do_split_image = true")
+    window = {"window": sides["shortest_edge"]} if fields.get("do_split_image") else {}
+    return {"size": sides, "resample": RESAMPLING[resample], **window}
 
 
 def _unknown(path: Path, field: str) -> dict[str, Any]:

@@ -51,6 +51,15 @@ class Config(dict[str, Any]):
             raise ValueError(f"{self.name}: {field} must be a number, got {json.dumps(found)}")
         return found
 
+    def side(self, field: str, default: int) -> int:
+        """Returns a positive number, which may be given as a list of two equal ones."""
+        found = self.get(field, default)
+        if isinstance(found, list) and len(set(found)) == 1:
+            found = found[0]
+        if not isinstance(found, int) or found < 1:
+            raise ValueError(f"{self.name}: {field} must be a positive number, got {json.dumps(found)}")
+        return found
+
     def part(self, field: str) -> "Config":
         """Returns the fields of a configuration inside this one."""
         if not isinstance(found := self.get(field), Mapping):
@@ -96,6 +105,10 @@ class Architecture:
         first: Key of the kernel that is applied to the image. It is reversed where the image processor gives the model
             there blue, green, red; images for models here stay red, green, blue. Empty if no processor does so.
         reordered: Changes the arrays here to the order of channels there, or back; None if they have the same order.
+        loaded: Changes the renamed tensors to the arrays here; None if they differ by their names only.
+        stored: Changes the renamed arrays to the tensors there, for the fields of `config.json`; None likewise.
+        processor: The class of image processors that is written.
+        logarithms: Whether the logits are the logarithms of the scores there, which the image processor averages.
     """
 
     builder: str
@@ -107,16 +120,22 @@ class Architecture:
     encoders: Container[str] = ()
     first: str = ""
     reordered: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None
+    loaded: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None
+    stored: Callable[[dict[str, np.ndarray], Mapping[str, Any]], dict[str, np.ndarray]] | None = None
+    processor: str = "SegformerImageProcessor"
+    logarithms: bool = False
 
     def arrays(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Converts the tensors there, `{name: array}`, to the arrays here, `{key: array}`."""
         unused = re.compile(self.unused)
         arrays = rename({name: array for name, array in state.items() if not unused.fullmatch(name)}, self.rules)
+        arrays = self.loaded(arrays) if self.loaded else arrays
         return self.reordered(arrays) if self.reordered else arrays
 
-    def tensors(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Converts the arrays here to the tensors there."""
-        return revert(self.reordered(dict(arrays)) if self.reordered else arrays, self.rules)
+    def tensors(self, arrays: Mapping[str, np.ndarray], fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Converts the arrays here to the tensors there, for the fields of `config.json`."""
+        state = revert(self.reordered(dict(arrays)) if self.reordered else arrays, self.rules)
+        return self.stored(state, fields) if self.stored else state
 
 
 ARCHITECTURES: dict[str, Architecture] = {}
@@ -184,8 +203,8 @@ def describe_transformers(folder: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(
             f"{Path(folder, PROCESSOR)}: kseg cannot build do_flip_channel_order = true with {config.name}"
         )
-    if rule and architecture.enlarges:
-        rule["enlarged"] = True
+    rule |= {"enlarged": True} if rule and architecture.enlarges else {}
+    rule |= {"logarithms": True} if rule and architecture.logarithms else {}
     num_classes, classes = config.classes()
     arguments = {
         "num_classes": num_classes,

@@ -229,6 +229,7 @@ def known(encoder: str | Mapping[str, Any]) -> Encoder:
     if isinstance(encoder, Mapping) and "patch" in entry.options:
         blocks, patch = encoder.get("blocks", 1), encoder.get("patch", entry.strides[0])
         count = blocks if isinstance(blocks, int) else len(blocks)
+        count += bool(encoder.get("queries"))  # whose features are an output, too
         return dataclasses.replace(entry, strides=(patch,) * max(count, 1))
     return entry
 

@@ -11,7 +11,16 @@ from kseg.encoders.channels import IMAGENET, Normalization
 from kseg.encoders.stages import added, drops, load
 from kseg.encoders.stages import shortest as shortest_of
 from kseg.encoders.vit_names import TIMM, TRANSFORMERS, apart, convert, joined
-from kseg.layers import Conv2D, LayerScale, PatchTokens, SpatialReductionAttention, TokenMap, exact_gelu
+from kseg.layers import (
+    Conv2D,
+    LayerScale,
+    PatchTokens,
+    QueryFeatures,
+    QueryTokens,
+    SpatialReductionAttention,
+    TokenMap,
+    exact_gelu,
+)
 
 __all__ = [
     "ADDRESSES", "OPTIONS", "TIMM", "TRANSFORMERS", "VARIANTS", "apart", "build", "convert", "joined", "options",
@@ -31,7 +40,7 @@ VARIANTS |= {
 
 OPTIONS = (
     *("filters", "depth", "heads", "patch", "grid", "registers", "expansion", "layer_scale", "interpolation"),
-    *("epsilon", "drop_path", "blocks", "readout", "feature_norms", "mean", "std"),
+    *("epsilon", "drop_path", "blocks", "readout", "feature_norms", "queries", "query_blocks", "mean", "std"),
 )  # fmt: skip
 """Options of `build` that an encoder given as a dictionary may contain beside its name."""
 
@@ -63,6 +72,8 @@ def build(
     blocks: int | Sequence[int] = 1,
     readout: str = "ignore",
     feature_norms: bool | None = None,
+    queries: int = 0,
+    query_blocks: int = 4,
     mean: Sequence[float] = IMAGENET.mean,
     std: Sequence[float] = IMAGENET.std,
 ) -> keras.Model:
@@ -97,12 +108,16 @@ def build(
         readout: What becomes of the class token: `"ignore"`, `"add"` to every feature, or `"append"` its channels to
             those of every feature.
         feature_norms: Whether the last layer normalization is applied to all features, as in transformers' DINOv2.
+        queries: Number of learned queries among the tokens of the last blocks. Their features, `(N, queries, 1, C)`,
+            are the first output then.
+        query_blocks: Number of these blocks.
         mean: Mean of each channel, on the scale 0 to 255. (Google's weights, which timm has, need 127.5.)
         std: Standard deviation of each channel, on the scale 0 to 255.
 
     Raises:
-        ValueError: If the number of channels is not a multiple of the number of heads, if there is no such block, or if
-            kseg has no ImageNet weights for the network or the options do not belong to them.
+        ValueError: If the number of channels is not a multiple of the number of heads, if there is no such block, if
+            `query_blocks` does not fit the number of blocks, or if kseg has no ImageNet weights for the network or the
+            options do not belong to them.
 
     Reference:
         Dosovitskiy et al.: An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale, 2021,
@@ -121,6 +136,8 @@ def build(
     known = {**options(name), **{key: value for key, value in given.items() if value is not None}}
     width, patch, registers = known["filters"], known["patch"], known["registers"]
     taken = _taken(blocks, known["depth"])
+    if queries and not (fewest := known["depth"] - taken[-1]) <= query_blocks <= known["depth"]:
+        raise ValueError(f"query_blocks must be from {fewest} to {known['depth']}, got {query_blocks}")
     image = keras.Input(input_shape, name="image")
     x = Normalization(tuple(mean), tuple(std)).layer(input_shape[-1])(image)
     x = keras.layers.ZeroPadding2D(((0, patch - 1), (0, patch - 1)), name="patch_pad")(x)
@@ -130,6 +147,9 @@ def build(
     features: list[keras.KerasTensor] = []
     for index, drop in enumerate(drops(drop_path, [known["depth"]])[0]):
         block = f"block{index}"
+        if queries and index == known["depth"] - query_blocks:
+            x = QueryTokens(queries, name="queries")(x)
+            registers += queries  # they are left out of maps, too
         y = _norm(f"{block}_norm1", epsilon)(x)
         y = SpatialReductionAttention(known["heads"], name=f"{block}_attention")(y)
         y = LayerScale(known["layer_scale"], name=f"{block}_scale1")(y) if known["layer_scale"] else y
@@ -141,10 +161,13 @@ def build(
         y = LayerScale(known["layer_scale"], name=f"{block}_scale2")(y) if known["layer_scale"] else y
         x = added(x, y, drop, f"{block}_mlp")
         if index in taken:
+            y = norm(x) if norm else x
             to_map = TokenMap(registers=registers, readout=readout, name=f"feature{len(features) + 1}")
-            features.append(to_map(norm(x) if norm else x, patches))
+            features.append(to_map(y, patches))
         if index == taken[-1]:
             break  # the later blocks would have no influence
+    if queries:
+        features.insert(0, QueryFeatures(queries, name="query_features")(y))
     encoder = keras.Model(image, features, name="encoder")
     if weights == "imagenet":
         _load(encoder, name, known["heads"])

@@ -22,6 +22,7 @@ class ProcessorRunner:
 
     Images are resized by Pillow, as transformers' image processors that use it do. The scores are taken from the head
     before its activation, and before it enlarges them to the resized image unless the checkpoint's model does that too.
+    A resized image may be cut into overlapping windows, whose scores are averaged.
     They are enlarged to the image itself, as `post_process_semantic_segmentation` does. Labels are made in bands of
     rows, so that a large image does not need memory for the scores of all its pixels. See `kseg.engines.Runner`.
 
@@ -46,9 +47,11 @@ class ProcessorRunner:
             )
         self.sides = rule["size"]
         self.resample = Image.Resampling[rule["resample"].upper()]
+        self.window: int | None = rule.get("window")
         self.from_logits = gives_logits(model) if from_logits is None else from_logits
         small, head = (model, None) if rule.get("enlarged") else _before_enlarging(model)
         self._is_scores = head is not None or self.from_logits
+        self._logarithms = bool(rule.get("logarithms")) and self.from_logits and model.outputs[0].shape[-1] > 1
         self._is_sigmoid = getattr(head, "activation", None) == "sigmoid"
         # The runner leaves the scores as they are, since it takes them for probabilities.
         self._scores: ArrayFunction = runner_of(small, from_logits=False, **options).probabilities
@@ -79,13 +82,30 @@ class ProcessorRunner:
         """Yields the index of an image, some of its rows, and the scores there, `(rows, W, num_classes)`."""
         height, width = images.shape[1:3]
         for index, image in enumerate(images):
-            coarse = self._scores(self._resized(image)[None])[0]
+            coarse = self._coarse(self._resized(image))
             below, share = _places(coarse.shape[0], height)
             step = max(1, BAND // (width * coarse.shape[-1]))
             for top in range(0, height, step):
                 rows = slice(top, min(top + step, height))
                 band = _between(coarse, 0, below[rows], share[rows])
-                yield index, rows, _between(band, 1, *_places(band.shape[1], width))
+                scores = _between(band, 1, *_places(band.shape[1], width))
+                yield index, rows, np.log(scores) if self._logarithms else scores
+
+    def _coarse(self, image: np.ndarray) -> np.ndarray:
+        """Returns the scores of a resized image: of the whole image, or the means of those of overlapping windows."""
+        axis = int(image.shape[0] <= image.shape[1])
+        total: Any = 0.0
+        counts = np.zeros(image.shape[axis], "float32")
+        for start, stop in windows(image.shape[axis], self.window):
+            part = np.s_[start:stop] if axis == 0 else np.s_[:, start:stop]
+            scores = self._scores(np.ascontiguousarray(image[part])[None])[0]
+            scores = np.exp(scores) if self._logarithms else scores
+            if stop - start == len(counts):
+                return scores
+            total = np.zeros((*image.shape[:2], scores.shape[-1]), "float32") if counts.sum() == 0 else total
+            total[part] += scores
+            counts[start:stop] += 1
+        return total / (counts[:, None, None] if axis == 0 else counts[:, None])
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Returns the height and width to which an image is resized."""
@@ -108,6 +128,24 @@ class ProcessorRunner:
             image = image.astype("float32", copy=False)
         bands = [Image.fromarray(np.ascontiguousarray(image[..., band])) for band in range(image.shape[-1])]
         return np.stack([np.asarray(band.resize(size, self.resample)) for band in bands], axis=-1)
+
+
+def windows(length: int, window: int | None) -> list[tuple[int, int]]:
+    """Returns the first and the last position of the windows along the longer side, at distances as equal as possible.
+
+    Args:
+        length: Number of pixels of the side.
+        window: Side of the windows; None for a single one.
+
+    Example:
+        >>> windows(100, 64)
+        [(0, 64), (36, 100)]
+    """
+    count = 1 if window is None else -(-length // window)
+    if window is None or count == 1:
+        return [(0, length)]
+    step = window - (count * window - length) / (count - 1)
+    return [(int(index * step), int(index * step) + window) for index in range(count)]
 
 
 def _places(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ from kseg.layers.normalization import NORM_EPSILON, NORM_MOMENTUM, BatchNormaliz
 from kseg.layers.pooling import FeaturePyramidAttention, GridMeans, HalvingMean2D, PyramidPooling
 from kseg.layers.preactivation import NormActConv
 from kseg.layers.pyramid import ASPP, AtrousScoreSum
+from kseg.layers.queries import QueryFeatures, QueryMasks, QueryScores, QueryTokens
 from kseg.layers.reduction import BicubicReduction
 from kseg.layers.resize import Resize
 from kseg.layers.scaling import GlobalResponseNormalization, LayerScale
@@ -67,6 +68,10 @@ __all__ = [
     "PositionAttention",
     "PyramidFusion",
     "PyramidPooling",
+    "QueryFeatures",
+    "QueryMasks",
+    "QueryScores",
+    "QueryTokens",
     "Reach",
     "Resize",
     "ScoreFusion",

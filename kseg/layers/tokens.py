@@ -51,9 +51,8 @@ class PatchTokens(ConfiguredLayer):
         self.interpolation = interpolation
 
     def build(self, x_shape: Shape) -> None:
-        start = keras.initializers.TruncatedNormal(stddev=0.02)
-
         def weight(count: int, name: str) -> Any:
+            start = keras.initializers.TruncatedNormal(stddev=0.02)  # each one draws the same values again
             return self.add_weight(shape=(1, count, x_shape[-1]), initializer=start, name=name)
 
         self.class_token = weight(1, "class_token")

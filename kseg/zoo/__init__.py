@@ -8,6 +8,7 @@ from kseg.zoo import _mobile_deeplab, _smp_export, authors  # noqa: F401
 from kseg.zoo._builder import Builder, builder
 from kseg.zoo._crf import with_crf
 from kseg.zoo._dpt import dpt
+from kseg.zoo._eomt import eomt
 from kseg.zoo._fpn import fpn
 from kseg.zoo._linknet import linknet
 from kseg.zoo._lraspp import lraspp
@@ -32,7 +33,7 @@ from kseg.zoo.table import BUILDERS, build, list_models, summary
 _builders: tuple[Builder[...], ...] = (
     full_resolution, fcn32, fcn16, fcn8, fcn_dilated, segnet, segnet_basic, unet, unet_2015, deeplabv1, deeplabv2,
     deeplabv3, deeplabv3plus, pspnet, fpn, linknet, unetplusplus, manet, pan, segformer, upernet,
-    lraspp, swiftnet, pidnet, dpt,
+    lraspp, swiftnet, pidnet, dpt, eomt,
 )  # fmt: skip
 BUILDERS.update({each.__name__: each for each in _builders})
 EXPORTERS["segmentation-models-pytorch"] = _smp_export.export
@@ -49,6 +50,7 @@ __all__ = [
     "deeplabv3",
     "deeplabv3plus",
     "dpt",
+    "eomt",
     "fcn8",
     "fcn16",
     "fcn32",

@@ -170,7 +170,8 @@ def _arguments(config: checkpoints.Config, mean: list[float], std: list[float]) 
         if config.number(field, 0.0, whole=False):
             warnings.warn(f"{config.name}: training here does not apply {field} = {config[field]}", stacklevel=2)
     width, depth = config.number("hidden_size", 768), config.number("num_hidden_layers", 12)
-    patch, size, heads = (_side(config, *each) for each in _SIDES)
+    patch, size = config.side("patch_size", 16), config.side("image_size", 384)
+    heads = config.side("num_attention_heads", 12)
     if width % heads:
         raise ValueError(f"{config.name}: hidden_size must be a multiple of num_attention_heads")
     blocks = config.get("backbone_out_indices", [2, 5, 8, 11])
@@ -199,18 +200,6 @@ def _arguments(config: checkpoints.Config, mean: list[float], std: list[float]) 
         "batch_norm": batch_norm,
         "dropout": config.number("semantic_classifier_dropout", 0.1, whole=False),
     }
-
-
-_SIDES = (("patch_size", 16), ("image_size", 384), ("num_attention_heads", 12))
-
-
-def _side(config: checkpoints.Config, field: str, default: int) -> int:
-    found = config.get(field, default)
-    if isinstance(found, list) and len(set(found)) == 1:
-        found = found[0]
-    if not isinstance(found, int) or found < 1:
-        raise ValueError(f"{config.name}: {field} must be a positive number, got {found!r}")
-    return found
 
 
 def _config(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[float], list[float]]:

@@ -44,8 +44,9 @@ def load(
             - a folder of transformers, with `config.json`, `model.safetensors` or `pytorch_model.bin` and
               `preprocessor_config.json`, of a `SegformerForSemanticSegmentation`, of an
               `UperNetForSemanticSegmentation` with a ConvNeXt, ConvNeXt V2 or Swin, of a
-              `DPTForSemanticSegmentation` without a convolutional network (`is_hybrid`), or of a
-              `MobileNetV2ForSemanticSegmentation`; auxiliary heads are left out;
+              `DPTForSemanticSegmentation` without a convolutional network (`is_hybrid`), of a
+              `MobileNetV2ForSemanticSegmentation`, or of an `EomtForUniversalSegmentation`; auxiliary heads are left
+              out;
             - a repository on the Hugging Face hub with the files of such a folder, `hf://owner/name` or `owner/name`,
               with or without `@revision`; it is downloaded once, by huggingface_hub;
             - a whole Keras model, `.keras` or `.h5`.

@@ -15,6 +15,9 @@ from kseg.zoo.measure import multiply_adds, reach_of_outputs, receptive_field
 BUILDERS: dict[str, Builder[...]] = {}
 """The builders by name; `kseg/zoo/__init__.py` lists them."""
 
+TRANSFORMERS = ("eomt",)
+"""Builders that need the tokens of a Vision Transformer."""
+
 
 def list_models() -> list[str]:
     """Returns the names of all builders.
@@ -96,7 +99,11 @@ def summary(
         stride = round(max(each.step for each in reach_of_outputs(model.get_layer("encoder"), Reach(1, 1))))
         default = ENCODERS.get(options.get("encoder") or "")
         patches = default is not None and len(default.strides) == 1  # the builder takes Vision Transformers too
-        fit = [key for key, entry in ENCODERS.items() if patches or (len(entry.strides) > 1 and entry.reaches(stride))]
+        fit = [
+            key
+            for key, entry in ENCODERS.items()
+            if (patches if len(entry.strides) == 1 else name not in TRANSFORMERS and (patches or entry.reaches(stride)))
+        ]
         row = {
             "builder": name,
             "encoder": options.get("encoder", "its own"),

@@ -21,7 +21,7 @@ UNET = {"filters": (8, 8, 4), **encoder_to(8)}
 
 CONVERTED = (
     *("deeplabv2", "deeplabv3plus", "fcn8", "fpn", "linknet", "manet", "pan", "pspnet", "segformer", "segnet_basic"),
-    *("pidnet", "swiftnet", "unet_2015"),
+    *("eomt", "pidnet", "swiftnet", "unet_2015"),
 )
 """Builders with, together, the layers of all builders: conversion takes longest."""
 

@@ -24,6 +24,11 @@ def wide(x):
 
 
 # Functions of features (N, H, W, 3) and of the dtype policy of the layer.
+def queries(tokens, x, **options):
+    found = layers.QueryFeatures(2, **options)(layers.SpatialReductionAttention(3, **options)(tokens))
+    return layers.QueryScores(**options)(layers.QueryMasks(**options)([x, found]), found)
+
+
 USES = {
     "resize to a size": lambda x, **o: layers.Resize((4, 9), align_corners=True, **o)(x),
     "resize by a factor": lambda x, **o: layers.Resize(factor=(1.5, 2), interpolation="nearest", **o)(x),
@@ -95,6 +100,7 @@ USES = {
     "tokens with registers": lambda x, **o: layers.TokenMap(registers=1, readout="add", **o)(
         layers.SpatialReductionAttention(3, **o)(layers.PatchTokens(2, registers=1, interpolation="bicubic", **o)(x)), x
     ),
+    "queries": lambda x, **o: queries(layers.QueryTokens(2, **o)(layers.PatchTokens(3, **o)(x)), x, **o),
     "patches": lambda x, **o: layers.FitPatches(2, **o)(x, halve(x), x),
     "hard excitation": lambda x, **o: layers.SqueezeExcitation(hidden=8, activation="hard_sigmoid", **o)(wide(x)),
 }
@@ -210,7 +216,7 @@ def test_mixed_precision_computes_in_half_and_keeps_full_weights(use):
     mixed.set_weights(exact.get_weights())
     y = mixed(x)
     head = any(
-        isinstance(layer, (layers.ConvCRF, layers.ScoreUpsampling, layers.SegmentationHead))
+        isinstance(layer, (layers.ConvCRF, layers.QueryScores, layers.ScoreUpsampling, layers.SegmentationHead))
         for layer in own_layers(mixed)
     )
     assert keras.backend.standardize_dtype(y.dtype) == mixed.output.dtype == ("float32" if head else "float16")

@@ -43,4 +43,10 @@ CHEAP = {
     "swiftnet": {"filters": 6, "bins": (2, 1), **encoder_to(16)},
     "upernet": {"filters": 8, "bins": (1, 2), **encoder_to(16)},
     "dpt": {"filters": 8, "level_filters": (8, 8, 12), **encoder_to(16)},
+    "eomt": {
+        "encoder": {"name": "vit_tiny", "filters": 8, "depth": 3, "heads": 2},
+        "encoder_weights": None,
+        "num_queries": 5,
+        "num_blocks": 2,
+    },
 }

@@ -79,6 +79,13 @@ COUNTS = [
         121_045_910,
         "segmentation-models-pytorch, with tu-vit_base_patch16_224",
     ),
+    (
+        "eomt",
+        150,
+        {"encoder": {"name": "dinov2_large_registers", "patch": 16, "grid": 32, "layer_scale": 1.0}},
+        316_020_887 + 1024,
+        "transformers, tue-mps/ade20k_semantic_eomt_large_512; and a position of the class token",
+    ),
 ]
 
 
