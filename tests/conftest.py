@@ -87,7 +87,7 @@ def without_memory(monkeypatch):
     monkeypatch.setattr("kseg.layers.convolution._order_for_torch", lambda kernel: None)
     with keras.StatelessScope(initialize_variables=False):
         yield
-    keras.utils.clear_session()  # drops the uninitialized variables
+    keras.utils.clear_session(free_memory=False)  # drops the uninitialized variables; collecting garbage takes long
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ def model(request, numpy_initializers):
     return zoo.build(request.param, 4, **CHEAP[request.param])
 
 
-@pytest.mark.parametrize("size", [(64, 64), (65, 97), (33, 40)])
+@pytest.mark.parametrize("size", [(65, 97), (33, 40)])
 def test_logits_have_the_size_of_the_image(model, size):
     logits = model.predict_on_batch(_image(*size))
     assert logits.shape == (1, *size, 4)
@@ -51,18 +51,20 @@ def test_a_misspelt_option_raises(builder):
 def test_a_saved_model_loads_without_naming_custom_objects(model, tmp_path):
     image = _image(40, 48)
     expected = model.predict_on_batch(image)
+    assert expected.shape == (1, 40, 48, 4)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded.predict_on_batch(image), expected, atol=1e-5)
     assert list(pretrained.weight_keys(loaded)) == list(pretrained.weight_keys(model))
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize("builder", CHEAP)
+@pytest.mark.parametrize(
+    ("builder", "policy"), [*((each, "mixed_float16") for each in CHEAP), ("unet", "mixed_bfloat16")]
+)
 def test_logits_are_float32_under_mixed_precision(builder, policy, set_dtype_policy):
     set_dtype_policy(policy)
     logits = zoo.build(builder, 3, **CHEAP[builder]).predict_on_batch(_image(64, 64))
-    assert logits.dtype == np.float32
+    assert (logits.shape, logits.dtype) == ((1, 64, 64, 3), np.float32)
     assert np.isfinite(logits).all()
 
 
