@@ -64,8 +64,8 @@ def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
 
     Args:
         model: A model by `kseg.zoo.segformer` on a MiT encoder, by `kseg.zoo.upernet` on a ConvNeXt or Swin encoder, by
-            `kseg.zoo.dpt` on a Vision Transformer, by `kseg.zoo.eomt`, by `kseg.zoo.deeplabv3` on
-            `mobilenet_v2_torchvision` with `rates=()`, or by `kseg.zoo.load`.
+            `kseg.zoo.dpt` on a Vision Transformer, by `kseg.zoo.eomt`, by `kseg.zoo.deeplabv3` on a MobileViT, or, with
+            `rates=()`, on `mobilenet_v2_torchvision`, or by `kseg.zoo.load`.
         folder: The folder to make. It is written completely or not at all.
 
     Returns:

@@ -46,6 +46,7 @@ class Normalization:
 CAFFE = Normalization((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), bgr=True)
 IMAGENET = Normalization((0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255))
 LITE = Normalization((127.0,) * 3, (128.0,) * 3)
+TO_UNIT = Normalization((0.0,) * 3, (255.0,) * 3)  # to 0 ... 1
 TO_ONE = Normalization((127.5,) * 3, (127.5,) * 3)  # to -1 ... 1
 TO_ONE_128 = Normalization((128.0,) * 3, (128.0,) * 3)
 

@@ -20,6 +20,7 @@ from kseg.encoders import (
     hrnet,
     mit,
     mobilenet,
+    mobilevit,
     regnet,
     resnet,
     swin,
@@ -189,6 +190,18 @@ def _mit(name: str) -> Encoder:
     return Encoder(functools.partial(mit.build, name), mit.VARIANTS[name][0], _FROM_4, **facts)
 
 
+def _mobilevit(name: str) -> Encoder:
+    return Encoder(
+        functools.partial(mobilevit.build, name),
+        mobilevit.VARIANTS[name][0][1:],
+        exact=False,
+        options=mobilevit.OPTIONS,
+        timm={name: {}},
+        convert=mobilevit.convert,
+        imagenet=f"timm/{name}.cvnets_in1k",
+    )
+
+
 def _convnext(name: str) -> Encoder:
     filters, _ = convnext.VARIANTS[name]
     facts: dict[str, Any] = {"floor_from": 2, "exact": not name.startswith("convnextv2"), "options": convnext.OPTIONS}
@@ -277,6 +290,7 @@ ENCODERS: dict[str, Encoder] = {
     **{name: _regnet(name) for name in regnet.VARIANTS},
     **{name: _hrnet(name) for name in hrnet.VARIANTS},
     **{name: _convnext(name) for name in convnext.VARIANTS},
+    **{name: _mobilevit(name) for name in mobilevit.VARIANTS},
     **{name: _mit(name) for name in mit.VARIANTS},
     **{name: _swin(name) for name in swin.VARIANTS},
     **{name: _vit(name) for name in vit.VARIANTS},

@@ -17,6 +17,7 @@ from kseg.layers.decoder import SegmentationHead, UNetBlock, check_activation
 from kseg.layers.fusion import PyramidFusion
 from kseg.layers.geometry import Reach
 from kseg.layers.graph import FoldedModel, layer_calls
+from kseg.layers.grid_attention import FitGrid, GridAttention
 from kseg.layers.guided import BoundaryAttentionFusion, PixelAttentionFusion
 from kseg.layers.normalization import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization
 from kseg.layers.pooling import FeaturePyramidAttention, GridMeans, HalvingMean2D, PyramidPooling
@@ -53,9 +54,11 @@ __all__ = [
     "CropLike",
     "DepthwiseConv2D",
     "FeaturePyramidAttention",
+    "FitGrid",
     "FitPatches",
     "FoldedModel",
     "GlobalResponseNormalization",
+    "GridAttention",
     "GridMeans",
     "HalvingMean2D",
     "LayerScale",

@@ -1,5 +1,6 @@
-"""DeepLabV3 on mobile encoders, as transformers writes it in folders: MobileNetV2."""
+"""DeepLabV3 on mobile encoders, as transformers writes it in folders: MobileNetV2 and MobileViT."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -115,4 +116,99 @@ checkpoints.ARCHITECTURES["MobileNetV2ForSemanticSegmentation"] = checkpoints.Ar
     encoders=(encoders.mobilenet.SECOND,),
     first="encoder/stem_conv/kernel",
     reordered=_swapped,
+)
+
+
+_FIELDS = {
+    "heads": ("num_attention_heads", 4),
+    "patch_side": ("patch_size", 2),
+    "expansion": ("expand_ratio", 4.0),
+    "mlp_expansion": ("mlp_ratio", 2.0),
+    "dropout": ("hidden_dropout_prob", 0.1),
+}
+"""Options of the encoder, and the fields of `config.json` that set them, with transformers' defaults."""
+
+
+def _mobilevit_arguments(config: checkpoints.Config, mean: list[float], std: list[float]) -> dict[str, Any]:
+    needed = {"hidden_act": "silu", "conv_kernel_size": 3, "layer_norm_eps": 1e-5, "qkv_bias": True}
+    for field, allowed in needed.items():
+        config.only(field, allowed)
+    config.only("output_stride", 32, 16, 8)
+    if config.number("attention_probs_dropout_prob", 0.0, whole=False):
+        found = config["attention_probs_dropout_prob"]
+        warnings.warn(
+            f"{config.name}: training here does not apply attention_probs_dropout_prob = {found}", stacklevel=2
+        )
+    *filters, _ = config.numbers("neck_hidden_sizes", (16, 32, 64, 96, 128, 160, 640))
+    widths = config.numbers("hidden_sizes", (144, 192, 240))
+    options: dict[str, Any] = {"filters": filters, "attention_filters": widths}
+    for option, (field, default) in _FIELDS.items():
+        options[option] = config.number(field, default, whole=isinstance(default, int))
+    if not options["heads"] or any(width % options["heads"] for width in widths):
+        raise ValueError(f"{config.name}: hidden_sizes must be multiples of num_attention_heads")
+    stride = config.get("output_stride", 32)
+    if stride < 32 and len(set(filters[{16: 4, 8: 3}[stride] :])) < {16: 2, 8: 3}[stride]:
+        raise ValueError(f"{config.name}: with output_stride = {stride}, neck_hidden_sizes must differ at the end")
+    if not np.allclose([mean, std], [[0.0], [255.0]], rtol=1e-9, atol=0):
+        options |= {"mean": mean, "std": std}
+    kept = [1 - config.number(field, 0.1, whole=False) for field in ("aspp_dropout_prob", "classifier_dropout_prob")]
+    return {
+        "encoder": encoders.mobilevit.shortest(options),
+        "output_stride": stride,
+        "rates": config.numbers("atrous_rates", (6, 12, 18)),
+        "filters": config.number("aspp_out_channels", 256),
+        "dropout": round(1 - kept[0] * kept[1], 9),  # of both, which follow each other
+    }
+
+
+def _mobilevit_config(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[float], list[float]]:
+    filters, stride = arguments["filters"], arguments["output_stride"]
+    given = _checked(arguments, "MobileViT", filters=filters)
+    rates = arguments["rates"]
+    rates = [rate * 16 // stride for rate in (6, 12, 18)] if rates is None else list(rates)
+    if len(rates) != 3:
+        raise ValueError(f"DeepLabV3 with MobileViT of transformers has three rates, not {rates}")
+    options = {**encoders.mobilevit.options(given["name"]), **given}
+    fields = {
+        "model_type": "mobilevit",
+        "neck_hidden_sizes": [*options["filters"], 4 * options["filters"][-1]],
+        "hidden_sizes": list(options["attention_filters"]),
+        **{field: type(default)(options[option]) for option, (field, default) in _FIELDS.items()},
+        "hidden_act": "silu",
+        "conv_kernel_size": 3,
+        "output_stride": stride,
+        "attention_probs_dropout_prob": 0.0,
+        "layer_norm_eps": 1e-5,
+        "qkv_bias": True,
+        "aspp_out_channels": filters,
+        "atrous_rates": rates,
+        "aspp_dropout_prob": arguments["dropout"],
+        "classifier_dropout_prob": 0.0,
+        "semantic_loss_ignore_index": 255,
+    }
+    return fields, *_constants(options, arguments["input_shape"][-1])
+
+
+_MOBILEVIT_RULES: checkpoints.Rules = [
+    *checkpoints.below(encoders.mobilevit.TRANSFORMERS, "mobilevit.", "encoder/"),
+    *checkpoints.below(
+        [
+            *_layers(r"convs\.0", "point"),
+            *(rule for branch in (1, 2, 3) for rule in _layers(rf"convs\.{branch}", f"branch_{branch}")),
+            *_layers(r"convs\.4\.conv_1x1", "image"),
+            *_layers("project", "project"),
+        ],
+        f"{_HEAD}aspp.",
+        "aspp/",
+    ),
+    *checkpoints.below([(r"classifier\.convolution", "head/conv")], _HEAD, ""),
+]
+
+checkpoints.ARCHITECTURES["MobileViTForSemanticSegmentation"] = checkpoints.Architecture(
+    "deeplabv3",
+    _mobilevit_arguments,
+    _mobilevit_config,
+    _MOBILEVIT_RULES,
+    encoders=tuple(encoders.mobilevit.VARIANTS),
+    first="encoder/stem_conv/kernel",
 )

@@ -45,8 +45,8 @@ def load(
               `preprocessor_config.json`, of a `SegformerForSemanticSegmentation`, of an
               `UperNetForSemanticSegmentation` with a ConvNeXt, ConvNeXt V2 or Swin, of a
               `DPTForSemanticSegmentation` without a convolutional network (`is_hybrid`), of a
-              `MobileNetV2ForSemanticSegmentation`, or of an `EomtForUniversalSegmentation`; auxiliary heads are left
-              out;
+              `MobileNetV2ForSemanticSegmentation`, of a `MobileViTForSemanticSegmentation`, or of an
+              `EomtForUniversalSegmentation`; auxiliary heads are left out;
             - a repository on the Hugging Face hub with the files of such a folder, `hf://owner/name` or `owner/name`,
               with or without `@revision`; it is downloaded once, by huggingface_hub;
             - a whole Keras model, `.keras` or `.h5`.

@@ -102,6 +102,7 @@ USES = {
     ),
     "queries": lambda x, **o: queries(layers.QueryTokens(2, **o)(layers.PatchTokens(3, **o)(x)), x, **o),
     "patches": lambda x, **o: layers.FitPatches(2, **o)(x, halve(x), x),
+    "grid attention": lambda x, **o: layers.GridAttention(3, **o)(layers.FitGrid(2, **o)(x)),
     "hard excitation": lambda x, **o: layers.SqueezeExcitation(hidden=8, activation="hard_sigmoid", **o)(wide(x)),
 }
 # The same weights in every run and on every backend: with others, ReLUs may hide each change of an image.
