@@ -3,6 +3,7 @@
 from kseg.checkpoints.export import EXPORTERS, export_smp, export_transformers, write_folder
 from kseg.checkpoints.keys import weight_keys
 from kseg.checkpoints.names import Rules, below, rename, revert, unwrapped, within
+from kseg.checkpoints.normalize import LIMIT, TRANSFORMS, Normalize, limit_of, read_normalize, write_normalize
 from kseg.checkpoints.processor import PROCESSOR, is_imagenet
 from kseg.checkpoints.reader import read
 from kseg.checkpoints.transformers import (
@@ -21,18 +22,23 @@ __all__ = [
     "ARCHITECTURES",
     "CONFIG",
     "EXPORTERS",
+    "LIMIT",
     "PROCESSOR",
+    "TRANSFORMS",
     "WEIGHTS",
     "Architecture",
     "Config",
+    "Normalize",
     "Rules",
     "below",
     "describe_transformers",
     "export_smp",
     "export_transformers",
     "is_imagenet",
+    "limit_of",
     "read",
     "read_config",
+    "read_normalize",
     "read_transformers",
     "rename",
     "revert",
@@ -41,4 +47,5 @@ __all__ = [
     "weight_parts",
     "within",
     "write_folder",
+    "write_normalize",
 ]

@@ -25,14 +25,16 @@ EXPORTERS: dict[str, Exporter] = {}
 
 
 def export_smp(model: "keras.Model", folder: str | os.PathLike) -> pathlib.Path:
-    """Writes a model as a hub folder of segmentation-models-pytorch: `config.json` and `model.safetensors`.
+    """Writes a model as a hub folder of segmentation-models-pytorch.
 
     `segmentation_models_pytorch.from_pretrained(folder)` loads it, and so does `kseg.zoo.load(folder)`. The logits are
     the same where the encoder's stride divides the sides, which that library needs. Only its Unet takes other sizes,
-    and has the logits of `kseg.zoo.unet` with `doubling=True` or `interpolation="bilinear"` there. It also expects
-    images that are normalized already: `(image / 255 - mean) / std` with ImageNet's constants, see its
-    `get_preprocessing_params`, because there the normalization is no part of the model. Class names and colors are not
-    stored.
+    and has the logits of `kseg.zoo.unet` with `doubling=True` or `interpolation="bilinear"` there.
+
+    There the normalization is no part of the model. The folder has it in `albumentations_config_eval.json`, as that
+    library's documentation proposes: `albumentations.Compose.from_pretrained(folder)(image=image)["image"]` is what the
+    model expects, also for images of another range than 0 to 255 that the model stores; values beyond it are not
+    clipped. Class names and colors are not stored.
 
     Args:
         model: A model that a builder of `kseg.zoo` returned, on an encoder that both have, with options that give that
@@ -50,7 +52,6 @@ def export_smp(model: "keras.Model", folder: str | os.PathLike) -> pathlib.Path:
     name = "segmentation-models-pytorch"
     if name not in EXPORTERS:
         raise ValueError(f"{model.name!r} was not built by kseg.zoo, which knows the models of {name}: import kseg.zoo")
-    _check_pixels(model, name)
     return EXPORTERS[name](model, folder)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from kseg import download
-from kseg.checkpoints import CONFIG, PROCESSOR, WEIGHTS, weight_parts
+from kseg.checkpoints import CONFIG, PROCESSOR, TRANSFORMS, WEIGHTS, weight_parts
 from kseg.pretrained.source import HUB_FILE, on_the_hub
 from kseg.pretrained.terms import is_license_listed, print_license
 
@@ -88,7 +88,8 @@ def fetch_repository(
         return folder / name if (folder / name).is_file() else fetch(name, folder.name)
 
     if not _has_weights(folder):
-        get(PROCESSOR)
+        if not get(PROCESSOR):
+            get(TRANSFORMS)
         check(folder)
         if not told:
             print_license(repository, lambda: get(CARD))

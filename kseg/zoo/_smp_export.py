@@ -11,7 +11,7 @@ import numpy as np
 import safetensors.numpy
 
 from kseg import encoders, pretrained
-from kseg.checkpoints import CONFIG, WEIGHTS, revert, write_folder
+from kseg.checkpoints import CONFIG, LIMIT, TRANSFORMS, WEIGHTS, limit_of, revert, write_folder, write_normalize
 from kseg.zoo import _smp_encoders
 from kseg.zoo import _smp_table as smp
 from kseg.zoo.table import BUILDERS
@@ -40,8 +40,23 @@ def export(model: keras.Model, folder: str | os.PathLike) -> Path:
     content = {
         WEIGHTS[0]: safetensors.numpy.save(state, {"format": "pt"}),
         CONFIG: json.dumps({**options, "_model_class": name}, indent=2).encode(),
+        TRANSFORMS: json.dumps(_normalization(model), indent=2).encode(),
     }
     return write_folder(folder, content)
+
+
+def _normalization(model: keras.Model) -> dict[str, Any]:
+    """The first layer of the encoder, as a transform of albumentations."""
+    layer = model.get_layer("encoder").get_layer("normalization")
+    scale, offset = np.array(layer.scale), np.array(layer.offset)
+    mean, std = -offset / scale / LIMIT, 1 / scale / LIMIT
+    return write_normalize(mean.round(9).tolist(), std.round(9).tolist(), limit_of(getattr(model, "pixels", {})))
+
+
+def _plain(encoder: Any) -> dict[str, Any]:
+    """The options of an encoder without the constants of its normalization, which the folder has in another file."""
+    given = encoder if isinstance(encoder, dict) else {"name": encoder}
+    return {key: value for key, value in given.items() if key not in ("mean", "std")}
 
 
 def _options(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -61,6 +76,9 @@ def _options(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         options[key] = value = arguments[option.argument]
         if option.values is not None:
             found = [theirs for theirs, ours in option.values.items() if ours == value]
+            if key == "encoder_name":
+                same = [theirs for theirs, ours in option.values.items() if _plain(ours) == _plain(value)]
+                found = list(dict.fromkeys([*found, *same]))
             if not found:
                 raise ValueError(_unknown(known.builder, option.argument, value, *option.values.values()))
             options[key] = found[0]
@@ -80,6 +98,8 @@ def _fault(name: str, options: dict[str, Any], arguments: dict[str, Any]) -> str
     builder = BUILDERS[smp.MODELS[name].builder]
     expected = json.loads(json.dumps({**builder.defaults, **smp.arguments_of(name, options), "crf": False}))
     for key in (*builder.options, "crf"):
+        if key == "encoder" and _plain(arguments[key]) == _plain(expected[key]):
+            continue
         if key not in EQUAL and arguments.get(key, expected[key]) != expected[key]:
             return _unknown(builder.__name__, key, arguments.get(key), expected[key])
     return ""

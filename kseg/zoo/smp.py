@@ -4,6 +4,7 @@ What belongs to one of its classes lies beside the builder, in a call of `regist
 writes its folders.
 """
 
+import inspect
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from kseg import pretrained
-from kseg.checkpoints import WEIGHTS, Config, read, rename
+from kseg import encoders, pretrained
+from kseg.checkpoints import LIMIT, WEIGHTS, Config, Normalize, read, read_normalize, rename
 from kseg.zoo._options import unknown_option
 from kseg.zoo._smp_encoders import ENCODERS, NOTHING, canonical
 from kseg.zoo._smp_table import MODELS, Model, arguments_of, rules_of, unused_of
@@ -123,11 +124,12 @@ def read_folder(folder: str | os.PathLike, config: Config) -> tuple[dict[str, An
     """Reads a hub folder that `save_pretrained` wrote.
 
     Args:
-        folder: The folder, with `model.safetensors`.
+        folder: The folder, with `model.safetensors` and perhaps `albumentations_config_eval.json`, which has the
+            normalization of images; without, it is that of the encoder's ImageNet weights.
         config: The fields of its `config.json`.
 
     Returns:
-        The description of the model, with `builder` and `arguments`, and `{key: array}`.
+        The description of the model, with `builder`, `arguments` and `pixels`, and `{key: array}`.
 
     Raises:
         FileNotFoundError: If the folder has no weights.
@@ -135,7 +137,23 @@ def read_folder(folder: str | os.PathLike, config: Config) -> tuple[dict[str, An
     """
     options = options_of(config)
     builder, arguments, arrays = convert(read(Path(folder, WEIGHTS[0])), **options)
-    return {"builder": builder, "arguments": arguments}, arrays
+    channels = arguments["input_shape"][-1]
+    pixels: dict[str, Any] = {}
+    if found := read_normalize(folder, channels):
+        arguments["encoder"] = _normalizing(arguments["encoder"], found, channels)
+        pixels = {} if found.limit == LIMIT else {"range": [0.0, found.limit]}
+    return {"builder": builder, "arguments": arguments, "pixels": pixels}, arrays
+
+
+def _normalizing(encoder: str | dict[str, Any], found: Normalize, channels: int) -> str | dict[str, Any]:
+    """Sets how an encoder normalizes images, if it does not do so anyway."""
+    given = encoder if isinstance(encoder, dict) else {"name": encoder}
+    parameters = inspect.signature(encoders.ENCODERS[given["name"]].build).parameters
+    mean, std = (tuple(given.get(key, parameters[key].default)) for key in ("mean", "std"))
+    wanted = LIMIT * np.array([found.mean, found.std])
+    if np.allclose(encoders.channels.Normalization(mean, std).fitted(channels), wanted, rtol=1e-6):
+        return encoder
+    return {**given, "mean": wanted[0].tolist(), "std": wanted[1].tolist()}
 
 
 def options_of(config: Config) -> dict[str, Any]:

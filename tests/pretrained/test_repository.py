@@ -4,7 +4,13 @@ import pytest
 
 from kseg import checkpoints, download, pretrained, zoo
 
-SMALL = {"name": "mit_b0", "filters": [4, 8, 10, 16], "depths": [1, 1, 1, 1], "expansions": [1, 1, 1, 1]}
+SMALL = {
+    "name": "mit_b0",
+    "filters": [4, 8, 10, 16],
+    "depths": [1, 1, 1, 1],
+    "expansions": [1, 1, 1, 1],
+    "epsilon": 1e-5,
+}
 
 
 @pytest.fixture
