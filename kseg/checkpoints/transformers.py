@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from kseg.checkpoints.reader import read
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Names of the weights, the preferred one first; each may be in parts, which `{name}.index.json` lists."""
+
+NO_CLASS = ("background", "unlabeled", "unlabelled", "void", "other")
+"""Names of what is left out of the masks if labels are reduced."""
 
 
 class Config(dict[str, Any]):
@@ -107,7 +111,7 @@ class Architecture:
         reordered: Changes the arrays here to the order of channels there, or back; None if they have the same order.
         loaded: Changes the renamed tensors to the arrays here; None if they differ by their names only.
         stored: Changes the renamed arrays to the tensors there, for the fields of `config.json`; None likewise.
-        processor: The class of image processors that is written.
+        processor: The class of image processors that is written, and that a file means which does not name it.
         logarithms: Whether the logits are the logarithms of the scores there, which the image processor averages.
     """
 
@@ -198,14 +202,21 @@ def describe_transformers(folder: str | os.PathLike) -> dict[str, Any]:
     architecture = _architecture(config)
     nested = isinstance(config.get("backbone_config"), Mapping)
     channels = (config.part("backbone_config") if nested else config).number("num_channels", 3)
-    mean, std, rule = read_processor(folder, channels)
+    mean, std, rule = read_processor(folder, channels, architecture.processor)
     if flips_channels(folder) and not architecture.first:
         raise ValueError(
             f"{Path(folder, PROCESSOR)}: kseg cannot build do_flip_channel_order = true with {config.name}"
         )
-    rule |= {"enlarged": True} if rule and architecture.enlarges else {}
-    rule |= {"logarithms": True} if rule and architecture.logarithms else {}
+    if "size" in rule:
+        rule |= {"enlarged": True} if architecture.enlarges else {}
+        rule |= {"logarithms": True} if architecture.logarithms else {}
     num_classes, classes = config.classes()
+    if rule.get("reduces_labels") and classes and classes[0].casefold() in NO_CLASS:
+        warnings.warn(
+            f"{config.name} names class 0 {classes[0]!r}, but do_reduce_labels in {PROCESSOR} leaves class 0 of the "
+            "masks out and lowers the others by 1: the names may belong to the ids above",
+            stacklevel=2,
+        )
     arguments = {
         "num_classes": num_classes,
         **architecture.arguments(config, mean, std),

@@ -40,12 +40,14 @@ class ProcessorRunner:
 
     def __init__(self, model: Any, *, from_logits: bool | None = None, **options: Any):
         rule: Mapping[str, Any] = getattr(model, "processor", {})
-        if not rule:
+        if "size" not in rule:
             raise ValueError(
                 f'{model.name} does not store how a processor resizes images: leave out resize="processor" (--resize), '
                 "which is for folders of transformers with a preprocessor_config.json that resizes and does not crop"
             )
         self.sides = rule["size"]
+        self.keeps_ratio = rule.get("keep_aspect_ratio", False)
+        self.multiple = rule.get("ensure_multiple_of", 1)
         self.resample = Image.Resampling[rule["resample"].upper()]
         self.window: int | None = rule.get("window")
         self.from_logits = gives_logits(model) if from_logits is None else from_logits
@@ -110,14 +112,22 @@ class ProcessorRunner:
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Returns the height and width to which an image is resized."""
         if "height" in self.sides:
-            return self.sides["height"], self.sides["width"]
+            down, across = self.sides["height"] / height, self.sides["width"] / width
+            if self.keeps_ratio:  # the scale that is nearer to 1
+                down = across = across if abs(1 - across) < abs(1 - down) else down
+            return self._rounded(down * height), self._rounded(across * width)
         short, long = sorted((height, width))
         target: float = self.sides["shortest_edge"]
         most = self.sides.get("longest_edge")
         if most and long / short * target > most:
             target = most * short / long
+        if round(target) == short:
+            return height, width
         other = int(target * long / short)
         return (round(target), other) if height <= width else (other, round(target))
+
+    def _rounded(self, side: float) -> int:
+        return max(1, round(side / self.multiple)) * self.multiple
 
     def _resized(self, image: np.ndarray) -> np.ndarray:
         height, width = self.size(*image.shape[:2])

@@ -139,9 +139,15 @@ def _labeler(model: Model, dataset: Dataset) -> Labeler:
         return lambda images, truth, loss: ([model(image) for image in images], math.nan)
     whole = model if isinstance(model, Predictor) else Predictor(model)
     if whole.channels != dataset.num_classes:
+        cure = ""
+        if getattr(whole.model, "processor", {}).get("reduces_labels") and dataset.num_classes == whole.channels + 1:
+            cure = (
+                f": the model was trained without class 0 of the masks, so leave {dataset.classes[0]!r} out of the "
+                f"classes, with values 1 to {whole.channels} and ignore 0"
+            )
         raise ValueError(
             f"the model has num_classes={whole.channels}, {dataset.name} needs {dataset.num_classes} "
-            f"({', '.join(dataset.classes)})"
+            f"({', '.join(dataset.classes)}){cure}"
         )
     classes = getattr(whole.model, "classes", None)
     if classes and tuple(classes) != tuple(dataset.classes):

@@ -26,10 +26,14 @@ class SegmentationModel(keras.Model):
         palette: One (R, G, B) per class, 0 to 255; empty if unknown.
         pixels: What the numbers of the image files mean that the model was trained on, as `kseg.data.Pixels.to_json`
             returns it; empty for 8-bit images.
-        processor: How the image processor of a checkpoint of transformers resizes images, which
-            `Predictor(resize="processor")` repeats; empty if the model is not from there. `size` and `resample` are
-            those of `preprocessor_config.json`; `enlarged` is True if the model there enlarges its scores to the
-            resized image before they are enlarged to the original one.
+        processor: What the image processor of a checkpoint of transformers does to images and masks; empty if the
+            model is not from there. `size` and `resample`, and `keep_aspect_ratio` and `ensure_multiple_of` where they
+            are set, are those of `preprocessor_config.json`; `Predictor(resize="processor")` resizes images so.
+            `enlarged` is True if the model there enlarges its scores to the resized image before they are enlarged to
+            the original one; `window` is the side of the windows into which it is cut first; `logarithms` is True if
+            the exponentials of the logits are averaged and enlarged. `reduces_labels` is True if class 0 of the masks
+            was left out of the training and the other ids were lowered by 1: class 0 of the model is class 1 of these
+            masks.
     """
 
     builder: str = ""

@@ -248,6 +248,7 @@ checkpoints.ARCHITECTURES["DPTForSemanticSegmentation"] = checkpoints.Architectu
     _config,
     RULES,
     unused=rf"auxiliary_head\..*|dpt\.(layernorm|pooler)\..*|{UNUSED}\..*",
+    processor="DPTImageProcessor",
     enlarges=True,
 )
 

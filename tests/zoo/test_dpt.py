@@ -117,12 +117,13 @@ class TestDPT(OfTransformers):
         assert torch.equal(again.auxiliary_head.head[4].weight, network.auxiliary_head.head[4].weight)
 
 
-def test_a_rule_of_the_processor_that_kseg_does_not_know_is_named(tmp_path):
+def test_a_file_without_the_class_of_its_processor_has_the_values_of_dpt(tmp_path):
     (tmp_path / "config.json").write_text('{"architectures": ["DPTForSemanticSegmentation"]}')
-    for fields in ('"keep_aspect_ratio": true', '"ensure_multiple_of": 32, "size": {"height": 50, "width": 64}'):
-        (tmp_path / "preprocessor_config.json").write_text(f'{{"image_processor_type": "DPTImageProcessor", {fields}}}')
-        with pytest.warns(UserWarning, match=f"kseg does not know {fields.split(':')[0][1:-1]} ="):
-            assert checkpoints.describe_transformers(tmp_path)["processor"] == {}
+    (tmp_path / "preprocessor_config.json").write_text('{"keep_aspect_ratio": true, "ensure_multiple_of": 32}')
+    found = checkpoints.describe_transformers(tmp_path)
+    rule = {"keep_aspect_ratio": True, "ensure_multiple_of": 32, "resample": "bicubic", "enlarged": True}
+    assert found["processor"] == {"size": {"height": 384, "width": 384}, **rule}
+    assert found["arguments"]["encoder"]["mean"] == [127.5] * 3
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,9 @@ def test_the_published_mobilenet_is_read(tmp_path):
         "crop_size": 513, "do_center_crop": True, "do_normalize": True, "do_resize": True, "resample": 2, "size": 545,
         "feature_extractor_type": "MobileNetV2FeatureExtractor",
     }  # fmt: skip
-    found = describe(tmp_path, TestMobileNetV2.architecture, processor, output_stride=8, expand_ratio=6, num_labels=21)
+    fields = {"output_stride": 8, "expand_ratio": 6, "num_labels": 21}
+    with pytest.warns(UserWarning, match="does not know do_center_crop = true, so the model does not store how images"):
+        found = describe(tmp_path, TestMobileNetV2.architecture, processor, **fields)
     constants = {"mean": [127.5] * 3, "std": [127.5] * 3}
     assert found["arguments"] == {
         "num_classes": 21,

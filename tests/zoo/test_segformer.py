@@ -1,5 +1,6 @@
 """SegFormer against transformers."""
 
+import json
 from typing import ClassVar
 
 import pytest
@@ -90,6 +91,15 @@ def test_features_of_small_numbers_equal_those_of_transformers(transformers, tmp
     model.arguments["encoder"]["epsilon"] = 1e-6
     with pytest.warns(UserWarning, match=r"transformers normalizes with epsilon=1e-05, this model with 1e-06"):
         checkpoints.export_transformers(model, tmp_path / "ours")
+
+
+@pytest.mark.parametrize(("first", "warns"), [("Background", True), ("wall", False)])
+def test_a_background_among_names_of_reduced_labels_is_doubted(first, warns, tmp_path, recwarn):
+    config = {"architectures": ["SegformerForSemanticSegmentation"], "id2label": {"0": first, "1": "leaf"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "preprocessor_config.json").write_text('{"do_reduce_labels": true}')
+    assert checkpoints.describe_transformers(tmp_path)["classes"] == (first, "leaf")
+    assert any("names class 0 'Background', but do_reduce_labels" in str(each.message) for each in recwarn) is warns
 
 
 def test_fields_for_training_alone_are_named_in_a_warning():
