@@ -6,6 +6,7 @@ import pytest
 from kseg import encoders, pretrained, zoo
 from kseg.checkpoints import export_smp, rename, revert
 from kseg.encoders import mobilenet
+from kseg.zoo import _smp_encoders, _smp_table
 from kseg.zoo import smp as names
 from tests.checkpoints import pytorch
 from tests.zoo.test_smp import cut
@@ -42,11 +43,11 @@ ODD, EVEN = (65, 98), (64, 96)
 def test_features_equal_those_of_the_library(name, size, output_stride):
     import segmentation_models_pytorch as smp
 
-    known = names.canonical(name)
+    known = _smp_encoders.canonical(name)
     row = names.ENCODERS[known]
     theirs = pytorch.randomized(smp.encoders.get_encoder(name, weights=None, output_stride=output_stride))
-    factors = names.dilation(
-        {"encoder_name": names.canonical(name), "encoder_output_stride": output_stride, "encoder_depth": 5}
+    factors = _smp_table.dilation(
+        {"encoder_name": _smp_encoders.canonical(name), "encoder_output_stride": output_stride, "encoder_depth": 5}
     )
     model = encoders.build(row.name, weights=None, output_stride=output_stride, multi_grid=factors)
     arrays = rename(row.apart(pytorch.arrays(theirs)), row.rules)
