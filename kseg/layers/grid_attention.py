@@ -109,4 +109,5 @@ class FitGrid(ConfiguredLayer):
         return Reach(x.pixels + x.step, x.step)
 
     def _sides(self, sides: Any) -> tuple[Any, ...]:
-        return tuple(None if side is None else -(-side // self.step) * self.step for side in sides)
+        more = self.step - 1  # ONNX rounds quotients of negative numbers up
+        return tuple(None if side is None else (side + more) // self.step * self.step for side in sides)

@@ -137,6 +137,8 @@ def test_unpooling_and_attention_are_in_every_format(format, numpy_initializers,
         windows = layers.WindowAttention(3, window=5, shift=shift, always_shift=False)
         x = x + windows(x)
         windows.position_bias.assign(np.random.default_rng(shift).normal(size=(81, 3)))
+    grid = layers.FitGrid(2)(x)
+    x = layers.Resize()(grid + layers.GridAttention(3)(grid), like=x)
     x = layers.Resize()(layers.SpaceToDepth()(x), like=image)
     model = keras.Model(image, x)
     if refused(format, model, tmp_path):
