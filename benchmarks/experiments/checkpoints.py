@@ -74,6 +74,8 @@ def _size(architecture: str, encoder: str) -> tuple[int, int]:
     if architecture.startswith("Eomt"):  # it has positions for one size only
         options = encoders.vit.options(encoder)
         return (options["patch"] * options["grid"],) * 2
+    if encoder in zoo.smp.ENCODERS and (side := zoo.smp.ENCODERS[encoder].sized):
+        return side, 2 * side
     return SQUARE if architecture.startswith("DPTFor") else SIZE
 
 
@@ -129,8 +131,9 @@ def _exists(architecture: str, encoder: str) -> bool:
 def _smp(architecture: str, encoder: str, folder: Path) -> tuple[Any, Loader]:
     import segmentation_models_pytorch as smp
 
-    options = {"encoder_name": encoder, "encoder_weights": None, "classes": CLASSES}
+    options: dict[str, Any] = {"encoder_name": encoder, "encoder_weights": None, "classes": CLASSES}
     options |= {"dynamic_img_size": True} if architecture == "DPT" else {}
+    options |= {"img_size": _size(architecture, encoder)} if zoo.smp.ENCODERS[encoder].sized else {}
     network = _randomized(getattr(smp, architecture)(**options))
     network.save_pretrained(folder)
     return network, functools.partial(zoo.load, folder)

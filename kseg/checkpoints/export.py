@@ -29,7 +29,8 @@ def export_smp(model: "keras.Model", folder: str | os.PathLike) -> pathlib.Path:
 
     `segmentation_models_pytorch.from_pretrained(folder)` loads it, and so does `kseg.zoo.load(folder)`. The logits are
     the same where the encoder's stride divides the sides, which that library needs. Only its Unet takes other sizes,
-    and has the logits of `kseg.zoo.unet` with `doubling=True` or `interpolation="bilinear"` there.
+    and has the logits of `kseg.zoo.unet` with `doubling=True` or `interpolation="bilinear"` there. On a Swin it takes
+    images of one size, that of `input_shape`, or 224x224.
 
     There the normalization is no part of the model. The folder has it in `albumentations_config_eval.json`, as that
     library's documentation proposes: `albumentations.Compose.from_pretrained(folder)(image=image)["image"]` is what the

@@ -47,7 +47,7 @@ VARIANTS = {
     "densenet201_torchvision": Variant((6, 12, 48, 32)),
 }
 
-OPTIONS = ("mean", "std")
+OPTIONS = ("feature_norms", "mean", "std")
 """Options of `build` that an encoder given as a dictionary may contain beside its name."""
 
 # torchvision's ImageNet weights (IMAGENET1K_V1); the eight digits in a name are the first of the file's SHA-256.
@@ -77,14 +77,14 @@ def build(
     output_stride: int = 32,
     multi_grid: Sequence[int] = (),
     smallest: int = 1,
+    feature_norms: bool = True,
     mean: Sequence[float] = IMAGENET.mean,
     std: Sequence[float] = IMAGENET.std,
 ) -> keras.Model:
-    """Builds a DenseNet as an encoder, with its stem at stride 2 and its four blocks, normalized, at 4, 8, 16 and 32.
+    """Builds a DenseNet as an encoder, with its stem at stride 2 and its four blocks at 4, 8, 16 and 32.
 
-    An activation follows the normalization of all features but the last, as in segmentation-models-pytorch. From
-    stride 8 on, sizes are rounded down. Where a pooling loses its stride, it and the convolutions after it are dilated:
-    every k-th position of the dilated features equals the strided ones.
+    From stride 8 on, sizes are rounded down. Where a pooling loses its stride, it and the convolutions after it are
+    dilated: every k-th position of the dilated features equals the strided ones.
 
     Args:
         name: A key of `VARIANTS`.
@@ -93,6 +93,9 @@ def build(
         output_stride: 8, 16 or 32.
         multi_grid: Factors for the dilation rates of the last 3x3 convolutions.
         smallest: Smallest height and width of an image.
+        feature_norms: Whether the features of the first three blocks are normalized and activated, and the last ones
+            only normalized, as in segmentation-models-pytorch. False gives the first as the blocks compute them, and
+            activates the last ones too, as timm does.
         mean: Mean of each channel, on the scale 0 to 255.
         std: Standard deviation of each channel, on the scale 0 to 255.
 
@@ -123,12 +126,12 @@ def build(
         for repeat in range(1, repeats + 1):
             x = _layer(x, variant.growth, rate * next(factors), f"block{block}_{repeat}")
         if block == len(variant.depths):
-            features.append(_norm("norm5")(x))
+            features.append(_norm("norm5")(x) if feature_norms else _activated(x, "norm5"))
             break
         path = f"transition{block}"
-        x = _activated(x, f"{path}_norm")
-        features.append(x)
-        x = _convolution(x.shape[-1] // 2, 1, f"{path}_conv")(x)
+        y = _activated(x, f"{path}_norm")
+        features.append(y if feature_norms else x)
+        x = _convolution(y.shape[-1] // 2, 1, f"{path}_conv")(y)
         pool, fits = f"{path}_pool", 2 * stride <= output_stride
         x = (keras.layers.AveragePooling2D(2, name=pool) if fits else AtrousPooling2D("average", rate, name=pool))(x)
     encoder = keras.Model(image, features, name="encoder")

@@ -26,6 +26,8 @@ OPTIONS = (
 )  # fmt: skip
 """Options of `build` that an encoder given as a dictionary may contain beside its name."""
 
+PARTS = ("query", "key", "value")
+
 TIMM_MODELS: dict[str, dict[str, dict[str, int | bool]]] = {
     name: {
         f"{name}_patch4_window7_224": {"always_shift": False},
@@ -215,16 +217,8 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         >>> list(convert({"layers.0.blocks.1.attn.qkv.bias": np.ones(288)}))[:2]
         ['stage1_1_attention/query/bias', 'stage1_1_attention/key/bias']
     """
-    apart: dict[str, np.ndarray] = {}
-    for name, array in state.items():
-        module, _, leaf = name.rpartition(".")
-        if module.endswith(".attn.qkv"):
-            parts = zip(("query", "key", "value"), np.split(array, 3), strict=True)
-            apart |= {f"{module[:-3]}{part}.{leaf}": values for part, values in parts}
-        elif leaf not in ("relative_position_index", "attn_mask"):  # which follow from the size of the windows
-            apart[name] = array
     rules = [*TRANSFORMERS, *TIMM, *TORCHVISION]
-    inside = checkpoints.unwrapped(apart, rules)
+    inside = checkpoints.unwrapped(apart(state), rules)
     heads = ("norm", "head", "layernorm", "classifier")
     kept = {name: array for name, array in inside.items() if not any(checkpoints.within(name, each) for each in heads)}
     if any(checkpoints.within(name, "layers.0.downsample") for name in kept):  # the authors merge after a stage
@@ -233,6 +227,32 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             for name, array in kept.items()
         }
     return checkpoints.rename(kept, rules)
+
+
+def apart(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Splits the tensors of timm that hold query, key and value; those that follow from the windows are left out."""
+    found: dict[str, np.ndarray] = {}
+    for name, array in state.items():
+        module, _, leaf = name.rpartition(".")
+        if module.endswith(".attn.qkv"):
+            parts = zip(PARTS, np.split(array, 3), strict=True)
+            found |= {f"{module[:-3]}{part}.{leaf}": values for part, values in parts}
+        elif leaf not in ("relative_position_index", "attn_mask"):
+            found[name] = array
+    return found
+
+
+def joined(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Joins query, key and value again: the opposite of `apart`."""
+    found: dict[str, np.ndarray] = {}
+    for name, array in state.items():
+        module, _, leaf = name.rpartition(".")
+        if module.endswith(".attn.query"):
+            parts = [state[f"{module[:-5]}{part}.{leaf}"] for part in PARTS]
+            found[f"{module[:-5]}qkv.{leaf}"] = np.concatenate(parts)
+        elif not module.endswith((".attn.key", ".attn.value")):
+            found[name] = array
+    return found
 
 
 def options(name: str) -> dict[str, Any]:

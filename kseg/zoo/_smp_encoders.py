@@ -10,7 +10,7 @@ import numpy as np
 
 from kseg import encoders
 from kseg.checkpoints import Rules, below
-from kseg.encoders import convnext, densenet, hrnet, mit, mobilenet, regnet, resnet, vgg, vit
+from kseg.encoders import convnext, densenet, hrnet, mit, mobilenet, regnet, resnet, swin, vgg, vit
 from kseg.encoders.channels import IMAGENET, TO_ONE
 
 State: TypeAlias = Mapping[str, np.ndarray]
@@ -33,6 +33,9 @@ class Encoder:
         least: The least output stride at which kseg computes the same.
         empty: Whether its feature at stride 2 has no channels.
         tokens: Whether it is a Vision Transformer, which only DPT has.
+        sized: If the library's network is for images of one size, which its option `img_size` sets: the number of which
+            its sides must be multiples, so that no window needs zeros, which timm appends after the shift. Otherwise
+            0.
         apart: Converts the tensors before they are renamed.
         joined: The opposite of `apart`.
         unused: Names and shapes of tensors that the library stores but does not use.
@@ -45,6 +48,7 @@ class Encoder:
     least: int = 8
     empty: bool = False
     tokens: bool = False
+    sized: int = 0
     apart: Callable[[State], State] = lambda state: state
     joined: Callable[[State], State] = lambda state: state
     unused: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -200,18 +204,26 @@ def _universal() -> dict[str, Encoder]:
             rules = mobilenet.timm_rules(name)
         elif name in regnet.VARIANTS or name in hrnet.VARIANTS:
             rules = (regnet if name in regnet.VARIANTS else hrnet).RULES
+        elif name in vgg.VARIANTS or name in densenet.VARIANTS:
+            known = vgg.rules(name) if name in vgg.VARIANTS else densenet.RULES
+            rules, facts["dilated"] = [(f"features_{pattern}", path) for pattern, path in known], None
         elif name in convnext.VARIANTS:
             rules = [(re.sub(r"^(stem|stages)\\\.", r"\1_", pattern), path) for pattern, path in convnext.TIMM]
             joined = functools.partial(_convnext_joined, convolutions=name in _CONVOLUTIONS)
             facts |= {"empty": True, "least": 16, "apart": _convnext_apart, "joined": joined}
+        elif name in swin.VARIANTS:
+            rules = [(re.sub(r"^layers\\\.", "layers_", pattern), path) for pattern, path in swin.TIMM]
+            facts |= {"empty": True, "apart": swin.apart, "joined": swin.joined, "dilated": None}
         else:
             continue
         both = [*below(rules, "model.", ""), *rules]  # former encoders have no `model.`
         for model, options in entry.timm.items():
             half = model.startswith(("tf_mobilenetv3", "tf_efficientnet_lite")) or model == "efficientnet_b1"
             given = {**options, **(_HALF if half else {})}
-            if name in convnext.VARIANTS:
+            if "feature_norms" in entry.options:
                 given["feature_norms"] = False
+            if name in swin.VARIANTS:
+                facts["sized"] = 32 * int(given.get("window", 7))
             rows[f"tu-{model}"] = Encoder({"name": name, **given} if given else name, both, **facts)
     return rows
 

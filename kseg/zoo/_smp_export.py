@@ -33,6 +33,12 @@ def export(model: keras.Model, folder: str | os.PathLike) -> Path:
     options = _options(name, arguments)
     arrays = {key: keras.ops.convert_to_numpy(variable) for key, variable in pretrained.weight_keys(model).items()}
     encoder = _smp_encoders.ENCODERS[options["encoder_name"]]
+    sides = arguments["input_shape"][:2]
+    if encoder.sized and all(sides):
+        options["img_size"] = sides
+        smp.arguments_of(name, options)  # checks the size
+    if not options["img_size"]:
+        del options["img_size"]  # not all encoders there have this option
     if options["encoder_depth"] in encoder.left_out:
         arrays = {**_left_out(options), **arrays}
     state = dict(encoder.joined(revert(arrays, smp.rules_of(name, options))))

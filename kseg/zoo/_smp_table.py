@@ -60,6 +60,7 @@ _SHARED = {
     "classes": Option("num_classes", 1),
     "activation": Option("activation", None, _ACTIVATIONS),
     "aux_params": Option(None, None, {None: None}),
+    "img_size": Option(None, None),
 }
 
 
@@ -184,6 +185,11 @@ def arguments_of(model: str, options: Options) -> dict[str, Any]:
         if option.argument:
             value = options[key] if option.values is None else option.values[options[key]]
             arguments[option.argument] = list(value) if isinstance(value, tuple) else value
+    if size := options["img_size"]:
+        name, step = options["encoder_name"], ENCODERS[options["encoder_name"]].sized
+        if not step or any(side % step for side in (size if isinstance(size, list | tuple) else [size])):
+            cure = f", only multiples of {step}" if step else ""
+            raise ValueError(f"{model}: img_size={size!r} on {name} has no counterpart in kseg{cure}")
     if known.upsampling and options["upsampling"] not in (None, fits := known.upsampling(options)):
         raise ValueError(f"{model}: upsampling={options['upsampling']!r} has no counterpart in kseg, only {fits}")
     return {**arguments, **known.arguments(options), "input_shape": [None, None, options["in_channels"]]}

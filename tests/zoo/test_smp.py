@@ -179,6 +179,8 @@ def test_logits_have_the_size_of_any_image_on_encoders_that_round_down():
         ("Unet", {"decoder_interpolation": "bicubic"}),
         ("Unet", {"activation": "tanh"}),
         ("Unet", {"new_option": 1}),
+        ("Unet", {"img_size": 224}),
+        ("FPN", {"img_size": 256, "encoder_name": "tu-swin_tiny_patch4_window7_224"}),
         ("DeepLabV3", {"decoder_aspp_separable": True}),
         ("DeepLabV3", {"upsampling": 2}),
         ("DeepLabV3Plus", {"aux_params": {"classes": 3}}),

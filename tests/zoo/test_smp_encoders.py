@@ -36,6 +36,9 @@ ODD, EVEN = (65, 98), (64, 96)
         ("tu-resnet18.a1_in1k", EVEN, 8),
         ("tu-resnet18d", EVEN, 16),
         ("tu-convnextv2_atto", ODD, 32),
+        ("tu-vgg11_bn", ODD, 32),
+        ("tu-vgg11.tv_in1k", EVEN, 32),
+        ("tu-densenet121", ODD, 32),
         ("timm-regnety_002", ODD, 32),
         ("tu-regnety_002", EVEN, 8),
     ],
@@ -94,6 +97,27 @@ def test_features_of_a_small_hrnet_equal_those_of_timm():
     }
 
 
+@pytest.mark.parametrize("size", [(224, 224), (448, 224)])
+def test_features_of_a_small_swin_equal_those_of_the_library(size):
+    import segmentation_models_pytorch as smp
+
+    known, small = "tu-swin_tiny_patch4_window7_224", {"depths": (1, 2, 1, 2), "num_heads": (1, 2, 3, 4)}
+    theirs = smp.encoders.get_encoder(known, weights=None, img_size=size, embed_dim=12, **small)
+    row = names.ENCODERS[known]
+    model = encoders.build(
+        {**row.name, "filters": 12, "depths": small["depths"], "heads": small["num_heads"]}, weights=None
+    )
+    state = pytorch.arrays(pytorch.randomized(theirs))
+    arrays = rename(row.apart(state), row.rules)
+    pretrained.load(model, arrays)
+    pixels = pytorch.image(size)
+    pytorch.assert_same(model.predict(pixels, verbose=0), pytorch.outputs(theirs, pixels)[2:])
+    again = row.joined(revert(arrays, row.rules))
+    assert again.keys() == state.keys()
+    for key, array in again.items():
+        np.testing.assert_array_equal(array, state[key])
+
+
 def test_channels_of_all_members_equal_those_of_the_library():
     import segmentation_models_pytorch as smp
 
@@ -107,6 +131,7 @@ def test_channels_of_all_members_equal_those_of_the_library():
 ATTO = {"encoder_name": "tu-convnextv2_atto"}
 NARROW = {"decoder_channels": 16, "decoder_atrous_rates": (2, 3, 4)}
 FIVE = {"decoder_channels": (16, 16, 8, 8, 8)}
+SHALLOW = {"encoder_depth": 3, "decoder_channels": (16, 16, 8)}
 EXTENDED = (66, 99)
 """A size of which this network sees 64 x 96."""
 
@@ -122,6 +147,9 @@ EXTENDED = (66, 99)
         ("UPerNet", {**ATTO, "decoder_channels": 16}, EXTENDED),
         ("DeepLabV3Plus", {"encoder_name": "efficientnet-b0", **NARROW}, EVEN),
         ("Linknet", {"encoder_name": "mobilenet_v2", "encoder_depth": 3}, EVEN),
+        ("UnetPlusPlus", {"encoder_name": "tu-densenet121", **SHALLOW}, EVEN),
+        ("Unet", {"encoder_name": "tu-vgg11_bn", **SHALLOW}, (75, 101)),
+        ("PSPNet", {"encoder_name": "tu-swin_tiny_patch4_window7_224", "img_size": [224, 448]}, (224, 448)),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*exceed the feature map:UserWarning")
