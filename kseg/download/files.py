@@ -68,6 +68,16 @@ def fetch(
     return path
 
 
+def sha256_in_name(url: str) -> str:
+    """Returns the digits of the SHA-256 with which the names of PyTorch's weight files end, see `fetch`.
+
+    Example:
+        >>> sha256_in_name("https://download.pytorch.org/models/resnet18-f37072fd.pth")
+        'f37072fd'
+    """
+    return PurePosixPath(url).stem.rpartition("-")[2]
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Holds the lock of a file, the hidden file `.{name}.lock` beside it, which is removed when the block ends.

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from kseg import checkpoints, download, pretrained
+from kseg import checkpoints
 from kseg.encoders.atrous import AtrousPooling2D, check_multi_grid
-from kseg.encoders.channels import IMAGENET, Normalization, adapt_kernel
+from kseg.encoders.channels import IMAGENET, Normalization
+from kseg.encoders.stages import load_from_torchvision
 from kseg.layers import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization, Conv2D, SmallestSize
 
 
@@ -136,11 +137,7 @@ def build(
         x = (keras.layers.AveragePooling2D(2, name=pool) if fits else AtrousPooling2D("average", rate, name=pool))(x)
     encoder = keras.Model(image, features, name="encoder")
     if weights == "imagenet":
-        url = ADDRESSES[name]
-        digits = url.rpartition("-")[2].removesuffix(".pth")
-        arrays = convert(checkpoints.read(download.fetch(url, sha256=digits)))
-        arrays["conv0/kernel"] = adapt_kernel(arrays["conv0/kernel"], input_shape[-1])
-        pretrained.load(encoder, arrays)
+        load_from_torchvision(encoder, ADDRESSES[name], convert)
     return encoder
 
 

@@ -5,19 +5,20 @@ Padding is symmetric, as in PyTorch, for odd and for even sizes; that of keras.a
 option `padding="same"` computes it, for weights that were trained in TensorFlow.
 """
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from kseg import checkpoints, download
+from kseg import checkpoints
 from kseg.encoders.atrous import shifted_rates
 from kseg.encoders.channels import IMAGENET, Normalization
 from kseg.encoders.mobile_names import efficientnet_pytorch, rules, timm_rules, transformers
 from kseg.encoders.mobile_variants import SECOND, VARIANTS, Block, channels, divisible, scaled
 from kseg.encoders.mobile_variants import features as last_blocks
-from kseg.encoders.stages import load
+from kseg.encoders.stages import load_from_torchvision
 from kseg.layers import BatchNormalization, Conv2D, DepthwiseConv2D, SmallestSize, SqueezeExcitation
 
 __all__ = [
@@ -189,9 +190,8 @@ def build(
     maps = [outputs[number] for number in numbers]
     encoder = keras.Model(image, [*first[: len(maps) - 1], maps[-1]] if first_blocks else maps, name="encoder")
     if weights == "imagenet":
-        url = ADDRESSES[name]
-        file = download.fetch(url, sha256=url.rpartition("-")[2].removesuffix(".pth"))
-        load(encoder, convert(checkpoints.read(file), name, last=numbers[-1] > len(variant.blocks)))
+        last = numbers[-1] > len(variant.blocks)
+        load_from_torchvision(encoder, ADDRESSES[name], functools.partial(convert, name=name, last=last))
     return encoder
 
 

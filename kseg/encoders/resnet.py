@@ -11,10 +11,10 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from kseg import checkpoints, download
+from kseg import checkpoints
 from kseg.encoders.atrous import AtrousPooling2D, shifted_rates
 from kseg.encoders.channels import IMAGENET, Normalization
-from kseg.encoders.stages import convolution, load
+from kseg.encoders.stages import convolution, load_from_torchvision
 from kseg.layers import HalvingMean2D
 
 
@@ -194,9 +194,7 @@ def build(
         features.append(x)
     encoder = keras.Model(image, features, name="encoder")
     if weights == "imagenet":
-        url = ADDRESSES[name]
-        file = download.fetch(url, sha256=url.rpartition("-")[2].removesuffix(".pth"))
-        load(encoder, convert(checkpoints.read(file)))
+        load_from_torchvision(encoder, ADDRESSES[name], convert)
     return encoder
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kseg import pretrained
+from kseg import checkpoints, download, pretrained
 from kseg.encoders.channels import adapt_kernel
 from kseg.layers import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization, Conv2D
 
@@ -99,3 +99,20 @@ def load(encoder: keras.Model, arrays: Mapping[str, np.ndarray], name: str = "th
         pretrained.load(encoder, {**kept, **arrays, **adapted})
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+def load_from_torchvision(
+    encoder: keras.Model, url: str, convert: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+) -> None:
+    """Downloads ImageNet weights of torchvision, verified by the digits in their name, and loads them.
+
+    Args:
+        encoder: As in `load`.
+        url: The address of the file.
+        convert: Converts the tensors of the classifier, `{name: array}`, to the arrays of the encoder.
+
+    Raises:
+        OSError: If the download failed.
+        ValueError: If the tensors do not fit.
+    """
+    load(encoder, convert(checkpoints.read(download.fetch(url, sha256=download.sha256_in_name(url)))))

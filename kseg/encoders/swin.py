@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from kseg import checkpoints, download
+from kseg import checkpoints
 from kseg.encoders.channels import IMAGENET, Normalization
-from kseg.encoders.stages import added, drops, load
+from kseg.encoders.stages import added, drops, load_from_torchvision
 from kseg.encoders.stages import shortest as shortest_of
 from kseg.layers import ATTENTION_EPSILON, Conv2D, SpaceToDepth, WindowAttention, exact_gelu
 
@@ -198,9 +198,7 @@ def build(
         features.append(_norm(f"stage{stage}_norm")(x) if feature_norms else x)
     encoder = keras.Model(image, features, name="encoder")
     if weights == "imagenet":
-        url = ADDRESSES[name]
-        file = download.fetch(url, sha256=url.rpartition("-")[2].removesuffix(".pth"))
-        load(encoder, convert(checkpoints.read(file)))
+        load_from_torchvision(encoder, ADDRESSES[name], convert)
     return encoder
 
 

@@ -4,15 +4,17 @@ The networks of keras.applications (`vgg16`, `vgg19`) have the weights of Caffe,
 pooling instead of those before it.
 """
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from kseg import checkpoints, download, pretrained
+from kseg import checkpoints
 from kseg.encoders.atrous import AtrousPooling2D, check_multi_grid
-from kseg.encoders.channels import IMAGENET, Normalization, adapt_kernel
+from kseg.encoders.channels import IMAGENET, Normalization
+from kseg.encoders.stages import load_from_torchvision
 from kseg.layers import NORM_EPSILON, NORM_MOMENTUM, BatchNormalization, Conv2D, SmallestSize
 
 
@@ -133,11 +135,7 @@ def build(
         x = (keras.layers.MaxPooling2D(2, name=pool) if fits else AtrousPooling2D("max", rate, name=pool))(x)
     encoder = keras.Model(image, [*features[1:], x], name="encoder")
     if weights == "imagenet":
-        url = ADDRESSES[name]
-        digits = url.rpartition("-")[2].removesuffix(".pth")
-        arrays = convert(checkpoints.read(download.fetch(url, sha256=digits)), name)
-        arrays["block1_conv1/kernel"] = adapt_kernel(arrays["block1_conv1/kernel"], input_shape[-1])
-        pretrained.load(encoder, arrays)
+        load_from_torchvision(encoder, ADDRESSES[name], functools.partial(convert, name=name))
     return encoder
 
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
-from kseg import checkpoints, download, pretrained
+from kseg import pretrained
 from kseg.encoders.channels import IMAGENET, Normalization
-from kseg.encoders.stages import added, drops, load
+from kseg.encoders.stages import added, drops, load_from_torchvision
 from kseg.encoders.stages import shortest as shortest_of
 from kseg.encoders.vit_names import TIMM, TRANSFORMERS, apart, convert, joined
 from kseg.layers import (
@@ -192,11 +193,12 @@ def _load(encoder: keras.Model, name: str, heads: int) -> None:
         )
     if heads != VARIANTS[name]["heads"]:
         raise ValueError(f"the ImageNet weights of {name} need the default heads, not {heads}: leave this option out")
-    url = ADDRESSES[name]
-    file = download.fetch(url, sha256=url.rpartition("-")[2].removesuffix(".pth"))
-    arrays = convert(checkpoints.read(file))
     keys = pretrained.weight_keys(encoder)
-    load(encoder, {key: array for key, array in arrays.items() if key in keys}, "patch_conv")
+
+    def converted(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {key: array for key, array in convert(state).items() if key in keys}
+
+    load_from_torchvision(encoder, ADDRESSES[name], converted)
 
 
 def options(name: str) -> dict[str, Any]:

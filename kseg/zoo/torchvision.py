@@ -49,7 +49,7 @@ class Published:
     @property
     def sha256(self) -> str:
         """The first digits of the file's SHA-256."""
-        return self.url.rpartition("-")[2].removesuffix(".pth")
+        return download.sha256_in_name(self.url)
 
 
 _FCN: dict[str, Any] = {"output_stride": 8, "dropout": 0.1}

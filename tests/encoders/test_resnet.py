@@ -1,6 +1,7 @@
 """ResNet v1.5 against torchvision and timm."""
 
 import hashlib
+import pathlib
 
 import keras
 import numpy as np
@@ -116,6 +117,11 @@ def test_imagenet_weights_are_downloaded_verified_and_adapted(channels, torchvis
     expected = {1: kernel.sum(2, keepdims=True), 3: kernel, 4: kernel[:, :, [0, 1, 2, 0]] * 0.75}[channels]
     np.testing.assert_allclose(model.get_layer("conv1").get_weights()[0], expected, rtol=1e-6)
     assert download.file_sha256(tmp_path / "home" / "weights" / published.name).startswith(digits)
+
+
+def test_weights_of_torchvision_are_downloaded_in_one_place():
+    sources = pathlib.Path(resnet.__file__).parent.glob("*.py")
+    assert [path.name for path in sources if "download.fetch(" in path.read_text()] == ["stages.py"]
 
 
 def test_imagenet_addresses_equal_those_of_torchvision(torchvision):
