@@ -1,13 +1,19 @@
 """The Python of docs/checkpoints.md and docs/migration.md runs."""
 
+import ast
+import contextlib
+import inspect
+import json
 import pathlib
 import re
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 import kseg
+from kseg.zoo import _smp_export
 from tests.training import tiny
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -52,6 +58,55 @@ def test_the_task_of_the_page_on_migration(tmp_path, monkeypatch, numpy_initiali
     found: dict = {}
     exec(compile(script, "migration.md", "exec"), found)
     assert found["labels"].shape == (64, 96) and found["model"].classes == ("soil", "leaf", "spot")
+
+
+def called(page):
+    """Yields the calls in the tables and sentences of a page: the name of the function and the node."""
+    for span in re.findall(r"`([^`\n]+)`", (DOCS / page).read_text("utf-8")):
+        with contextlib.suppress(SyntaxError):  # commands and names of files
+            yield from ((ast.unparse(n.func), n) for n in ast.walk(ast.parse(span)) if isinstance(n, ast.Call))
+
+
+def test_calls_in_the_tables_fit_the_libraries(transformers, torchvision):
+    import segmentation_models_pytorch as smp
+
+    libraries = {"kseg": kseg, "smp": smp, "AutoImageProcessor": transformers.AutoImageProcessor}
+    libraries |= {"AutoModelForSemanticSegmentation": transformers.AutoModelForSemanticSegmentation}
+    libraries |= {"Predictor": kseg.inference.Predictor, "keras": keras}
+    libraries |= {"deeplabv3_resnet50": torchvision.models.segmentation.deeplabv3_resnet50}
+    checked = 0
+    for page in ("checkpoints.md", "migration.md"):
+        for name, call in called(page):
+            if name.partition(".")[0] in libraries and not any(
+                isinstance(each, ast.Call) for each in ast.walk(call.func)
+            ):
+                signature = inspect.signature(eval(name, libraries))
+                dots = any(isinstance(each, ast.Constant) and each.value is ... for each in call.args)
+                bind = signature.bind_partial if dots else signature.bind
+                bind(*call.args[: -1 if dots else None], **{each.arg: each.value for each in call.keywords})
+                checked += 1
+    assert checked > 50
+
+
+def test_a_second_output_is_trained_as_the_page_says(numpy_initializers):
+    (row,) = re.findall(r".*auxiliary=True.*", (DOCS / "migration.md").read_text("utf-8"))
+    _, compiling, fitting = re.findall(r"`([^`]+)`", row.split("|")[2])
+    image = keras.Input((8, 8, 3))
+    outputs = {name: keras.layers.Conv2D(3, 1, name=name)(image) for name in ("logits", "auxiliary")}
+    names = {"model": keras.Model(image, outputs), "loss": kseg.losses.CrossEntropy(), "optimizer": "sgd"}
+    names |= {"images": np.zeros((2, 8, 8, 3), "uint8"), "masks": np.zeros((2, 8, 8), "uint8")}
+    exec(compiling, names)
+    exec(fitting, names)
+
+
+def test_builders_that_the_page_names_are_exported_by_default():
+    page = (DOCS / "migration.md").read_text("utf-8")
+    (named,) = re.findall(r"export_smp\(model, \"folder\"\)` for a ([^,]+, [^,]+), and", page)
+    models = {model.builder: name for name, model in kseg.zoo.smp.MODELS.items()}
+    for builder in re.findall(r"`(\w+)`", named):
+        defaults = kseg.zoo.BUILDERS[builder].defaults
+        arguments = json.loads(json.dumps({**defaults, "num_classes": 3, "encoder": "resnet34"}))
+        assert _smp_export._options(models[builder], arguments)["classes"] == 3
 
 
 def test_names_in_the_tables_exist():
