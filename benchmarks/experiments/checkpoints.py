@@ -175,6 +175,8 @@ def _sums(output: Any, size: Any) -> Any:
 
 def _config(known: checkpoints.Architecture, encoder: str) -> dict[str, Any] | None:
     """Returns the configuration of a network of transformers on an encoder; None if there is none."""
+    if known.encoders and encoder not in known.encoders:
+        return None
     options: dict[str, dict[str, Any]] = {"dpt": {"interpolation": "bilinear"}, "segformer": {"epsilon": 1e-5}}
     named = {"name": encoder, **options.get(known.builder, {})}
     arguments = {**zoo.BUILDERS[known.builder].defaults, "num_classes": CLASSES, "encoder": named}
