@@ -134,6 +134,9 @@ def attend(query: Any, key: Any, value: Any, bias: Any = None) -> Any:
     Returns:
         `(N, T, heads, C)`.
     """
+    if _lacks_half(query):
+        query, key, value = (ops.cast(x, "float32") for x in (query, key, value))
+        return ops.cast(attend(query, key, value, bias), "float16")
     tensorflow = keras.backend.backend() == "tensorflow"
     compute = _multiplied if tensorflow else ops.dot_product_attention
     count, length, heads = query.shape[:3]
@@ -150,6 +153,15 @@ def attend(query: Any, key: Any, value: Any, bias: Any = None) -> Any:
         for at in range(0, length, step)
     ]
     return ops.concatenate(parts, axis=1)
+
+
+def _lacks_half(x: Any) -> bool:
+    """Whether these are numbers of 16 bits with which JAX cannot compute attention on a CPU."""
+    if keras.backend.backend() != "jax" or keras.backend.standardize_dtype(x.dtype) != "float16":
+        return False
+    import jax
+
+    return jax.default_backend() == "cpu"
 
 
 def _looped(query: Any, key: Any, value: Any, bias: Any) -> Any:
