@@ -180,6 +180,7 @@ def _config(known: checkpoints.Architecture, encoder: str) -> dict[str, Any] | N
     options: dict[str, dict[str, Any]] = {"dpt": {"interpolation": "bilinear"}, "segformer": {"epsilon": 1e-5}}
     named = {"name": encoder, **options.get(known.builder, {})}
     arguments = {**zoo.BUILDERS[known.builder].defaults, "num_classes": CLASSES, "encoder": named}
+    arguments |= {"rates": ()} if encoder.startswith("mobilenet_v2") else {}
     try:
         return known.config(arguments)[0]
     except ValueError:

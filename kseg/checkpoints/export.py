@@ -30,7 +30,7 @@ def export_smp(model: "keras.Model", folder: str | os.PathLike) -> pathlib.Path:
     `segmentation_models_pytorch.from_pretrained(folder)` loads it, and so does `kseg.zoo.load(folder)`. The logits are
     the same where the encoder's stride divides the sides, which that library needs. Only its Unet takes other sizes,
     and has the logits of `kseg.zoo.unet` with `doubling=True` or `interpolation="bilinear"` there. On a Swin it takes
-    images of one size, that of `input_shape`, or 224x224.
+    images of one size, that of `input_shape`, or the one in the name of the encoder.
 
     There the normalization is no part of the model. The folder has it in `albumentations_config_eval.json`, as that
     library's documentation proposes: `albumentations.Compose.from_pretrained(folder)(image=image)["image"]` is what the
@@ -60,8 +60,10 @@ def export_transformers(model: Any, folder: str | os.PathLike) -> pathlib.Path:
     """Writes a model as a folder that transformers loads.
 
     `transformers.AutoModelForSemanticSegmentation.from_pretrained(folder)` then gives the logits of the model, of a
-    SegFormer before they are enlarged to the image. `AutoModelForUniversalSegmentation` loads an EoMT, whose masks and
-    classes `post_process_semantic_segmentation` of the image processor combines to scores.
+    SegFormer before they are enlarged to the image. (A SegFormer whose encoder has another `epsilon` than 1e-5 is
+    written with a warning: its logits differ there.) `AutoModelForUniversalSegmentation` loads an EoMT, whose masks and
+    classes `post_process_semantic_segmentation` of the image processor combines to scores; there it takes images of one
+    size only, the sides of the encoder's `grid` times those of its `patch`.
     `AutoImageProcessor.from_pretrained(folder)` normalizes images as the model does.
 
     Args:
@@ -158,9 +160,10 @@ def _counterpart(model: Any, encoder: Any) -> str:
     named = encoder["name"] if isinstance(encoder, Mapping) else encoder
     fits = [name for name, entry in names.items() if not entry.encoders or named in entry.encoders]
     if not fits:
+        found = repr(named) if named else "an encoder of your own"
         raise ValueError(
-            f"{model.name!r} has no counterpart in transformers with encoder={named or 'one of your own'}, only "
-            f"{' and '.join(names)}"
+            f"{model.name!r} has no counterpart in transformers on {found}, "
+            f"only on {', '.join(one for entry in names.values() for one in entry.encoders)}"
         )
     return fits[0]
 

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Config(dict[str, Any]):
         if isinstance(found, list) and len(set(found)) == 1:
             found = found[0]
         if not isinstance(found, int) or found < 1:
-            raise ValueError(f"{self.name}: {field} must be a positive number, got {json.dumps(found)}")
+            raise ValueError(f"{self.name}: {field} must be a positive whole number, got {json.dumps(found)}")
         return found
 
     def part(self, field: str) -> "Config":
@@ -121,7 +121,7 @@ class Architecture:
     rules: Rules
     unused: str = ""
     enlarges: bool = False
-    encoders: Container[str] = ()
+    encoders: Collection[str] = ()
     first: str = ""
     reordered: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None
     loaded: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None

@@ -177,7 +177,7 @@ def scaled(name: str, width: float) -> Variant:
     if width == 1:
         return VARIANTS[name]
     if name != SECOND or width <= 0:
-        raise ValueError(f"{name}: width must be 1{', or another positive number' if name == SECOND else ''}: {width}")
+        raise ValueError(f"{name}: width must be {'positive' if name == SECOND else '1'}, got {width}")
     return _second(width)
 
 

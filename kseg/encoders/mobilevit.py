@@ -60,8 +60,9 @@ def build(
 
     The first two stages consist of inverted residuals. Each of the others has one, which halves the size, and a block
     with attention between the pixels at the same place of all patches. Maps that do not consist of whole patches are
-    enlarged for the attention. Where a stride becomes dilation, the depthwise convolutions are dilated, but that which
-    loses its stride keeps the previous rate. The other convolutions are not dilated, as in transformers' networks.
+    enlarged for the attention. Where a stride becomes dilation, the depthwise convolutions are dilated, except the one
+    that loses its stride, which keeps the previous rate. The other convolutions are not dilated, as in transformers'
+    networks.
 
     Args:
         name: A key of `VARIANTS`, which sets `filters`, `attention_filters`, `expansion` and `dropout`.

@@ -32,7 +32,8 @@ def _rules(
         attention: Returns the module of a block with attention, from the number of the stage.
         kinds: Names of a convolution and of its normalization in their module.
         convolutions: Modules of `_RESIDUAL` and `_AROUND`.
-        dense: Modules of the other parts of a block with attention; those of transformer blocks have no `stage` part.
+        dense: Modules of the other parts of a block with attention; `enter_conv` and `blocks_norm` belong to
+            the stage, all others to each transformer block.
         blocks: Module of the transformer blocks.
     """
     pairs = [(stem, "stem")]

@@ -52,7 +52,7 @@ class PatchTokens(ConfiguredLayer):
 
     def build(self, x_shape: Shape) -> None:
         def weight(count: int, name: str) -> Any:
-            start = keras.initializers.TruncatedNormal(stddev=0.02)  # each one draws the same values again
+            start = keras.initializers.TruncatedNormal(stddev=0.02)  # one would give all weights the same values
             return self.add_weight(shape=(1, count, x_shape[-1]), initializer=start, name=name)
 
         self.class_token = weight(1, "class_token")

@@ -18,8 +18,7 @@ from kseg.layers import (
     check_activation,
     exact_gelu,
 )
-from kseg.zoo import _smp_encoders
-from kseg.zoo import _smp_table as smp
+from kseg.zoo import _smp_encoders, _smp_table
 from kseg.zoo._builder import builder
 from kseg.zoo._dpt_names import RULES, UNUSED, smp_rules, smp_unused
 
@@ -255,19 +254,19 @@ checkpoints.ARCHITECTURES["DPTForSemanticSegmentation"] = checkpoints.Architectu
 
 _VITS = [name for name, known in _smp_encoders.ENCODERS.items() if known.tokens]
 
-smp.register(
+_smp_table.register(
     "DPT",
     "dpt",
     {
-        "encoder_name": smp.Option(
+        "encoder_name": _smp_table.Option(
             "encoder", "tu-vit_base_patch16_224", {name: _smp_encoders.ENCODERS[name].name for name in _VITS}
         ),
-        "encoder_depth": smp.Option(None, 4, {4: 4}),
-        "encoder_output_indices": smp.Option(None, None, {None: None}),
-        "decoder_readout": smp.Option("readout", "cat", {"cat": "project", "add": "add", "ignore": "ignore"}),
-        "decoder_intermediate_channels": smp.Option("level_filters", (256, 512, 1024, 1024)),
-        "decoder_fusion_channels": smp.Option("filters", 256),
-        "dynamic_img_size": smp.Option(None, True, {True: True, False: False, None: None}),
+        "encoder_depth": _smp_table.Option(None, 4, {4: 4}),
+        "encoder_output_indices": _smp_table.Option(None, None, {None: None}),
+        "decoder_readout": _smp_table.Option("readout", "cat", {"cat": "project", "add": "add", "ignore": "ignore"}),
+        "decoder_intermediate_channels": _smp_table.Option("level_filters", (256, 512, 1024, 1024)),
+        "decoder_fusion_channels": _smp_table.Option("filters", 256),
+        "dynamic_img_size": _smp_table.Option(None, True, {True: True, False: False, None: None}),
     },
     arguments=lambda options: {"first_units": 2, "dropout": 0.1},
     rules=smp_rules,

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from kseg import checkpoints, encoders
-from kseg.zoo import _smp_encoders
-from kseg.zoo import _smp_table as smp
+from kseg.zoo import _smp_encoders, _smp_table
 
 
 def _unit(module: str, path: str, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -38,25 +37,25 @@ RULES: checkpoints.Rules = [
 ]
 
 
-def smp_rules(options: smp.Options) -> checkpoints.Rules:
+def smp_rules(options: _smp_table.Options) -> checkpoints.Rules:
     rules: list[tuple[str, str]] = []
     for level in range(1, 5):
         block = f"decoder.reassemble_blocks.{level - 1}"
-        rules += smp.named(f"decoder.projection_blocks.{level - 1}.project.0", f"readout_{level}")
-        rules += smp.named(f"{block}.project_to_out_channel", f"reassemble_{level}_project")
-        rules += smp.named(f"{block}.upsample", f"reassemble_{level}_resize")
-        rules += smp.named(f"{block}.project_to_feature_dim", f"reassemble_{level}_conv")
+        rules += _smp_table.named(f"decoder.projection_blocks.{level - 1}.project.0", f"readout_{level}")
+        rules += _smp_table.named(f"{block}.project_to_out_channel", f"reassemble_{level}_project")
+        rules += _smp_table.named(f"{block}.upsample", f"reassemble_{level}_resize")
+        rules += _smp_table.named(f"{block}.project_to_feature_dim", f"reassemble_{level}_conv")
         block = rf"decoder\.fusion_blocks\.{4 - level}"  # that library counts from the coarsest
         for index, path in ((1, "skip"), (2, "unit")):
             names = [name.replace("convolution", "conv_").replace("norm", "norm_") for name in _NAMES]
             rules += _unit(rf"{block}\.residual_conv_block{index}", f"fuse_{level}_{path}", names)
         rules.append((rf"{block}\.project", f"fuse_{level}_project"))
     for index, path in ((0, "head_conv/conv"), (1, "head_conv/norm"), (4, "head/conv")):
-        rules += smp.named(f"segmentation_head.head.{index}", path)
+        rules += _smp_table.named(f"segmentation_head.head.{index}", path)
     return rules
 
 
-def smp_unused(options: smp.Options) -> smp.Shapes:
+def smp_unused(options: _smp_table.Options) -> _smp_table.Shapes:
     """The last normalization and the classifier of timm's network."""
     name = options["encoder_name"]
     width = encoders.vit.VARIANTS[_smp_encoders.ENCODERS[name].variant]["filters"]

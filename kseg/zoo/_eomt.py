@@ -131,6 +131,12 @@ def _arguments(config: checkpoints.Config, mean: list[float], std: list[float]) 
     for field in ("hidden_dropout_prob", "attention_dropout"):
         if config.number(field, 0.0, whole=False):
             warnings.warn(f"{config.name}: training here does not apply {field} = {config[field]}", stacklevel=2)
+    if config.number("drop_path_rate", 0.0, whole=False):
+        warnings.warn(
+            f"{config.name}: training here drops blocks at rates that increase from 0 to drop_path_rate = "
+            f"{config['drop_path_rate']}, not all at this rate",
+            stacklevel=2,
+        )
     patch, size, heads = config.side("patch_size", 16), config.side("image_size", 640), config.side(_HEADS, 16)
     options = {
         "filters": config.number("hidden_size", 1024),

@@ -8,7 +8,7 @@ import keras
 from kseg import encoders
 from kseg.checkpoints import Rules
 from kseg.layers import Conv2D, Resize, SegmentationHead
-from kseg.zoo import _smp_table as smp
+from kseg.zoo import _smp_table
 from kseg.zoo._builder import builder
 
 GROUPS = 32
@@ -96,28 +96,31 @@ def _strides(encoder_depth: int) -> list[int]:
     return [2 ** (encoder_depth - level) for level in range(4)]
 
 
-def _smp_rules(options: smp.Options) -> Rules:
+def _smp_rules(options: _smp_table.Options) -> Rules:
     strides = _strides(options["encoder_depth"])
-    rules = smp.named("decoder.p5", f"lateral_{strides[0]}")
+    rules = _smp_table.named("decoder.p5", f"lateral_{strides[0]}")
     for index, stride in enumerate(strides):
-        rules += smp.named(f"decoder.p{5 - index}.skip_conv", f"lateral_{stride}") if index else []
+        rules += _smp_table.named(f"decoder.p{5 - index}.skip_conv", f"lateral_{stride}") if index else []
         for step, target in enumerate(strides[index + 1 :] or [stride]):
             module, name = f"decoder.seg_blocks.{index}.block.{step}.block", f"level_{stride}_to_{target}"
-            rules += [*smp.named(f"{module}.0", f"{name}_conv"), *smp.named(f"{module}.1", f"{name}_norm")]
+            rules += [
+                *_smp_table.named(f"{module}.0", f"{name}_conv"),
+                *_smp_table.named(f"{module}.1", f"{name}_norm"),
+            ]
     return rules
 
 
-smp.register(
+_smp_table.register(
     "FPN",
     "fpn",
     {
-        "encoder_depth": smp.Option("encoder_depth", 5, {4: 4, 5: 5}),
-        "decoder_pyramid_channels": smp.Option("pyramid_filters", 256),
-        "decoder_segmentation_channels": smp.Option("filters", 128),
-        "decoder_merge_policy": smp.Option("merge", "add", {"add": "add", "cat": "concatenate"}),
-        "decoder_dropout": smp.Option("dropout", 0.2),
-        "decoder_interpolation": smp.INTERPOLATION,
-        "upsampling": smp.Option(None, 4),
+        "encoder_depth": _smp_table.Option("encoder_depth", 5, {4: 4, 5: 5}),
+        "decoder_pyramid_channels": _smp_table.Option("pyramid_filters", 256),
+        "decoder_segmentation_channels": _smp_table.Option("filters", 128),
+        "decoder_merge_policy": _smp_table.Option("merge", "add", {"add": "add", "cat": "concatenate"}),
+        "decoder_dropout": _smp_table.Option("dropout", 0.2),
+        "decoder_interpolation": _smp_table.INTERPOLATION,
+        "upsampling": _smp_table.Option(None, 4),
     },
     arguments=lambda options: {"align_corners": True},
     upsampling=lambda options: _strides(options["encoder_depth"])[-1],

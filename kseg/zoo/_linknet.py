@@ -16,7 +16,7 @@ from kseg.layers import (
     SegmentationHead,
     TransposeUpsampling2D,
 )
-from kseg.zoo import _smp_table as smp
+from kseg.zoo import _smp_table
 from kseg.zoo._builder import builder
 
 
@@ -75,14 +75,17 @@ def _block(x: keras.KerasTensor, filters: int, batch_norm: bool, name: str) -> k
     return ConvNormAct(filters, 1, normalization=batch_norm, name=f"{name}_expand")(x)
 
 
-def _smp_rules(options: smp.Options) -> Rules:
+def _smp_rules(options: _smp_table.Options) -> Rules:
     rules: list[tuple[str, str]] = []
     for index in range(options["encoder_depth"]):
         module, name = f"decoder.blocks.{index}.block", f"decoder_{index + 1}"
-        rules += smp.conv_norm(f"{module}.0", f"{name}_reduce")
-        rules += [*smp.named(f"{module}.1.0", f"{name}_double"), *smp.named(f"{module}.1.1", f"{name}_double_norm")]
-        rules += smp.conv_norm(f"{module}.2", f"{name}_expand")
+        rules += _smp_table.conv_norm(f"{module}.0", f"{name}_reduce")
+        rules += [
+            *_smp_table.named(f"{module}.1.0", f"{name}_double"),
+            *_smp_table.named(f"{module}.1.1", f"{name}_double_norm"),
+        ]
+        rules += _smp_table.conv_norm(f"{module}.2", f"{name}_expand")
     return rules
 
 
-smp.register("Linknet", "linknet", {"decoder_use_norm": smp.NORM}, rules=_smp_rules, empty=False)
+_smp_table.register("Linknet", "linknet", {"decoder_use_norm": _smp_table.NORM}, rules=_smp_rules, empty=False)

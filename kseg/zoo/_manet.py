@@ -8,8 +8,7 @@ import keras
 from kseg import encoders
 from kseg.checkpoints import Rules
 from kseg.layers import ConvNormAct, PositionAttention, SegmentationHead, SqueezeExcitation, UNetBlock
-from kseg.zoo import _smp_encoders
-from kseg.zoo import _smp_table as smp
+from kseg.zoo import _smp_encoders, _smp_table
 from kseg.zoo._builder import builder
 
 
@@ -73,28 +72,28 @@ def manet(
     return keras.Model(image, logits, name="manet")
 
 
-def _smp_rules(options: smp.Options) -> Rules:
+def _smp_rules(options: _smp_table.Options) -> Rules:
     rules: list[tuple[str, str]] = []
     for module, name in (("top", "key"), ("center", "query"), ("bottom", "value"), ("out", "output")):
-        rules += smp.named(f"decoder.center.{module}_conv", f"position/{name}")
+        rules += _smp_table.named(f"decoder.center.{module}_conv", f"position/{name}")
     for index in range(options["encoder_depth"]):
         module, name = f"decoder.blocks.{index}", f"decoder_{index + 1}"
-        rules += smp.unet_block(module, name)
-        rules += smp.conv_norm(f"{module}.hl_conv.0", f"{name}_coarse_1")
-        rules += smp.conv_norm(f"{module}.hl_conv.1", f"{name}_coarse_2")
-        rules += smp.excitation(f"{module}.SE_hl", f"{name}_gate_coarse")
-        rules += smp.excitation(f"{module}.SE_ll", f"{name}_gate_skip")
+        rules += _smp_table.unet_block(module, name)
+        rules += _smp_table.conv_norm(f"{module}.hl_conv.0", f"{name}_coarse_1")
+        rules += _smp_table.conv_norm(f"{module}.hl_conv.1", f"{name}_coarse_2")
+        rules += _smp_table.excitation(f"{module}.SE_hl", f"{name}_gate_coarse")
+        rules += _smp_table.excitation(f"{module}.SE_ll", f"{name}_gate_skip")
     return rules
 
 
-smp.register(
+_smp_table.register(
     "MAnet",
     "manet",
     {
-        "decoder_channels": smp.Option("filters", (256, 128, 64, 32, 16)),
-        "decoder_use_norm": smp.NORM,
-        "decoder_pab_channels": smp.Option("attention_filters", 64),
-        "decoder_interpolation": smp.INTERPOLATION,
+        "decoder_channels": _smp_table.Option("filters", (256, 128, 64, 32, 16)),
+        "decoder_use_norm": _smp_table.NORM,
+        "decoder_pab_channels": _smp_table.Option("attention_filters", 64),
+        "decoder_interpolation": _smp_table.INTERPOLATION,
     },
     arguments=lambda options: {"interleaved": True, "full_size": _smp_encoders.ENCODERS[options["encoder_name"]].empty},
     rules=_smp_rules,

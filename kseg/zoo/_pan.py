@@ -8,7 +8,7 @@ import keras
 from kseg import encoders
 from kseg.checkpoints import Rules
 from kseg.layers import ConvNormAct, FeaturePyramidAttention, Resize, SegmentationHead
-from kseg.zoo import _smp_table as smp
+from kseg.zoo import _smp_table
 from kseg.zoo._builder import builder
 
 
@@ -91,7 +91,7 @@ def _attention_upsampling(
     return keras.layers.Add(name=f"{name}_add")([coarse, x])
 
 
-def _smp_rules(options: smp.Options) -> Rules:
+def _smp_rules(options: _smp_table.Options) -> Rules:
     parts = {
         "branch1.1": "image", "mid.0": "middle", "down1.1": "down1", "down2.1": "down2", "down3.1": "down3",
         "conv1": "across1", "conv2": "across2", "down3.2": "across3",
@@ -100,21 +100,21 @@ def _smp_rules(options: smp.Options) -> Rules:
     for level in range(1, options["encoder_depth"] - 1):
         module, name = f"decoder.gau{options['encoder_depth'] - 1 - level}", f"decoder_{level}"
         pairs += [(f"{module}.conv2", f"{name}_fine"), (f"{module}.conv1.1", f"{name}_gate")]
-    return [rule for module, path in pairs for rule in smp.conv_norm(module, path, ("conv", "bn"))]
+    return [rule for module, path in pairs for rule in _smp_table.conv_norm(module, path, ("conv", "bn"))]
 
 
-smp.register(
+_smp_table.register(
     "PAN",
     "pan",
     {
-        "encoder_output_stride": smp.Option("output_stride", 16),
-        "decoder_channels": smp.Option("filters", 32),
-        "decoder_interpolation": smp.Option(
+        "encoder_output_stride": _smp_table.Option("output_stride", 16),
+        "decoder_channels": _smp_table.Option("filters", 32),
+        "decoder_interpolation": _smp_table.Option(
             "interpolation", "bilinear", {"bilinear": "bilinear", "nearest": "nearest"}
         ),
-        "upsampling": smp.Option(None, 4),
+        "upsampling": _smp_table.Option(None, 4),
     },
-    arguments=lambda options: {"multi_grid": smp.dilation(options), "align_corners": True},
+    arguments=lambda options: {"multi_grid": _smp_table.dilation(options), "align_corners": True},
     upsampling=lambda options: 4,
     rules=_smp_rules,
 )

@@ -7,7 +7,7 @@ import keras
 
 from kseg import encoders
 from kseg.layers import ConvNormAct, PyramidPooling, SegmentationHead
-from kseg.zoo import _smp_table as smp
+from kseg.zoo import _smp_table
 from kseg.zoo._builder import builder
 from kseg.zoo.fcn import auxiliary_head
 
@@ -88,15 +88,15 @@ def pspnet(
     return keras.Model(image, outputs, name="pspnet")
 
 
-smp.register(
+_smp_table.register(
     "PSPNet",
     "pspnet",
     {
-        "encoder_depth": smp.Option("encoder_depth", 3, {3: 3, 4: 4, 5: 5}),
-        "psp_out_channels": smp.Option("filters", 512),
-        "decoder_use_norm": smp.NORM,
-        "psp_dropout": smp.Option("dropout", 0.2),
-        "upsampling": smp.Option(None, 8),
+        "encoder_depth": _smp_table.Option("encoder_depth", 3, {3: 3, 4: 4, 5: 5}),
+        "psp_out_channels": _smp_table.Option("filters", 512),
+        "decoder_use_norm": _smp_table.NORM,
+        "psp_dropout": _smp_table.Option("dropout", 0.2),
+        "upsampling": _smp_table.Option(None, 8),
     },
     arguments=lambda options: {
         "output_stride": 2 ** options["encoder_depth"],
@@ -105,10 +105,10 @@ smp.register(
     },
     upsampling=lambda options: 2 ** options["encoder_depth"],
     rules=lambda options: [
-        *smp.conv_norm("decoder.conv", "project"),
-        *smp.conv_norm("decoder.psp.blocks.0.pool.1", "pyramid/branch_1"),
-        *smp.conv_norm("decoder.psp.blocks.1.pool.1", "pyramid/branch_2"),
-        *smp.conv_norm("decoder.psp.blocks.2.pool.1", "pyramid/branch_3"),
-        *smp.conv_norm("decoder.psp.blocks.3.pool.1", "pyramid/branch_4"),
+        *_smp_table.conv_norm("decoder.conv", "project"),
+        *_smp_table.conv_norm("decoder.psp.blocks.0.pool.1", "pyramid/branch_1"),
+        *_smp_table.conv_norm("decoder.psp.blocks.1.pool.1", "pyramid/branch_2"),
+        *_smp_table.conv_norm("decoder.psp.blocks.2.pool.1", "pyramid/branch_3"),
+        *_smp_table.conv_norm("decoder.psp.blocks.3.pool.1", "pyramid/branch_4"),
     ],
 )

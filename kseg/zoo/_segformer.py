@@ -9,8 +9,7 @@ import keras
 
 from kseg import checkpoints, encoders
 from kseg.layers import PyramidFusion, Resize, SegmentationHead
-from kseg.zoo import _smp_encoders
-from kseg.zoo import _smp_table as smp
+from kseg.zoo import _smp_encoders, _smp_table
 from kseg.zoo._builder import builder
 
 
@@ -149,20 +148,20 @@ checkpoints.ARCHITECTURES["SegformerForSemanticSegmentation"] = checkpoints.Arch
 )
 
 
-def _smp_rules(options: smp.Options) -> checkpoints.Rules:
-    rules = smp.conv_norm("decoder.fuse_stage", "fusion/fuse")
+def _smp_rules(options: _smp_table.Options) -> checkpoints.Rules:
+    rules = _smp_table.conv_norm("decoder.fuse_stage", "fusion/fuse")
     stages = options["encoder_depth"] - _smp_encoders.ENCODERS[options["encoder_name"]].empty
     for stage in range(stages):  # that library counts from the coarsest
-        rules += smp.named(f"decoder.mlp_stage.{stage}.linear", f"fusion/project_{stages - stage}")
+        rules += _smp_table.named(f"decoder.mlp_stage.{stage}.linear", f"fusion/project_{stages - stage}")
     return rules
 
 
-smp.register(
+_smp_table.register(
     "Segformer",
     "segformer",
     {
-        "decoder_segmentation_channels": smp.Option("filters", 256),
-        "upsampling": smp.Option(None, 4),
+        "decoder_segmentation_channels": _smp_table.Option("filters", 256),
+        "upsampling": _smp_table.Option(None, 4),
     },
     arguments=lambda options: {
         "finest": not _smp_encoders.ENCODERS[options["encoder_name"]].empty,

@@ -33,9 +33,8 @@ class Encoder:
         least: The least output stride at which kseg computes the same.
         empty: Whether its feature at stride 2 has no channels.
         tokens: Whether it is a Vision Transformer, which only DPT has.
-        sized: If the library's network is for images of one size, which its option `img_size` sets: the number of which
-            its sides must be multiples, so that no window needs zeros, which timm appends after the shift. Otherwise
-            0.
+        sized: For networks of images of one size, the option `img_size` there: kseg computes the same only if both
+            sides are multiples of this number, because timm pads windows after the shift. 0 for other networks.
         apart: Converts the tensors before they are renamed.
         joined: The opposite of `apart`.
         unused: Names and shapes of tensors that the library stores but does not use.

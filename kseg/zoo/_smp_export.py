@@ -12,8 +12,7 @@ import safetensors.numpy
 
 from kseg import encoders, pretrained
 from kseg.checkpoints import CONFIG, LIMIT, TRANSFORMS, WEIGHTS, limit_of, revert, write_folder, write_normalize
-from kseg.zoo import _smp_encoders
-from kseg.zoo import _smp_table as smp
+from kseg.zoo import _smp_encoders, _smp_table
 from kseg.zoo.table import BUILDERS
 
 LIBRARY = "segmentation-models-pytorch"
@@ -26,23 +25,28 @@ def export(model: keras.Model, folder: str | os.PathLike) -> Path:
     """See `kseg.checkpoints.export_smp`."""
     description = pretrained.description_of(model)
     builder, arguments = description["builder"], description["arguments"]
-    names = {known.builder: name for name, known in smp.MODELS.items()}
+    names = {known.builder: name for name, known in _smp_table.MODELS.items()}
     if builder not in names:
         raise ValueError(f"{LIBRARY} has no {builder or model.name!r}, only the models of {', '.join(names)}")
     name = names[builder]
     options = _options(name, arguments)
-    arrays = {key: keras.ops.convert_to_numpy(variable) for key, variable in pretrained.weight_keys(model).items()}
     encoder = _smp_encoders.ENCODERS[options["encoder_name"]]
     sides = arguments["input_shape"][:2]
     if encoder.sized and all(sides):
+        if any(side % encoder.sized for side in sides):
+            raise ValueError(
+                f"{LIBRARY} has the same logits on {options['encoder_name']} only for sides that are multiples of "
+                f"{encoder.sized}, not for {sides[0]}x{sides[1]}: build the model with such an input_shape, or with "
+                f"(None, None, {arguments['input_shape'][-1]})"
+            )
         options["img_size"] = sides
-        smp.arguments_of(name, options)  # checks the size
     if not options["img_size"]:
         del options["img_size"]  # not all encoders there have this option
+    arrays = {key: keras.ops.convert_to_numpy(variable) for key, variable in pretrained.weight_keys(model).items()}
     if options["encoder_depth"] in encoder.left_out:
         arrays = {**_left_out(options), **arrays}
-    state = dict(encoder.joined(revert(arrays, smp.rules_of(name, options))))
-    state |= {key: np.zeros(shape, "float32") for key, shape in smp.unused_of(name, options).items()}
+    state = dict(encoder.joined(revert(arrays, _smp_table.rules_of(name, options))))
+    state |= {key: np.zeros(shape, "float32") for key, shape in _smp_table.unused_of(name, options).items()}
     content = {
         WEIGHTS[0]: safetensors.numpy.save(state, {"format": "pt"}),
         CONFIG: json.dumps({**options, "_model_class": name}, indent=2).encode(),
@@ -70,7 +74,7 @@ def _options(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
     The library may have one encoder under several names, which differ in how they are dilated: the first that fits.
     """
-    known = smp.MODELS[name]
+    known = _smp_table.MODELS[name]
     options = {"in_channels": arguments["input_shape"][-1]}
     if isinstance(widths := arguments.get("filters"), list):  # the builders do not use more than they have blocks
         arguments = {**arguments, "filters": widths[: arguments["encoder_depth"]]}
@@ -101,8 +105,8 @@ def _options(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _fault(name: str, options: dict[str, Any], arguments: dict[str, Any]) -> str:
     """Returns what is wrong if other arguments belong to the options than those that are given."""
-    builder = BUILDERS[smp.MODELS[name].builder]
-    expected = json.loads(json.dumps({**builder.defaults, **smp.arguments_of(name, options), "crf": False}))
+    builder = BUILDERS[_smp_table.MODELS[name].builder]
+    expected = json.loads(json.dumps({**builder.defaults, **_smp_table.arguments_of(name, options), "crf": False}))
     for key in (*builder.options, "crf"):
         if key == "encoder" and _plain(arguments[key]) == _plain(expected[key]):
             continue
@@ -118,7 +122,7 @@ def _unknown(builder: str, argument: str, value: Any, *expected: Any) -> str:
     return f"{LIBRARY} has no {builder} with {argument}={value!r}: it would need {argument}={needed}"
 
 
-def _left_out(options: smp.Options) -> dict[str, np.ndarray]:
+def _left_out(options: _smp_table.Options) -> dict[str, np.ndarray]:
     """Random values for the tensors of the encoder that the library stores beyond the depth that it uses."""
     known = _smp_encoders.ENCODERS[options["encoder_name"]]
     encoder = encoders.build(known.name, weights=None, input_shape=(None, None, options["in_channels"]))

@@ -19,8 +19,7 @@ from kseg.layers import (
     UNetBlock,
     UnpaddedSize,
 )
-from kseg.zoo import _smp_encoders
-from kseg.zoo import _smp_table as smp
+from kseg.zoo import _smp_encoders, _smp_table
 from kseg.zoo._builder import builder
 
 
@@ -177,15 +176,15 @@ def unet_2015(
     return keras.Model(image, logits, name="unet_2015")
 
 
-def _smp_rules(options: smp.Options) -> Rules:
+def _smp_rules(options: _smp_table.Options) -> Rules:
     blocks = range(options["encoder_depth"])
-    center = [smp.conv_norm(f"decoder.center.{index}", f"center_{index + 1}") for index in (0, 1)]
+    center = [_smp_table.conv_norm(f"decoder.center.{index}", f"center_{index + 1}") for index in (0, 1)]
     return [
         *itertools.chain.from_iterable(center),
         *(
             rule
             for block in blocks
-            for rule in smp.unet_block(
+            for rule in _smp_table.unet_block(
                 f"decoder.blocks.{block}",
                 f"decoder_{block + 1}",
                 options["decoder_attention_type"],
@@ -195,27 +194,27 @@ def _smp_rules(options: smp.Options) -> Rules:
     ]
 
 
-def _smp_arguments(options: smp.Options) -> dict[str, Any]:
+def _smp_arguments(options: _smp_table.Options) -> dict[str, Any]:
     empty = _smp_encoders.ENCODERS[options["encoder_name"]].empty
     if empty and options["decoder_attention_type"]:
         raise ValueError(f"Unet: decoder_attention_type on {options['encoder_name']} has no counterpart in kseg")
     return {
         "doubling": options["decoder_interpolation"] == "nearest",
-        "center": smp.at_center(options),
+        "center": _smp_table.at_center(options),
         "full_size": empty,
     }
 
 
-smp.register(
+_smp_table.register(
     "Unet",
     "unet",
     {
-        "decoder_channels": smp.Option("filters", (256, 128, 64, 32, 16)),
-        "decoder_use_norm": smp.NORM,
-        "decoder_attention_type": smp.ATTENTION,
-        "decoder_interpolation": smp.INTERPOLATION,
+        "decoder_channels": _smp_table.Option("filters", (256, 128, 64, 32, 16)),
+        "decoder_use_norm": _smp_table.NORM,
+        "decoder_attention_type": _smp_table.ATTENTION,
+        "decoder_interpolation": _smp_table.INTERPOLATION,
     },
     arguments=_smp_arguments,
     rules=_smp_rules,
-    unused=lambda options: smp.unused_attention(f"decoder.blocks.{options['encoder_depth'] - 1}", options),
+    unused=lambda options: _smp_table.unused_attention(f"decoder.blocks.{options['encoder_depth'] - 1}", options),
 )

@@ -8,8 +8,7 @@ import keras
 from kseg import encoders
 from kseg.checkpoints import Rules
 from kseg.layers import SegmentationHead, UNetBlock
-from kseg.zoo import _smp_encoders
-from kseg.zoo import _smp_table as smp
+from kseg.zoo import _smp_encoders, _smp_table
 from kseg.zoo._builder import builder
 
 
@@ -69,19 +68,21 @@ def unetplusplus(
     return keras.Model(image, logits, name="unetplusplus")
 
 
-def _smp_rules(options: smp.Options) -> Rules:
+def _smp_rules(options: _smp_table.Options) -> Rules:
     levels, attention = options["encoder_depth"] - 1, options["decoder_attention_type"]
-    rules = smp.unet_block(f"decoder.blocks.x_0_{levels}", "last", attention, skip=False)
+    rules = _smp_table.unet_block(f"decoder.blocks.x_0_{levels}", "last", attention, skip=False)
     for column in range(1, levels + 1):
         for level in range(levels + 1 - column):
             end = levels - 1 - level  # that library counts levels from the coarsest, and columns from the longest row
-            rules += smp.unet_block(f"decoder.blocks.x_{end + 1 - column}_{end}", f"node_{level}_{column}", attention)
+            rules += _smp_table.unet_block(
+                f"decoder.blocks.x_{end + 1 - column}_{end}", f"node_{level}_{column}", attention
+            )
     return rules
 
 
-def _smp_unused(options: smp.Options) -> smp.Shapes:
-    found = dict(smp.unused_attention(f"decoder.blocks.x_0_{options['encoder_depth'] - 1}", options))
-    if not smp.at_center(options):
+def _smp_unused(options: _smp_table.Options) -> _smp_table.Shapes:
+    found = dict(_smp_table.unused_attention(f"decoder.blocks.x_0_{options['encoder_depth'] - 1}", options))
+    if not _smp_table.at_center(options):
         return found
     channels = encoders.vgg.VARIANTS[_smp_encoders.ENCODERS[options["encoder_name"]].variant].filters[-1]
     for index in (0, 1):  # that library makes these convolutions, but does not call them
@@ -95,14 +96,14 @@ def _smp_unused(options: smp.Options) -> smp.Shapes:
     return found
 
 
-smp.register(
+_smp_table.register(
     "UnetPlusPlus",
     "unetplusplus",
     {
-        "decoder_channels": smp.Option("filters", (256, 128, 64, 32, 16)),
-        "decoder_use_norm": smp.NORM,
-        "decoder_attention_type": smp.ATTENTION,
-        "decoder_interpolation": smp.INTERPOLATION,
+        "decoder_channels": _smp_table.Option("filters", (256, 128, 64, 32, 16)),
+        "decoder_use_norm": _smp_table.NORM,
+        "decoder_attention_type": _smp_table.ATTENTION,
+        "decoder_interpolation": _smp_table.INTERPOLATION,
     },
     rules=_smp_rules,
     unused=_smp_unused,

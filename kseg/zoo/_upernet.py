@@ -8,7 +8,7 @@ import keras
 
 from kseg import checkpoints, encoders
 from kseg.layers import ConvNormAct, PyramidPooling, Resize, SegmentationHead
-from kseg.zoo import _smp_table as smp
+from kseg.zoo import _smp_table
 from kseg.zoo._backbones import RULES, UNUSED, read_backbone, write_backbone
 from kseg.zoo._builder import builder
 
@@ -151,30 +151,30 @@ checkpoints.ARCHITECTURES["UperNetForSemanticSegmentation"] = checkpoints.Archit
 )
 
 
-def _smp_rules(options: smp.Options) -> checkpoints.Rules:
+def _smp_rules(options: _smp_table.Options) -> checkpoints.Rules:
     strides = (4, 8, 16, 32)
     rules = [
         rule
         for i, stride in enumerate(strides)
-        for rule in smp.named(f"decoder.feature_norms.{i}", f"feature_{stride}_norm")
+        for rule in _smp_table.named(f"decoder.feature_norms.{i}", f"feature_{stride}_norm")
     ]
     for i in range(4):
-        rules += smp.conv_norm(f"decoder.psp.blocks.{i}.1", f"pyramid/branch_{i + 1}")
-    rules += smp.conv_norm("decoder.psp.out_conv", "pyramid_conv")
+        rules += _smp_table.conv_norm(f"decoder.psp.blocks.{i}.1", f"pyramid/branch_{i + 1}")
+    rules += _smp_table.conv_norm("decoder.psp.out_conv", "pyramid_conv")
     for i, stride in enumerate(reversed(strides[:-1])):
-        rules += smp.conv_norm(f"decoder.fpn_lateral_blocks.{i}.conv_norm_relu", f"lateral_{stride}")
-        rules += smp.conv_norm(f"decoder.fpn_conv_blocks.{i}", f"smooth_{stride}")
-    return [*rules, *smp.conv_norm("decoder.fusion_block", "fuse")]
+        rules += _smp_table.conv_norm(f"decoder.fpn_lateral_blocks.{i}.conv_norm_relu", f"lateral_{stride}")
+        rules += _smp_table.conv_norm(f"decoder.fpn_conv_blocks.{i}", f"smooth_{stride}")
+    return [*rules, *_smp_table.conv_norm("decoder.fusion_block", "fuse")]
 
 
-smp.register(
+_smp_table.register(
     "UPerNet",
     "upernet",
     {
-        "encoder_depth": smp.Option(None, 5, {5: 5}),
-        "decoder_channels": smp.Option("filters", 256),
-        "decoder_use_norm": smp.Option(None, "batchnorm", {"batchnorm": None}),
-        "upsampling": smp.Option(None, 4),
+        "encoder_depth": _smp_table.Option(None, 5, {5: 5}),
+        "decoder_channels": _smp_table.Option("filters", 256),
+        "decoder_use_norm": _smp_table.Option(None, "batchnorm", {"batchnorm": None}),
+        "upsampling": _smp_table.Option(None, 4),
     },
     arguments=lambda options: {"feature_norms": True, "align_corners": True, "dropout": 0.0},
     upsampling=lambda options: 4,

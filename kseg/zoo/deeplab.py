@@ -8,7 +8,7 @@ import keras
 from kseg import encoders
 from kseg.checkpoints import Rules, below
 from kseg.layers import ASPP, ConvNormAct, CropLike, Resize, SegmentationHead
-from kseg.zoo import _smp_table as smp
+from kseg.zoo import _smp_table
 from kseg.zoo._builder import builder
 from kseg.zoo.fcn import AUXILIARY_RULES, auxiliary_head
 
@@ -197,42 +197,42 @@ TORCHVISION: Rules = (
 """From the modules of torchvision's DeepLabV3, without its encoder, to the layers of `deeplabv3`."""
 
 _SMP = {
-    "decoder_channels": smp.Option("filters", 256),
-    "decoder_atrous_rates": smp.Option("rates", (12, 24, 36)),
-    "decoder_aspp_dropout": smp.Option("dropout", 0.5),
+    "decoder_channels": _smp_table.Option("filters", 256),
+    "decoder_atrous_rates": _smp_table.Option("rates", (12, 24, 36)),
+    "decoder_aspp_dropout": _smp_table.Option("dropout", 0.5),
 }
 
-smp.register(
+_smp_table.register(
     "DeepLabV3",
     "deeplabv3",
     {
         **_SMP,
-        "encoder_output_stride": smp.Option("output_stride", 8),
-        "decoder_aspp_separable": smp.Option(None, False, {False: False}),
-        "upsampling": smp.Option(None, None),
+        "encoder_output_stride": _smp_table.Option("output_stride", 8),
+        "decoder_aspp_separable": _smp_table.Option(None, False, {False: False}),
+        "upsampling": _smp_table.Option(None, None),
     },
-    arguments=lambda options: {"multi_grid": smp.dilation(options), "extra_conv": True, "align_corners": True},
+    arguments=lambda options: {"multi_grid": _smp_table.dilation(options), "extra_conv": True, "align_corners": True},
     upsampling=lambda options: _stride(options["encoder_output_stride"], options["encoder_depth"]),
     rules=lambda options: [
         *below(_aspp_rules(len(options["decoder_atrous_rates"])), "decoder.aspp.", "aspp/"),
-        *smp.named("decoder.conv", "refine/conv"),
-        *smp.named("decoder.bn", "refine/norm"),
+        *_smp_table.named("decoder.conv", "refine/conv"),
+        *_smp_table.named("decoder.bn", "refine/norm"),
         *below(_aspp_rules(len(options["decoder_atrous_rates"])), "decoder.0.", "aspp/"),  # its names until 0.3
-        *smp.named("decoder.1", "refine/conv"),
-        *smp.named("decoder.2", "refine/norm"),
+        *_smp_table.named("decoder.1", "refine/conv"),
+        *_smp_table.named("decoder.2", "refine/norm"),
     ],
 )
-smp.register(
+_smp_table.register(
     "DeepLabV3Plus",
     "deeplabv3plus",
     {
         **_SMP,
-        "encoder_output_stride": smp.Option("output_stride", 16),
-        "decoder_aspp_separable": smp.Option("separable", True, {True: True}),
-        "upsampling": smp.Option(None, 4),
+        "encoder_output_stride": _smp_table.Option("output_stride", 16),
+        "decoder_aspp_separable": _smp_table.Option("separable", True, {True: True}),
+        "upsampling": _smp_table.Option(None, 4),
     },
     arguments=lambda options: {
-        "multi_grid": smp.dilation(options),
+        "multi_grid": _smp_table.dilation(options),
         "extra_conv": True,
         "align_corners": True,
         "decoder_convs": 1,
@@ -240,12 +240,12 @@ smp.register(
     upsampling=lambda options: 4,
     rules=lambda options: [
         *below(_aspp_rules(len(options["decoder_atrous_rates"]), separable=True), "decoder.aspp.0.", "aspp/"),
-        *smp.named("decoder.aspp.1.0", "refine/depthwise"),
-        *smp.named("decoder.aspp.1.1", "refine/conv"),
-        *smp.named("decoder.aspp.2", "refine/norm"),
-        *smp.conv_norm("decoder.block1", "low_level"),
-        *smp.named("decoder.block2.0.0", "decoder_1/depthwise"),
-        *smp.named("decoder.block2.0.1", "decoder_1/conv"),
-        *smp.named("decoder.block2.1", "decoder_1/norm"),
+        *_smp_table.named("decoder.aspp.1.0", "refine/depthwise"),
+        *_smp_table.named("decoder.aspp.1.1", "refine/conv"),
+        *_smp_table.named("decoder.aspp.2", "refine/norm"),
+        *_smp_table.conv_norm("decoder.block1", "low_level"),
+        *_smp_table.named("decoder.block2.0.0", "decoder_1/depthwise"),
+        *_smp_table.named("decoder.block2.0.1", "decoder_1/conv"),
+        *_smp_table.named("decoder.block2.1", "decoder_1/norm"),
     ],
 )

@@ -50,7 +50,6 @@ class TestEoMT(OfTransformers):
         "num_upscale_blocks": 2,
         "layerscale_value": 0.5,
         "layer_norm_eps": 1e-5,
-        "drop_path_rate": 0.1,
         "id2label": {0: "road", 1: "sky", 2: "car", 3: "tree"},
     }
     small_encoder: ClassVar = {"name": "dinov2_small", "filters": 8, "depth": 3, "heads": 2, "patch": 16, "grid": 4}
@@ -229,3 +228,12 @@ def test_what_kseg_cannot_build_is_named(tmp_path):
         )
     with pytest.raises(ValueError, match="query_blocks must be from 2 to 3, got 1"):
         encoders.build({**encoder, "queries": 2, "query_blocks": 1, "blocks": [1]}, weights=None)
+
+
+def test_another_schedule_of_dropped_blocks_is_said(tmp_path):
+    fields = {"architectures": [TestEoMT.architecture], **TestEoMT.tiny, "drop_path_rate": 0.1}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    (tmp_path / "preprocessor_config.json").write_text('{"image_processor_type": "EomtImageProcessor"}')
+    with pytest.warns(UserWarning, match=r"drops blocks at rates that increase from 0 to drop_path_rate = 0.1"):
+        arguments = checkpoints.describe_transformers(tmp_path)["arguments"]
+    assert arguments["encoder"]["drop_path"] == 0.1

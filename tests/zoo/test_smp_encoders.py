@@ -165,6 +165,21 @@ def test_a_model_of_a_hub_folder_is_loaded_and_returns_there(model, config, size
     if size == EXTENDED:  # the logits of the part that the library accepts, with its last row and column repeated
         inner = pytorch.outputs(network, pixels[:, :64, :96])[0]
         pytorch.assert_same([np.pad(inner, ((0, 0), (0, 2), (0, 3), (0, 0)), mode="edge")], expected)
+    if sides := config.get("img_size"):  # `found` takes any size, and would be written for the default one
+        arguments = pretrained.description_of(found)["arguments"] | {"input_shape": [*sides, 3]}
+        sized = zoo.build(found.builder, **arguments, encoder_weights=None)
+        sized.set_weights(found.get_weights())
+        found = sized
     export_smp(found, tmp_path / "ours")
     again = smp.from_pretrained(tmp_path / "ours").eval()
     pytorch.assert_same(pytorch.outputs(cut(again, size), pixels), expected)
+
+
+@pytest.mark.usefixtures("without_memory")
+def test_a_size_that_is_computed_otherwise_there_is_refused(tmp_path):
+    builder, arguments, _ = names.convert({}, "FPN", encoder_name="tu-swin_tiny_patch4_window7_224")
+    model = zoo.build(builder, **(arguments | {"input_shape": [256, 256, 3], "encoder_weights": None}))
+    with pytest.raises(
+        ValueError, match=r"only for sides that are multiples of 224, not for 256x256: build .* \(None, None, 3\)"
+    ):
+        export_smp(model, tmp_path / "new")
