@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from kseg import checkpoints
+from kseg.encoders import attention_names
 
 _BLOCK = (
     ("layer_norm_1", "layernorm_before", "norm1"),
@@ -80,25 +81,10 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def apart(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Splits the tensors of the authors' code that hold key and value; others stay as they are."""
-    found: dict[str, np.ndarray] = {}
-    for name, array in state.items():
-        module, _, leaf = name.rpartition(".")
-        if module.endswith(".attn.kv"):
-            halves = np.split(array, 2)
-            found |= {f"{module[:-2]}{half}.{leaf}": part for half, part in zip("kv", halves, strict=True)}
-        else:
-            found[name] = array
-    return found
+    """Splits the tensors of the authors' code that hold key and value."""
+    return attention_names.apart(state, "kv", ("k", "v"))
 
 
 def joined(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Joins key and value again: the opposite of `apart`."""
-    found: dict[str, np.ndarray] = {}
-    for name, array in state.items():
-        module, _, leaf = name.rpartition(".")
-        if module.endswith(".attn.k"):
-            found[f"{module}v.{leaf}"] = np.concatenate([array, state[f"{module[:-1]}v.{leaf}"]])
-        elif not module.endswith(".attn.v"):
-            found[name] = array
-    return found
+    return attention_names.joined(state, "kv", ("k", "v"))

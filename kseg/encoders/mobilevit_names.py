@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from kseg import checkpoints
+from kseg.encoders import attention_names
 
 REPEATS = (1, 3, 1, 1, 1)
 """Number of inverted residuals of each stage."""
@@ -130,16 +131,8 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         >>> list(convert({"stages.2.1.transformer.0.attn.qkv.bias": np.ones(288), "head.fc.bias": np.ones(9)}))[1:]
         ['stage3_block0_attention/key/bias', 'stage3_block0_attention/value/bias']
     """
-    apart: dict[str, np.ndarray] = {}
-    for name, array in state.items():
-        module, _, leaf = name.rpartition(".")
-        if module.endswith(".attn.qkv"):
-            parts = zip(("query", "key", "value"), np.split(array, 3), strict=True)
-            apart |= {f"{module[:-3]}{part}.{leaf}": values for part, values in parts}
-        else:
-            apart[name] = array
     rules = [*TIMM, *TRANSFORMERS]
     heads = ("head", "final_conv", "conv_1x1_exp", "classifier")
-    inside = checkpoints.unwrapped(apart, rules)
+    inside = checkpoints.unwrapped(attention_names.apart(state), rules)
     kept = {name: array for name, array in inside.items() if not any(checkpoints.within(name, each) for each in heads)}
     return checkpoints.rename(kept, rules)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from kseg import checkpoints
+from kseg.encoders import attention_names
 from kseg.encoders.channels import IMAGENET, Normalization
 from kseg.encoders.stages import added, drops, load_from_torchvision
 from kseg.encoders.stages import shortest as shortest_of
@@ -25,8 +26,6 @@ OPTIONS = (
     "filters", "depths", "heads", "window", "always_shift", "expansion", "drop_path", "feature_norms", "mean", "std",
 )  # fmt: skip
 """Options of `build` that an encoder given as a dictionary may contain beside its name."""
-
-PARTS = ("query", "key", "value")
 
 TIMM_MODELS: dict[str, dict[str, dict[str, int | bool]]] = {
     name: {
@@ -229,28 +228,13 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def apart(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Splits the tensors of timm that hold query, key and value; those that follow from the windows are left out."""
-    found: dict[str, np.ndarray] = {}
-    for name, array in state.items():
-        module, _, leaf = name.rpartition(".")
-        if module.endswith(".attn.qkv"):
-            parts = zip(PARTS, np.split(array, 3), strict=True)
-            found |= {f"{module[:-3]}{part}.{leaf}": values for part, values in parts}
-        elif leaf not in ("relative_position_index", "attn_mask"):
-            found[name] = array
-    return found
+    left_out = (".relative_position_index", ".attn_mask")
+    return {name: array for name, array in attention_names.apart(state).items() if not name.endswith(left_out)}
 
 
 def joined(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Joins query, key and value again: the opposite of `apart`."""
-    found: dict[str, np.ndarray] = {}
-    for name, array in state.items():
-        module, _, leaf = name.rpartition(".")
-        if module.endswith(".attn.query"):
-            parts = [state[f"{module[:-5]}{part}.{leaf}"] for part in PARTS]
-            found[f"{module[:-5]}qkv.{leaf}"] = np.concatenate(parts)
-        elif not module.endswith((".attn.key", ".attn.value")):
-            found[name] = array
-    return found
+    return attention_names.joined(state)
 
 
 def options(name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from kseg import checkpoints
+from kseg.encoders import attention_names
 
 
 def _rules(block: str, names: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -128,28 +129,17 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def apart(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Splits the tensors of timm, torchvision and the authors that hold query, key and value, and drops mask tokens."""
-    found: dict[str, np.ndarray] = {}
-    for name, array in state.items():
-        if joint := re.fullmatch(r"(.*)\.(?:attn\.qkv\.|self_attention\.in_proj_)(weight|bias)", name):
-            parts = zip(("query", "key", "value"), np.split(array, 3), strict=True)
-            names = {part: f"{joint[1]}.attn.{part}.{joint[2]}" for part in ("query", "key", "value")}
-            found |= {_numbered(names[part]): values for part, values in parts}
-        elif not re.fullmatch(r"(.*\.)?mask_token", name):
-            found[_numbered(name)] = array
-    return found
+    named = {
+        name.replace(".encoder_layer_", ".").replace("self_attention.in_proj_", "attn.qkv."): array
+        for name, array in state.items()
+        if not re.fullmatch(r"(.*\.)?mask_token", name)
+    }
+    return attention_names.apart(named)
 
 
 def joined(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Joins query, key and value again, as in timm: the opposite of `apart`."""
-    found: dict[str, np.ndarray] = {}
-    for name, array in state.items():
-        module, _, leaf = name.rpartition(".")
-        if module.endswith(".attn.query"):
-            parts = [state[f"{module.removesuffix('query')}{part}.{leaf}"] for part in ("query", "key", "value")]
-            found[f"{module.removesuffix('query')}qkv.{leaf}"] = np.concatenate(parts)
-        elif not module.endswith((".attn.key", ".attn.value")):
-            found[name] = array
-    return found
+    return attention_names.joined(state)
 
 
 def with_class_position(arrays: Mapping[str, np.ndarray], key: str) -> dict[str, np.ndarray]:
@@ -158,7 +148,3 @@ def with_class_position(arrays: Mapping[str, np.ndarray], key: str) -> dict[str,
     if key in arrays and math.isqrt(arrays[key].shape[1]) ** 2 == arrays[key].shape[1]:
         arrays[key] = np.pad(arrays[key], ((0, 0), (1, 0), (0, 0)))
     return arrays
-
-
-def _numbered(name: str) -> str:
-    return name.replace(".encoder_layer_", ".")
