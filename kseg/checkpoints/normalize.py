@@ -4,6 +4,7 @@ That library has no file for this; its documentation stores the transforms of al
 """
 
 import json
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -90,11 +91,13 @@ def read_normalize(folder: str | os.PathLike, channels: int) -> Normalize | None
         channels: Number of channels of the images.
 
     Returns:
-        The constants; None if the folder has no such file, or if it does not say. A warning names transforms that a
-        model of kseg does not repeat, such as those that resize.
+        The constants; None if the folder has no such file, or if it does not say. With `max_pixel_value` 1, constants
+        above 1 are those of images of 0 to 255, which albumentations then does not scale. A warning names transforms
+        that a model of kseg does not repeat, such as those that resize.
 
     Raises:
-        ValueError: If the file is damaged, or its constants do not fit the channels.
+        ValueError: If the file is damaged, or its constants are impossible or do not fit the channels; the message
+            names the field.
     """
     path = Path(folder, TRANSFORMS)
     if not path.is_file():
@@ -127,6 +130,19 @@ def _constants(path: Path, fields: dict[str, Any], channels: int) -> Normalize:
         values = [given] * channels if isinstance(given, int | float) else given
         if not isinstance(values, list) or len(values) != channels:
             raise ValueError(f"{path}: {name} must have {channels} numbers, one for each channel, got {given!r}")
-        return [float(value) for value in values]
+        return [_number(path, name, value) for value in values]
 
-    return Normalize(constants("mean"), constants("std"), float(fields.get("max_pixel_value", LIMIT)))
+    mean, std = constants("mean"), constants("std")
+    limit = _number(path, "max_pixel_value", fields.get("max_pixel_value", LIMIT))
+    for name, least in (("std", min(std)), ("max_pixel_value", limit)):
+        if least <= 0:
+            raise ValueError(f"{path}: {name} must be positive, got {json.dumps(fields[name])}")
+    if limit == 1 and max(*mean, *std) > 1:
+        return Normalize([value / LIMIT for value in mean], [value / LIMIT for value in std])
+    return Normalize(mean, std, limit)
+
+
+def _number(path: Path, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{path}: {name} must be finite numbers, got {json.dumps(value)}")
+    return float(value)

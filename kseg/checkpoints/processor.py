@@ -25,10 +25,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "MobileViT": {"size": 224, "resample": 3, "do_center_crop": True, "do_flip_channel_order": True, **_HALF},
     "Eomt": {"size": {"shortest_edge": 640, "longest_edge": 640}, "resample": 2, "image_mean": MEAN, "image_std": STD},
 }
-"""How the names of the classes of processors begin, and their values of fields that a file leaves out."""
-SHORTEST = ("ConvNext", "MobileNetV2", "MobileViT")
+"""Prefixes of the names of image processor classes, and the defaults of each class."""
+SHORTEST = ("ConvNext", "Eomt", "MobileNetV2", "MobileViT")
 """Those for which a number as `size` is the shortest edge; for the others, it is the height and the width."""
 
+IGNORED = 255
+"""The id that `ignore_index` of EoMT's processor gives to class 0 of the masks."""
 CROPS = ("do_center_crop", "do_pad")
 """Fields that cut or enlarge images after they are resized; SegFormer's processor has none of them."""
 SQUARE_FROM = 384
@@ -62,21 +64,30 @@ def read_processor(
         return *_normalization(path, "Segformer", KINDS["Segformer"], channels), {}
     kind, fields = _fields(path, kind)
     rule = _rule(path, kind, fields)
-    if fields.get("do_reduce_labels", fields.get("reduce_labels")):
+    if _reduces_labels(kind, fields):
         rule["reduces_labels"] = True
     return *_normalization(path, kind, fields, channels), rule
 
 
-def flips_channels(folder: str | os.PathLike) -> bool:
-    """Returns whether the image processor of a folder reverses the order of the channels, to blue, green, red."""
+def flips_channels(folder: str | os.PathLike, kind: str = "SegformerImageProcessor") -> bool:
+    """Returns whether the image processor of a folder reverses the order of the channels, to blue, green, red.
+
+    Args:
+        folder: The folder.
+        kind: The class of the processor, for files that do not name it.
+    """
     path = Path(folder, PROCESSOR)
-    return path.is_file() and bool(_fields(path)[1].get("do_flip_channel_order"))
+    return path.is_file() and bool(_fields(path, kind)[1].get("do_flip_channel_order"))
 
 
 def write_processor(mean: Sequence[float], std: Sequence[float], rule: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """Returns the fields for `preprocessor_config.json` for what `read_processor` returns; `kind` names the class."""
     dpt = {key: rule[key] for key in ("keep_aspect_ratio", "ensure_multiple_of") if key in rule}
     size = {"size": dict(rule["size"]), "resample": RESAMPLING.index(rule["resample"])} if "size" in rule else {}
+    reduces = rule.get("reduces_labels", False)
+    labels = (
+        {"ignore_index": IGNORED if reduces else None} if kind.startswith("Eomt") else {"do_reduce_labels": reduces}
+    )
     return {
         "image_processor_type": "DPTImageProcessor" if dpt else kind,
         "do_resize": bool(size),
@@ -88,7 +99,7 @@ def write_processor(mean: Sequence[float], std: Sequence[float], rule: Mapping[s
         "do_normalize": True,
         "image_mean": [value / 255 for value in mean],
         "image_std": [value / 255 for value in std],
-        "do_reduce_labels": rule.get("reduces_labels", False),
+        **labels,
     }
 
 
@@ -97,7 +108,7 @@ def is_imagenet(mean: Sequence[float], std: Sequence[float]) -> bool:
     return len(mean) == 3 and all(map(math.isclose, (*mean, *std), [255 * value for value in (*MEAN, *STD)]))
 
 
-def _fields(path: Path, kind: str = "SegformerImageProcessor") -> tuple[str, dict[str, Any]]:
+def _fields(path: Path, kind: str) -> tuple[str, dict[str, Any]]:
     """Returns the kind of a processor, a key of `KINDS`, and its fields."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
@@ -112,6 +123,13 @@ def _fields(path: Path, kind: str = "SegformerImageProcessor") -> tuple[str, dic
             f"{path}: kseg does not know image_processor_type = {json.dumps(name)}, only {' or '.join(KINDS)}"
         )
     return known, {**KINDS[known], **{field: value for field, value in fields.items() if value is not None}}
+
+
+def _reduces_labels(kind: str, fields: Mapping[str, Any]) -> bool:
+    """Returns whether class 0 of the masks is left out, and the other ids are lowered by 1."""
+    if kind == "Eomt":  # which has no do_reduce_labels
+        return "ignore_index" in fields
+    return bool(fields.get("do_reduce_labels", fields.get("reduce_labels")))
 
 
 def _normalization(path: Path, kind: str, fields: Mapping[str, Any], channels: int) -> tuple[list[float], list[float]]:

@@ -111,7 +111,8 @@ class Architecture:
         reordered: Changes the arrays here to the order of channels there, or back; None if they have the same order.
         loaded: Changes the renamed tensors to the arrays here; None if they differ by their names only.
         stored: Changes the renamed arrays to the tensors there, for the fields of `config.json`; None likewise.
-        processor: The class of image processors that is written, and that a file means which does not name it.
+        processor: The class of image processors that is written.
+        meant: The class that a file means which does not name it, by the type of the model; empty for `processor`.
         logarithms: Whether the logits are the logarithms of the scores there, which the image processor averages.
     """
 
@@ -127,7 +128,13 @@ class Architecture:
     loaded: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None
     stored: Callable[[dict[str, np.ndarray], Mapping[str, Any]], dict[str, np.ndarray]] | None = None
     processor: str = "SegformerImageProcessor"
+    meant: str = ""
     logarithms: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The class of image processors that is read from a file which does not name it."""
+        return self.meant or self.processor
 
     def arrays(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Converts the tensors there, `{name: array}`, to the arrays here, `{key: array}`."""
@@ -180,7 +187,7 @@ def read_transformers(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[s
     """
     architecture = _architecture(read_config(folder))
     description, arrays = describe_transformers(folder), architecture.arrays(_tensors(Path(folder)))
-    if flips_channels(folder) and architecture.first in arrays:
+    if flips_channels(folder, architecture.kind) and architecture.first in arrays:
         arrays[architecture.first] = arrays[architecture.first][:, :, ::-1]
     return description, arrays
 
@@ -202,8 +209,8 @@ def describe_transformers(folder: str | os.PathLike) -> dict[str, Any]:
     architecture = _architecture(config)
     nested = isinstance(config.get("backbone_config"), Mapping)
     channels = (config.part("backbone_config") if nested else config).number("num_channels", 3)
-    mean, std, rule = read_processor(folder, channels, architecture.processor)
-    if flips_channels(folder) and not architecture.first:
+    mean, std, rule = read_processor(folder, channels, architecture.kind)
+    if flips_channels(folder, architecture.kind) and not architecture.first:
         raise ValueError(
             f"{Path(folder, PROCESSOR)}: kseg cannot build do_flip_channel_order = true with {config.name}"
         )
@@ -213,8 +220,8 @@ def describe_transformers(folder: str | os.PathLike) -> dict[str, Any]:
     num_classes, classes = config.classes()
     if rule.get("reduces_labels") and classes and classes[0].casefold() in NO_CLASS:
         warnings.warn(
-            f"{config.name} names class 0 {classes[0]!r}, but do_reduce_labels in {PROCESSOR} leaves class 0 of the "
-            "masks out and lowers the others by 1: the names may belong to the ids above",
+            f"{config.name} names class 0 {classes[0]!r}, but do_reduce_labels (of EoMT, ignore_index) in {PROCESSOR} "
+            "leaves class 0 of the masks out and lowers the others by 1: the names may belong to the ids above",
             stacklevel=2,
         )
     arguments = {

@@ -28,7 +28,8 @@ class SegmentationModel(keras.Model):
             returns it; empty for 8-bit images.
         processor: What the image processor of a checkpoint of transformers does to images and masks; empty if the
             model is not from there. `size` and `resample`, and `keep_aspect_ratio` and `ensure_multiple_of` where they
-            are set, are those of `preprocessor_config.json`; `Predictor(resize="processor")` resizes images so.
+            are set, are those of `preprocessor_config.json`; `Predictor(resize="processor")` resizes images
+            in this way.
             `enlarged` is True if the model there enlarges its scores to the resized image before they are enlarged to
             the original one; `window` is the side of the windows into which it is cut first; `logarithms` is True if
             the exponentials of the logits are averaged and enlarged. `reduces_labels` is True if class 0 of the masks

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import sys
 from collections.abc import Callable
 
 from kseg import download
@@ -41,7 +42,7 @@ def repository_named(source: str | os.PathLike) -> tuple[str, str | None] | None
 def fetch_repository(
     repository: str, revision: str | None = None, *, check: Callable[[pathlib.Path], object] = lambda folder: None
 ) -> pathlib.Path | None:
-    """Downloads the configuration and the weights of a model; nothing that is in the cache already.
+    """Downloads the configuration, the normalization and the weights of a model, unless the cache has them.
 
     Before weights are downloaded, stderr gets a line with their license, see `print_license`. If the table of published
     checkpoints names it, that line precedes every download.
@@ -87,12 +88,23 @@ def fetch_repository(
     def get(name: str) -> pathlib.Path | None:
         return folder / name if (folder / name).is_file() else fetch(name, folder.name)
 
-    if not _has_weights(folder):
-        if not get(PROCESSOR):
-            get(TRANSFORMS)
-        check(folder)
-        if not told:
-            print_license(repository, lambda: get(CARD))
+    complete = _has_weights(folder)
+    if not any((folder / name).is_file() for name in (PROCESSOR, TRANSFORMS)):  # other libraries fetch weights alone
+        try:
+            if not get(PROCESSOR):
+                get(TRANSFORMS)
+        except download.TransferError:
+            if not complete:
+                raise
+            text = (
+                f"the hub cannot be asked for {PROCESSOR} or {TRANSFORMS}, so the encoder's usual normalization is used"
+            )
+            print(f"{repository}: {text}", file=sys.stderr)
+    if complete:
+        return folder
+    check(folder)
+    if not told:
+        print_license(repository, lambda: get(CARD))
     for name, index in zip(WEIGHTS, INDICES, strict=True):
         if get(name):
             return folder

@@ -115,6 +115,7 @@ checkpoints.ARCHITECTURES["MobileNetV2ForSemanticSegmentation"] = checkpoints.Ar
     unused=r"mobilenet_v2\.conv_1x1\..*",
     encoders=(encoders.mobilenet.SECOND,),
     first="encoder/stem_conv/kernel",
+    meant="MobileNetV2ImageProcessor",
     reordered=_swapped,
 )
 
@@ -211,4 +212,5 @@ checkpoints.ARCHITECTURES["MobileViTForSemanticSegmentation"] = checkpoints.Arch
     _MOBILEVIT_RULES,
     encoders=tuple(encoders.mobilevit.VARIANTS),
     first="encoder/stem_conv/kernel",
+    meant="MobileViTImageProcessor",
 )

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from kseg import data
+from kseg import data, zoo  # noqa: F401 - fills the table of architectures
+from kseg.checkpoints import ARCHITECTURES
 from kseg.checkpoints.processor import flips_channels, read_processor, write_processor
 from kseg.engines import ProcessorRunner
 from kseg.inference import predictions
@@ -41,7 +42,7 @@ CASES = {
     "Beit": [{}, {"size": 80, "do_reduce_labels": True}, {"size": {"shortest_edge": 40}}],
     "ConvNext": [{}, {"size": {"shortest_edge": 385}, "resample": 2}],
     "ViT": [{}, {"size": {"height": 40, "width": 30}}],
-    "Eomt": [{}, {"size": {"shortest_edge": 50, "longest_edge": 60}, "resample": 3}],
+    "Eomt": [{}, {"size": 50}, {"size": {"shortest_edge": 50, "longest_edge": 60}, "resample": 3}],
     "MobileNetV2": [{"do_center_crop": False}, {"do_center_crop": False, "size": 40, "resample": 3}],
     "MobileViT": [{"do_center_crop": False}, {"do_center_crop": False, "size": 40, "do_flip_channel_order": False}],
 }
@@ -129,6 +130,41 @@ def test_masks_that_lose_class_0_are_marked(tmp_path):
         content = write_processor(mean, std, rule, "DPTImageProcessor")
         assert rule["reduces_labels"] and content["do_reduce_labels"] is True
         assert ("size" in rule) is content["do_resize"] is fields.get("do_resize", True)
+
+
+@pytest.mark.parametrize(("ignore_index", "reduces"), [(None, False), (255, True)])
+def test_masks_of_eomt_are_lowered_by_another_field(ignore_index, reduces, transformers, tmp_path):
+    fields = {"image_processor_type": "EomtImageProcessor", "ignore_index": ignore_index, "do_reduce_labels": True}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(fields))
+    mean, std, rule = read_processor(tmp_path, 3)
+    assert rule.get("reduces_labels", False) is reduces
+    content = write_processor(mean, std, rule, "EomtImageProcessor")
+    assert content["ignore_index"] == ignore_index and "do_reduce_labels" not in content
+    theirs = transformers.EomtImageProcessorPil(**content, do_pad=False)
+    mask = np.array([[0, 1, 2, 255]] * 4, "uint8").repeat(32, 0).repeat(32, 1)
+    found = theirs(mask[..., None].repeat(3, 2), segmentation_maps=mask, return_tensors="np")["class_labels"][0]
+    assert list(np.asarray(found)) == ([0, 1, 254] if reduces else [0, 1, 2, 255])
+
+
+TYPES = {
+    "DPTForSemanticSegmentation": "dpt",
+    "EomtForUniversalSegmentation": "eomt",
+    "MobileNetV2ForSemanticSegmentation": "mobilenet_v2",
+    "MobileViTForSemanticSegmentation": "mobilevit",
+    "SegformerForSemanticSegmentation": "segformer",
+    "UperNetForSemanticSegmentation": "upernet",
+}
+
+
+def test_a_file_that_names_no_class_means_that_of_the_type_of_the_model(transformers, tmp_path):
+    assert TYPES.keys() == ARCHITECTURES.keys()
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    for name, kind in TYPES.items():
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+        theirs = transformers.AutoImageProcessor.from_pretrained(tmp_path)
+        assert type(theirs).__name__.removesuffix("Pil") == ARCHITECTURES[name].kind
+        flips = bool(getattr(theirs, "do_flip_channel_order", False))
+        assert flips_channels(tmp_path, ARCHITECTURES[name].kind) is flips is (kind == "mobilevit")
 
 
 def test_a_data_set_with_the_class_that_was_left_out_of_the_masks_gets_the_cure():

@@ -1,5 +1,7 @@
 """Repositories of other libraries on the hub."""
 
+import shutil
+
 import pytest
 
 from kseg import checkpoints, download, pretrained, zoo
@@ -36,6 +38,31 @@ def test_a_model_is_loaded_by_its_name_and_once(hub, leaves, capsys, monkeypatch
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert zoo.load("someone/leaves").classes == ("soil", "leaf")
     assert capsys.readouterr().err.count("the hub cannot be reached, the version that was downloaded last is used") == 1
+
+
+@pytest.mark.parametrize("smp", [False, True])
+def test_the_normalization_is_asked_for_if_another_library_downloaded_the_weights(
+    hub, numpy_initializers, smp, tmp_path, capsys, monkeypatch
+):
+    encoder = {"mean": [1.0, 2, 3], "std": [4.0, 5, 6], **({"name": "resnet18"} if smp else SMALL)}
+    options = {"encoder": encoder, "encoder_weights": None}
+    if smp:
+        unet = zoo.unet(2, **options, encoder_depth=3, filters=(8, 8, 8), doubling=True)
+        folder = checkpoints.export_smp(unet, tmp_path / "leaves")
+    else:
+        folder = checkpoints.export_transformers(zoo.segformer(2, **options, filters=4), tmp_path / "leaves")
+    hub.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for name in ("config.json", "model.safetensors"):
+        weights = download.fetch_from_hub("someone/leaves", name)
+    shutil.copytree(tmp_path / "hub", tmp_path / "copy", symlinks=True)
+    assert zoo.load("someone/leaves").arguments["encoder"]["mean"] == pytest.approx([1, 2, 3])
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert zoo.load("someone/leaves").arguments["encoder"]["mean"] == pytest.approx([1, 2, 3])
+    assert "cannot be asked" not in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "hub")
+    shutil.move(tmp_path / "copy", tmp_path / "hub")
+    assert pretrained.fetch_repository("someone/leaves") == weights.parent
+    assert "someone/leaves: the hub cannot be asked for preprocessor_config.json or" in capsys.readouterr().err
 
 
 def test_what_the_hub_lacks_is_an_error_of_one_line(hub):

@@ -181,6 +181,15 @@ def test_the_channels_of_images_are_reversed_in_the_weights(transformers, tmp_pa
     pytorch.assert_same([of_transformers(type(network).from_pretrained(folder).eval(), again)], [expected])
 
 
+def test_a_processor_without_a_class_is_that_of_the_model(tmp_path):
+    found = describe(tmp_path, TestMobileNetV2.architecture, {"do_center_crop": False}, num_labels=3)
+    assert found["arguments"]["encoder"]["mean"] == [127.5] * 3
+    assert found["processor"] == {"size": {"shortest_edge": 256}, "resample": "bilinear"}
+    with pytest.warns(UserWarning, match="does not know do_center_crop = true"):
+        found = describe(tmp_path, TestMobileViT.architecture, {}, num_labels=3)
+    assert "mean" not in found["arguments"]["encoder"]
+
+
 @pytest.mark.parametrize(("options", "count"), [row[2:4] for row in COUNTS if "mobilevit" in str(row[2])])
 def test_counts_are_those_of_transformers(options, count, transformers):
     filters, widths, expansion, _ = encoders.mobilevit.VARIANTS[options["encoder"]]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kseg import zoo
-from kseg.checkpoints import TRANSFORMS, export_smp
+from kseg.checkpoints import TRANSFORMS, export_smp, read_normalize, write_normalize
 from tests.checkpoints import pytorch
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers", "torchvision")
@@ -64,6 +64,35 @@ def test_what_the_transforms_of_a_folder_do_is_read_or_named(tmp_path):
         (tmp_path / TRANSFORMS).write_text(content)
         with pytest.raises(ValueError, match=rf"{TRANSFORMS} is damaged"):
             zoo.load(tmp_path)
+
+
+def test_constants_for_images_of_0_to_255_without_a_scale_are_read(tmp_path):
+    mean, std = (123.675, 116.28, 103.53), (50.0, 60.0, 70.0)
+    transform = albumentations.Normalize(mean=mean, std=std, max_pixel_value=1.0)
+    albumentations.Compose([transform]).save_pretrained(tmp_path)
+    image = np.random.default_rng(0).integers(0, 256, (4, 5, 3)).astype("uint8")
+    found = read_normalize(tmp_path, 3)
+    ours = (image / found.limit - found.mean) / found.std
+    np.testing.assert_allclose(ours, transform(image=image)["image"], rtol=1e-5, atol=1e-6)
+    assert found.limit == 255  # so that nothing else is stored about the pixels
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("std", [0, 1, 1], r"must be positive, got \[0, 1, 1\]"),
+        ("std", [0.5, "a", 1], 'must be finite numbers, got "a"'),
+        ("mean", [0.5, None, 1], "must be finite numbers, got null"),
+        ("max_pixel_value", None, "must be finite numbers, got null"),
+        ("max_pixel_value", 0, "must be positive, got 0"),
+    ],
+)
+def test_impossible_constants_are_named(field, value, problem, tmp_path):
+    content = write_normalize([0.5] * 3, [0.5] * 3)
+    content["transform"]["transforms"][0][field] = value
+    (tmp_path / TRANSFORMS).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"{TRANSFORMS}: {field} {problem}$"):
+        read_normalize(tmp_path, 3)
 
 
 @pytest.mark.parametrize("pixels", [{"bands": [3, 2, 1]}, {"range": "percentile"}, {"range": [10, 255]}])
