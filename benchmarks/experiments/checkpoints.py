@@ -87,9 +87,10 @@ def measure(
 ) -> Iterator[pd.DataFrame]:
     """Compare networks of other libraries, with random weights, with what kseg loads from their checkpoints."""
     for library in source or SOURCES:
-        for each in sorted({name for name, _ in cases(library)} & set(architecture or dict(cases(library)))):
+        pairs = cases(library)
+        for each in sorted({name for name, _ in pairs} & set(architecture or dict(pairs))):
             with Worker() as worker:
-                for name, on in cases(library):
+                for name, on in pairs:
                     if name == each and (not encoder or on in encoder):
                         yield pd.DataFrame([worker(measure_case, library, name, on)])
 
