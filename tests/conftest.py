@@ -7,8 +7,9 @@ import sys
 import warnings
 
 import keras
-import numpy as np
 import pytest
+
+from tests import examples
 
 # PyTorch's builds for GPUs bring triton, whose library crashes a process that has loaded TensorFlow. PyTorch imports
 # triton with its compiler, which the tests' reference networks load but do not use. Under Keras's PyTorch backend
@@ -27,18 +28,9 @@ BROWSERS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def numpy_initializers():
-    """Draws initial weights with NumPy: JAX compiles its initializers for each shape, which takes longer than tests."""
-    rng = np.random.default_rng(0)
-
-    def draw(self, shape, dtype=None):
-        fan_in = np.prod(shape[:-1]) if len(shape) > 1 else 1
-        return keras.ops.convert_to_tensor(rng.normal(0, fan_in**-0.5, shape).astype("float32"), dtype=dtype)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras.initializers.VarianceScaling, "__call__", draw)
-        yield
+def pytest_configure(config):
+    """Makes fixtures known to the examples in docstrings, which lie outside this folder."""
+    config.pluginmanager.register(examples)
 
 
 @pytest.fixture(scope="module", autouse=True)

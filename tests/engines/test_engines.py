@@ -20,7 +20,7 @@ TENSORFLOW, JAX = (keras.backend.backend() == name for name in ("tensorflow", "j
 UNET = {"filters": (8, 8, 4), **encoder_to(8)}
 
 CONVERTED = (
-    *("deeplabv2", "deeplabv3plus", "fcn8", "fpn", "linknet", "manet", "pan", "pspnet", "segformer", "segnet_basic"),
+    *("deeplabv2", "deeplabv3plus", "fcn8", "fpn", "manet", "pan", "pspnet", "segformer", "segnet_basic"),
     *("eomt", "pidnet", "swiftnet", "unet_2015"),
 )
 """Builders with, together, the layers of all builders: conversion takes longest."""
