@@ -60,11 +60,14 @@ def run(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Only try each model for so many steps; keep nothing.")
     ] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="Train on so many devices of this host, with JAX or TensorFlow.")
+    ] = None,
     out: Out = ROOT / "runs",
     board: Board = None,
 ) -> None:
     """Train the models of a suite that its leaderboard lacks, and add their scores on the test split to it."""
-    chosen = suite.only(suite.load(name, budget), only or [])
+    chosen = suite.only(suite.load(name, budget), only or []).on(devices)
     path = board or leaderboard.LEADERBOARDS / f"{chosen.title}.csv"
     folder = runs.folder_of(chosen, out)
     if steps is not None:

@@ -73,7 +73,7 @@ def row(
         "images_per_second": _rounded(result.get("images_per_second"), 1),
         "peak_memory_mb": megabytes(result.get("peak_memory")),
         "inference_ms": round(1000 * median_seconds(lambda: predict(image[None]), repeats=5)[0], 1),
-        "device": device(),
+        "device": _devices(recipe),
         "backend": result["backend"],
         "versions": " ".join(f"{package}={result[package]}" for package in (*PACKAGES, result["backend"])),
         "weights_sha256": download.file_sha256(weights),
@@ -150,6 +150,11 @@ def rows_of(board: pd.DataFrame, recipe: Recipe, *, peers: bool = False) -> pd.D
     mine = (board["recipe"] == recipe.hash()) & (board["backend"] == keras.backend.backend())
     mine &= board["device"].map(_kind) == _kind(device())
     return board[mine & (board["peer"].notna() == peers)]
+
+
+def _devices(recipe: Recipe) -> str:
+    count, name = recipe.distribution.devices or 1, device()
+    return name if count == 1 or name.startswith("CPU") else f"{count} x {name}"
 
 
 def _kind(device: str) -> str:

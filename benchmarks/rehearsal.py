@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from benchmarks import leaderboard
-from benchmarks.subset import Subset
 from benchmarks.suite import Suite
+from kseg.data import Subset
 from kseg.progress import Reporter
 from kseg.training import Recipe, dataset, evaluate, rehearse
 

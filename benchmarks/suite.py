@@ -28,6 +28,12 @@ class Suite:
     best: int = 0
     seeds: tuple[int, ...] = ()
 
+    def on(self, devices: int | None) -> "Suite":
+        """Returns the suite with recipes for so many devices; None changes nothing."""
+        return dataclasses.replace(
+            self, recipes={name: each.on(devices=devices) for name, each in self.recipes.items()}
+        )
+
 
 def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
     """Reads a suite: the name of one in `benchmarks/suites`, or a TOML file.

@@ -18,10 +18,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 ARROWS = {
     "progress": set(),
     "classes": set(),
-    "layers": set(),
+    "replicas": set(),
+    "layers": {"replicas"},
     "checkpoints": set(),
     "download": {"progress"},
-    "losses": {"classes"},
+    "losses": {"classes", "replicas"},
     "metrics": {"classes"},
     "visualize": {"classes"},
     "pretrained": {"checkpoints", "classes", "download"},
@@ -32,7 +33,19 @@ ARROWS = {
     "inference": {"classes", "data", "engines", "metrics", "progress", "visualize"},
     "export": {"classes", "data", "engines", "inference", "layers", "metrics", "pretrained", "visualize"},
     "serve": {"classes", "data", "inference", "visualize"},
-    "training": {"classes", "data", "zoo", "losses", "metrics", "pretrained", "progress", "visualize", "inference"},
+    "training": {
+        "classes",
+        "data",
+        "zoo",
+        "layers",
+        "losses",
+        "metrics",
+        "pretrained",
+        "progress",
+        "replicas",
+        "visualize",
+        "inference",
+    },
 }
 
 

@@ -12,8 +12,8 @@ import safetensors.numpy
 
 from benchmarks import leaderboard
 from benchmarks.release import EVERY, LOSS, SMALL, contents, model_card
-from benchmarks.subset import Subset
 from kseg import data, download, pretrained, training, zoo
+from kseg.data import Subset
 from kseg.pretrained import release as table
 
 ZOO = pathlib.Path(__file__).parents[1] / "zoo"

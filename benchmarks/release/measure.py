@@ -12,8 +12,8 @@ import pandas as pd
 
 from benchmarks import leaderboard
 from benchmarks.release.check import FILE, Candidate
-from benchmarks.subset import Subset
 from kseg import data, download, pretrained, training, zoo
+from kseg.data import Subset
 from kseg.progress import Reporter
 from kseg.training import versions
 

@@ -1,6 +1,7 @@
 """`kseg train` and `kseg evaluate`."""
 
 import pathlib
+import sys
 from typing import Annotated, Any
 
 import rich.console
@@ -26,6 +27,20 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Stop after the last epoch that ends within this time; the run can be resumed.")
     ] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="Number of GPUs of this host, or of parts of the CPU; by default 1.")
+    ] = None,
+    hosts: Annotated[
+        str | None,
+        typer.Option(
+            help="With several hosts: the address of the first one and a port, as node-1:29400. Start the command on "
+            "each. Not needed under torchrun or SLURM's srun."
+        ),
+    ] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="With several hosts: their number.")] = None,
+    process: Annotated[
+        int | None, typer.Option(min=0, help="With several hosts: the number of this one, from 0.")
+    ] = None,
 ) -> None:
     """Train a model; the same command resumes a run that was stopped."""
     with plain_errors(context.obj, interrupted="interrupted; the same `kseg train` resumes after the last epoch"):
@@ -33,7 +48,10 @@ def train(
         from kseg import training
 
         folder = run_folder or pathlib.Path("runs", recipe.stem)
-        result = training.train(training.Recipe.from_toml(recipe), folder, data_root=data_root, minutes=minutes)
+        content = training.Recipe.from_toml(recipe)
+        content = content.on(devices=devices, hosts=hosts, processes=processes, process=process)
+        training.start_processes(content, [sys.executable, "-m", "kseg.cli", *sys.argv[1:]])
+        result = training.train(content, folder, data_root=data_root, minutes=minutes)
         if not result["finished"]:
             print(f"stopped after epoch {result['epochs']}: the same command resumes the run")
         _show(result["scores"])

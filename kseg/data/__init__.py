@@ -21,6 +21,7 @@ from kseg.data.options import folder_arguments
 from kseg.data.picture import SUFFIXES, picture_size, read_picture
 from kseg.data.pixels import Pixels, WarnOnce
 from kseg.data.raster import Georeference, Raster, georeference, is_georeferenced, lacks_rasterio, open_picture
+from kseg.data.subset import Subset
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "camvid": camvid, "nuclei": nuclei, "streets": streets, "pets": pets, "voc": voc, "ade20k": ade20k,
@@ -29,7 +30,8 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 
 __all__ = [
     "DATASETS", "SUFFIXES", "Dataset", "Draft", "FolderDataset", "Georeference", "Pixels", "Raster", "Report",
-    "WarnOnce", "ade20k", "annotations", "augment", "camvid", "check", "cityscapes", "draft", "evaluation_loader",
+    "Subset", "WarnOnce", "ade20k", "annotations", "augment", "camvid", "check", "cityscapes", "draft",
+    "evaluation_loader",
     "folder_arguments", "georeference", "in_utf8", "is_georeferenced", "labels", "lacks_rasterio", "load", "loader",
     "nuclei", "open_picture", "pets", "picture_size", "read_picture", "read_text", "streets", "voc",
 ]  # fmt: skip

@@ -25,6 +25,7 @@ def loader(
     start_step: int = 0,
     epochs: int | None = None,
     num_threads: int | None = None,
+    shard: tuple[int, int] = (0, 1),
 ) -> Any:
     """Returns training batches for `model.fit(batches, steps_per_epoch=..., shuffle=False)`.
 
@@ -44,10 +45,12 @@ def loader(
         epochs: Number of epochs after which the stream ends, with a smaller last batch if necessary; `None` never
             ends.
         num_threads: Number of threads that read ahead. `None` uses one per core, at most 8; 0 reads on demand.
+        shard: The number of a process, from 0, and the number of processes: the stream contains its share of each
+            batch, so that all processes together read the samples that one alone would.
 
     Returns:
         A `grain.IterDataset` of `(images, labels)`: `(batch_size, H, W, C)`, of the data set's type, and uint8
-        `(batch_size, H, W)`.
+        `(batch_size, H, W)`; of several processes, each has an equal share of `batch_size`.
 
     Raises:
         ValueError: If the data set is empty or an option is invalid.
@@ -65,6 +68,9 @@ def loader(
     for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("start_step", start_step, 0)):
         if value < least:
             raise ValueError(f"{name} must be {least} or more, got {value}")
+    process, processes = shard
+    if not 0 <= process < processes or batch_size % processes:
+        raise ValueError(f"shard is (process, processes), which divides batch_size = {batch_size}, got {shard}")
 
     def sample(position: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         image, label = dataset[int(index)]
@@ -79,7 +85,9 @@ def loader(
     samples = order.repeat(ENDLESS if epochs is None else epochs).map_with_index(sample)
     if start_step:
         samples = samples.slice(slice(start_step * batch_size, None))
-    return samples.batch(batch_size, batch_fn=_stack).to_iter_dataset(_reading(grain, num_threads))
+    if processes > 1:
+        samples = samples.slice(slice(process, None, processes))
+    return samples.batch(batch_size // processes, batch_fn=_stack).to_iter_dataset(_reading(grain, num_threads))
 
 
 def evaluation_loader(dataset: Dataset, *, batch_size: int, num_threads: int | None = None) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kseg import replicas
 from kseg.layers.geometry import Reach
 
 # With Keras's momentum of 0.99 the moving averages are usable only after about 500 steps, and training may be shorter.
@@ -18,7 +19,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` in one operation, with the same arguments, weights and results.
 
     Keras computes the moments and the normalization one by one. On TensorFlow (in training) and on PyTorch this layer
-    calls the fused operation of the backend for images `(N, H, W, C)`; everything else is left to Keras.
+    calls the fused operation of the backend for images `(N, H, W, C)`; everything else is left to Keras. On several
+    devices, the moments are those of the whole batch if `synchronized` is True, on JAX and PyTorch always.
 
     Example:
         >>> import numpy as np
@@ -64,6 +66,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
         x = x.permute(0, 3, 1, 2)
         scale, offset = self._affine()
+        if training and replicas.count() > 1:
+            x = x.permute(0, 2, 3, 1)
+            mean, variance = replicas.moments(x.float())
+            self._update(mean.detach(), variance.detach())
+            factor = scale * torch.rsqrt(variance + self.epsilon)
+            return x * factor.to(x.dtype) + (offset - mean * factor).to(x.dtype)
         if training:
             x, mean, inverse = torch.native_batch_norm(x, scale, offset, None, None, True, 0.0, self.epsilon)
             self._update(mean, (inverse**-2 - self.epsilon).clamp(min=0))

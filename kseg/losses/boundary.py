@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kseg import replicas
 from kseg.losses._cross_entropy import pixel_cross_entropy
 from kseg.losses.loss import SegmentationLoss, documented
 from kseg.losses.targets import log_probabilities, mean, read_labels, read_sample_weight
@@ -98,8 +99,8 @@ def border_detection(
     target = ops.cast(border, "float32")
     pixels = ops.cast(valid, "float32")
     pixels = pixels * read_sample_weight(sample_weight, pixels)
-    total = ops.sum(pixels)
-    share = ops.sum(pixels * target) / ops.where(total == 0, 1.0, total)
+    total = replicas.total(ops.sum(pixels))
+    share = replicas.total(ops.sum(pixels * target)) / ops.where(total == 0, 1.0, total)
     log_p = log_probabilities(ops.cast(y_pred, "float32"), from_logits)
     loss = -(1 - share) * target * log_p[..., 1] - share * (1 - target) * log_p[..., 0]
     return mean(loss * pixels, pixels, pixels, "weights")

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import keras
 from keras import ops
 
+from kseg import replicas
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 ARGUMENTS = {
@@ -53,7 +55,9 @@ class SegmentationLoss(keras.losses.Loss):
     """A function `(y_true, y_pred, *, sample_weight, **options)` as a Keras loss: one number per batch.
 
     `sample_weight` of `fit` may contain one number per pixel. There is no `reduction`, because the normalizer is part
-    of the loss. Under `tf.distribute` each replica normalizes by its own pixels. Losses can be weighted and added:
+    of the loss. On several devices the pixels of the whole batch count, but for the order of pixels in
+    `LovaszSoftmax` and the choice of hard pixels in `OHEM`, which each device makes for its own images (but on JAX).
+    Losses can be weighted and added:
     `CrossEntropy() + 0.5 * Dice()`.
 
     Args:
@@ -92,7 +96,8 @@ class SegmentationLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of a batch, of shape `(1,)`, because Keras divides only scalars by the number of replicas."""
-        return ops.reshape(self.compute(y_true["labels"], y_pred, y_true.get("weights")), (1,))
+        loss = self.compute(y_true["labels"], y_pred, y_true.get("weights"))
+        return ops.reshape(replicas.undivided(loss), (1,))
 
     def compute(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
         """Calls the function with the options of this loss."""

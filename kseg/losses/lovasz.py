@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kseg import replicas
 from kseg.losses.loss import SegmentationLoss, documented
 from kseg.losses.targets import probabilities, read_class_weights, read_labels, read_sample_weight
 
@@ -57,8 +58,8 @@ def lovasz_softmax(
         losses.append(ops.sum(ops.take(error, order) * _steps(ops.take(is_class, order), ops.take(count, order))))
         present.append(ops.where(ops.sum(count * is_class) == 0, 0.0, 1.0))
     weights = weights[first:] * ops.stack(present)
-    total = ops.sum(weights)
-    return ops.sum(weights * ops.stack(losses)) / ops.where(total == 0, 1.0, total)
+    total = replicas.total(ops.sum(weights))
+    return replicas.total(ops.sum(weights * ops.stack(losses))) / ops.where(total == 0, 1.0, total)
 
 
 def _steps(is_class: Any, count: Any) -> Any:

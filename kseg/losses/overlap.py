@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kseg import replicas
 from kseg.losses.loss import SegmentationLoss, documented
 from kseg.losses.targets import probabilities, read_class_weights, read_labels, read_sample_weight
 
@@ -30,10 +31,11 @@ def _sums(
     axes = (1, 2) if per_image else (0, 1, 2)
     power = 2 if squared else 1
     overlap, predicted, target = predicted * target, predicted**power, target**power
-    return ops.sum(weight * overlap, axes), ops.sum(weight * predicted, axes), ops.sum(weight * target, axes)
+    sums = [ops.sum(weight * of, axes) for of in (overlap, predicted, target)]
+    return tuple(sums if per_image else map(replicas.total, sums))
 
 
-def _over_classes(loss: Any, present: Any, class_weights: Any, y_pred: Any) -> Any:
+def _over_classes(loss: Any, present: Any, class_weights: Any, y_pred: Any, per_image: bool) -> Any:
     """The (weighted) mean over the classes present; of a binary task without class weights, that of the foreground."""
     weights = read_class_weights(class_weights, y_pred)
     if y_pred.shape[-1] == 1 and class_weights is None:
@@ -41,7 +43,10 @@ def _over_classes(loss: Any, present: Any, class_weights: Any, y_pred: Any) -> A
     # The NaN of a label outside the classes must stay: it is not above 0, but it is not 0 either.
     weights = weights * ops.where(present == 0, 0.0, 1.0)
     total = ops.sum(weights)
-    return ops.sum(weights * loss) / ops.where(total == 0, 1.0, total)
+    loss = ops.sum(weights * loss)
+    if per_image:  # else each replica has the sums of all
+        total, loss = replicas.total(total), replicas.total(loss)
+    return loss / ops.where(total == 0, 1.0, total)
 
 
 def _ratio(numerator: Any, denominator: Any, smooth: float) -> Any:
@@ -81,7 +86,7 @@ def dice(
     """
     overlap, predicted, target = _sums(y_true, y_pred, ignore_class, from_logits, sample_weight, per_image, squared)
     loss = 1.0 - _ratio(2.0 * overlap, predicted + target, smooth)
-    return _over_classes(loss, target, class_weights, y_pred)
+    return _over_classes(loss, target, class_weights, y_pred, per_image)
 
 
 @documented
@@ -106,7 +111,7 @@ def jaccard(
     """
     overlap, predicted, target = _sums(y_true, y_pred, ignore_class, from_logits, sample_weight, per_image)
     loss = 1.0 - _ratio(overlap, predicted + target - overlap, smooth)
-    return _over_classes(loss, target, class_weights, y_pred)
+    return _over_classes(loss, target, class_weights, y_pred, per_image)
 
 
 @documented
@@ -143,7 +148,7 @@ def tversky(
     loss = 1.0 - _ratio(overlap, overlap + wrong, smooth)
     if gamma != 1:
         loss = ops.maximum(loss, keras.config.epsilon()) ** gamma  # powers below 1 have no gradient at 0
-    return _over_classes(loss, target, class_weights, y_pred)
+    return _over_classes(loss, target, class_weights, y_pred, per_image)
 
 
 focal_tversky = functools.partial(tversky, gamma=0.75)

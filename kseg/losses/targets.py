@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kseg import replicas
 from kseg.classes import is_one_hot
 
 
@@ -97,5 +98,5 @@ def mean(loss: Any, weight: Any, counted: Any, normalizer: str) -> Any:
     """The sum of the weighted losses by the sum of the weights, or by the number of pixels; 0 if no pixel counts."""
     if normalizer not in ("weights", "pixels"):
         raise ValueError(f"normalizer must be 'weights' or 'pixels', got {normalizer!r}")
-    total = ops.sum(weight if normalizer == "weights" else counted)
-    return ops.sum(loss) / ops.where(total == 0, 1.0, total)
+    total = replicas.total(ops.sum(weight if normalizer == "weights" else counted))
+    return replicas.total(ops.sum(loss)) / ops.where(total == 0, 1.0, total)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kseg.training._train import rehearse, train
+    from kseg.training.distribution import start_processes
     from kseg.training.evaluation import evaluate, sample_picture
     from kseg.training.folder import versions
     from kseg.training.optimizer import SGD, AdamW, PolynomialDecay
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SGD", "AdamW", "PeakMemory", "PolynomialDecay", "Recipe", "batches", "class_weights", "dataset", "evaluate",
-    "process_peak", "rehearse", "sample_picture", "schedule", "steps_per_epoch", "train", "versions",
+    "process_peak", "rehearse", "sample_picture", "schedule", "start_processes", "steps_per_epoch", "train", "versions",
 ]  # fmt: skip
 
-_MODULES = ("recipe", "splits", "folder", "preparation", "optimizer", "process", "evaluation", "_train")
+_MODULES = ("recipe", "splits", "folder", "preparation", "optimizer", "process", "evaluation", "distribution", "_train")
 """First those that import no backend, which `kseg datasets check` needs."""
 
 

@@ -12,7 +12,7 @@ import keras
 
 from kseg import zoo
 from kseg.progress import Reporter
-from kseg.training import process, splits
+from kseg.training import distribution, process, splits
 from kseg.training.folder import BEST, RunFolder
 from kseg.training.optimizer import averaged
 from kseg.training.recipe import Recipe
@@ -39,9 +39,12 @@ def train(
     (one row per epoch), `best.safetensors` (the weights, for `kseg.zoo.load`) and, at the end, `confusion.csv`,
     `curves.png`, `predictions.png` of validation images and `result.json`.
 
+    With a `[distribution]`, every process calls this function with its own number. All of them need the data; process 0
+    alone writes into the folder, which the others need not see.
+
     Args:
         recipe: The recipe.
-        run_folder: The folder of the run; created if necessary. Only one process may train in it.
+        run_folder: The folder of the run; created if necessary. Only one run may train in it.
         data_root: The folder of named data sets. None reads the environment variable `KSEG_DATA`. The `folder` of a
             recipe is relative to the working directory.
         progress: Whether to show the progress.
@@ -65,15 +68,17 @@ def train(
         OSError: If the folder cannot be written. The last checkpoint is kept.
     """
     start = time.perf_counter()
-    folder = RunFolder(run_folder, recipe)
-    if (result := folder.result()) is not None:
-        with contextlib.suppress(FileNotFoundError):  # the result outlives the data
-            if recipe.data.folder is not None:
-                folder.check_data(splits.contents(*splits.open_splits(recipe, data_root)))
-        return result
-    until = math.inf if minutes is None else start + 60 * minutes
-    with folder, process.settings(recipe):
-        return Run(recipe, folder, data_root, Reporter(quiet=not progress), callbacks).train(start, until)
+    with distribution.joined(recipe) as group, distribution.folder_of(group, run_folder) as path:
+        folder = RunFolder(path, recipe)
+        if (result := folder.result()) is not None:
+            with contextlib.suppress(FileNotFoundError):  # the result outlives the data
+                if recipe.data.folder is not None:
+                    folder.check_data(splits.contents(*splits.open_splits(recipe, data_root)))
+            return result
+        until = math.inf if minutes is None else start + 60 * minutes
+        reporter = Reporter(quiet=not progress or group.process > 0)
+        with folder, process.settings(recipe):
+            return Run(recipe, folder, data_root, reporter, callbacks, group).train(start, until)
 
 
 def rehearse(
@@ -110,13 +115,16 @@ def rehearse(
     with tempfile.TemporaryDirectory() as path, RunFolder(path, recipe) as folder, process.settings(recipe):
         run = Run(recipe, folder, data_root, Reporter(quiet=True))
         clock = keras.callbacks.LambdaCallback(on_train_batch_end=record)
-        batches = splits.batches(recipe, run.train_split, 0)
-        history = run.model.fit(batches, steps_per_epoch=steps, epochs=1, callbacks=[clock], shuffle=False, verbose=0)
+        parts = recipe.optimizer.accumulate
+        history = run.model.fit(
+            run.batches(0), steps_per_epoch=steps * parts, epochs=1, callbacks=[clock], shuffle=False, verbose=0
+        )
         with averaged(run.model):
             model = zoo.load(run.save(BEST))
+    images = recipe.data.batch_size * (steps - 1)  # after the first step
     return model, {
         "loss": history.history["loss"][-1],
         "seconds": time.perf_counter() - start,
-        "images_per_second": recipe.data.batch_size * (steps - 1) / (times[-1] - times[0]) if steps > 1 else None,
+        "images_per_second": images / (times[-1] - times[parts - 1]) if images else None,
         "peak_memory": run.memory.bytes(),
     }

@@ -23,6 +23,7 @@ def evaluate(
     batch_size: int = 8,
     reporter: Reporter | None = None,
     loss: Callable[[np.ndarray, Any], Any] | None = None,
+    total: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """Scores a model on every image of a data set, without augmentation and at full size.
 
@@ -34,6 +35,7 @@ def evaluate(
             `kseg.inference.predictions` for the bound on pixels.
         reporter: Shows the progress.
         loss: A loss of `kseg.losses` to compute as well, of a Keras model or a predictor.
+        total: A function that adds an array over several processes, each of which evaluates its part of the data set.
 
     Returns:
         `miou`, `pixel_accuracy`, `mean_accuracy` and `frequency_weighted_iou` (0 to 1) from one confusion matrix over
@@ -59,18 +61,20 @@ def evaluate(
     if isinstance(model, str | os.PathLike):
         model = zoo.load(model)
     found = predictions(dataset, [model], batch_size=batch_size, reporter=reporter, task="evaluating", loss=loss)
-    matrix, total = np.zeros((len(dataset.classes),) * 2, "int64"), 0.0
+    matrix, losses, images = np.zeros((len(dataset.classes),) * 2, "int64"), np.zeros(1), np.array([len(dataset)])
     for each in found:
         matrix += each.matrices(dataset)[0]
-        total += sum(each.losses)
+        losses += sum(each.losses)
+    if total is not None:
+        matrix, losses, images = map(total, (matrix, losses, images))
     result = metrics.scores(matrix)
     ious = [None if np.isnan(iou) else float(iou) for iou in result["iou"]]
     return {
         **{name: float(value) for name, value in result.items() if np.ndim(value) == 0},
         "iou": dict(zip(dataset.classes, ious, strict=True)),
-        **({} if loss is None else {"loss": total / len(dataset)}),
+        **({} if loss is None else {"loss": float(losses[0] / images[0])}),
         "confusion_matrix": matrix.tolist(),
-        "images": len(dataset),
+        "images": int(images[0]),
         "seconds": round(time.perf_counter() - start, 3),
     }
 

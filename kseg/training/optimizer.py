@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kseg import replicas
+
 
 @keras.saving.register_keras_serializable(package="kseg")
 class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
@@ -19,6 +21,7 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         power: The exponent; 0 keeps the rate constant.
         warmup_steps: The length of the warm-up. It multiplies the rate of step k, from 0, by
             (k + 1) / (warmup_steps + 1).
+        parts: Into how many parts a step is divided, each of which Keras counts as one (gradient accumulation).
 
     Reference:
         The "poly" policy of Chen et al.: DeepLab, 2016, https://arxiv.org/abs/1606.00915
@@ -29,14 +32,15 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         [0.5, 0.75, 0.5, 0.25, 0.0]
     """
 
-    def __init__(self, learning_rate: float, steps: int, *, power: float = 0.9, warmup_steps: int = 0):
+    def __init__(self, learning_rate: float, steps: int, *, power: float = 0.9, warmup_steps: int = 0, parts: int = 1):
         self.learning_rate = learning_rate
         self.steps = steps
         self.power = power
         self.warmup_steps = warmup_steps
+        self.parts = parts
 
     def __call__(self, step):
-        step = ops.cast(step, "float32")
+        step = ops.cast(step if self.parts == 1 else ops.floor_divide(step, self.parts), "float32")
         rest = ops.maximum(1.0 - step / float(self.steps), 0.0)
         rise = ops.minimum((step + 1.0) / (self.warmup_steps + 1.0), 1.0)
         return self.learning_rate * rise * ops.power(rest, self.power)
@@ -65,6 +69,25 @@ class _Factors:
                 f"{len(self.factors)} factors for {len(variables)} trainable variables: compute them after freezing"
             )
         super().build(variables)  # type: ignore[misc]
+
+    def apply(self, grads, trainable_variables=None):
+        super().apply(replicas.add_gradients(list(grads)), trainable_variables)  # type: ignore[misc]
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        # Private to Keras, which adds the gradients of TensorFlow's replicas after clipping those of each.
+        return list(grads_and_vars)
+
+    def _update_model_variables_moving_average(self, trainable_variables) -> None:
+        # Private to Keras, which with accumulated gradients also averages after parts that changed no weight.
+        parts = self.gradient_accumulation_steps or 1  # type: ignore[attr-defined]
+        if parts == 1:
+            super()._update_model_variables_moving_average(trainable_variables)  # type: ignore[misc]
+            return
+        last = (self._iterations + 1) % parts == 0  # type: ignore[attr-defined]
+        momentum = ops.where(self.iterations > 0, self.ema_momentum, 0.0)  # type: ignore[attr-defined]
+        momentum = ops.where(last, momentum, 1.0)
+        for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):  # type: ignore[attr-defined]
+            average.assign(momentum * average + (1 - momentum) * variable)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         # Private to Keras, which calls it once per step. On PyTorch, Keras's own optimizers override it to update all

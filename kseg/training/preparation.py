@@ -89,7 +89,11 @@ def schedule(recipe: Recipe, steps: int) -> optimizers.PolynomialDecay:
     section = recipe.optimizer
     warmup = section.warmup_steps or math.ceil(section.warmup_epochs * steps)
     return optimizers.PolynomialDecay(
-        section.learning_rate, recipe.epochs * steps, power=section.power, warmup_steps=warmup
+        section.learning_rate,
+        recipe.epochs * steps,
+        power=section.power,
+        warmup_steps=warmup,
+        parts=section.accumulate,
     )
 
 
@@ -104,6 +108,8 @@ def optimizer(
     options: dict[str, Any] = {"global_clipnorm": section.global_clipnorm}
     if section.ema is not None:
         options |= {"use_ema": True, "ema_momentum": section.ema}
+    if section.accumulate > 1:
+        options["gradient_accumulation_steps"] = section.accumulate
     if section.name == "sgd":
         options["momentum"] = section.momentum
     kind = {"adamw": optimizers.AdamW, "sgd": optimizers.SGD}[section.name]

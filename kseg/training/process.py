@@ -36,15 +36,15 @@ def settings(recipe: Recipe) -> Iterator[None]:
             torch.use_deterministic_algorithms(False)
 
 
-def seed_epoch(seed: int, epoch: int) -> None:
-    """Makes dropout on PyTorch depend on the seed and the epoch (from 0) alone.
+def seed_epoch(seed: int, epoch: int, process: int = 0) -> None:
+    """Makes dropout on PyTorch depend on the seed, the epoch (from 0) and the process (from 0) alone.
 
     There, dropout draws from the generator of the backend, whose state no checkpoint holds, not from the layer's seed.
     """
     if keras.backend.backend() == "torch":
         import torch
 
-        torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+        torch.manual_seed(int(np.random.SeedSequence([seed, epoch, *[process] * (process > 0)]).generate_state(1)[0]))
 
 
 class PeakMemory:

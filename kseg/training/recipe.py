@@ -28,6 +28,10 @@ NotNegative = Annotated[Number, pydantic.Field(ge=0)]
 Color = tuple[Whole, Whole, Whole]
 
 
+APART = {"tracking", "distribution"}
+"""Sections that change where a run is recorded or computed, not what it computes."""
+
+
 def _left_out() -> Any:
     """A key without a default value: recipes that leave it out have the hash that they had before it existed."""
     return pydantic.Field(default=None, exclude_if=lambda value: value is None)
@@ -139,6 +143,11 @@ class Optimizer(Section):
     power: NotNegative = 0.9
     momentum: Share = 0.9
     """The momentum of SGD."""
+    accumulate: Positive = pydantic.Field(default=1, exclude_if=lambda parts: parts == 1)
+    """The number of parts in which the gradient of each batch is computed, one after another, to save memory.
+
+    The batch and the gradient stay the same, but batch normalization, losses of regions such as Dice and the choice of
+    pixels in OHEM see one part at a time."""
     global_clipnorm: Annotated[Number, pydantic.Field(gt=0)] | None = None
     """The maximum norm of the whole gradient; larger gradients are scaled down to it."""
     ema: Share | None = None
@@ -179,6 +188,22 @@ class Tracking(Section):
         return self
 
 
+class Distribution(Section):
+    """`[distribution]`: devices and hosts. It does not change the hash: a run can be resumed on others.
+
+    The `batch_size` of `[data]` is that of all devices together.
+    """
+
+    devices: Positive | None = None
+    """Devices of each host. None: one, or all of each host if there are several hosts."""
+    hosts: str | None = None
+    """The address of process 0 and a port, e.g. `"node-1:29400"`; the next port is used too."""
+    processes: Positive | None = None
+    """The number of processes."""
+    process: Annotated[Whole, pydantic.Field(ge=0)] | None = None
+    """The number of this process, from 0."""
+
+
 class Recipe(Section):
     """Every setting of a training run; `Recipe.from_toml` reads it from a file.
 
@@ -205,6 +230,9 @@ class Recipe(Section):
     tensorboard: Switch | None = None
     """The former place of `tensorboard` in `[tracking]`."""
     tracking: Tracking = pydantic.Field(default=Tracking(), exclude_if=lambda tracking: tracking == Tracking())
+    distribution: Distribution = pydantic.Field(
+        default=Distribution(), exclude_if=lambda given: given == Distribution()
+    )
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], *, source: str = "recipe") -> Self:
@@ -236,20 +264,23 @@ class Recipe(Section):
             raise ValueError(f"{path} is not TOML: {error}{escape}") from None
         return cls.from_dict(content, source=str(path))
 
+    def on(self, **place: int | str | None) -> Self:
+        """Returns the recipe with other values in `[distribution]`; those that are None stay."""
+        given = {key: value for key, value in place.items() if value is not None}
+        return self.model_copy(update={"distribution": self.distribution.model_copy(update=given)})
+
     def to_json(self) -> str:
         """Returns the recipe as JSON, with all defaults and sorted keys; `from_dict(json.loads(...))` reads it."""
         return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True)
 
     def hash(self) -> str:
-        """Returns 12 hexadecimal digits that depend on every value of the recipe but `[tracking]`."""
-        canonical = json.dumps(
-            self.model_dump(mode="json", exclude={"tracking"}), sort_keys=True, separators=(",", ":")
-        )
+        """Returns 12 hexadecimal digits that depend on every value but `[tracking]` and `[distribution]`."""
+        canonical = json.dumps(self.model_dump(mode="json", exclude=APART), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def differences(self, other: "Recipe") -> list[str]:
         """Lists the values that differ in another recipe, as `"optimizer.learning_rate: 0.001 -> 0.01"`."""
-        mine, theirs = (_flat(recipe.model_dump(mode="json", exclude={"tracking"})) for recipe in (self, other))
+        mine, theirs = (_flat(recipe.model_dump(mode="json", exclude=APART)) for recipe in (self, other))
         keys = sorted(mine.keys() | theirs.keys())
         return [f"{key}: {mine.get(key)} -> {theirs.get(key)}" for key in keys if mine.get(key) != theirs.get(key)]
 

@@ -1,5 +1,6 @@
 """One run: its parts, its epochs, and the order of writing that survives a kill at any moment."""
 
+import contextlib
 import functools
 import json
 import math
@@ -15,13 +16,14 @@ import numpy as np
 from kseg import pretrained, visualize
 from kseg.inference import is_out_of_memory
 from kseg.progress import Reporter
-from kseg.training import checkpoint, preparation, process, splits
+from kseg.training import accumulation, checkpoint, preparation, process, splits
+from kseg.training.distribution import Alone, synchronize
 from kseg.training.epochs import Epochs
-from kseg.training.evaluation import evaluate, sample_picture
 from kseg.training.folder import BEST, CHECKPOINT, RESULT, RunFolder, versions
 from kseg.training.optimizer import averaged
 from kseg.training.recipe import Recipe
 from kseg.training.tracking import trackers
+from kseg.training.validation import Validation
 
 SAMPLES = 4
 """Images in `predictions.png`."""
@@ -39,7 +41,9 @@ class Run:
         data_root: str | os.PathLike | None,
         reporter: Reporter,
         callbacks: Iterable[keras.callbacks.Callback] = (),
+        group: Alone | None = None,
     ):
+        self.group = group or Alone()
         self.recipe, self.folder, self.reporter, self.callbacks = recipe, folder, reporter, list(callbacks)
         self.memory = process.PeakMemory()  # first, to include everything that is built here
         self.train_split, self.val_split = splits.open_splits(recipe, data_root)
@@ -51,11 +55,20 @@ class Run:
         stated = getattr(self.train_split, "pixels", None)
         self.pixels: dict[str, Any] = {} if stated is None else stated.to_json()
         arguments = preparation.arguments(recipe, self.train_split)
-        self.model = preparation.model(recipe, arguments, resumes=self.resumes)
         self.steps = splits.steps_per_epoch(recipe, self.train_split)
         self.schedule = preparation.schedule(recipe, self.steps)
-        self.loss = preparation.loss(recipe, self.train_split, self.model)
-        self.model.compile(optimizer=preparation.optimizer(recipe, self.model, self.schedule), loss=self.loss)
+        with self.group.scope():
+            self.model = preparation.model(recipe, arguments, resumes=self.resumes)
+            if self.group.processes * self.group.devices > 1:
+                synchronize(self.model)
+            self.loss = preparation.loss(recipe, self.train_split, self.model)
+            loss = accumulation.loss_of_parts(self.loss, recipe.optimizer.accumulate)
+            self.model.compile(optimizer=preparation.optimizer(recipe, self.model, self.schedule), loss=loss)
+        # After the model, whose random initial weights are to be those of a run on one device.
+        twin = preparation.model(recipe, arguments, resumes=True) if self.group.needs_twin else None
+        self.validation = Validation(
+            self.group, self.model, twin, loss=self.loss, batch_size=recipe.data.batch_size, reporter=reporter
+        )
         self.rows: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"epoch": 0, "scores": {}}
         self.drawn: tuple[int, np.ndarray | None] = (-1, None)
@@ -67,15 +80,17 @@ class Run:
     def train(self, start: float, until: float) -> dict[str, Any]:
         """Trains until the last epoch, or the last one that ends before `until` (times of `time.perf_counter`)."""
         self.start, self.until = start, until
-        self._resume()
-        if len(self.rows) < self.recipe.epochs:
-            self._fit()
+        with self.group.scope():
+            self._resume()
+            if len(self.rows) < self.recipe.epochs:
+                self._fit()
         return self._finish() if len(self.rows) == self.recipe.epochs else self._result(finished=False)
 
     def _fit(self) -> None:
         first, epochs = len(self.rows), self.recipe.epochs
-        begin = functools.partial(process.seed_epoch, self.recipe.seed)
-        callback = Epochs(epochs, self.steps, self.reporter, begin=begin, end=self._end_epoch)
+        begin = functools.partial(process.seed_epoch, self.recipe.seed, process=self.group.process)
+        parts = self.recipe.optimizer.accumulate
+        callback = Epochs(epochs, self.steps * parts, self.reporter, begin=begin, end=self._end_epoch)
         last = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self._keep_stopped())
         compiles, count = keras.backend.backend() != "torch", len(self.train_split)
         self.reporter.line(
@@ -84,12 +99,12 @@ class Run:
             + ("; the first step compiles the model" if compiles else "")
         )
         try:
-            with callback.bar, trackers(self.recipe, self.folder.path, self._draw) as tracked:
+            with callback.bar, self._trackers() as tracked:
                 self.model.fit(
-                    splits.batches(self.recipe, self.train_split, first * self.steps),
+                    self.batches(first * self.steps),
                     initial_epoch=first,
                     epochs=epochs,
-                    steps_per_epoch=self.steps,
+                    steps_per_epoch=self.steps * parts,
                     callbacks=[callback, *tracked, *self.callbacks, last],
                     shuffle=False,  # the loader shuffles
                     verbose=0,
@@ -104,6 +119,17 @@ class Run:
                     f"memory ran out in training: lower batch_size = {section.batch_size} or {crop} in [data]"
                 ) from error
             raise
+
+    def batches(self, start_step: int) -> Iterable:
+        """Returns the endless stream of this process's share of the batches, in parts if gradients are accumulated."""
+        shard = self.group.process, self.group.processes
+        whole = splits.batches(self.recipe, self.train_split, start_step, shard)
+        return accumulation.in_parts(whole, self.recipe.optimizer.accumulate, self.loss)
+
+    def _trackers(self) -> contextlib.AbstractContextManager[list[keras.callbacks.Callback]]:
+        if self.group.process:
+            return contextlib.nullcontext([])
+        return trackers(self.recipe, self.folder.path, self._draw)
 
     def _resume(self) -> None:
         self.folder.best_epoch()  # refuses a file of another run before anything is trained
@@ -140,7 +166,7 @@ class Run:
                 f"the loss is {logs['loss']} in epoch {epoch + 1}: lower the learning rate, or lengthen the warm-up"
             )
         row: dict[str, Any] = {"epoch": epoch + 1, "step": (epoch + 1) * self.steps, "loss": logs["loss"]}
-        row["learning_rate"] = float(self.schedule(row["step"]))
+        row["learning_rate"] = float(self.schedule(row["step"] * self.recipe.optimizer.accumulate))
         row["images_per_second"] = round(self.steps * self.recipe.data.batch_size / seconds, 1)
         row["seconds"] = round(seconds, 3)
         self.rows.append(row)
@@ -153,7 +179,8 @@ class Run:
         now = time.perf_counter()
         self.beginning = self.beginning or now - self.start
         lately = [row["seconds"] for row in self.rows[-max(1, every) :]]  # one of them validated
-        return now + max(now - start + seconds, *lately) > self.until
+        late = now + max(now - start + seconds, *lately) > self.until
+        return bool(self.group.gather(np.array(late))[0])  # all processes stop together
 
     def _keep_stopped(self) -> None:
         """Writes a checkpoint if training stops before the last epoch and none holds the present state."""
@@ -173,10 +200,7 @@ class Run:
             with averaged(self.model):
                 scores: dict[str, Any] = {}
                 if self.val_split is not None:
-                    size = self.recipe.data.batch_size
-                    scores = evaluate(
-                        self.model, self.val_split, batch_size=size, reporter=self.reporter, loss=self.loss
-                    )
+                    scores = self.validation.scores(self.val_split)
                 first = self.best["epoch"] == 0 or not selection.every
                 better = first or scores[selection.metric] > self.best["scores"][selection.metric]
                 # If the file holds this epoch already, the process was killed right after writing it.
@@ -212,9 +236,8 @@ class Run:
         if self.drawn[0] != epoch:
             picture = None
             if count and self.val_split is not None and "val_miou" in self.rows[epoch]:
-                places = np.linspace(0, len(self.val_split) - 1, count)
                 with averaged(self.model):
-                    picture = sample_picture({"prediction": self.model}, self.val_split, places)
+                    picture = self.validation.picture(self.val_split, count)
             self.drawn = epoch, picture
         return self.drawn[1]
 
@@ -243,7 +266,8 @@ class Run:
         return os.fspath(path)
 
     def _finish(self) -> dict[str, Any]:
-        pretrained.load(self.model, self.folder.path / BEST)
+        with self.group.scope():
+            pretrained.load(self.model, self.folder.path / BEST)
         self.folder.write_table("log.csv", self.rows)  # again, since a kill may have prevented the last row
         if matrix := self.best["scores"].get("confusion_matrix"):
             classes = self.train_split.classes
@@ -252,8 +276,7 @@ class Run:
             self.folder.write_table("confusion.csv", [dict(zip(columns, row, strict=True)) for row in rows])
             self.folder.write_picture("confusion.png", visualize.confusion_picture(np.array(matrix), classes))
         self.folder.write_picture("curves.png", visualize.curves({self.folder.path.resolve().name: self.rows}))
-        split = self.val_split or self.train_split
-        picture = sample_picture({"prediction": self.model}, split, np.linspace(0, len(split) - 1, SAMPLES))
+        picture = self.validation.picture(self.val_split or self.train_split, SAMPLES)
         self.folder.write_picture("predictions.png", picture)
         result = self._result(finished=True)
         self.folder.write(RESULT, json.dumps(result, indent=2))

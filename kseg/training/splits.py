@@ -105,8 +105,8 @@ def steps_per_epoch(recipe: Recipe, train: data.Dataset) -> int:
     return max(1, round(len(train) / recipe.data.batch_size))
 
 
-def batches(recipe: Recipe, train: data.Dataset, start_step: int) -> Iterable:
-    """Returns an endless stream of training batches, from step `start_step` of the run on."""
+def batches(recipe: Recipe, train: data.Dataset, start_step: int, shard: tuple[int, int] = (0, 1)) -> Iterable:
+    """Returns an endless stream of training batches, from step `start_step` of the run on; `shard` as in the loader."""
     section = recipe.data
     if section.crop is None and section.batch_size > 1:
         sizes = {train.size(index) for index in range(len(train))}
@@ -115,7 +115,9 @@ def batches(recipe: Recipe, train: data.Dataset, start_step: int) -> Iterable:
     augment = data.augment.pipeline(
         section.augment, crop=section.crop, scale=section.scale, ignore_class=train.ignore_class
     )
-    return data.loader(train, batch_size=section.batch_size, augment=augment, seed=recipe.seed, start_step=start_step)
+    return data.loader(
+        train, batch_size=section.batch_size, augment=augment, seed=recipe.seed, start_step=start_step, shard=shard
+    )
 
 
 def refuse_unknown(place: str, options: Iterable[str], owner: str, known: Collection[str]) -> None:

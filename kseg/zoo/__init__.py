@@ -27,7 +27,7 @@ from kseg.zoo.deeplab import deeplabv3, deeplabv3plus
 from kseg.zoo.deeplab_v1_v2 import deeplabv1, deeplabv2
 from kseg.zoo.fcn import fcn8, fcn16, fcn32, fcn_dilated
 from kseg.zoo.loading import list_weights, load
-from kseg.zoo.measure import multiply_adds, receptive_field
+from kseg.zoo.measure import layers_of, multiply_adds, receptive_field
 from kseg.zoo.table import BUILDERS, build, list_models, summary
 
 _builders: tuple[Builder[...], ...] = (
@@ -57,6 +57,7 @@ __all__ = [
     "fcn_dilated",
     "fpn",
     "full_resolution",
+    "layers_of",
     "linknet",
     "list_models",
     "list_weights",

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from benchmarks import publish, release, sources
 from benchmarks.commands import app
 from benchmarks.release import card, check, measure, write
-from benchmarks.subset import Subset
 from kseg import data, download, pretrained, training, zoo
+from kseg.data import Subset
 from kseg.pretrained import release as table
 from kseg.pretrained import source
 from tests.training import tiny

@@ -1,5 +1,7 @@
 import json
+import os
 
+import keras
 import numpy as np
 import pytest
 
@@ -80,3 +82,21 @@ def test_mistakes_are_one_line(recipe, tmp_path):
     assert "--masks: --data must be a folder" in refused(
         "evaluate", tmp_path / "no", "--data", "streets", "--masks", "m"
     )
+
+
+def test_devices_and_hosts_are_those_of_the_command_and_of_the_recipe(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe.write_text(RECIPE + "[distribution]\nprocesses = 2\ndevices = 3\n")
+    seen, started = [], []
+    result = {"finished": True, "scores": {}}
+    monkeypatch.setattr(training, "train", lambda content, *_, **__: seen.append(content.distribution) or result)
+    monkeypatch.setattr(os, "execv", lambda *command: started.append(command))
+    done = kseg_command("train", recipe, "--devices", "2", "--hosts", "node-1:77", "--process", "1")
+    assert done.exit_code == 0, done.output
+    assert seen[0].model_dump() == {"devices": 2, "hosts": "node-1:77", "processes": 2, "process": 1}
+    if keras.backend.backend() != "torch":
+        assert not started
+        return
+    (python, command), *_ = started
+    assert command[0] == python and "--nproc-per-node=2" in command and "--node-rank=1" in command
+    assert command[command.index("--nproc-per-node=2") :][1:3] == ["-m", "kseg.cli"]

@@ -11,7 +11,7 @@ import safetensors.numpy
 
 from kseg import pretrained, zoo
 from kseg.data import FolderDataset
-from kseg.training import Recipe, run, splits, train
+from kseg.training import Recipe, run, splits, train, validation
 from kseg.training.folder import RunFolder
 from tests.data.folders import write
 from tests.training import tiny
@@ -211,13 +211,13 @@ def test_an_epoch_whose_validation_failed_is_validated_and_not_trained_again(con
     def killed(*arguments, **options):
         raise MemoryError("validation needs too much memory")
 
-    monkeypatch.setattr(run, "evaluate", killed)
+    monkeypatch.setattr(validation, "evaluate", killed)
     for _ in range(2):
         with pytest.raises(MemoryError):
             train(recipe, tmp_path, progress=False)
         assert trained == [0]
     mious = iter([0.5, 0.7, 0.6])
-    monkeypatch.setattr(run, "evaluate", lambda *_, **__: scores(next(mious)))
+    monkeypatch.setattr(validation, "evaluate", lambda *_, **__: scores(next(mious)))
     assert train(recipe, tmp_path, progress=False)["epoch"] == 2
     assert trained == [0, 1, 2]
     log = (tmp_path / "log.csv").read_text().splitlines()

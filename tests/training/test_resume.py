@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from kseg import zoo
-from kseg.training import Recipe, run, train
+from kseg.training import Recipe, run, train, validation
 from tests.training import tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -83,7 +83,11 @@ def test_a_finished_run_is_returned_as_it_is(runs):
     assert {path.name: path.stat().st_mtime_ns for path in runs[1].iterdir()} == before
 
 
-POINTS = {"checkpoint": (run.checkpoint, "save"), "validation": (run, "evaluate"), "best": (run.pretrained, "save")}
+POINTS = {
+    "checkpoint": (run.checkpoint, "save"),
+    "validation": (validation, "evaluate"),
+    "best": (run.pretrained, "save"),
+}
 
 
 def arm(point: str) -> None:

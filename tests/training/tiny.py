@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from kseg import zoo
-from kseg.layers import SegmentationHead
+from kseg.layers import BatchNormalization, SegmentationHead
 from tests.data import folders
 
 
@@ -15,18 +15,19 @@ def tiny(
     encoder="small",
     encoder_weights=None,
     activation=None,
+    dropout=0.2,
     weights=None,
     input_shape=(None, None, 3),
 ):
     pixels = keras.Input(input_shape, name="pixels")
     x = keras.layers.Rescaling(1 / 127.5, -1.0, name="rescale")(pixels)
     x = keras.layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="conv")(x)
-    x = keras.layers.BatchNormalization(momentum=0.9, name="norm")(x)
+    x = BatchNormalization(momentum=0.9, name="norm")(x)
     x = keras.layers.Activation("relu", name="relu")(x)
     image = keras.Input(input_shape, name="image")
     x = keras.Model(pixels, x, name="encoder")(image)
     x = keras.layers.Conv2D(16, 3, padding="same", activation="relu", name="decode")(x)
-    x = keras.layers.Dropout(0.2, name="dropout")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
     logits = SegmentationHead(num_classes, activation=activation, name="head")(x, like=image)
     return keras.Model(image, logits, name="tiny")
 
