@@ -105,7 +105,7 @@ def open_dataset(
         from kseg import training
 
         recipe = training.Recipe.from_toml(data)
-        return training.dataset(recipe, None if split == "all" and recipe.data.folder else split, data_root)
+        return training.dataset(recipe, None if split == "all" and recipe.data.name is None else split, data_root)
     if not _is_folder(data):
         return sets.load(data, split, root=data_root)
     given = parsed(folder)

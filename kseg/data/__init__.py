@@ -5,22 +5,24 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from kseg.data import annotations, augment, labels
+from kseg.data import annotations, augment, labels, shards
 from kseg.data._camvid import camvid
 from kseg.data._check import Report, check
 from kseg.data._loader import evaluation_loader, loader
 from kseg.data._nuclei import nuclei
 from kseg.data._official import ade20k, cityscapes, pets, voc
 from kseg.data._streets import streets
-from kseg.data.dataset import Dataset
+from kseg.data.dataset import ClassCounts, Dataset
 from kseg.data.decoding.utf8_path import in_utf8
 from kseg.data.drafting import Draft, draft
+from kseg.data.files import FileDataset
 from kseg.data.finding.text import read_text
 from kseg.data.folder import FolderDataset
 from kseg.data.options import folder_arguments
 from kseg.data.picture import SUFFIXES, picture_size, read_picture
 from kseg.data.pixels import Pixels, WarnOnce
 from kseg.data.raster import Georeference, Raster, georeference, is_georeferenced, lacks_rasterio, open_picture
+from kseg.data.shards import ShardDataset
 from kseg.data.subset import Subset
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
@@ -29,11 +31,11 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 }  # fmt: skip
 
 __all__ = [
-    "DATASETS", "SUFFIXES", "Dataset", "Draft", "FolderDataset", "Georeference", "Pixels", "Raster", "Report",
-    "Subset", "WarnOnce", "ade20k", "annotations", "augment", "camvid", "check", "cityscapes", "draft",
-    "evaluation_loader",
-    "folder_arguments", "georeference", "in_utf8", "is_georeferenced", "labels", "lacks_rasterio", "load", "loader",
-    "nuclei", "open_picture", "pets", "picture_size", "read_picture", "read_text", "streets", "voc",
+    "DATASETS", "SUFFIXES", "ClassCounts", "Dataset", "Draft", "FileDataset", "FolderDataset", "Georeference", "Pixels",
+    "Raster", "Report", "ShardDataset", "Subset", "WarnOnce", "ade20k", "annotations", "augment", "camvid", "check",
+    "cityscapes", "draft", "evaluation_loader", "folder_arguments", "georeference", "in_utf8", "is_georeferenced",
+    "labels", "lacks_rasterio", "load", "loader", "nuclei", "open_picture", "pets", "picture_size", "read_picture",
+    "read_text", "shards", "streets", "voc",
 ]  # fmt: skip
 
 

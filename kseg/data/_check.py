@@ -10,8 +10,9 @@ import numpy as np
 
 from kseg.data.annotations import Annotations
 from kseg.data.dataset import Dataset
+from kseg.data.files import ROUNDED
 from kseg.data.finding.messages import below, by_kind, counted, printable, some
-from kseg.data.folder import ROUNDED, FolderDataset
+from kseg.data.folder import FolderDataset
 from kseg.data.masks import IGNORE, MaskReader, check_type
 from kseg.data.picture import check_values, read_picture
 

@@ -1,9 +1,9 @@
 """Batches of a data set, read in threads by Grain, reproducible from any step."""
 
 import ctypes
-import itertools
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -119,12 +119,22 @@ def evaluation_loader(dataset: Dataset, *, batch_size: int, num_threads: int | N
     grain = _import_grain()
     if batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-    groups: list[list[int]] = []
-    for _, same_size in itertools.groupby(range(len(dataset)), dataset.size):
-        indices = list(same_size)
-        groups += (indices[start : start + batch_size] for start in range(0, len(indices), batch_size))
-    batches = grain.MapDataset.source(groups).map(lambda group: _stack([dataset[index] for index in group]))
-    return batches.to_iter_dataset(_reading(grain, num_threads))
+    starts = np.fromiter(_starts(dataset, batch_size), np.int64)  # eight bytes per batch, for millions of images
+    ends = np.append(starts[1:], len(dataset))
+
+    def batch(place: int) -> tuple[np.ndarray, np.ndarray]:
+        return _stack([dataset[index] for index in range(int(starts[place]), int(ends[place]))])
+
+    return grain.MapDataset.range(len(starts)).map(batch).to_iter_dataset(_reading(grain, num_threads))
+
+
+def _starts(dataset: Dataset, batch_size: int) -> Iterator[int]:
+    """Yields the first index of each batch: the size changes there, or the batch before is full."""
+    start, size = 0, None
+    for index in range(len(dataset)):
+        if (found := dataset.size(index)) != size or index - start == batch_size:
+            start, size = index, found
+            yield index
 
 
 def _stack(samples: Any) -> tuple[np.ndarray, np.ndarray]:

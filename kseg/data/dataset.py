@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,20 @@ from kseg.data.pixels import WarnOnce
 from kseg.visualize import Color, default_palette
 
 MEMORY_LIMIT = 2 * 2**30  # bytes of decoded pairs that one data set may keep
+
+
+class ClassCounts(NamedTuple):
+    """The labels of a data set, counted: int64 `(classes,)` twice, and a number.
+
+    Attributes:
+        pixels: Number of pixels of each class.
+        around: Number of pixels of the images that contain it, void included.
+        total: Number of pixels, void included.
+    """
+
+    pixels: np.ndarray
+    around: np.ndarray
+    total: int
 
 
 class Dataset:
@@ -87,6 +102,15 @@ class Dataset:
         height, width = self[index][0].shape[:2]
         return height, width
 
+    def has_one_size(self) -> bool:
+        """Returns whether all images have the same size; it stops at the first one that differs."""
+        first = self.size(0)
+        return all(self.size(index) == first for index in range(1, len(self)))
+
+    def class_counts(self) -> ClassCounts | None:
+        """Returns the pixels of each class in all labels if they are known without reading them, else None."""
+        return None
+
     def only_void(self, *, foreground: bool, void: bool) -> str:
         """Returns what is wrong if labels contain 255 but no class above 0, and nothing is known about it, else ""."""
         if foreground or not void or self.marks_void:
@@ -114,7 +138,7 @@ class Dataset:
         pair = self._kept.get(index)
         if pair is None:
             try:
-                pair = self._checked(*self.read(index), f"{self.name} {self.identifier(index)}")
+                pair = self._pair(index)
             except (OSError, ValueError) as error:
                 self.fault = self.fault or error
                 raise
@@ -124,6 +148,9 @@ class Dataset:
                     self._kept[index] = pair
                     self._kept_bytes += size
         return pair[0].copy(), pair[1].copy()
+
+    def _pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._checked(*self.read(index), f"{self.name} {self.identifier(index)}")
 
     def _checked(self, image: np.ndarray, label: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Returns a pair that was read, with the label as uint8; errors and warnings begin with `name`."""

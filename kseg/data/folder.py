@@ -1,28 +1,22 @@
 """A data set from images and masks on the disk."""
 
-import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from kseg.data.annotations import Annotations, read
-from kseg.data.dataset import MEMORY_LIMIT, Dataset
+from kseg.data.dataset import MEMORY_LIMIT
+from kseg.data.decoding.decoded import name_of
+from kseg.data.files import File, FileDataset
 from kseg.data.finding import apart, cures, layout, lists, messages
 from kseg.data.finding.places import Places
-from kseg.data.masks import IGNORE, MaskReader
-from kseg.data.picture import picture_size, read_picture
 from kseg.data.pixels import Pixels
-from kseg.data.wording import reword
-
-ROUNDED = "rounded to 8 bits like the first image: save all images with the same bit depth"
-VOTERS = 32  # masks that decide together whether 255 is void
 
 
-class FolderDataset(Dataset):
+class FolderDataset(FileDataset):
     """Images and masks that are paired by their names.
 
     By default, `images/x.jpg` belongs to `masks/x.png`; `mask_suffix="_mask"` pairs it with `masks/x_mask.png`. The
@@ -100,28 +94,19 @@ class FolderDataset(Dataset):
         memory_limit: int = MEMORY_LIMIT,
         interface: str = "python",
     ) -> None:
-        self.root, self.split, self.interface = Path(root).expanduser(), split, interface
-        super().__init__(name or self.root.resolve().name, classes, palette, memory_limit=memory_limit)
-        if None not in (channels, pixels.bands) and channels != pixels.channels:
-            raise ValueError(f"{self.name}: channels={channels}, but there are {pixels.channels} bands: leave one out")
-        self.pixels = pixels if channels is None else dataclasses.replace(pixels, channels=channels)
-        self.channels, self.splits = self.pixels.channels, splits
-        self._dtype: np.dtype[Any] | None = None
+        self.root, self.split, self.splits = Path(root).expanduser(), split, splits
+        super().__init__(
+            name or self.root.resolve().name, classes, palette, ignore=ignore, values=values, pixels=pixels,
+            channels=channels, memory_limit=memory_limit, interface=interface,
+        )  # fmt: skip
         self.unread: list[str] = []
-        ignore = (ignore,) if isinstance(ignore, int | str) else tuple(ignore)
         self.annotations: Annotations | None = None
         with self._worded():
-            self.reader = MaskReader(
-                self.classes,
-                None if palette is None else self.palette,
-                ignore=[value for value in ignore if not isinstance(value, str)],
-                values=values,
-            )
             finding = Places(self.root, self.name, split, splits)
             found = finding.find("images", images, image_suffix)
             self.image_folder, images_at = found.folder, cures.Place("image", images, image_suffix, found)
             if annotations is None:
-                if names := [value for value in ignore if isinstance(value, str)]:
+                if names := self.ignored_names:
                     raise ValueError(f"ignore={names}: masks have no names, give mask values or colors")
                 labels = finding.find("masks", masks, mask_suffix)
                 apart.separate(images_at, cures.Place("mask", masks, mask_suffix, labels))
@@ -130,7 +115,7 @@ class FolderDataset(Dataset):
                     raise ValueError(
                         "annotations= takes the place of masks: leave out masks=, mask_suffix= and values="
                     )
-                labels = self._annotated(found, annotations, [name for name in ignore if isinstance(name, str)])
+                labels = self._annotated(found, annotations, self.ignored_names)
             self.mask_folder = labels.folder
             self.left_out: list[Path] = []
             labeled = {key: path for key, path in found.by_key.items() if key in labels.by_key}
@@ -184,48 +169,31 @@ class FolderDataset(Dataset):
         absent = [picture.names[0] for picture in self.annotations.pictures if id(picture) not in here]
         return layout.Files(path, {name: Path(name) for name in absent} | labeled, of_split=bool(tried or folders))
 
-    @contextlib.contextmanager
-    def _worded(self) -> Iterator[None]:
-        """Names options in errors as the user's interface does."""
-        try:
-            yield
-        except (ValueError, FileNotFoundError) as error:
-            if (text := self.worded(str(error))) == str(error):
-                raise
-            raise (FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError)(text) from None
-
-    def worded(self, text: str) -> str:
-        """Returns a message with the names of options at the user's interface."""
-        return reword(text, self.interface)
-
     def __len__(self) -> int:
         return len(self.images)
 
     def identifier(self, index: int) -> str:
         return self.keys[index]
 
-    def size(self, index: int) -> tuple[int, int]:
-        with self._worded():
-            return picture_size(self.images[index], page=self.pixels.page)
+    def image_file(self, index: int) -> Path:
+        return self.images[index]
 
-    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        with self._worded():
-            if self.missing:
-                raise ValueError(
-                    f"{self.name}: {self.list} lists {len(self.missing)} images that are not in {self.image_folder}, "
-                    f"such as {self.missing[0]!r}"
-                )
-            path = self.images[index]
-            mask = self.mask_of[path]
-            if mask is None:
-                raise ValueError(f"{path}: {self.no_mask} in {self.mask_folder}{self.cure}")
-            image = self.read_image(path)
-            if self.annotations is not None:
-                return image, self.annotations.label(path, (image.shape[0], image.shape[1]))
-            label = self.read_mask(mask)
-            if image.shape[:2] != label.shape:
-                raise ValueError(f"{mask}: the mask is {_size(label)} but its image {path.name} is {_size(image)}")
-            return image, label
+    def files(self, index: int) -> tuple[Path, Path]:
+        if self.missing:
+            raise ValueError(
+                f"{self.name}: {self.list} lists {len(self.missing)} images that are not in {self.image_folder}, "
+                f"such as {self.missing[0]!r}"
+            )
+        image = self.images[index]
+        mask = self.mask_of[image]
+        if mask is None:
+            raise ValueError(f"{image}: {self.no_mask} in {self.mask_folder}{self.cure}")
+        return image, mask
+
+    def read_label(self, image: File, mask: File, size: tuple[int, int]) -> np.ndarray:
+        if self.annotations is None:
+            return super().read_label(image, mask, size)
+        return self.annotations.label(name_of(image), size)
 
     @property
     def no_mask(self) -> str:
@@ -240,44 +208,3 @@ class FolderDataset(Dataset):
         why = f"no mask has {whose} name" if absent else "the annotations lack " + ("it" if whose == "its" else "them")
         cure = self.cure if self.cure.startswith(":") and absent else ""
         return f"{len(names):,} {one} in no split, because {why} ({messages.some(names)}){cure}" if names else ""
-
-    def read_mask(self, path: Path) -> np.ndarray:
-        """Reads one mask as a label map."""
-        raw = self.reader.raw(path)
-        if self.reader.looks_black_and_white(raw):
-            self.reader.void_is_255 = self._has_void()
-        return self.reader.decode(raw, path)
-
-    def _has_void(self) -> bool:
-        """Returns whether 255 marks void: most masks that contain it have more pixels of classes above 0."""
-        masks = [mask for mask in self.mask_of.values() if mask is not None]
-        votes = 0
-        for index in np.unique(np.linspace(0, len(masks) - 1, VOTERS).astype(int)):
-            with contextlib.suppress(ValueError, OSError):
-                raw = self.reader.raw(masks[index])
-                if raw.ndim == 2 and (raw == IGNORE).any():
-                    votes += -1 if self.reader.looks_black_and_white(raw) else 1
-        return votes > 0
-
-    def read_image(self, path: Path) -> np.ndarray:
-        """Reads one image, `(H, W, channels)`; all have the type of the first, uint8 or float32."""
-        image = self._picture(path)
-        if self._dtype is None:  # batches cannot change their type
-            self._dtype = image.dtype
-            if self.pixels.range is None and path != self.images[0]:
-                with contextlib.suppress(ValueError, OSError):  # a damaged one is named where it is read itself
-                    self._dtype = self._picture(self.images[0]).dtype
-        if self._dtype == np.uint8 and image.dtype != np.uint8:
-            self.warn(str(path), ROUNDED)
-            image = np.rint(image)
-        return image.astype(self._dtype, copy=False)
-
-    def _check_image(self, image: np.ndarray, name: str) -> None:
-        """Does nothing, because the reader of the files has checked the image."""
-
-    def _picture(self, path: Path) -> np.ndarray:
-        return read_picture(path, self.pixels, on_warning=lambda name, doubt: self.warn(name, self.worded(doubt)))
-
-
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[0]}x{array.shape[1]}"

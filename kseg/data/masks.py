@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kseg.classes import listing, whole
+from kseg.data.decoding.decoded import Content, name_of
 from kseg.data.decoding.mask_file import Indexed, read_mask
 
 STRAY, IGNORE, WHITE_16 = -1, 255, 65535
@@ -42,13 +43,13 @@ class MaskReader:
         )
         self.of_value.setdefault(IGNORE, IGNORE)
 
-    def read(self, path: Path) -> np.ndarray:
+    def read(self, source: Path | Content) -> np.ndarray:
         """Reads one mask file as a label map."""
-        return self.decode(self.raw(path), path)
+        return self.decode(self.raw(source), name_of(source))
 
-    def raw(self, path: Path) -> np.ndarray:
+    def raw(self, source: Path | Content) -> np.ndarray:
         """Reads the pixels of a mask file: numbers `(H, W)`, or `(H, W, 3)` colors if the palette gives the classes."""
-        mask = read_mask(path)
+        mask, path = read_mask(source), Path(name_of(source))
         if isinstance(mask, Indexed):
             return self._indexed(mask, path)
         if self._is_8_bits_written_as_16(mask):

@@ -61,7 +61,10 @@ def class_weights(
     counts = np.zeros(classes, "int64")  # pixels of each class
     around = np.zeros(classes, "int64")  # pixels of the images that contain it
     total = 0
-    for index, image in enumerate(_images(labels)):
+    known = _known(labels, classes) if ignore_class == 255 else None
+    if known is not None:
+        counts, around, total = known
+    for index, image in enumerate(() if known is not None else _images(labels)):
         values = class_ids(image, f"label {index}")
         if values.ndim == 4 and values.shape[-1] > 1:
             raise ValueError(f"label {index} has the shape {values.shape}: pass class ids, one_hot.argmax(axis=-1)")
@@ -91,6 +94,12 @@ def class_weights(
     else:
         weights[seen] = counts.sum() / (classes * counts[seen])
     return weights.astype("float32")
+
+
+def _known(labels: Any, classes: int) -> tuple[np.ndarray, np.ndarray, int] | None:
+    """What a data set knows about its labels without reading them, as packed ones do, see `kseg.data.ClassCounts`."""
+    found = labels.class_counts() if hasattr(labels, "class_counts") else None
+    return found if found is not None and len(found[0]) == classes else None
 
 
 def _images(labels: Any) -> Iterator[np.ndarray]:

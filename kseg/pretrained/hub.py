@@ -126,7 +126,7 @@ def _card(
 ) -> str:
     name, builder = address.partition("/")[2], description["builder"]
     known = {key: scores[key] for key in SCORES if isinstance(scores.get(key), float)}
-    dataset = str(data.get("name") or data.get("folder") or "")
+    dataset = str(data.get("name") or data.get("folder") or data.get("shards") or "")
     metadata, table = "", ""
     if known:
         metrics = [{"type": SCORES[key], "value": round(value, 4)} for key, value in known.items()]

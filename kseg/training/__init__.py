@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from kseg.training.evaluation import evaluate, sample_picture
     from kseg.training.folder import versions
     from kseg.training.optimizer import SGD, AdamW, PolynomialDecay
+    from kseg.training.packing import pack
     from kseg.training.preparation import class_weights, schedule
     from kseg.training.process import PeakMemory, process_peak
     from kseg.training.recipe import Recipe
@@ -16,10 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SGD", "AdamW", "PeakMemory", "PolynomialDecay", "Recipe", "batches", "class_weights", "dataset", "evaluate",
-    "process_peak", "rehearse", "sample_picture", "schedule", "start_processes", "steps_per_epoch", "train", "versions",
+    "pack", "process_peak", "rehearse", "sample_picture", "schedule", "start_processes", "steps_per_epoch", "train",
+    "versions",
 ]  # fmt: skip
 
-_MODULES = ("recipe", "splits", "folder", "preparation", "optimizer", "process", "evaluation", "distribution", "_train")
+_MODULES = (
+    "recipe", "splits", "packing", "folder", "preparation", "optimizer", "process", "evaluation", "distribution",
+    "_train",
+)  # fmt: skip
 """First those that import no backend, which `kseg datasets check` needs."""
 
 

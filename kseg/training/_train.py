@@ -72,7 +72,7 @@ def train(
         folder = RunFolder(path, recipe)
         if (result := folder.result()) is not None:
             with contextlib.suppress(FileNotFoundError):  # the result outlives the data
-                if recipe.data.folder is not None:
+                if recipe.data.name is None:
                     folder.check_data(splits.contents(*splits.open_splits(recipe, data_root)))
             return result
         until = math.inf if minutes is None else start + 60 * minutes

@@ -44,10 +44,12 @@ class Section(pydantic.BaseModel):
 
 
 class Data(Section):
-    """`[data]`: a data set by `name`, or your own `folder` with its `classes`; batches and augmentation."""
+    """`[data]`: a data set by `name`, your own `folder` with its `classes`, or `shards`; batches and augmentation."""
 
     name: str | None = None
     folder: str | None = None
+    shards: str | None = _left_out()
+    """What `kseg datasets pack` wrote, Parquet files or tar files: a folder or pattern, also `"gs://bucket/cells"`."""
     classes: tuple[str, ...] | None = None
     palette: tuple[Color, ...] | None = None
     ignore: Whole | str | tuple[Whole | str | Color, ...] = ()
@@ -84,8 +86,8 @@ class Data(Section):
 
     @pydantic.model_validator(mode="after")
     def _name_or_folder(self) -> Self:
-        if (self.name is None) == (self.folder is None):
-            raise ValueError("give either name (a data set of kseg) or folder (your own data)")
+        if sum(each is not None for each in (self.name, self.folder, self.shards)) != 1:
+            raise ValueError("give either name (a data set of kseg) or folder (your own data) or shards (packed data)")
         if self.folder is not None and not self.classes:
             raise ValueError("folder needs classes, the names in the order of their ids")
         check_names(self.classes or (), "classes")
@@ -93,6 +95,11 @@ class Data(Section):
         if self.name is not None and (given := [key for key in own if getattr(self, key) not in (None, ())]):
             verb = "belongs" if len(given) == 1 else "belong"
             raise ValueError(f"{', '.join(given)} {verb} to folder; a named data set has its own")
+        alien = [key for key in own if key not in SHARD_KEYS and getattr(self, key) not in (None, ())]
+        if self.shards is not None and alien:
+            raise ValueError(
+                f"{', '.join(alien)} {'belongs' if len(alien) == 1 else 'belong'} to folder, not to shards"
+            )
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be (smallest, largest), both above 0, got {list(self.scale)}")
         return self
@@ -103,6 +110,8 @@ FOLDER_KEYS = (
     "page", "channels",
 )  # fmt: skip
 """Keys of `[data]` that say where the files of `folder` are and what they contain."""
+SHARD_KEYS = ("classes", "palette", "ignore", "values", "images", "masks", "range", "bands", "page", "channels")
+"""Those that say what Parquet and tar files contain."""
 
 
 class Model(Section):

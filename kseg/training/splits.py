@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kseg import data
-from kseg.training.recipe import FOLDER_KEYS, Data, Recipe
+from kseg.training.recipe import FOLDER_KEYS, SHARD_KEYS, Data, Recipe
 
 CHECKED = 16
 """Pairs of a split that are read before training starts."""
@@ -22,7 +22,7 @@ def dataset(recipe: Recipe, split: str | None, root: str | os.PathLike | None) -
     Args:
         recipe: The recipe; reads `[data]`.
         split: `"train"`, `"val"` or `"test"`; None for all images of a folder.
-        root: The folder of named data sets. The `folder` of a recipe is relative to the working directory.
+        root: The folder of named data sets. `folder` and `shards` of a recipe are relative to the working directory.
 
     Returns:
         The split.
@@ -32,15 +32,19 @@ def dataset(recipe: Recipe, split: str | None, root: str | os.PathLike | None) -
         ValueError: If the data set or one of its options is unknown.
     """
     section = recipe.data
-    if section.folder is None:
-        source = data.DATASETS.get(str(section.name))
+    if section.name is not None:
+        source = data.DATASETS.get(section.name)
         if source is not None:
             known = inspect.signature(source).parameters
             refuse_unknown("[data] options", section.options, source.__name__, known)
-        return data.load(str(section.name), str(split), root=root, **section.options)
+        return data.load(section.name, str(split), root=root, **section.options)
     for name in section.options:
         if name in Data.model_fields:
             raise ValueError(f"[data] options: {name} is a key of [data] itself, not one of options")
+    if section.shards is not None:
+        refuse_unknown("[data] options", section.options, "shards", ("memory_limit", "cache_limit"))
+        arguments = data.folder_arguments({key: getattr(section, key) for key in SHARD_KEYS})
+        return data.ShardDataset(section.shards, split, interface="recipe", **arguments, **section.options)
     refuse_unknown("[data] options", section.options, "folder", ("memory_limit",))
     keys = ("classes", "palette", "ignore", *FOLDER_KEYS)
     arguments = data.folder_arguments({key: getattr(section, key) for key in keys})
@@ -51,17 +55,24 @@ def open_splits(recipe: Recipe, root: str | os.PathLike | None) -> tuple[data.Da
     """Opens the training and the validation split; the latter may be missing (None) if `selection.every` is 0."""
     train = dataset(recipe, "train", root)
     try:
-        return train, dataset(recipe, "val", root)
+        val = dataset(recipe, "val", root)
     except FileNotFoundError:
         if recipe.selection.every:
             raise
         return train, None
+    if val.classes != train.classes:  # each packed split states its own
+        raise ValueError(
+            f"{train.name}: the classes of train are {', '.join(train.classes)}, those of val are "
+            f"{', '.join(val.classes)}: pack both from one recipe"
+        )
+    return train, val
 
 
 def check(split: data.Dataset, name: str) -> None:
     """Reads some pairs of a split to find errors before the first step, also missing masks; raises a ValueError."""
     if len(split) == 0:
         place = f" ({split.list or split.image_folder})" if isinstance(split, data.FolderDataset) else ""
+        place = f" ({split.place})" if isinstance(split, data.ShardDataset) else place
         raise ValueError(f"{split.name} has no images in its {name} split{place}")
     if isinstance(split, data.FolderDataset) and (alone := [path for path, mask in split.mask_of.items() if not mask]):
         more = f", and {len(alone) - 1} more" if len(alone) > 1 else ""
@@ -72,7 +83,9 @@ def check(split: data.Dataset, name: str) -> None:
     some = np.unique(np.linspace(0, len(split) - 1, CHECKED).astype(int)).tolist()
     for index in some:
         seen[np.unique(split[index][1])] = True
-    others = iter(sorted({*range(len(split))} - {*some}))
+    if (known := split.class_counts()) is not None:
+        seen[: len(known.pixels)] |= known.pixels > 0
+    others = (index for index in range(len(split)) if known is None and index not in some)
     while text := split.only_void(foreground=bool(seen[1:-1].any()), void=bool(seen[-1])):
         if (further := next(others, None)) is None:  # the foreground may be rare: only all labels tell
             raise ValueError(text)
@@ -80,24 +93,28 @@ def check(split: data.Dataset, name: str) -> None:
 
 
 def contents(train: data.Dataset, val: data.Dataset | None) -> dict[str, list[list[Any]]]:
-    """Lists the images of both splits: the name and, if there are files, the sizes in bytes of image and mask.
+    """Returns `listed` of both splits."""
+    return {"train": listed(train), "val": [] if val is None else listed(val)}
 
-    For annotations, a number that changes with the objects of the image takes the place of the mask's size.
+
+def listed(split: data.Dataset) -> list[list[Any]]:
+    """Lists the images of a split: the name and, if there are files, the sizes in bytes of image and mask.
+
+    For annotations, a number that changes with the objects of the image takes the place of the mask's size. Shards are
+    listed instead of the images in them.
     """
-
-    def images(split: data.Dataset) -> list[list[Any]]:
-        names = [split.identifier(index) for index in range(len(split))]
-        if not isinstance(split, data.FolderDataset):
-            return [[name] for name in names]
-        sizes = [image.stat().st_size for image in split.images]
-        if split.annotations is not None:
-            labels: list[Any] = [split.annotations.digest(image) for image in split.images]
-        else:
-            masks = [split.mask_of[image] for image in split.images]
-            labels = [mask.stat().st_size if mask else None for mask in masks]
-        return [list(entry) for entry in zip(names, sizes, labels, strict=True)]
-
-    return {"train": images(train), "val": [] if val is None else images(val)}
+    if isinstance(split, data.ShardDataset):
+        return split.contents()
+    names = [split.identifier(index) for index in range(len(split))]
+    if not isinstance(split, data.FolderDataset):
+        return [[name] for name in names]
+    sizes = [image.stat().st_size for image in split.images]
+    if split.annotations is not None:
+        labels: list[Any] = [split.annotations.digest(image) for image in split.images]
+    else:
+        masks = [split.mask_of[image] for image in split.images]
+        labels = [mask.stat().st_size if mask else None for mask in masks]
+    return [list(entry) for entry in zip(names, sizes, labels, strict=True)]
 
 
 def steps_per_epoch(recipe: Recipe, train: data.Dataset) -> int:
@@ -108,10 +125,8 @@ def steps_per_epoch(recipe: Recipe, train: data.Dataset) -> int:
 def batches(recipe: Recipe, train: data.Dataset, start_step: int, shard: tuple[int, int] = (0, 1)) -> Iterable:
     """Returns an endless stream of training batches, from step `start_step` of the run on; `shard` as in the loader."""
     section = recipe.data
-    if section.crop is None and section.batch_size > 1:
-        sizes = {train.size(index) for index in range(len(train))}
-        if len(sizes) > 1:
-            raise ValueError(f"[data] images of {len(sizes)} sizes cannot share a batch: give a crop = [height, width]")
+    if section.crop is None and section.batch_size > 1 and not train.has_one_size():
+        raise ValueError("[data] images of several sizes cannot share a batch: give a crop = [height, width]")
     augment = data.augment.pipeline(
         section.augment, crop=section.crop, scale=section.scale, ignore_class=train.ignore_class
     )

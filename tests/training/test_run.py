@@ -126,7 +126,7 @@ def test_sgd_trains_with_a_model_of_probabilities(tmp_path):
     [
         (np.full((40, 44), 77, "uint8"), [32, 32], r"005\.png.*77"),  # not read before training
         (None, [32, 32], r"005\.png has no mask"),
-        (np.zeros((20, 44), "uint8"), None, "images of 2 sizes cannot share a batch: give a crop"),
+        (np.zeros((20, 44), "uint8"), None, "images of several sizes cannot share a batch: give a crop"),
     ],
 )
 def test_faults_of_own_data_are_named(tmp_path, mask, crop, message):

@@ -1,5 +1,6 @@
 """The numbers of one image as they are stored, and what every reader of files checks and turns alike."""
 
+import io
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,20 @@ class Decoded:
     alpha: int | None = None
     sure: bool = True
     nodata: float | None = None
+
+
+class Content(io.BytesIO):
+    """The bytes of a file that lies in a container, with its name for messages.
+
+    Example:
+        >>> content = Content("train-0.tar/7.png", b"bytes")
+        >>> content.name, content.read()
+        ('train-0.tar/7.png', b'bytes')
+    """
+
+    def __init__(self, name: str, data: bytes) -> None:
+        super().__init__(data)
+        self.name = name
 
 
 def name_of(source: Any) -> str:

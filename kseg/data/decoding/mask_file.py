@@ -1,12 +1,13 @@
 """Read the pixels of mask files as they are stored: indices, gray values of any depth, or colors."""
 
+import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from kseg.data.decoding.decoded import Refused, check_size, upright
+from kseg.data.decoding.decoded import Content, Refused, check_size, name_of, upright
 from kseg.data.decoding.image_file import decode, imagej_pages, is_deep, open_pillow, orientation
 
 SAMPLE_FORMAT, EXTRA_SAMPLES, SOFTWARE, PHOTOMETRIC, BITS, SUBFILE = 339, 338, 305, 262, 258, 254  # TIFF tags
@@ -21,11 +22,11 @@ class Indexed(NamedTuple):
     colors: np.ndarray
 
 
-def read_mask(path: Path) -> Indexed | np.ndarray:
+def read_mask(source: Path | Content) -> Indexed | np.ndarray:
     """Reads a mask file.
 
     Args:
-        path: An image file with one page, or a NumPy file.
+        source: An image file with one page, or a NumPy file; also its bytes.
 
     Returns:
         Numbers `(H, W)` of the dtype of the file, colors `(H, W, 3)`, uint8 or uint16, or an `Indexed`; alpha is
@@ -35,10 +36,11 @@ def read_mask(path: Path) -> Indexed | np.ndarray:
         FileNotFoundError: If the file does not exist.
         ValueError: If it cannot be read, or has several pages or other bands.
     """
+    path = name_of(source)
     try:
-        if path.suffix.lower() == ".npy":
-            return _planes(np.load(path, allow_pickle=False), alpha=False)
-        return _image_file(path)
+        if path.lower().endswith(".npy"):
+            return _planes(np.load(source, allow_pickle=False), alpha=False)
+        return _image_file(source)
     except (FileNotFoundError, MemoryError):
         raise
     except Refused as error:
@@ -48,8 +50,10 @@ def read_mask(path: Path) -> Indexed | np.ndarray:
         raise ValueError(f"{path}: cannot be read as a mask ({type(error).__name__}: {reason})") from error
 
 
-def _image_file(path: Path) -> Indexed | np.ndarray:
-    with path.open("rb") as file:  # of a name, Pillow would turn some TIFF files twice
+def _image_file(source: Path | Content) -> Indexed | np.ndarray:
+    with contextlib.ExitStack() as stack:
+        # Of a name, Pillow would turn some TIFF files twice.
+        file: Any = source if isinstance(source, Content) else stack.enter_context(open(source, "rb"))
         try:
             mask = open_pillow(file)
         except Image.UnidentifiedImageError:
@@ -60,7 +64,9 @@ def _image_file(path: Path) -> Indexed | np.ndarray:
             raise Refused(f"{pages} pages where a mask has one: save one of them")
         if mask is not None and not is_deep(mask):
             return _pillow(mask)
-    decoded = decode(path, None, keep_alpha=False)
+        if isinstance(source, Content):
+            source.seek(0)
+    decoded = decode(source, None, keep_alpha=False)
     return _planes(decoded.values, alpha=decoded.alpha is not None)
 
 
