@@ -31,6 +31,7 @@ ARROWS = {
     "data": {"classes", "download", "visualize"},
     "engines": {"classes", "layers", "metrics"},
     "inference": {"classes", "data", "engines", "metrics", "progress", "visualize"},
+    "prediction": {"data", "inference", "pretrained", "progress", "zoo"},
     "export": {"classes", "data", "engines", "inference", "layers", "metrics", "pretrained", "visualize"},
     "serve": {"classes", "data", "inference", "visualize"},
     "training": {

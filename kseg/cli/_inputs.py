@@ -1,5 +1,6 @@
 """What `kseg predict` labels: the images and videos that its arguments name."""
 
+import glob
 import io
 import itertools
 import os
@@ -18,20 +19,22 @@ class Inputs(NamedTuple):
     """The images by the names that messages use, the videos, and what is not labeled.
 
     Attributes:
-        images: Files and streams by name.
+        images: Files, streams and `kseg.inference.StoredImage` by name.
         videos: Names of files.
-        unread: Files of folders that are no images.
+        unread: Files of folders that are no images, and their addresses.
         deeper: Some subfolders with images and some videos in subfolders, which are not labeled.
     """
 
     images: dict[str, Any]
     videos: list[str]
-    unread: list[pathlib.Path]
+    unread: list[pathlib.Path | str]
     deeper: list[str]
 
 
 def find_inputs(places: Sequence[str]) -> Inputs:
-    """Lists the images and videos of files, folders and patterns, each once; `-` is an image from standard input.
+    """Lists the images and videos of files, folders, patterns, addresses and Parquet files, each once.
+
+    `-` is an image from standard input.
 
     Raises:
         FileNotFoundError: If a place has none.
@@ -45,9 +48,17 @@ def find_inputs(places: Sequence[str]) -> Inputs:
         if place == "-":
             found.images["stdin"] = _standard_input()
             continue
+        if "://" in place or place.lower().endswith(inference.PARQUET):
+            stored, others = inference.list_stored(place)
+            found.images.update(stored)
+            found.unread.extend(others)
+            continue
         try:
             listed = inference.list_images(place)
         except FileNotFoundError:
+            if os.path.isdir(place) and any(each.endswith(inference.PARQUET) for each in os.listdir(place)):
+                found.images.update(inference.list_stored(os.path.join(glob.escape(place), "*.parquet"))[0])
+                continue
             if deeper := list(itertools.islice(_deeper(place, known), NAMED + 1)):
                 raise FileNotFoundError(f"{place} has images in subfolders only: give {first_names(deeper)}") from None
             raise
@@ -78,8 +89,8 @@ def _deeper(folder: str, known: Container[str]) -> Iterator[str]:
     Hidden files and those whose real paths are known are left out, as is what lies beyond the first `VISITED` folders.
     """
     from kseg import inference
-    from kseg.cli.results import TABLE
     from kseg.data import SUFFIXES
+    from kseg.prediction import TABLE
 
     for place, folders, files in itertools.islice(os.walk(folder), VISITED):
         folders[:] = sorted(each for each in folders if each[0] != ".")

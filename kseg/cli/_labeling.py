@@ -1,11 +1,12 @@
 """The loops of `kseg predict` over images and over the frames of a video; what fails stops nothing else."""
 
 import contextlib
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kseg.cli.results import Failures, Results, is_disk_full
 from kseg.inference import Frames, Labeled, Overlays, Predictor, VideoWriter
+from kseg.prediction import Failures, Results, is_disk_full
 
 
 def label_images(
@@ -36,7 +37,10 @@ def label_video(
     drawn = any(isinstance(each, Overlays) for each in results.formats)
     try:
         frames = Frames(video)
-        path = results.folder / "overlays" / f"{name}.mp4"
+        folder = results.place.local
+        if drawn and folder is None:
+            raise ValueError("an overlay of a video needs a local folder: name one with -o, or add --no-overlay")
+        path = (folder or pathlib.Path()) / "overlays" / f"{name}.mp4"
         with VideoWriter(path, frames.rate) if drawn else contextlib.nullcontext() as writer:
             for found in predictor.many(frames, batch_size=batch_size, progress=True):
                 shown = f"{video} frame {count}"

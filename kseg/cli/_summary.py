@@ -4,10 +4,10 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from kseg.cli._inputs import Inputs, first_names
-from kseg.cli.results import Failures
 from kseg.data import Georeference
 from kseg.data.wording import reword
 from kseg.inference import FORMATS, WGS84, Format, ObjectTable, is_video
+from kseg.prediction import Failures
 
 
 def print_objects(formats: Sequence[Format], *, named: bool) -> None:

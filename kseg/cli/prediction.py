@@ -8,7 +8,6 @@ import pathlib
 import re
 import time
 from collections.abc import Iterable
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -16,82 +15,24 @@ import typer
 from kseg.cli._application import application, plain_errors
 from kseg.cli._inputs import find_inputs
 from kseg.cli._models import load_model
-from kseg.cli._process import prepare
+from kseg.cli._process import THREADS, prepare
+from kseg.cli._ray_options import RAY_INTERRUPTED, Ray, WithRay, Workers, check_ray
 from kseg.cli.folder_options import parsed
+from kseg.cli.predictor_options import MANY_PIXELS, Crf, Engine, Int8, Resize, Tta, options
 
 TILE = 1024
 """Side of the tiles of `kseg predict`."""
 
-MANY_PIXELS = 2**24
-"""Number of pixels from which a faster engine makes up for the seconds in which it converts the network."""
 
-Tta = Annotated[
-    bool,
-    typer.Option(
-        "--tta",
-        help="Average the predictions for the image and its mirror image at 0.75, 1 and 1.25 of the size, which takes "
-        "6 times as long.",
-    ),
-]
-Crf = Annotated[
-    bool,
-    typer.Option(
-        "--crf",
-        help="Refine the labels by the colors of the image (dense CRF), which adds 1 to 12 s per megapixel; up to "
-        "about 5 megapixels.",
-    ),
-]
-Engine = Annotated[
-    str,
-    typer.Option(
-        help="What runs the network: keras, openvino, onnxruntime, or auto: openvino if it is installed and "
-        "the backend is TensorFlow on a CPU (in kseg predict for videos, or images of "
-        f"{MANY_PIXELS / 1e6:.0f} megapixels in all), else keras. Engines other than keras change the labels of fewer "
-        "than 1 of 1,000 pixels.",
-    ),
-]
-Int8 = Annotated[
-    str | None,
-    typer.Option(
-        help="Compute in 8-bit integers on OpenVINO, which is faster and changes more labels: a folder or a pattern of "
-        "typical images, of which 64 set the ranges of the integers.",
-    ),
-]
-ResizeRule = StrEnum("ResizeRule", ["processor"])
-Resize = Annotated[
-    ResizeRule | None,
-    typer.Option(
-        help="Resize whole images as the image processor of a checkpoint of transformers does, which repeats its "
-        "published scores; by default they keep their size.",
-    ),
-]
-
-
-def options(
-    tta: bool, crf: bool, tile: int | None, engine: str, int8: str | None, resize: ResizeRule | None = None
-) -> dict[str, Any]:
-    """Returns the options of a `kseg.inference.Predictor` for those of a command."""
-    found: dict[str, Any] = {"tile": tile, "crf": crf, "engine": engine}
-    if resize:
-        found["resize"] = resize.value
-    if tta:
-        found |= {"flip": True, "scales": (0.75, 1.0, 1.25)}
-    if int8 is not None:
-        from kseg import inference
-
-        if engine not in ("openvino", "auto"):
-            raise ValueError(f"--int8 needs --engine openvino, got {engine}")
-        images = inference.list_images(int8)
-        chosen = [images[index] for index in inference.spread(len(images))]
-        found |= {"engine": "openvino", "precision": "int8", "calibration": chosen}
-    return found
-
-
-@application.command()
+@application.command(cls=WithRay)
 def predict(
     context: typer.Context,
     inputs: Annotated[
-        list[str], typer.Argument(help="Images, videos, folders of images, patterns; - reads one from standard input.")
+        list[str],
+        typer.Argument(
+            help="Images, videos, folders of images, patterns; addresses of images and folders, as s3://bucket/photos; "
+            "Parquet files with a column image or path; - reads one image from standard input.",
+        ),
     ],
     weights: Annotated[
         str,
@@ -100,10 +41,12 @@ def predict(
             "of kseg export (.onnx, .xml, .tflite, or the folder of a SavedModel), which runs without Keras.",
         ),
     ],
-    out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="The folder to write to.")] = pathlib.Path("out"),
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="The folder to write to, or an address, as s3://bucket/results.")
+    ] = "out",
     format: Annotated[
         list[str],
-        typer.Option(help="png, tif (GeoTIFF), npy, geojson, coco: several separated by commas, or repeated."),
+        typer.Option(help="png, tif (GeoTIFF), npy, geojson, coco, parquet: several separated by commas, or repeated."),
     ] = ["png"],  # noqa: B006
     tta: Tta = False,
     crf: Crf = False,
@@ -154,29 +97,38 @@ def predict(
             help="Reference system of GeoJSON of georeferenced images: that of the image (source), or EPSG:3857 etc."
         ),
     ] = "EPSG:4326",
+    ray: Ray = None,
+    workers: Workers = None,
 ) -> None:
     """Label images and videos: palette masks, overlays, tables of areas and objects; exit code 1 if one failed."""
-    with plain_errors(context.obj):
+    threads = {name: os.environ.get(name) for name in THREADS}
+    with plain_errors(context.obj, interrupted=RAY_INTERRUPTED if ray else "interrupted"):
         prepare(training=False)
         from kseg import data as sets
         from kseg import inference, visualize
         from kseg.classes import default_names
         from kseg.cli import _labeling, _summary
-        from kseg.cli.results import Failures, Results
+        from kseg.cli._ray import check_images, label_on_ray
         from kseg.data.wording import reword
+        from kseg.prediction import JOB, Failures, Place, Results
 
         kinds = [inference.FORMATS[name] for name in _formats(format)]
         kinds += [kind for kind in inference.ALWAYS_WRITTEN if overlay or kind is not inference.Overlays]
         if inference.FORMATS["geojson"] not in kinds and (simplify or crs != inference.WGS84):
             raise ValueError(f"--{'simplify' if simplify else 'crs'} is for polygons: add --format geojson")
-        given = {"range": value_range, "bands": bands, "page": page}
-        stated = parsed({name: value for name, value in given.items() if value is not None})
+        numbers = {"range": value_range, "bands": bands, "page": page}
+        stated = parsed({name: value for name, value in numbers.items() if value is not None})
         crs = crs if crs == inference.WGS84 else inference.checked_crs(crs)
         size, unit = _pixel_size(pixel_size)
-        if out.exists() and not out.is_dir():
+        check_ray(ray, workers, int8)
+        target = Place(out)
+        if target.local is not None and target.local.exists() and not target.local.is_dir():
             raise ValueError(f"{out} is a file: name a folder with -o")
         found = find_inputs(inputs)
-        places = [place for name in found.images if (place := sets.georeference(name)) is not None]
+        if ray is not None:
+            check_images(found)
+        files = [name for name, image in found.images.items() if isinstance(image, str | os.PathLike)]
+        places = [place for name in files if (place := sets.georeference(name)) is not None]
         if crs != inference.WGS84 and not places:
             raise ValueError(f"--crs {crs} is for georeferenced images, and none of the images is: leave it out")
         model = load_model(weights)
@@ -186,12 +138,13 @@ def predict(
         try:
             pixels = dataclasses.replace(stored, **stated)
             tile = TILE if tile is None and not resize else tile
-            predictor = inference.Predictor(model, pixels=pixels, **options(tta, crf, tile, engine, int8, resize))
+            given = {"pixels": pixels, **options(tta, crf, tile, engine, int8, resize)}
+            predictor = inference.Predictor(model, **given)
         except ValueError as error:
             raise ValueError(reword(str(error), "command")) from None
         doubts: dict[str, list[str]] = {}
         predictor.warn = lambda name, doubt: doubts.setdefault(doubt, []).append(name)
-        for name in filter(sets.lacks_rasterio, found.images):
+        for name in filter(sets.lacks_rasterio, files):
             doubt = "the georeference is ignored, because rasterio is not installed: pip install 'kseg[geo]'"
             predictor.warn(name, doubt)
         count = max(2, predictor.channels)
@@ -202,13 +155,21 @@ def predict(
         formats = [kind(classes, palette, details) for kind in kinds]
         suffix = max(len(pathlib.PurePath(kind.path).suffix) for kind in kinds if "{name}" in kind.path)
         names = inference.output_names([*found.images, *found.videos], longest=inference.LONGEST_NAME - suffix)
-        start, failed, total = time.perf_counter(), Failures(), len(found.images)
-        with Results(out, formats) as results:
-            _labeling.label_images(predictor, results, found.images, names[:total], failed, batch_size=batch_size)
+        start, failed, total, before = time.perf_counter(), Failures(), len(found.images), 0
+        with Results(target, formats) as results:
+            if ray is not None:
+                before = label_on_ray(
+                    ray, workers, weights, predictor, given, results, found.images, names, failed, doubts,
+                    batch_size=batch_size, threads=threads,
+                )  # fmt: skip
+            else:
+                target.remove(JOB)  # what a run on Ray has done is replaced
+                _labeling.label_images(predictor, results, found.images, names[:total], failed, batch_size=batch_size)
             for name, video in zip(names[total:], found.videos, strict=True):
                 total += _labeling.label_video(predictor, results, video, name, failed, batch_size=batch_size)
         done, seconds = total - len(failed), time.perf_counter() - start
-        print(f"{done} of {total} labeled in {seconds:.1f} s ({done / seconds:.2f} per second): {out}")
+        rate = f"{done} of {total} labeled in {seconds:.1f} s ({(done - before) / seconds:.2f} per second"
+        print(f"{rate}{f', {before} before' if before else ''}): {out}")
         _summary.print_objects(formats, named=bool(model.classes))
         _summary.print_unread(found)
         _summary.print_places(places, formats, crs, of=len(found.images))

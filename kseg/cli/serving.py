@@ -13,7 +13,7 @@ import typer
 from kseg.cli._application import application, plain_errors
 from kseg.cli._models import load_model
 from kseg.cli._process import prepare
-from kseg.cli.prediction import Crf, Engine, Int8, Tta, options
+from kseg.cli.predictor_options import Crf, Engine, Int8, Tta, options
 
 CONNECTIONS = 512
 """Number of open connections at which requests get status 503; systems let a process open more files than that."""

@@ -13,7 +13,7 @@ from kseg.cli._datasets import BatchSize, DataPlace, Split, check_options, open_
 from kseg.cli._models import load_model
 from kseg.cli._process import prepare
 from kseg.cli.folder_options import with_folder_options
-from kseg.cli.prediction import Crf, Engine, Int8, Resize, Tta, options
+from kseg.cli.predictor_options import Crf, Engine, Int8, Resize, Tta, options
 
 
 @application.command()

@@ -162,7 +162,9 @@ def raster_size(source: Any, page: int | None) -> tuple[int, int]:
 
 
 def _is_tiff(source: Any) -> bool:
-    return isinstance(source, str | os.PathLike) and os.fspath(source).lower().endswith(SUFFIXES)
+    if not isinstance(source, str | os.PathLike) or "://" in os.fspath(source):  # GDAL would look for an address
+        return False
+    return os.fspath(source).lower().endswith(SUFFIXES)
 
 
 def _tags(source: Any, page: int | None = None) -> Mapping[int, Any]:

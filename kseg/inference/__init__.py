@@ -12,22 +12,25 @@ from kseg.inference.batching import Labeled
 from kseg.inference.calibration import calibration_images, fitted, spread
 from kseg.inference.comparison import OUTCOMES, Comparison, compare
 from kseg.inference.earth import WGS84, checked_crs
-from kseg.inference.formats import ALWAYS_WRITTEN, FORMATS, Details, Format, ObjectTable, Overlays, background
+from kseg.inference.format import Details, Format, background
+from kseg.inference.formats import ALWAYS_WRITTEN, FORMATS, Overlays
 from kseg.inference.labeling import PIXELS, Prediction, predictions
 from kseg.inference.objects import Objects, find_objects
 from kseg.inference.predictor import Predictor
 from kseg.inference.sources import LONGEST_NAME, list_images, output_names
+from kseg.inference.stored import PARQUET, StoredImage, filesystem, list_stored
+from kseg.inference.tables import ObjectTable
 from kseg.inference.video import Frames, VideoWriter, is_video
 
 if TYPE_CHECKING:
     from kseg.engines import ENGINES, check_model
 
 __all__ = [
-    "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "LONGEST_NAME", "OUTCOMES", "PIXELS", "WGS84", "Comparison",
-    "Details", "Exported", "Format", "Frames", "Labeled", "ObjectTable", "Objects", "Overlays", "Prediction",
-    "Predictor", "VideoWriter", "background", "calibration_images", "check_model", "checked_crs", "compare",
-    "dense_crf", "find_objects", "fitted", "is_exported", "is_out_of_memory", "is_video", "list_images", "output_names",
-    "predictions", "read_image", "spread", "tune_crf",
+    "ALWAYS_WRITTEN", "ENGINES", "FLIPS", "FORMATS", "LONGEST_NAME", "OUTCOMES", "PARQUET", "PIXELS", "WGS84",
+    "Comparison", "Details", "Exported", "Format", "Frames", "Labeled", "ObjectTable", "Objects", "Overlays",
+    "Prediction", "Predictor", "StoredImage", "VideoWriter", "background", "calibration_images", "check_model",
+    "checked_crs", "compare", "dense_crf", "filesystem", "find_objects", "fitted", "is_exported", "is_out_of_memory",
+    "is_video", "list_images", "list_stored", "output_names", "predictions", "read_image", "spread", "tune_crf",
 ]  # fmt: skip
 
 

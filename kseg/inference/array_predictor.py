@@ -1,7 +1,7 @@
 """The steps from arrays to probabilities and labels: tiles, mirror images, scales, the CRF."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -10,7 +10,7 @@ from kseg.engines import Loss, Runner, is_out_of_memory
 from kseg.inference.averaging import FLIPS, mean_probabilities
 from kseg.inference.input_shape import InputShape
 from kseg.inference.refinement import check_crf_size, refined
-from kseg.inference.tiling import blend, check_sizes
+from kseg.inference.tiling import blend, check_sizes, joined, places
 
 if TYPE_CHECKING:
     from kseg.engines import KerasRun
@@ -104,6 +104,23 @@ class ArrayPredictor:
         else:
             yield np.s_[:, :], next(self._whole(image[None]))
 
+    def tiles(self, image: Any) -> list[Place]:
+        """Returns the places of the tiles into which an image `(H, W, C)` is cut; none if it is predicted whole."""
+        if self.crf is not None or self._is_whole(image):
+            return []
+        return places(image.shape[:2], **self._tiling())
+
+    def tile_probabilities(self, image: Any, place: Place) -> np.ndarray:
+        """Returns the probabilities of a tile of an image, float32 `(h, w, num_classes)`."""
+        return self._predict(image[place][None])[0]
+
+    def label_of_tiles(self, tiles: Iterable[np.ndarray], image: Any) -> np.ndarray:
+        """Returns the label map of an image from the probabilities of its tiles, in the order of `tiles`."""
+        label = np.empty(image.shape[:2], self.dtype)
+        for row, column, p in joined(tiles, image.shape[:2], **self._tiling()):
+            label[row : row + p.shape[0], column : column + p.shape[1]] = self.decide(p)
+        return label
+
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """Returns the label map `(H, W)` of probabilities `(H, W, num_classes)`."""
         if self.channels == 1:
@@ -146,14 +163,17 @@ class ArrayPredictor:
 
     def _blocks(self, image: np.ndarray) -> Iterator[tuple[Place, np.ndarray]]:
         """Yields the probabilities of finished parts of an image, and their place in it."""
-        assert self.tile
+        for row, column, p in blend(self._predict, image, **self._tiling()):
+            yield np.s_[row : row + p.shape[0], column : column + p.shape[1]], p
+
+    def _tiling(self) -> dict[str, Any]:
+        """Returns the options of tiles; raises a ValueError if the model gives labels only."""
         if self.runner.gives_labels:
             raise ValueError(
                 f"{self.model.name} gives labels only, and tiles are joined by their probabilities: leave tiles out "
                 "(--tile 0, tile=0), or export the model without --labels"
             )
-        for row, column, p in blend(self._predict, image, tile=self.tile, overlap=self.overlap, margin=self.margin):
-            yield np.s_[row : row + p.shape[0], column : column + p.shape[1]], p
+        return {"tile": self.tile, "overlap": self.overlap, "margin": self.margin}
 
     def _joined(self, image: np.ndarray) -> np.ndarray:
         whole = np.empty((*image.shape[:2], self.channels), "float32")

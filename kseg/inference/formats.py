@@ -1,7 +1,5 @@
 """The table of formats in which predicted label maps are written. A new format is a class and a line in `FORMATS`."""
 
-import csv
-import dataclasses
 import io
 import json
 from collections.abc import Sequence
@@ -13,86 +11,14 @@ from PIL import Image
 from kseg import visualize
 from kseg.data import georeference
 from kseg.inference import coco, earth, polygons
-from kseg.inference.objects import find_objects
+from kseg.inference.format import Details, Format
+from kseg.inference.masks import encoded
 from kseg.inference.opencv import load_opencv
+from kseg.inference.parquet import Parquet
+from kseg.inference.tables import Areas, ObjectTable
 
 LONGEST = 4096
 """Longest side of an overlay: overlays of larger images show every second, third, ... pixel."""
-
-
-BACKGROUND = ("background", "bg", "unlabeled", "unlabelled")
-"""Names of the class of pixels that belong to no object, without underscores and spaces around."""
-
-
-def background(classes: Sequence[str], *, binary: bool) -> tuple[int, ...]:
-    """Returns the ids of the classes that are no objects: those named so, and class 0 of a binary model.
-
-    Example:
-        >>> background(["_background_", "leaf"], binary=False), background(["sky", "road"], binary=False)
-        ((0,), ())
-    """
-    named = [index for index, name in enumerate(classes) if name.strip(" _").casefold() in BACKGROUND]
-    return tuple(sorted({*named, *[0] * binary}))
-
-
-@dataclasses.dataclass(frozen=True)
-class Details:
-    """What formats leave out and in which units they measure.
-
-    Attributes:
-        background: Class ids that polygons, COCO and tables of objects leave out; see `background`.
-        simplify: Tolerance of polygons in pixels; see `kseg.inference.polygons.geojson`.
-        pixel_size: Side of a pixel in real units, for tables; None if unknown.
-        unit: The name of that unit, e.g. `"um"`; may be empty.
-        georeferenced: Whether images may say how large their pixels are, so that tables have columns for it.
-        crs: The reference system of the polygons of georeferenced images; see `kseg.inference.earth.located`.
-    """
-
-    background: tuple[int, ...] = ()
-    simplify: float = 0
-    pixel_size: float | None = None
-    unit: str = ""
-    georeferenced: bool = False
-    crs: str = earth.WGS84
-
-    @property
-    def measured(self) -> bool:
-        """Whether tables have columns in real units."""
-        return self.georeferenced or self.pixel_size is not None
-
-    def pixel(self, source: str, label: np.ndarray) -> earth.PixelSize | None:
-        """Returns the size of the pixels of an image; None if it is unknown."""
-        if self.pixel_size is not None:
-            return earth.PixelSize(self.pixel_size, self.pixel_size, self.pixel_size**2, self.unit)
-        place = georeference(source) if self.georeferenced else None
-        return None if place is None else earth.pixel_size(place, label.shape)
-
-
-class Format:
-    """One format during one command, for class names and a palette of one (R, G, B), 0 to 255, per class."""
-
-    path: str
-    """Relative path: with `{name}`, one file per image; without, one file for all images."""
-
-    def __init__(self, classes: Sequence[str], palette: Sequence[Sequence[int]], details: Details = Details()):
-        self.classes, self.palette, self.details = classes, palette, details
-
-    def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        """Returns the file of one image, or its part of a file for all images.
-
-        `source` names the image in tables, and is the file in which the place of a georeferenced image is looked up.
-        The image is `(H, W, C)`, uint8 or float32 with values from 0 to 255, or a `kseg.data.Raster`; the label is
-        `(H, W)`, where 255 is void.
-        """
-        raise NotImplementedError
-
-    def head(self) -> bytes:
-        """Returns the beginning of a file for all images."""
-        return b""
-
-    def tail(self) -> bytes:
-        """Returns the end of a file for all images."""
-        return b""
 
 
 class Masks(Format):
@@ -101,12 +27,7 @@ class Masks(Format):
     path = "masks/{name}.png"
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        picture = Image.fromarray(label)
-        if label.dtype == np.uint8:
-            colors = np.zeros((256, 3), "uint8")  # with fewer, PNG files of 4 bits per pixel would lose 255
-            colors[: len(self.palette)] = self.palette
-            picture.putpalette(colors.tobytes())
-        return _saved(picture, "PNG")
+        return encoded(label, self.palette)
 
 
 class GeoTiffs(Format):
@@ -173,13 +94,18 @@ class Coco(Format):
         return f'{{"categories": {json.dumps(categories)},\n"annotations": ['.encode()
 
     def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        height, width = label.shape
         found = coco.annotations(label, len(self.classes), without=self.details.background)
-        self.images.append({"id": len(self.images) + 1, "file_name": source, "width": width, "height": height})
+        return json.dumps({"file_name": source, "size": label.shape, "annotations": found}).encode()
+
+    def append(self, part: bytes) -> bytes:
+        found = json.loads(part)
+        height, width = found["size"]
+        number = len(self.images) + 1
+        self.images.append({"id": number, "file_name": found["file_name"], "width": width, "height": height})
         rows = []
-        for annotation in found:
+        for annotation in found["annotations"]:
             self.count += 1
-            row = {"id": self.count, "image_id": len(self.images), **annotation}
+            row = {"id": self.count, "image_id": number, **annotation}
             rows.append((",\n" if self.count > 1 else "\n") + json.dumps(row))
         return "".join(rows).encode()
 
@@ -206,66 +132,9 @@ class Overlays(Format):
         return visualize.with_legend(visualize.overlay(image, label, self.palette), self.classes, self.palette)
 
 
-class Areas(Format):
-    """One table with the area of each class in each image."""
-
-    path = "areas.csv"
-
-    def head(self) -> bytes:
-        return _row(
-            "image", "id", "class", "pixels", "share", *(["real_area", "unit"] if self.details.measured else [])
-        )
-
-    def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        counts = np.zeros(2**16, "int64")
-        for rows in np.array_split(label, -(-label.size // 2**22)):  # bincount converts its input to int64
-            counts += np.bincount(rows.reshape(-1), minlength=2**16)
-        size = self.details.pixel(source, label)
-        table = []
-        for index, (name, area) in enumerate(zip(self.classes, counts[: len(self.classes)].tolist(), strict=True)):
-            real = [_real(area * size.area), size.unit] if size else [""] * 2 * self.details.measured
-            table.append(_row(source, index, name, area, round(area / label.size, 6), *real))
-        return b"".join(table)
-
-
-class ObjectTable(Format):
-    """One table with the objects of all images, i.e. connected regions; see `kseg.inference.objects`.
-
-    `id` numbers the objects of an image from 1, as `object` in GeoJSON does.
-    """
-
-    path = "objects.csv"
-    MEASURES = ("area", "box_x", "box_y", "box_width", "box_height", "centroid_x", "centroid_y")
-
-    def __init__(self, classes: Sequence[str], palette: Sequence[Sequence[int]], details: Details = Details()):
-        super().__init__(classes, palette, details)
-        self.counts = np.zeros(len(classes), "int64")
-
-    def head(self) -> bytes:
-        real = [*(f"real_{name}" for name in self.MEASURES), "unit"] if self.details.measured else []
-        return _row("image", "class", "id", *self.MEASURES, *real)
-
-    def encode(self, source: str, image: np.ndarray, label: np.ndarray) -> bytes:
-        found = find_objects(label, len(self.classes), without=self.details.background)
-        size = self.details.pixel(source, label)
-        blank = [""] * (len(self.MEASURES) + 1) * self.details.measured
-        rows = []
-        measures = [found.areas[:, None], found.boxes, found.centroids]
-        columns = [column for part in measures for column in part.T.tolist()]
-        for number, (index, area, *lengths) in enumerate(zip(found.classes.tolist(), *columns, strict=True), start=1):
-            real: list[Any] = blank
-            if size:
-                scaled = (
-                    _real(length * side) for length, side in zip(lengths, [size.width, size.height] * 3, strict=True)
-                )
-                real = [_real(area * size.area), *scaled, size.unit]
-            lengths = [round(length, 3) for length in lengths]
-            rows.append(_row(source, self.classes[index], number, area, *lengths, *real))
-        self.counts += np.bincount(found.classes, minlength=len(self.classes))
-        return b"".join(rows)
-
-
-FORMATS: dict[str, type[Format]] = {"png": Masks, "tif": GeoTiffs, "npy": Arrays, "geojson": Polygons, "coco": Coco}
+FORMATS: dict[str, type[Format]] = {
+    "png": Masks, "tif": GeoTiffs, "npy": Arrays, "geojson": Polygons, "coco": Coco, "parquet": Parquet,
+}  # fmt: skip
 """Formats by the names that `kseg predict --format` takes."""
 ALWAYS_WRITTEN: tuple[type[Format], ...] = (Overlays, Areas, ObjectTable)
 """Formats that are written unless they are turned off."""
@@ -275,13 +144,3 @@ def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
     content = io.BytesIO()
     picture.save(content, kind, **options)
     return content.getvalue()
-
-
-def _row(*cells: Any) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode(errors="backslashreplace")  # names of files may be in another encoding
-
-
-def _real(value: float) -> float:
-    return float(f"{value:.6g}")

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from kseg.data import Dataset, Pixels, WarnOnce, open_picture, read_picture
+from kseg.data import Dataset, Pixels, WarnOnce, is_georeferenced, open_picture, read_picture
 from kseg.engines import Exported, Runner, opened, runner_of
 from kseg.inference.array_predictor import ArrayPredictor
 from kseg.inference.batching import Labeled, batches
 from kseg.inference.calibration import calibration_images
 from kseg.inference.sources import as_image, list_images
+from kseg.inference.stored import StoredImage
 from kseg.inference.video import Frames, is_video
 from kseg.progress import Reporter
 
@@ -143,14 +144,14 @@ class Predictor(ArrayPredictor):
             FileNotFoundError: If there is no such file.
             ValueError: If it is not an image, or does not fit the model or the CRF.
         """
-        return self._labels_of(self._open(source))
+        return self._labels_of(self.open(source))
 
     def _labels_of(self, image: Any) -> np.ndarray:
         return (self.labels(image[None]) if isinstance(image, np.ndarray) else self._labels([image]))[0]
 
     def probabilities(self, source: Any) -> np.ndarray:
         """Returns the probabilities of one image, float32 `(H, W, num_classes)`; the argument is that of a call."""
-        image = self._open(source)
+        image = self.open(source)
         return next(self._whole(image[None] if isinstance(image, np.ndarray) else [image]))
 
     def many(
@@ -183,7 +184,7 @@ class Predictor(ArrayPredictor):
             listed = Frames(sources) if is_video(sources) else list_images(sources)
         total = len(listed) if hasattr(listed, "__len__") else None
         with Reporter(quiet=not progress).task("predicting", total) as advance:
-            for group in batches(listed, self._open, self._is_whole, batch_size):
+            for group in batches(listed, self.open, self._is_whole, batch_size):
                 found = self._labeled(group)
                 group.clear()  # an image that the caller has dropped is not held while the next one is read
                 while found:
@@ -192,10 +193,13 @@ class Predictor(ArrayPredictor):
 
     def read(self, source: Any) -> np.ndarray:
         """Reads an image with the channels of the model; the argument is that of a call, the result `(H, W, C)`."""
+        stored = isinstance(source, StoredImage)
         source, pixels = as_image(source, self.pixels)
+        if stored and is_georeferenced(source):
+            self.warn(source.name, "the georeference is ignored: copy the file to a local folder, and give that")
         return read_picture(source, pixels, on_warning=self.warn)
 
-    def _open(self, source: Any) -> Any:
+    def open(self, source: Any) -> Any:
         """Reads an image, or opens it to read windows of it if it is large and cut into tiles."""
         found = open_picture(source, self.pixels, self.warn) if self.tile and self.crf is None else None
         return self.read(source) if found is None or self._is_whole(found) else found

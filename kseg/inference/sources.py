@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from kseg.data import SUFFIXES, Pixels
+from kseg.inference.stored import StoredImage
 
 LONGEST_NAME = 255
 """Bytes that file systems allow in a file name."""
@@ -90,6 +91,8 @@ def as_image(source: Any, pixels: Pixels) -> tuple[Any, Pixels]:
     Only files and PIL images have pages. Arrays of floats are images of data sets, which are finished; arrays with as
     many channels as there are bands have the chosen ones.
     """
+    if isinstance(source, StoredImage):
+        source = source.open()
     if isinstance(source, Image.Image) and getattr(source, "n_frames", 1) == 1:
         return source, dataclasses.replace(pixels, page=None)
     if isinstance(source, str | os.PathLike | Image.Image) or hasattr(source, "read"):

@@ -1,7 +1,7 @@
 """Prediction of images larger than memory, in overlapping tiles that are blended."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +60,15 @@ def check_sizes(tile: int, overlap: int | None, margin: int) -> int:
     return overlap
 
 
+def places(
+    size: tuple[int, int], *, tile: int, overlap: int | None = None, margin: int = 0
+) -> list[tuple[slice, slice]]:
+    """Returns the rows and columns of the tiles of an image, from left to right and from top to bottom."""
+    overlap = check_sizes(tile, overlap, margin)
+    rows, columns = (spans(side, tile, overlap, margin) for side in size)
+    return [np.s_[row.start : row.stop, column.start : column.stop] for row in rows for column in columns]
+
+
 def blend(
     predict: Callable[[np.ndarray], np.ndarray],
     image: Any,
@@ -68,7 +77,20 @@ def blend(
     overlap: int | None = None,
     margin: int = 0,
 ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Predicts an image tile by tile, from left to right and from top to bottom.
+    """Predicts an image tile by tile; see `joined`.
+
+    Yields:
+        `(row, column, probabilities)`: position of the upper left pixel, and float32 `(h, w, K)`; each pixel once.
+    """
+    size = image.shape[:2]
+    tiles = (predict(image[place][None])[0] for place in places(size, tile=tile, overlap=overlap, margin=margin))
+    return joined(tiles, size, tile=tile, overlap=overlap, margin=margin)
+
+
+def joined(
+    tiles: Iterable[np.ndarray], size: tuple[int, int], *, tile: int, overlap: int | None = None, margin: int = 0
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Joins the probabilities `(h, w, K)` of the tiles of an image of this height and width, in the order of `places`.
 
     Besides a few tiles, memory holds only the rows that overlap the tiles below: `(overlap + STEP) * W * K` floats, and
     more for an image slightly larger than a tile. `margin` pixels at inner sides of tiles are discarded; if they are at
@@ -78,19 +100,18 @@ def blend(
         `(row, column, probabilities)`: position of the upper left pixel, and float32 `(h, w, K)`; each pixel once.
     """
     overlap = check_sizes(tile, overlap, margin)
-    height, width = image.shape[:2]
-    rows, columns = (spans(side, tile, overlap, margin) for side in (height, width))
+    rows, columns = (spans(side, tile, overlap, margin) for side in size)
+    found = iter(tiles)
     above: np.ndarray | None = None  # sums of the rows that overlap the next row of tiles
     held = 0  # number of these rows in use
     for row in rows:
         beside = None  # sums of the columns that overlap the next tile
         for column in columns:
-            part = image[row.start : row.stop, column.start : column.stop][None]
-            total = np.asarray(predict(part), "float32")[0]
+            total = np.asarray(next(found), "float32")
             total = total * (row.weights[:, None] * column.weights)[..., None]
             if above is None:
                 most = max(span.stop - span.start - span.done for span in rows)
-                above = np.zeros((most, width, total.shape[-1]), "float32")
+                above = np.zeros((most, size[1], total.shape[-1]), "float32")
             if beside is not None:
                 total[:, : beside.shape[1]] += beside
             total, beside = total[:, : column.done], total[:, column.done :]

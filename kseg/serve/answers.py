@@ -64,7 +64,7 @@ class Answers:
                 )
         kind, media = ANSWERS[format]
         form = kind(self.classes, self.palette, inference.Details(self.background))
-        return form.head() + form.encode("image", image, label) + form.tail(), media
+        return form.head() + form.append(form.encode("image", image, label)) + form.tail(), media
 
     def _summary(self, image: np.ndarray, label: np.ndarray, picture: bool) -> dict[str, Any]:
         counts = np.bincount(label.reshape(-1), minlength=len(self.classes)).tolist()

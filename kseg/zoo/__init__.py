@@ -26,7 +26,7 @@ from kseg.zoo.baselines import convolutionalize, full_resolution, patch_classifi
 from kseg.zoo.deeplab import deeplabv3, deeplabv3plus
 from kseg.zoo.deeplab_v1_v2 import deeplabv1, deeplabv2
 from kseg.zoo.fcn import fcn8, fcn16, fcn32, fcn_dilated
-from kseg.zoo.loading import list_weights, load
+from kseg.zoo.loading import list_weights, load, locate
 from kseg.zoo.measure import layers_of, multiply_adds, receptive_field
 from kseg.zoo.table import BUILDERS, build, list_models, summary
 
@@ -62,6 +62,7 @@ __all__ = [
     "list_models",
     "list_weights",
     "load",
+    "locate",
     "lraspp",
     "manet",
     "multiply_adds",

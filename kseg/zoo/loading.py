@@ -74,7 +74,7 @@ def load(
         ValueError: torchvision publishes no 'deeplabv3_resnet5-coco_voc': did you mean deeplabv3_resnet50-coco_voc?
     """
     description: Mapping[str, Any]
-    weights: Any = _located(source)
+    weights: Any = locate(source)
     if os.path.isdir(weights):
         description, weights = _read_folder(weights)
     elif _is_whole(os.fspath(weights)):
@@ -101,8 +101,8 @@ def load(
     return pretrained.SegmentationModel.of(model, **{name: description[name] for name in kept if name in description})
 
 
-def _located(source: str | os.PathLike) -> str | os.PathLike:
-    """The file or the folder of weights, downloaded if necessary."""
+def locate(source: str | os.PathLike) -> str | os.PathLike:
+    """Returns the file or the folder of weights that `load` reads, downloaded if necessary."""
     if (name := os.fspath(source)).startswith(torchvision.PREFIX):
         return torchvision.fetch(name.removeprefix(torchvision.PREFIX))
     if (named := pretrained.repository_named(source)) is None:

@@ -4,15 +4,18 @@ import os
 import re
 import sys
 
+import fsspec
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import rasterio
 from PIL import Image
 
 from kseg import data, inference, metrics, pretrained, training, visualize, zoo
 from kseg.cli import _inputs, prediction
-from kseg.cli.results import Results
 from kseg.inference import calibration
+from kseg.prediction import Results
 from tests.cli.command import kseg_command, refused
 from tests.data import folders
 
@@ -112,6 +115,29 @@ def test_objects_are_counted_without_the_background_and_measured_in_real_units(s
     found = list(csv.DictReader((tmp_path / "all/objects.csv").read_text().splitlines()))
     assert [row["area"] for row in found if row["class"] != "background"] == [row["area"] for row in rows]
     assert sum(int(row["area"]) for row in found) == 30 * 41
+
+
+def test_parquet_and_addresses_in_and_out_hold_the_same_labels(weights, photos, tmp_path):
+    rows = [{"bytes": (photos / name).read_bytes(), "path": name} for name in ("b/1.png", "b/2.jpg")]
+    pyarrow.parquet.write_table(pyarrow.table({"image": rows}), tmp_path / "photos.parquet")
+    options = ("--weights", weights, "--format", "png,parquet")
+    kseg_command("predict", photos / "b", "-o", tmp_path / "out", *options)
+    done = kseg_command("predict", tmp_path / "photos.parquet", "-o", "memory://results", *options)
+    assert done.exit_code == 0, done.output
+    done = kseg_command("predict", f"file://{photos}/b", "-o", f"file://{tmp_path}/other", *options)
+    assert done.exit_code == 0, done.output
+    files = fsspec.filesystem("memory")
+    for name in ("masks/1.png", "masks/2.png", "overlays/1.jpg"):
+        wanted = (tmp_path / "out" / name).read_bytes()
+        assert wanted == files.cat(f"/results/{name}") == (tmp_path / "other" / name).read_bytes()
+    assert files.cat("/results/areas.csv").count(b"\n") == 7
+    found = pyarrow.parquet.read_table(tmp_path / "out/labels.parquet")
+    assert json.loads(found.schema.metadata[b"kseg"])["classes"] == ["soil", "leaf", "spot"]
+    for row, name in zip(found.to_pylist(), ("1", "2"), strict=True):
+        label = mask(tmp_path / f"out/masks/{name}.png")
+        assert row["mask"] == (tmp_path / f"out/masks/{name}.png").read_bytes()
+        assert row["image"].startswith(str(photos / "b" / name)) and (row["height"], row["width"]) == label.shape
+        assert row["areas"] == np.bincount(label.ravel(), minlength=3).tolist()
 
 
 def test_names_in_another_encoding_and_of_any_length_stop_nothing(weights, photos, tmp_path):
@@ -330,7 +356,7 @@ def test_weights_without_names_get_numbers_and_the_default_palette(save, photos,
 def test_mistakes_are_one_line(weights, photos, tmp_path, monkeypatch):
     told = ("--weights", weights, "-o", tmp_path / "out")
     assert "no images at" in refused("predict", photos / "*.bmp", *told)
-    assert "--format takes png, tif, npy, geojson, coco, got 'bmp'" in refused(
+    assert "--format takes png, tif, npy, geojson, coco, parquet, got 'bmp'" in refused(
         "predict", photos, *told, "--format", "bmp"
     )
     assert "tile must be a multiple of 32, got 100" in refused("predict", photos, *told, "--tile", "100")

@@ -136,7 +136,9 @@ def test_tables_measure_in_meters_where_the_image_says_where_it_lies(tmp_path):
     for kind in (Areas, ObjectTable):
         table = kind(CLASSES, PALETTE, details)
         sources = [picture(tmp_path / f"{name}.tif", place) for name, place in places.items()]
-        content = b"".join(table.encode(source, np.zeros((90, 120, 3)), label()) for source in [*sources, "photo.jpg"])
+        content = b"".join(
+            table.append(table.encode(source, np.zeros((90, 120, 3)), label())) for source in [*sources, "photo.jpg"]
+        )
         rows = list(csv.DictReader(io.StringIO((table.head() + content).decode())))
         for row in [row for row in rows if row["class"] == "house"]:
             size = areas[pathlib.Path(row["image"]).stem]

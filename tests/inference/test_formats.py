@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from kseg.data.masks import MaskReader
-from kseg.inference import coco, formats, polygons
+from kseg.inference import coco, format, formats, polygons, tables
 
 CLASSES, PALETTE = ["a", "b", "c"], [(9, 9, 9), (0, 0, 255), (0, 200, 0)]
 
@@ -71,7 +71,7 @@ def test_an_overlay_shows_the_image_and_a_legend_of_what_occurs(size):
 
 @every_label
 def test_areas_are_counts_and_shares(label):
-    rows = formats.Areas(CLASSES, PALETTE).encode("a.png", None, label).decode().splitlines()
+    rows = tables.Areas(CLASSES, PALETTE).encode("a.png", None, label).decode().splitlines()
     for index, row in enumerate(csv.reader(rows)):
         assert row[:4] == ["a.png", str(index), CLASSES[index], str((label == index).sum())]
         assert float(row[4]) == pytest.approx((label == index).mean(), abs=1e-6)
@@ -79,31 +79,31 @@ def test_areas_are_counts_and_shares(label):
 
 
 def rows(encoder, label, name="a.png"):
-    text = encoder.head() + encoder.encode(name, None, label)
+    text = encoder.head() + encoder.append(encoder.encode(name, None, label))
     return list(csv.DictReader(text.decode().splitlines()))
 
 
 def test_objects_are_counted_with_area_box_and_centroid():
     label = np.zeros((10, 12), "uint8")
     label[1:3, 2:6], label[5, 5], label[6, 6], label[8:] = 1, 1, 1, 255  # two pixels touch at a corner
-    table = formats.ObjectTable(CLASSES, PALETTE, formats.Details(background=(0,)))
+    table = tables.ObjectTable(CLASSES, PALETTE, format.Details(background=(0,)))
     found = rows(table, label, "caf\udce9.png")
     assert [(row["image"], row["class"], row["id"]) for row in found] == [
         ("caf\\udce9.png", "b", str(n)) for n in (1, 2, 3)
     ]
-    measures = [[float(row[name]) for name in formats.ObjectTable.MEASURES] for row in found]
+    measures = [[float(row[name]) for name in tables.ObjectTable.MEASURES] for row in found]
     assert measures == [[8, 2, 1, 4, 2, 3.5, 1.5], [1, 5, 5, 1, 1, 5, 5], [1, 6, 6, 1, 1, 6, 6]]
     assert table.counts.tolist() == [0, 3, 0]
-    assert [row["class"] for row in rows(formats.ObjectTable(CLASSES, PALETTE), label)] == ["a", "b", "b", "b"]
+    assert [row["class"] for row in rows(tables.ObjectTable(CLASSES, PALETTE), label)] == ["a", "b", "b", "b"]
 
 
 def test_tables_also_use_real_units_if_the_size_of_a_pixel_is_known():
     label = np.ones((4, 6), "uint8")
-    details = formats.Details(pixel_size=0.5, unit="um")
-    (found,) = rows(formats.ObjectTable(CLASSES, PALETTE, details), label)
-    real = [float(found[f"real_{name}"]) for name in formats.ObjectTable.MEASURES]
+    details = format.Details(pixel_size=0.5, unit="um")
+    (found,) = rows(tables.ObjectTable(CLASSES, PALETTE, details), label)
+    real = [float(found[f"real_{name}"]) for name in tables.ObjectTable.MEASURES]
     assert real == [6, 0, 0, 3, 2, 1.25, 0.75] and found["unit"] == "um"
-    areas = rows(formats.Areas(CLASSES, PALETTE, details), label)
+    areas = rows(tables.Areas(CLASSES, PALETTE, details), label)
     assert [(row["real_area"], row["unit"]) for row in areas] == [("0.0", "um"), ("6.0", "um"), ("0.0", "um")]
 
 
@@ -117,18 +117,18 @@ def test_tables_also_use_real_units_if_the_size_of_a_pixel_is_known():
     ],
 )
 def test_the_background_is_known_by_its_name_or_from_a_binary_model(classes, binary, expected):
-    assert formats.background(classes, binary=binary) == expected
+    assert format.background(classes, binary=binary) == expected
 
 
 @every_label
 def test_the_background_is_left_out_of_polygons_and_coco(label):
-    details = formats.Details(background=(0,))
+    details = format.Details(background=(0,))
     whole, without = (json.loads(formats.Polygons(CLASSES, PALETTE, each).encode("", None, label))["features"]
-                      for each in (formats.Details(), details))  # fmt: skip
+                      for each in (format.Details(), details))  # fmt: skip
     outlines = [[feature["geometry"] for feature in found if feature["properties"]["id"]] for found in (whole, without)]
     assert outlines[0] == outlines[1] and len(without) == len(outlines[1])
     file = formats.Coco(CLASSES, PALETTE, details)
-    found = json.loads(file.head() + file.encode("a.png", None, label) + file.tail())
+    found = json.loads(file.head() + file.append(file.encode("a.png", None, label)) + file.tail())
     assert [each["id"] for each in found["categories"]] == [1, 2]
     assert {each["category_id"] for each in found["annotations"]} == {*np.unique(label).tolist()} & {1, 2}
 

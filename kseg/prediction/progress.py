@@ -1,0 +1,91 @@
+"""What a run has done: one record per image in a hidden folder of the results, from which the tables are made."""
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from kseg.prediction.job import Item, Job
+from kseg.prediction.place import Place
+from kseg.prediction.results import PROGRESS
+
+JOB = f"{PROGRESS}/job.json"
+READERS, AHEAD = 16, 1024
+"""Number of threads that read records, and of records that are read at a time."""
+
+
+class Progress:
+    """The records of a run.
+
+    Args:
+        place: The place of the results.
+    """
+
+    def __init__(self, place: Place):
+        self.place = place
+
+    def begin(self, job: Job) -> None:
+        """Begins a run, or continues one; raises a ValueError if that was one with other options."""
+        wanted = job.description()
+        known = self.description()
+        if known is None:
+            self.place.remove(PROGRESS)  # of results that have been replaced
+            self.place.write(JOB, json.dumps(wanted, indent=1).encode())
+            return
+        if other := [name for name in wanted.keys() | known.keys() if known.get(name) != wanted.get(name)]:
+            raise ValueError(
+                f"{self.place} has results of a run with another {', '.join(sorted(other))}: name another folder with "
+                f"-o, or remove {self.place.shown(PROGRESS)} to begin anew"
+            )
+
+    def description(self) -> dict[str, str] | None:
+        """Returns the description of the run; None if there is none."""
+        content = self.place.read(JOB)
+        try:
+            return None if content is None else json.loads(content)
+        except ValueError:
+            return None
+
+    def done(self) -> set[str]:
+        """Returns the keys of the images whose results are all written."""
+        with ThreadPoolExecutor(READERS) as pool:
+            folders = [f"{PROGRESS}/{number:02x}" for number in range(256)]
+            found = pool.map(lambda folder: list(self.place.names(folder)), folders)
+            names = [name for each in found for name in each]
+        return {name.removesuffix(".json") for name in names if name.endswith(".json") and "." not in name[:-5]}
+
+    def has(self, item: Item) -> bool:
+        """Returns whether the results of an image are all written."""
+        return self.place.has(_path(item.key, failed=False))
+
+    def write(
+        self, item: Item, parts: Mapping[str, bytes], errors: Sequence[str], doubts: Iterable[tuple[str, str]], by: str
+    ) -> None:
+        """Writes the record of an image.
+
+        Args:
+            item: The image.
+            parts: Its parts of the files for all images.
+            errors: What failed; an image that failed is labeled again by the next run.
+            doubts: Names of images, and what is doubtful about them.
+            by: The process that labeled it.
+        """
+        texts = {path: part.decode() for path, part in parts.items()}
+        found = {"image": item.shown, "errors": list(errors), "doubts": list(doubts), "by": by, "parts": texts}
+        self.place.write(_path(item.key, failed=bool(errors)), json.dumps(found).encode())
+
+    def records(self, items: Sequence[Item]) -> Iterator[tuple[Item, dict[str, Any] | None]]:
+        """Yields the records of images in order; None for an image without one."""
+        listed = iter(items)
+        with ThreadPoolExecutor(READERS) as pool:
+            while some := list(itertools.islice(listed, AHEAD)):
+                yield from zip(some, pool.map(self._read, some), strict=True)
+
+    def _read(self, item: Item) -> dict[str, Any] | None:
+        content = self.place.read(_path(item.key, failed=False)) or self.place.read(_path(item.key, failed=True))
+        return None if content is None else json.loads(content)
+
+
+def _path(key: str, *, failed: bool) -> str:
+    return f"{PROGRESS}/{key[:2]}/{key}{'.failed' * failed}.json"
