@@ -95,7 +95,7 @@ def label_on_ray(
                 pool = Pool(ray, job, chosen, environment(chosen.cpus, backend, threads), kseg.__version__)
                 with contextlib.closing(pool):
                     Run(
-                        left, pool, progress, predictor, formats, workers=chosen.count, batch_size=batch_size,
+                        left, pool, progress, predictor, formats, workers=chosen.workers, batch_size=batch_size,
                         advance=advance,
                     ).finish()  # fmt: skip
     collect(results, items, progress, failed, doubts)

@@ -177,8 +177,10 @@ def _rows(address: str, stamp: str) -> Iterator[tuple[str, Any]]:
         places = []
         for group in range(file.metadata.num_row_groups):
             count = file.metadata.row_group(group).num_rows
-            values = file.read_row_group(group, columns=[named]).flatten().column(0) if named else [None] * count
-            names += values.to_pylist() if named else values
+            if named:
+                names += file.read_row_group(group, columns=[named]).flatten().column(0).to_pylist()
+            else:
+                names += [None] * count
             places += [(group, row) for row in range(count)]
     if is_text:
         for path in names:
@@ -195,7 +197,7 @@ def _rows(address: str, stamp: str) -> Iterator[tuple[str, Any]]:
 
 def _named(content: bytes, name: str) -> io.BytesIO:
     file = io.BytesIO(content)
-    file.name = name  # type: ignore[attr-defined]  # for messages
+    file.name = name  # for messages
     return file
 
 

@@ -12,7 +12,7 @@ PASSED = ("KERAS_", "TF_", "XLA_", "JAX_", "PJRT_", "OMP_", "MKL_", "TORCH_", "P
 class Plan(NamedTuple):
     """The number of workers, and what each has."""
 
-    count: int
+    workers: int
     cpus: int
     gpus: int
 
@@ -78,9 +78,9 @@ def plan(nodes: Sequence[Mapping[str, float]], workers: int | None, *, on_gpus: 
 
     Example:
         >>> plan([{"CPU": 8}, {"CPU": 8}], 3, on_gpus=False)
-        Plan(count=3, cpus=4, gpus=0)
+        Plan(workers=3, cpus=4, gpus=0)
         >>> plan([{"CPU": 8, "GPU": 2}, {"CPU": 8}], None, on_gpus=True)
-        Plan(count=2, cpus=4, gpus=1)
+        Plan(workers=2, cpus=4, gpus=1)
     """
     gpus = sum(int(node.get("GPU", 0)) for node in nodes) if on_gpus else 0
     cores = [int(node.get("CPU", 0)) for node in nodes]

@@ -107,7 +107,7 @@ class Pool:
         self._tasks: dict[Any, tuple[Any, Task]] = {}  # workers and their tasks by what they will return
         self._ready: list[Any] = []
         self._ended = 0
-        for _ in range(plan.count):
+        for _ in range(plan.workers):
             self._start()
 
     @property
