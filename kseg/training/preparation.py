@@ -11,6 +11,7 @@ from kseg import data, losses, pretrained, zoo
 from kseg.metrics import gives_logits
 from kseg.training import optimizer as optimizers
 from kseg.training.recipe import Recipe
+from kseg.training.rematerialization import rematerialize
 from kseg.training.splits import near, refuse_unknown
 
 
@@ -49,6 +50,8 @@ def model(recipe: Recipe, built_with: Mapping[str, Any], *, resumes: bool = Fals
         pretrained.load(built, recipe.model.start, strict=False)
     if recipe.optimizer.encoder_factor == 0:
         built.get_layer("encoder").trainable = False  # freezes the BatchNorm statistics too
+    if recipe.rematerialize:
+        rematerialize(built)
     return built
 
 

@@ -236,6 +236,8 @@ class Recipe(Section):
     deterministic: Switch = False
     """Whether to use only operations with reproducible results, bit for bit. They are slower on a GPU, where JAX also
     requires the environment variable `XLA_FLAGS=--xla_gpu_deterministic_ops=true`."""
+    rematerialize: Switch = pydantic.Field(default=False, exclude_if=lambda given: not given)
+    """Whether to compute features again for the gradient instead of keeping them: less memory, a third more time."""
     tensorboard: Switch | None = None
     """The former place of `tensorboard` in `[tracking]`."""
     tracking: Tracking = pydantic.Field(default=Tracking(), exclude_if=lambda tracking: tracking == Tracking())
