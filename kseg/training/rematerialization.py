@@ -52,7 +52,8 @@ def rematerialize(model: keras.Model) -> None:
     _add_steps(model, 0, steps, aliases)
     parts = _divided(steps, _sizes(model, steps, aliases))
     ends = [_resolved((0, id(tensor)), aliases) for tensor in model.outputs]
-    segments, needed = [], set(ends)
+    segments: list[_Segment] = []
+    needed = set(ends)
     for part in reversed(parts):
         segments.insert(0, _Segment(part, aliases, needed))
         needed |= set(segments[0].inputs)
