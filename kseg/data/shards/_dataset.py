@@ -18,10 +18,16 @@ from kseg.data.shards.places import Place
 
 
 class ShardDataset(FileDataset):
-    """Images and masks that `kseg datasets pack` wrote into a few large files.
+    """Images and masks in a few large files instead of a folder of many small ones.
 
-    The shards state their classes and how masks are read. The pairs, their order and so the batches are those of the
-    data set that was packed. Memory depends on the number of files, not of images.
+    Three kinds are read, and nothing is unpacked:
+
+    - what `kseg datasets pack` wrote, which states its classes and how its masks are read: leave the other options out;
+    - Parquet files of Hugging Face `datasets` with a column of images and one of masks;
+    - tar files of WebDataset with pairs such as `7.jpg` and `7.png`, `7.mask.png` or `7.seg.png`.
+
+    Memory depends on the number of files and, for tar files, on a table of offsets on the disk, not on the images. The
+    pairs, their order and so the batches of packed shards are those of the data set that was packed.
 
     Args:
         place: The folder, or a pattern such as `"data/{split}-*.parquet"`, on the disk or at an address that fsspec
@@ -47,6 +53,21 @@ class ShardDataset(FileDataset):
         ValueError: If an option is invalid or missing, contradicts what the files state, or the files contain no
             images or masks.
         ModuleNotFoundError: If fsspec or pyarrow is needed and missing.
+
+    Example:
+        >>> import io, tarfile, tempfile
+        >>> from PIL import Image
+        >>> path = os.path.join(tempfile.mkdtemp(), "train-0.tar")
+        >>> with tarfile.open(path, "w") as tar:
+        ...     for name, mode in (("7.jpg", "RGB"), ("7.mask.png", "L")):
+        ...         content = io.BytesIO()
+        ...         Image.new(mode, (6, 4)).save(content, name.split(".")[-1].replace("jpg", "jpeg"))
+        ...         member = tarfile.TarInfo(name)
+        ...         member.size = len(content.getvalue())
+        ...         tar.addfile(member, io.BytesIO(content.getvalue()))
+        >>> dataset = ShardDataset(os.path.dirname(path), "train", classes=["background", "cell"])
+        >>> len(dataset), dataset.identifier(0), dataset[0][0].shape, dataset[0][1].shape
+        (1, '7', (4, 6, 3), (4, 6))
     """
 
     def __init__(
@@ -87,6 +108,7 @@ class ShardDataset(FileDataset):
         self.arrays = packed is not None and packed.arrays
         self.drawn = packed is not None and packed.drawn
         if packed is not None:
+            self.palette = packed.palette
             self.marks_void, self.reader.void_is_255 = packed.marks_void, packed.void_is_255
 
     def __len__(self) -> int:

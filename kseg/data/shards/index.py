@@ -11,6 +11,7 @@ import numpy as np
 from kseg.data.dataset import ClassCounts
 from kseg.data.pixels import Pixels
 from kseg.data.shards.places import Place
+from kseg.visualize import Color
 
 FILE, VERSION = "index.json", 1
 MOST_RUNS = 64
@@ -57,7 +58,7 @@ class Index:
 
     name: str
     classes: tuple[str, ...]
-    palette: tuple[tuple[int, ...], ...]
+    palette: tuple[Color, ...]
     shards: tuple[Shard, ...] = ()
     counts: dict[str, Any] = dataclasses.field(default_factory=dict)
     arrays: bool = False
@@ -87,7 +88,10 @@ class Index:
             if version is not None and version > VERSION:
                 raise OverflowError
             shards = tuple(Shard(**shard) for shard in content.pop("shards"))
-            classes, palette = tuple(content.pop("classes")), tuple(map(tuple, content.pop("palette")))
+            classes, palette = (
+                tuple(content.pop("classes")),
+                tuple((int(r), int(g), int(b)) for r, g, b in content.pop("palette")),
+            )
             return cls(shards=shards, classes=classes, palette=palette, **content)
         except FileNotFoundError:
             raise FileNotFoundError(

@@ -6,10 +6,14 @@ from typing import Any, Protocol
 
 from kseg.data.finding.layout import aliases
 from kseg.data.pixels import Pixels
+from kseg.data.shards.cache import CACHE_LIMIT
 from kseg.data.shards.index import FILE, Index
+from kseg.data.shards.listing import files_of
 from kseg.data.shards.packed import Packed
+from kseg.data.shards.parquet import ParquetFiles
 from kseg.data.shards.places import Place
 from kseg.data.shards.records import Record
+from kseg.data.shards.tar import TarFiles
 
 
 class Records(Protocol):
@@ -34,20 +38,27 @@ class Records(Protocol):
         ...
 
 
-def open_records(place: Place, split: str | None, images: str | None, masks: str | None, cache_limit: int) -> Records:
-    """Opens a split of a folder of packed shards.
+def open_records(
+    place: Place, split: str | None, images: str | None = None, masks: str | None = None, cache_limit: int = CACHE_LIMIT
+) -> Records:
+    """Opens a split of packed shards, Parquet files or tar files; see `ShardDataset` for the arguments.
 
     Raises:
         FileNotFoundError: If there is none.
+        ValueError: If the files are damaged or contain no images or masks.
     """
     for name in aliases(split):
         folder = Place(place.address.replace("{split}", name)) if "{split}" in place.address else place / name
-        if (folder / FILE).is_file():
+        if "*" not in folder.address and (folder / FILE).is_file():
             return Packed(folder, cache_limit)
-    raise FileNotFoundError(
-        f"{place} has no {split or 'whole'} split: there is no {place / str(split) / FILE}, which kseg datasets pack "
-        "writes last"
-    )
+    files = files_of(place, split)
+    if not files:
+        what = "no shards" if split is None else f"no {split} split"
+        raise FileNotFoundError(
+            f"{place} has {what}: there is neither {split or 'SPLIT'}/{FILE}, which kseg datasets pack writes last, "
+            f"nor a Parquet or tar file of this name, such as {split or 'train'}-00000.parquet"
+        )
+    return (ParquetFiles if files[0].name.endswith(".parquet") else TarFiles)(files, images, masks)
 
 
 def check_stated(place: Place, packed: Index, classes: Sequence[str] | None, given: Mapping[str, Any]) -> None:
@@ -62,8 +73,7 @@ def check_stated(place: Place, packed: Index, classes: Sequence[str] | None, giv
 
 def arguments(packed: Index) -> dict[str, Any]:
     """Returns the arguments of `FileDataset` that a packed split states."""
-    options: dict[str, Any] = {"palette": packed.palette, **packed.masks}
-    return {**options, "pixels": packed.meaning()}
+    return {**packed.masks, "pixels": packed.meaning()}
 
 
 def name_of_set(place: Place) -> str:
