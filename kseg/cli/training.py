@@ -50,11 +50,12 @@ def train(
         folder = run_folder or pathlib.Path("runs", recipe.stem)
         content = training.Recipe.from_toml(recipe)
         content = content.on(devices=devices, hosts=hosts, processes=processes, process=process)
-        training.start_processes(content, [sys.executable, "-m", "kseg.cli", *sys.argv[1:]])
+        number = training.start_processes(content, [sys.executable, "-m", "kseg.cli", *sys.argv[1:]])
         result = training.train(content, folder, data_root=data_root, minutes=minutes)
-        if not result["finished"]:
-            print(f"stopped after epoch {result['epochs']}: the same command resumes the run")
-        _show(result["scores"])
+        if number == 0:
+            if not result["finished"]:
+                print(f"stopped after epoch {result['epochs']}: the same command resumes the run")
+            _show(result["scores"])
 
 
 @application.command()

@@ -239,12 +239,15 @@ def joined(recipe: Recipe) -> Iterator[Alone]:
         yield group
 
 
-def start_processes(recipe: Recipe, command: Sequence[str]) -> None:
+def start_processes(recipe: Recipe, command: Sequence[str]) -> int:
     """Replaces this process by one per device, if the backend is PyTorch and the recipe asks for several devices.
 
     Args:
         recipe: The recipe.
         command: Python and its arguments, which each of these processes runs under torchrun.
+
+    Returns:
+        The number of this process, from 0, if it is not replaced.
     """
     section = recipe.distribution
     if keras.backend.backend() == "torch" and (section.devices or 1) > 1 and not is_in_torchrun(os.environ):
@@ -252,6 +255,8 @@ def start_processes(recipe: Recipe, command: Sequence[str]) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // (section.devices or 1))))
         sys.stdout.flush()
         os.execv(command[0], [command[0], *launcher, *command[1:]])
+    place = place_of(section.hosts, section.processes, section.process)
+    return 0 if place is None else place.process
 
 
 @contextlib.contextmanager

@@ -97,6 +97,6 @@ class Watch:
                     other.sendall(f"{reason}\n".encode())
                 except OSError:
                     continue
-        print(f"Error: {reason}, so training stops; the same command on every host resumes it", file=sys.stderr)
+        print(f"error: {reason}, so training stops; the same command on every host resumes it", file=sys.stderr)
         sys.stderr.flush()
         os._exit(1)

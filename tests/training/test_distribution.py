@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from kseg import data
 from kseg.training import Recipe, train
 from kseg.training.hosts import Place, place_in, place_of, torchrun
-from tests.training import tiny
+from tests.training import networks, tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
 BACKEND = keras.backend.backend()
@@ -41,12 +41,19 @@ def free_port():
             return port
 
 
-def start(folder, *arguments, **place):
+def start(folder, *arguments, host=(), **place):
     """Starts a process of a run; one that is not the first has a folder that does not exist."""
     process = place.get("process", 0)
     recipe = folder.parent / f"{folder.name}-{process}-{len(place)}.json"
     recipe.write_text(json.dumps(CONTENT | {"distribution": place}))
-    command = [sys.executable, "-m", "tests.training.worker", recipe, folder if process == 0 else folder / "absent"]
+    command = [
+        *host,
+        sys.executable,
+        "-m",
+        "tests.training.worker",
+        recipe,
+        folder if process == 0 else folder / "absent",
+    ]
     return subprocess.Popen([*command, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
@@ -56,10 +63,11 @@ def finish(process):
 
 
 def pair(folder, *, killed=None):
-    """Runs two processes, of which one may kill itself after the first epoch; returns their exit codes and messages."""
-    place = {"hosts": f"127.0.0.1:{free_port()}", "processes": 2}
-    both = [start(folder, *["1"] * (index == killed), process=index, **place) for index in range(2)]
-    messages = [each.communicate(timeout=240)[1] for each in both]
+    """Runs two processes, on two hosts if possible, of which one may kill itself after the first epoch; returns their exit codes and messages."""
+    with networks.two_hosts() as (address, hosts):
+        place = {"hosts": f"{address}:{free_port()}", "processes": 2}
+        both = [start(folder, *["1"] * (i == killed), host=hosts[i], process=i, **place) for i in range(2)]
+        messages = [each.communicate(timeout=240)[1] for each in both]
     return [each.returncode for each in both], messages
 
 
