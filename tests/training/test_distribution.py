@@ -63,7 +63,7 @@ def finish(process):
 
 
 def pair(folder, *, killed=None):
-    """Runs two processes, on two hosts if possible, of which one may kill itself after the first epoch; returns their exit codes and messages."""
+    """Runs two processes, of which one may kill itself after the first epoch; returns exit codes and messages."""
     with networks.two_hosts() as (address, hosts):
         place = {"hosts": f"{address}:{free_port()}", "processes": 2}
         both = [start(folder, *["1"] * (i == killed), host=hosts[i], process=i, **place) for i in range(2)]
