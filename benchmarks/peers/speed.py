@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy, pad
 from benchmarks.experiments import _ways as ways
 from benchmarks.experiments._ways import CLASSES, Case, Job, Way
 from benchmarks.peers import smp, torchvision
+from benchmarks.peers.files import Files
 from benchmarks.peers.training import device
-from kseg import data
 
 ENCODER = "timm-tf_efficientnet_lite0"
 """The encoder whose features have the channels of kseg's; that of `benchmarks.peers.smp` has a narrower finest one."""
@@ -115,34 +115,6 @@ def _product() -> Job:
         return lambda: float((both[0] @ both[1])[0, 0]), side**3
     a, b = np.random.default_rng(0).normal(size=(2, MATRIX, MATRIX)).astype("float32")
     return lambda: a @ b, MATRIX**3
-
-
-class Files(torch.utils.data.Dataset[tuple[np.ndarray, np.ndarray]]):
-    """Images and masks of a folder with the augmentation that kseg calls "street", by albumentations alone."""
-
-    def __init__(self, folder: str, crop: tuple[int, int]):
-        import albumentations
-
-        self.images = sorted(pathlib.Path(folder, "images").iterdir())
-        scale_and_crop = [
-            albumentations.RandomScale((-0.5, 1.0), p=1.0),  # 0.5 to 2
-            albumentations.PadIfNeeded(*crop, border_mode=0, fill=data.augment.PADDING, fill_mask=255),
-            albumentations.RandomCrop(*crop),
-        ]
-        colors = data.augment.PIPELINES["street"].transforms(albumentations)
-        self.augment = albumentations.Compose([*scale_and_crop, *colors])
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        import cv2
-
-        path = self.images[index]
-        image: Any = cv2.imread(str(path))
-        mask = cv2.imread(str(path.parents[1] / "masks" / path.name), cv2.IMREAD_GRAYSCALE)
-        found = self.augment(image=image[..., ::-1].copy(), mask=mask)
-        return found["image"], found["mask"]
 
 
 def _epoch(way: Way, case: Case) -> Job:

@@ -9,11 +9,25 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from benchmarks import experiments, tables
 from benchmarks.commands import app
-from benchmarks.experiments import _hostile, checkpoints, cost, crf, crf_cost, export, int8, loader, scores, serve
+from benchmarks.experiments import (
+    _hostile,
+    checkpoints,
+    cost,
+    crf,
+    crf_cost,
+    export,
+    int8,
+    loader,
+    scores,
+    serve,
+    shards,
+)
+from benchmarks.peers import files
 from benchmarks.process import apart
 from kseg import data, pretrained, training
 
@@ -36,6 +50,25 @@ def test_the_input_pipeline_is_measured_with_and_without_augmentation(tmp_path):
     ]
     assert (table[["images_per_second", "of_one_core"]] > 0).all(axis=None) and table["ratio"][0] == 1
     assert loader.shown(table).shape == (8, 4)
+
+
+def test_reading_shards_is_measured_in_turn_with_the_folder_and_with_pytorch(tmp_path, monkeypatch):
+    in_process = torch.utils.data.DataLoader
+    monkeypatch.setattr(
+        files, "loader", lambda folder, crop, size, workers: in_process(files.Files(folder, crop), size)
+    )
+    monkeypatch.setattr(shards.data, "load", lambda name, split, root: data.streets(split, count=6, size=(32, 48)))
+    command = ["shards", "--crop", "16", "24", "--batch-size", "2", "--seconds", "0.02", "--rounds", "1"]
+    run = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "shards.csv")])
+    assert run.exit_code == 0, run.output
+    table = experiments.read(tmp_path / "shards.csv")
+    assert set(table.way) == {*shards.WAYS.values()} and (table[["images_per_second", "of_one_core"]] > 0).all(
+        axis=None
+    )
+    folder = table[table.way == "kseg, folder"].iloc[0]
+    assert (folder.ratio, folder.core_ratio, folder.images) == (1, 1, 6)
+    assert folder.folder_bytes < folder.shard_bytes  # padded
+    assert shards.shown(table).shape == (5, 9)
 
 
 def test_every_way_of_labeling_an_image_is_measured(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -85,6 +86,7 @@ def test_batches_of_shards_are_those_of_the_data_set(section, tmp_path):
                 for first, second in zip(expected, batch, strict=True):
                     assert first.dtype == second.dtype and (first == second).all()
         splits.check(other, name)
+        assert (pickle.loads(pickle.dumps(other))[1][0] == one[1][0]).all()
         for method in ("median", "inverse", "effective"):
             weights = [losses.class_weights(each, method=method) for each in (one, other)]
             assert (weights[0] == weights[1]).all()
@@ -206,6 +208,8 @@ def test_what_shards_state_is_not_given_again(packed):
     assert data.ShardDataset(out, "train", **opened).classes == ("a", "b", "c")
     with pytest.raises(ValueError, match=r"this itself: leave out values in \[data\], or pack the data set again"):
         data.ShardDataset(out, "train", values=[1, 2, 3], **opened)
+    with pytest.raises(ValueError, match=r"was packed by splits: choose one, split="):
+        data.ShardDataset(out, None)
     index = out / "val" / "index.json"
     index.write_text(index.read_text().replace('"c"', '"d"'))
     with pytest.raises(ValueError, match="classes of train are a, b, c, those of val are a, b, d: pack both from one"):

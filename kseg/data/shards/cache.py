@@ -1,5 +1,6 @@
 """Shards of a bucket on the disk: each is downloaded once and verified, and all of them have a limit."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def local(place: Place, shard: Shard, limit: int) -> Path:
                     part.replace(path)
                 finally:
                     part.unlink(missing_ok=True)
-    os.utime(path)
+    with contextlib.suppress(OSError):  # the cache may be that of another user
+        os.utime(path)
     return path
 
 

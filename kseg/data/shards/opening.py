@@ -15,6 +15,8 @@ from kseg.data.shards.places import Place
 from kseg.data.shards.records import Record
 from kseg.data.shards.tar import TarFiles
 
+SPLITS = ("train", "val", "test")
+
 
 class Records(Protocol):
     """The pairs of a split in some container."""
@@ -52,6 +54,8 @@ def open_records(
         if "*" not in folder.address and (folder / FILE).is_file():
             return Packed(folder, cache_limit)
     files = files_of(place, split)
+    if split is None and not files and any((place / name / FILE).is_file() for name in SPLITS):
+        raise ValueError(f'{place} was packed by splits: choose one, split="train", "val" or "test"')
     if not files:
         what = "no shards" if split is None else f"no {split} split"
         raise FileNotFoundError(
