@@ -1,6 +1,7 @@
 """The stand-alone measurements, on small images."""
 
 import contextlib
+import pathlib
 import sys
 import types
 
@@ -17,6 +18,7 @@ from benchmarks.commands import app
 from benchmarks.experiments import (
     _hostile,
     checkpoints,
+    cluster,
     cost,
     crf,
     crf_cost,
@@ -69,6 +71,23 @@ def test_reading_shards_is_measured_in_turn_with_the_folder_and_with_pytorch(tmp
     assert (folder.ratio, folder.core_ratio, folder.images) == (1, 1, 6)
     assert folder.folder_bytes < folder.shard_bytes  # padded
     assert shards.shown(table).shape == (5, 9)
+
+
+def test_the_rate_on_a_cluster_leaves_out_its_start(monkeypatch):
+    def seconds_of(command):
+        workers = command[-1] if "--ray" in command else "0"
+        start, rate = {"0": (2, 4), "1": (10, 4), "2": (12, 8)}[workers]
+        return start + len(list(pathlib.Path(command[1]).iterdir())) / rate
+
+    monkeypatch.setattr(cluster, "seconds_of", seconds_of)
+    monkeypatch.setattr(cluster.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    table = cluster.measure(size=(32, 48), few=2, many=5)
+    assert table.images_per_second.tolist() == [4, 4, 8] and table.ratio.tolist() == [1, 1, 2]
+    assert table.start_seconds.tolist() == [2, 10, 12] and (table.bytes_read > 0).all()
+    assert cluster.shown(table).shape == (3, 7)
+    with pytest.raises(RuntimeError, match="kseg predict nowhere --weights camvid"):
+        monkeypatch.undo()
+        cluster.seconds_of(["predict", "nowhere", "--weights", "camvid"])
 
 
 def test_every_way_of_labeling_an_image_is_measured(tmp_path, monkeypatch):
