@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -69,10 +70,17 @@ class Progress:
             parts: Its parts of the files for all images.
             errors: What failed; an image that failed is labeled again by the next run.
             doubts: Names of images, and what is doubtful about them.
-            by: The process that labeled it.
+            by: The process that labeled it; the record also has the CPU seconds that it has taken so far.
         """
         texts = {path: part.decode() for path, part in parts.items()}
-        found = {"image": item.shown, "errors": list(errors), "doubts": list(doubts), "by": by, "parts": texts}
+        found = {
+            "image": item.shown,
+            "errors": list(errors),
+            "doubts": list(doubts),
+            "by": by,
+            "cpu": time.process_time(),
+            "parts": texts,
+        }
         self.place.write(_path(item.key, failed=bool(errors)), json.dumps(found).encode())
 
     def records(self, items: Sequence[Item]) -> Iterator[tuple[Item, dict[str, Any] | None]]:

@@ -1,6 +1,7 @@
 """The stand-alone measurements, on small images."""
 
 import contextlib
+import json
 import pathlib
 import sys
 import types
@@ -77,14 +78,20 @@ def test_the_rate_on_a_cluster_leaves_out_its_start(monkeypatch):
     def seconds_of(command):
         workers = command[-1] if "--ray" in command else "0"
         start, rate = {"0": (2, 4), "1": (10, 4), "2": (12, 8)}[workers]
-        return start + len(list(pathlib.Path(command[1]).iterdir())) / rate
+        images = sorted(pathlib.Path(command[1]).iterdir())
+        for number, path in enumerate(images if "--ray" in command else []):
+            record = pathlib.Path(command[5], ".kseg-predict", "00", f"{path.stem}.json")
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.write_text(json.dumps({"by": "a", "cpu": 5 + number / 4}))
+        seconds = start + len(images) / rate
+        return seconds, seconds * (workers == "0")
 
     monkeypatch.setattr(cluster, "seconds_of", seconds_of)
     monkeypatch.setattr(cluster.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     table = cluster.measure(size=(32, 48), few=2, many=5)
-    assert table.images_per_second.tolist() == [4, 4, 8] and table.ratio.tolist() == [1, 1, 2]
+    assert table.images_per_second.tolist() == [4, 4, 8] and table.of_one_core.tolist() == [4, 4, 4]
     assert table.start_seconds.tolist() == [2, 10, 12] and (table.bytes_read > 0).all()
-    assert cluster.shown(table).shape == (3, 7)
+    assert cluster.shown(table).shape == (3, 8)
     with pytest.raises(RuntimeError, match="kseg predict nowhere --weights camvid"):
         monkeypatch.undo()
         cluster.seconds_of(["predict", "nowhere", "--weights", "camvid"])
