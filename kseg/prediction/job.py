@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kseg.inference import Details, Exported, Format, is_exported
-from kseg.zoo import load, locate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +78,11 @@ class Job:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             place = os.path.join(folder, "") if self.entry == "." else os.path.join(folder, self.entry)
-            return Exported(place) if is_exported(place) else load(place)
+            if is_exported(place):
+                return Exported(place)
+            from kseg import zoo  # needs Keras, which exported models do not
+
+            return zoo.load(place)
 
     def written(self) -> list[Format]:
         """Returns the formats to write."""
@@ -104,7 +107,11 @@ def model_files(weights: str) -> tuple[str, dict[str, bytes]]:
     Raises:
         OSError: If a file cannot be read.
     """
-    path = pathlib.Path(weights if is_exported(weights) else locate(weights))
+    path = pathlib.Path(weights)
+    if not is_exported(weights):
+        from kseg import zoo  # needs Keras
+
+        path = pathlib.Path(zoo.locate(weights))
     if path.is_dir():
         files = [each for each in sorted(path.rglob("*") if is_exported(path) else path.glob("*")) if each.is_file()]
         return ".", {each.relative_to(path).as_posix(): each.read_bytes() for each in files}
