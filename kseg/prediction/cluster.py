@@ -2,11 +2,16 @@
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 PASSED = ("KERAS_", "TF_", "XLA_", "JAX_", "PJRT_", "OMP_", "MKL_", "TORCH_", "PYTORCH_", "KSEG_")
 """Beginnings of the environment variables that workers have as the process that starts them."""
+
+
+SECONDS = 10
+"""Longest time in which the server of a cluster answers."""
 
 
 class Plan(NamedTuple):
@@ -46,6 +51,13 @@ def connected(address: str) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    cure = "start one with `ray start --head`, or give --ray alone, which starts one on this machine"
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if host:  # Ray would try for minutes
+            socket.create_connection((host, int(port)), SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"there is no Ray cluster at {address} ({error}): {cure}") from None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
         options["include_dashboard"] = False
@@ -55,10 +67,7 @@ def connected(address: str) -> Iterator[Any]:
         text = next(iter(str(error).splitlines()), type(error).__name__)
         if address == "local":
             raise ValueError(f"Ray cannot start on this machine ({text}): leave --ray out") from None
-        raise ValueError(
-            f"there is no Ray cluster at {address} ({text}): start one with `ray start --head`, or give --ray alone, "
-            "which starts one on this machine"
-        ) from None
+        raise ValueError(f"there is no Ray cluster at {address} ({text}): {cure}") from None
     try:
         yield ray
     finally:

@@ -191,3 +191,7 @@ def test_mistakes_are_one_line(weights, photos, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert "--ray needs Ray: pip install 'kseg[scale]'" in refused(*told, "--ray")
     assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    text = refused(*told, "--ray", "127.0.0.1:1")
+    assert "there is no Ray cluster at 127.0.0.1:1 (" in text and "start one with `ray start --head`" in text
