@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from kseg import data, losses
-from kseg.training import Recipe, batches, dataset, pack, splits
+from kseg.training import Recipe, batches, dataset, pack, splits, train
 from tests.cli.command import kseg_command, refused
 from tests.data import folders
+from tests.training import tiny
 
 PALETTE = [[0, 0, 0], [200, 30, 30], [30, 200, 30]]
 
@@ -214,6 +215,22 @@ def test_what_shards_state_is_not_given_again(packed):
     index.write_text(index.read_text().replace('"c"', '"d"'))
     with pytest.raises(ValueError, match="classes of train are a, b, c, those of val are a, b, d: pack both from one"):
         splits.open_splits(recipe_of({"shards": str(out)}), None)
+
+
+def test_a_run_on_shards_records_them_instead_of_images(tmp_path):
+    pack(Recipe.from_dict(tiny.content()), tmp_path / "packed", progress=False)
+    shutil.rmtree(tmp_path / "packed" / "val")  # optional without selection
+    content = tiny.content(epochs=1, selection={"every": 0})
+    content["data"] = {"shards": str(tmp_path / "packed"), "batch_size": 4, "crop": [32, 32]}
+    recipe = Recipe.from_dict(content)
+    result = train(recipe, tmp_path / "run", progress=False)
+    assert result["finished"] and train(recipe, tmp_path / "run", progress=False) == result
+    listed = json.loads((tmp_path / "run" / "data.json").read_text())
+    assert [[name, count] for name, count, _ in listed["train"]] == [["00000.array_record", 10]]
+    index = tmp_path / "packed" / "train" / "index.json"
+    index.write_text(index.read_text().replace(listed["train"][0][2], "0" * 64))
+    with pytest.raises(ValueError, match=r"was trained on other data .*00000\.array_record"):
+        train(recipe, tmp_path / "run", progress=False)
 
 
 @pytest.mark.parametrize(
