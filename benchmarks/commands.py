@@ -70,6 +70,8 @@ def run(
     chosen = suite.only(suite.load(name, budget), only or []).on(devices)
     path = board or leaderboard.LEADERBOARDS / f"{chosen.title}.csv"
     folder = runs.folder_of(chosen, out)
+    if devices is not None and (steps is not None or keras.backend.backend() == "torch"):
+        raise ValueError("--devices is for whole runs on JAX or TensorFlow: leave out --steps, set KERAS_BACKEND=jax")
     if steps is not None:
         if failed := rehearsal.try_all(chosen, steps, data_root):
             raise ValueError(f"{len(failed)} of {len(chosen.recipes)} models failed: {', '.join(failed)}")

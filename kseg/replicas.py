@@ -16,7 +16,7 @@ _torch_processes = 1
 
 @contextlib.contextmanager
 def torch_processes(count: int) -> Iterator[None]:
-    """Makes each of `count` processes of `torch.distributed` a replica, in the block; 1 ends it within the block.
+    """Within the block, the `count` processes of `torch.distributed` are replicas; a count of 1 turns this off.
 
     Only a training step may add over processes: it runs in all of them. A validation may not.
     """

@@ -35,6 +35,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         precise = keras.backend.standardize_dtype(inputs.dtype) == "float64"
         training = bool(training and self.trainable)
         if fused is None or not plain or not image or precise or self.moving_mean.dtype != "float32":
+            if training and keras.backend.backend() == "torch" and replicas.count() > 1:
+                raise ValueError(f"{self.path} can normalize only images (N, H, W, C) over several processes")
             return super().call(inputs, training=training, mask=mask)
         return fused(ops.convert_to_tensor(inputs), training)
 
@@ -71,7 +73,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             mean, variance = replicas.moments(x.float())
             self._update(mean.detach(), variance.detach())
             factor = scale * torch.rsqrt(variance + self.epsilon)
-            return x * factor.to(x.dtype) + (offset - mean * factor).to(x.dtype)
+            return ((x.float() - mean) * factor + offset).to(x.dtype)
         if training:
             x, mean, inverse = torch.native_batch_norm(x, scale, offset, None, None, True, 0.0, self.epsilon)
             self._update(mean, (inverse**-2 - self.epsilon).clamp(min=0))

@@ -55,9 +55,8 @@ class SegmentationLoss(keras.losses.Loss):
     """A function `(y_true, y_pred, *, sample_weight, **options)` as a Keras loss: one number per batch.
 
     `sample_weight` of `fit` may contain one number per pixel. There is no `reduction`, because the normalizer is part
-    of the loss. On several devices the pixels of the whole batch count, but for the order of pixels in
-    `LovaszSoftmax` and the choice of hard pixels in `OHEM`, which each device makes for its own images (but on JAX).
-    Losses can be weighted and added:
+    of the loss. On several devices the pixels of the whole batch count. Only `LovaszSoftmax` sorts and
+    `OHEM` chooses pixels on each device by itself, except on JAX. Losses can be weighted and added:
     `CrossEntropy() + 0.5 * Dice()`.
 
     Args:

@@ -40,7 +40,7 @@ def train(
     `curves.png`, `predictions.png` of validation images and `result.json`.
 
     With a `[distribution]`, every process calls this function with its own number. All of them need the data; process 0
-    alone writes into the folder, which the others need not see.
+    alone writes into the folder, which the others need not see. Callbacks of your own are called in every process.
 
     Args:
         recipe: The recipe.

@@ -14,8 +14,9 @@ class PartLoss(SegmentationLoss):
     """A loss for one of the parts of a batch, whose mean over the parts is the loss of the batch.
 
     A loss divides by the labeled pixels of what it sees. So each part is weighted by its share of the batch. This is
-    exact for losses that are a sum over pixels by the sum of their weights; those of regions (Dice, Lovasz, ...) and
-    OHEM's choice of pixels see one part at a time.
+    exact for losses that are a sum over pixels divided by the sum of their class weights; in a weighted sum of losses,
+    the weights of the first one count. Losses of regions (Dice, Lovasz, ...), OHEM's choice of pixels and the weights
+    of borders see one part at a time.
 
     Args:
         whole: The loss.

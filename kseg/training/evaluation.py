@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -60,7 +60,9 @@ def evaluate(
     start = time.perf_counter()
     if isinstance(model, str | os.PathLike):
         model = zoo.load(model)
-    found = predictions(dataset, [model], batch_size=batch_size, reporter=reporter, task="evaluating", loss=loss)
+    found: Iterable[Any] = ()
+    if total is None or len(dataset):  # a part of a small data set may be empty
+        found = predictions(dataset, [model], batch_size=batch_size, reporter=reporter, task="evaluating", loss=loss)
     matrix, losses, images = np.zeros((len(dataset.classes),) * 2, "int64"), np.zeros(1), np.array([len(dataset)])
     for each in found:
         matrix += each.matrices(dataset)[0]

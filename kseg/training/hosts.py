@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 PORT = 29400
-"""Where process 0 listens, if a cluster names only its host."""
+"""Where process 0 listens, or a little above, if a cluster names only its host."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +40,8 @@ def place_of(hosts: str | None, processes: int | None, process: int | None) -> P
         return place_in(os.environ)
     if process is None and (index := os.environ.get("JOB_COMPLETION_INDEX", "")).isdigit():
         process = int(index)
+    if processes == 1:
+        return None
     given = {"hosts": hosts, "processes": processes, "process": process}
     if missing := [name for name, value in given.items() if value is None]:
         raise ValueError(f"several hosts need hosts, processes and process: {', '.join(missing)} is missing")
@@ -49,7 +51,7 @@ def place_of(hosts: str | None, processes: int | None, process: int | None) -> P
         raise ValueError(f"hosts is the address and a port of process 0, as node-1:{PORT}, got {hosts!r}")
     if not 0 <= process < processes:
         raise ValueError(f"process is 0 to {processes - 1} for {processes} processes, got {process}")
-    return None if processes == 1 else Place(address, int(port), processes, process)
+    return Place(address, int(port), processes, process)
 
 
 def place_in(environment: Mapping[str, str]) -> Place | None:
@@ -63,7 +65,8 @@ def place_in(environment: Mapping[str, str]) -> Place | None:
         address, port = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
         count, index, local = (int(environment.get(name, 0)) for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"))
     elif {"SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_STEP_NODELIST"} <= environment.keys():
-        address, port = _first_node(environment["SLURM_STEP_NODELIST"]), PORT
+        job = int(environment.get("SLURM_JOB_ID", 0))  # two jobs may share a node
+        address, port = _first_node(environment["SLURM_STEP_NODELIST"]), PORT + 2 * (job % 1000)
         names = ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID")
         count, index, local = (int(environment.get(name, 0)) for name in names)
     else:

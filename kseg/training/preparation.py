@@ -105,6 +105,8 @@ def optimizer(
 ) -> keras.optimizers.Optimizer:
     """Builds the optimizer for a model whose encoder is frozen already if it has to be."""
     section = recipe.optimizer
+    if section.accumulate > 1 and recipe.precision == "mixed_float16":  # whose loss scale skips single parts
+        raise ValueError("accumulate does not work with precision mixed_float16: choose mixed_bfloat16")
     factors = None
     if section.encoder_factor not in (0, 1):
         factors = optimizers.factors_of(built, built.get_layer("encoder"), section.encoder_factor)

@@ -96,7 +96,7 @@ def _gpu() -> Any:
         return tensorflow.config.experimental if tensorflow.config.list_physical_devices("GPU") else None
     import jax
 
-    return jax.devices()[0] if jax.devices()[0].platform == "gpu" else None
+    return jax.local_devices()[0] if jax.local_devices()[0].platform == "gpu" else None
 
 
 def process_peak(*, children: bool = False) -> int | None:

@@ -18,29 +18,24 @@ except ModuleNotFoundError as error:
 from kseg import data
 from kseg.classes import check_names
 from kseg.training.recipe_faults import first_fault
-
-Whole = Annotated[int, pydantic.Strict()]
-Number = Annotated[float, pydantic.Strict(), pydantic.Field(allow_inf_nan=False)]
-Switch = Annotated[bool, pydantic.Strict()]
-Positive = Annotated[Whole, pydantic.Field(gt=0)]
-Share = Annotated[Number, pydantic.Field(ge=0, lt=1)]
-NotNegative = Annotated[Number, pydantic.Field(ge=0)]
-Color = tuple[Whole, Whole, Whole]
-
-
-APART = {"tracking", "distribution"}
-"""Sections that change where a run is recorded or computed, not what it computes."""
+from kseg.training.recipe_section import (
+    APART,
+    Color,
+    Distribution,
+    NotNegative,
+    Number,
+    Positive,
+    Section,
+    Share,
+    Switch,
+    Tracking,
+    Whole,
+)
 
 
 def _left_out() -> Any:
     """A key without a default value: recipes that leave it out have the hash that they had before it existed."""
     return pydantic.Field(default=None, exclude_if=lambda value: value is None)
-
-
-class Section(pydantic.BaseModel):
-    """A table of the recipe. Unknown keys are errors; values are immutable."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
 class Data(Section):
@@ -155,8 +150,8 @@ class Optimizer(Section):
     accumulate: Positive = pydantic.Field(default=1, exclude_if=lambda parts: parts == 1)
     """The number of parts in which the gradient of each batch is computed, one after another, to save memory.
 
-    The batch and the gradient stay the same, but batch normalization, losses of regions such as Dice and the choice of
-    pixels in OHEM see one part at a time."""
+    The batch and the gradient stay the same, but batch normalization, losses of regions such as Dice, the choice of
+    pixels in OHEM and the weights of borders in BoundaryWeighted see one part at a time."""
     global_clipnorm: Annotated[Number, pydantic.Field(gt=0)] | None = None
     """The maximum norm of the whole gradient; larger gradients are scaled down to it."""
     ema: Share | None = None
@@ -175,42 +170,6 @@ class Selection(Section):
     every: Annotated[Whole, pydantic.Field(ge=0)] = 1
     """Epochs between validations; the last epoch is always validated. 0 keeps the weights of the last epoch."""
     metric: Literal["miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"] = "miou"
-
-
-class Tracking(Section):
-    """`[tracking]`: where progress is recorded besides `log.csv`. It changes nothing else, not even the hash."""
-
-    tensorboard: Switch | None = None
-    """Whether to write TensorBoard logs, with any backend. None: if TensorFlow is the backend and it is installed."""
-    wandb: dict[str, Any] | None = None
-    """Arguments of `wandb.init`, e.g. `{ project = "leaves" }`, to record the run with Weights & Biases."""
-    mlflow: dict[str, Any] | None = None
-    """`experiment` and `tracking_uri`, and arguments of `mlflow.start_run`, to record the run with MLflow."""
-    images: Annotated[Whole, pydantic.Field(ge=0)] = 4
-    """Number of validation images whose predictions are recorded after each validation."""
-
-    @pydantic.model_validator(mode="after")
-    def _check_tables(self) -> Self:
-        for name, options, key in (("wandb", self.wandb, "config"), ("mlflow", self.mlflow, "tags")):
-            if not isinstance((options or {}).get(key, {}), dict):
-                raise ValueError(f"{key} of {name} must be a table, got {(options or {})[key]!r}")
-        return self
-
-
-class Distribution(Section):
-    """`[distribution]`: devices and hosts. It does not change the hash: a run can be resumed on others.
-
-    The `batch_size` of `[data]` is that of all devices together.
-    """
-
-    devices: Positive | None = None
-    """Devices of each host. None: one, or all of each host if there are several hosts."""
-    hosts: str | None = None
-    """The address of process 0 and a port, e.g. `"node-1:29400"`; the next port is used too."""
-    processes: Positive | None = None
-    """The number of processes."""
-    process: Annotated[Whole, pydantic.Field(ge=0)] | None = None
-    """The number of this process, from 0."""
 
 
 class Recipe(Section):

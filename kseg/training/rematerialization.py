@@ -1,11 +1,12 @@
 """Less memory in training: features are computed again for the gradient instead of being kept.
 
 Keras's `RematScope` computes layer by layer, which saves little, and counts each batch twice in batch normalization.
-Here `keras.remat` is applied to about as many segments of the network as each has layers.
+Here `keras.remat` is applied to segments of the network, of which n layers make about the square root of n.
 """
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -49,7 +50,7 @@ def rematerialize(model: keras.Model) -> None:
     """
     steps: list[_Step] = []
     aliases: dict[Key, Key] = {}
-    _add_steps(model, 0, steps, aliases)
+    _add_steps(model, 0, steps, aliases, itertools.count(1))
     parts = _divided(steps, _sizes(model, steps, aliases))
     ends = [_resolved((0, id(tensor)), aliases) for tensor in model.outputs]
     segments: list[_Segment] = []
@@ -63,7 +64,9 @@ def rematerialize(model: keras.Model) -> None:
         if not training:
             return plain(inputs, training=training, mask=mask, **options)
         names = [(0, id(tensor)) for tensor in model.inputs]
-        values = dict(zip(names, keras.tree.flatten(inputs), strict=True))
+        pairs = zip(keras.tree.flatten(inputs), model.inputs, strict=True)
+        given = [keras.ops.cast(array, tensor.dtype) for array, tensor in pairs]
+        values = dict(zip(names, given, strict=True))
         for segment in segments:
             segment.run(values)
         return keras.tree.pack_sequence_as(model.output, [values[end] for end in ends])
@@ -73,7 +76,9 @@ def rematerialize(model: keras.Model) -> None:
 
 def _sizes(model: keras.Model, steps: Sequence[_Step], aliases: dict[Key, Key]) -> list[int]:
     """Returns the numbers of values that each step computes from an image of `SIDE` pixels."""
-    specs = {(0, id(each)): keras.KerasTensor((1, SIDE, SIDE, each.shape[-1]), each.dtype) for each in model.inputs}
+    shapes = [(1, *(side or SIDE for side in tensor.shape[1:])) for tensor in model.inputs]
+    pairs = zip(model.inputs, shapes, strict=True)
+    specs = {(0, id(tensor)): keras.KerasTensor(shape, tensor.dtype) for tensor, shape in pairs}
     sizes = []
     for step in steps:
         step.run(specs, aliases, symbolic=True)
@@ -82,7 +87,7 @@ def _sizes(model: keras.Model, steps: Sequence[_Step], aliases: dict[Key, Key]) 
 
 
 def _divided(steps: Sequence[_Step], sizes: Sequence[int]) -> list[list[_Step]]:
-    """Divides the steps into about as many segments as each has steps, with about as many values each."""
+    """Divides n steps into about sqrt(n) segments, with about as many values each."""
     most = sum(sizes) / math.sqrt(len(steps))
     parts: list[list[_Step]] = [[]]
     filled = 0
@@ -107,8 +112,14 @@ class _Segment:
         layers = [step.operation for step in steps if isinstance(step.operation, keras.layers.Layer)]
         found = {id(variable): variable for layer in layers for variable in layer.variables}
         self.variables = list(found.values())
-        trained = {id(variable) for layer in layers for variable in layer.trainable_variables}
-        self.states = [variable for variable in self.variables if id(variable) not in trained]
+        # What a call changes: statistics, unless the layer is frozen, and random states.
+        changed = {
+            id(variable)
+            for layer in layers
+            for variable in layer.non_trainable_variables
+            if layer.trainable or not keras.backend.is_float_dtype(variable.dtype)
+        }
+        self.states = [variable for variable in self.variables if id(variable) in changed]
 
     def run(self, values: dict[Key, Any]) -> None:
         """Computes the outputs, adds them to the values, and drops nothing."""
@@ -127,16 +138,18 @@ class _Segment:
         return [values[key] for key in self.outputs], states
 
 
-def _add_steps(model: keras.Model, frame: int, steps: list[_Step], aliases: dict[Key, Key]) -> None:
+def _add_steps(
+    model: keras.Model, frame: int, steps: list[_Step], aliases: dict[Key, Key], numbers: Iterator[int]
+) -> None:
     """Adds the steps of a functional model, and of the functional models in it, in order."""
     for operation, node in layer_calls(model):
         if not isinstance(operation, keras.Model) or not hasattr(operation, "operations"):
             steps.append(_Step(operation, node, frame))
             continue
-        inner = frame + 1 + len(aliases)  # a number that no other call has
+        inner = next(numbers)
         for own, given in zip(operation.inputs, node.input_tensors, strict=True):
             aliases[inner, id(own)] = frame, id(given)
-        _add_steps(operation, inner, steps, aliases)
+        _add_steps(operation, inner, steps, aliases, numbers)
         for given, own in zip(node.output_tensors, operation.outputs, strict=True):
             aliases[frame, id(given)] = inner, id(own)
 

@@ -50,7 +50,10 @@ class Run:
         splits.check(self.train_split, "train")
         if self.val_split is not None:
             splits.check(self.val_split, "val")
-        folder.check_data(splits.contents(self.train_split, self.val_split))
+        contents = splits.contents(self.train_split, self.val_split)
+        self.group.agree(recipe.hash(), "the recipe")
+        self.group.agree(json.dumps(contents), "the data")
+        folder.check_data(contents)
         self.resumes = (folder.path / CHECKPOINT).is_file()
         stated = getattr(self.train_split, "pixels", None)
         self.pixels: dict[str, Any] = {} if stated is None else stated.to_json()
@@ -71,6 +74,7 @@ class Run:
         )
         self.rows: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"epoch": 0, "scores": {}}
+        self.tracked = False  # whether trackers want pictures
         self.drawn: tuple[int, np.ndarray | None] = (-1, None)
         self.seconds = 0.0
         self.closed = True  # whether the last epoch was validated, if it has to be
@@ -100,6 +104,7 @@ class Run:
         )
         try:
             with callback.bar, self._trackers() as tracked:
+                self.tracked = bool(tracked)
                 self.model.fit(
                     self.batches(first * self.steps),
                     initial_epoch=first,
@@ -129,7 +134,8 @@ class Run:
     def _trackers(self) -> contextlib.AbstractContextManager[list[keras.callbacks.Callback]]:
         if self.group.process:
             return contextlib.nullcontext([])
-        return trackers(self.recipe, self.folder.path, self._draw)
+        drawn = lambda epoch: self.drawn[1] if self.drawn[0] == epoch else None  # noqa: E731
+        return trackers(self.recipe, self.folder.path, drawn)
 
     def _resume(self) -> None:
         self.folder.best_epoch()  # refuses a file of another run before anything is trained
@@ -184,6 +190,8 @@ class Run:
 
     def _keep_stopped(self) -> None:
         """Writes a checkpoint if training stops before the last epoch and none holds the present state."""
+        # A callback may have stopped it in one process.
+        self.model.stop_training = bool(self.group.total(np.array(int(self.model.stop_training))))
         reached = len(self.rows), self.closed
         if self.model.stop_training and len(self.rows) < self.recipe.epochs and self.stored != reached:
             self._checkpoint()
@@ -201,6 +209,8 @@ class Run:
                 scores: dict[str, Any] = {}
                 if self.val_split is not None:
                     scores = self.validation.scores(self.val_split)
+                    if self.tracked and (count := self.recipe.tracking.images):
+                        self.drawn = len(self.rows) - 1, self.validation.picture(self.val_split, count)
                 first = self.best["epoch"] == 0 or not selection.every
                 better = first or scores[selection.metric] > self.best["scores"][selection.metric]
                 # If the file holds this epoch already, the process was killed right after writing it.
@@ -229,17 +239,6 @@ class Run:
         shown.append(f"{row['seconds']:.1f} s")
         self.reporter.line("  ".join(shown + ["best"] * (kept and selection.every > 0)))
         return means
-
-    def _draw(self, epoch: int) -> np.ndarray | None:
-        """Draws predictions of an epoch that was validated, for the trackers, once for all of them."""
-        count = self.recipe.tracking.images
-        if self.drawn[0] != epoch:
-            picture = None
-            if count and self.val_split is not None and "val_miou" in self.rows[epoch]:
-                with averaged(self.model):
-                    picture = self.validation.picture(self.val_split, count)
-            self.drawn = epoch, picture
-        return self.drawn[1]
 
     def _checkpoint(self) -> None:
         """Writes the checkpoint and the log, and adds the time that it takes to that of the training."""
