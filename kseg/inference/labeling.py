@@ -26,6 +26,8 @@ PIXELS = 2**21
 """Pixels that pass through a network at once: batches hold no more, and larger images are cut into tiles."""
 TILE = 1024
 """Side of those tiles."""
+WINDOW = 2**16
+"""Images whose sizes are known at a time."""
 AHEAD = 4
 """Number of batches to read in advance."""
 
@@ -76,7 +78,7 @@ def predictions(
         loss: A function of label maps and scores to compute as well, if all models are Keras models or predictors.
 
     Yields:
-        Predictions, sorted by image size.
+        Predictions; of every `WINDOW` images, sorted by size.
 
     Raises:
         MemoryError: If memory runs out on a single image.
@@ -95,16 +97,12 @@ def predictions(
     if len(dataset) == 0:
         raise ValueError(f"{dataset.name} has no images")
     labelers = [_labeler(model, dataset) for model in models]
-    by_size: dict[tuple[int, int], list[int]] = {}
-    for index in range(len(dataset)) if indices is None else indices:
-        by_size.setdefault(dataset.size(index), []).append(index)
-    groups: list[list[int]] = []
-    for size in sorted(by_size):
-        same, most = by_size[size], max(1, min(batch_size, PIXELS // math.prod(size)))
-        groups += [part.tolist() for part in np.array_split(same, -(-len(same) // most))]
+    chosen = range(len(dataset)) if indices is None else list(indices)
+    windows = (chosen[start : start + WINDOW] for start in range(0, len(chosen), WINDOW))
+    batches = (batch for window in windows for batch in _read(dataset, _grouped(dataset, window, batch_size)))
     foreground = void = False
-    with (reporter or Reporter(quiet=True)).task(task, sum(map(len, groups))) as advance:
-        for group, images, labels in _read(dataset, groups):
+    with (reporter or Reporter(quiet=True)).task(task, len(chosen)) as advance:
+        for group, images, labels in batches:
             try:
                 found = [label(images, labels, loss) for label in labelers]
             except Exception as error:
@@ -126,6 +124,18 @@ def predictions(
             void = void or any((label == dataset.ignore_class).any() for label in labels)
     if text := dataset.only_void(foreground=foreground, void=void):
         raise ValueError(text)
+
+
+def _grouped(dataset: Dataset, indices: Iterable[int], batch_size: int) -> list[list[int]]:
+    """Divides images into groups of one size for batches."""
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for index in indices:
+        by_size.setdefault(dataset.size(index), []).append(index)
+    groups: list[list[int]] = []
+    for size in sorted(by_size):
+        same, most = by_size[size], max(1, min(batch_size, PIXELS // math.prod(size)))
+        groups += [part.tolist() for part in np.array_split(same, -(-len(same) // most))]
+    return groups
 
 
 Labeler: TypeAlias = Callable[[np.ndarray, list[np.ndarray], Loss | None], tuple[Iterable[np.ndarray], float]]

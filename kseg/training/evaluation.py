@@ -74,7 +74,7 @@ def evaluate(
     return {
         **{name: float(value) for name, value in result.items() if np.ndim(value) == 0},
         "iou": dict(zip(dataset.classes, ious, strict=True)),
-        **({} if loss is None else {"loss": float(losses[0] / images[0])}),
+        **({} if loss is None else {"loss": float(losses[0] / max(images[0], 1))}),
         "confusion_matrix": matrix.tolist(),
         "images": int(images[0]),
         "seconds": round(time.perf_counter() - start, 3),

@@ -14,6 +14,8 @@ from kseg.training.hosts import Place
 
 PATIENCE = 120
 """Seconds in which all processes have to appear."""
+SEEN = 2.0
+"""Seconds after which the end of another process has been seen at the latest, if its host is there."""
 DONE = "done"
 
 
@@ -44,6 +46,8 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        if error is not None:
+            time.sleep(SEEN)  # if it comes from the end of another process, its thread ends this one now
         self.left = True
         for connection in self.sockets:
             _send(connection, DONE if error is None else f"{self.name} has ended: {' '.join(str(error).split())}")

@@ -48,19 +48,13 @@ def free_port():
             return port
 
 
-def start(folder, *arguments, host=(), **place):
+def start(folder, *arguments, host=(), launcher=(), **place):
     """Starts a process of a run; one that is not the first has a folder that does not exist."""
     process = place.get("process", 0)
     recipe = folder.parent / f"{folder.name}-{process}-{len(place)}.json"
     recipe.write_text(json.dumps(CONTENT | {"distribution": place}))
-    command = [
-        *host,
-        sys.executable,
-        "-m",
-        "tests.training.worker",
-        recipe,
-        folder if process == 0 else folder / "absent",
-    ]
+    run = folder if process == 0 else folder / "absent"
+    command = [*host, sys.executable, *launcher, "-m", "tests.training.worker", recipe, run]
     return subprocess.Popen([*command, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
@@ -87,9 +81,9 @@ def alone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """A run on two devices of one process, or, but on TensorFlow, of two processes, of which one is killed at first.
+    """A run on two devices of one process on TensorFlow; else one of two processes, of which one is killed at first.
 
-    JAX goes on with four devices of one process.
+    JAX goes on with four devices of one process, PyTorch with two processes of torchrun.
     """
     folder = tmp_path_factory.mktemp("together") / "run"
     if BACKEND == "tensorflow":
@@ -104,8 +98,7 @@ def together(tmp_path_factory):
     if BACKEND == "jax":
         finish(start(folder, devices=4))
     else:
-        codes, messages = pair(folder)
-        assert codes == [0, 0], messages
+        finish(start(folder, launcher=torchrun(2, None, None, None)))
     return folder
 
 

@@ -4,6 +4,7 @@ import pytest
 import scipy.special
 import sklearn.metrics
 
+from kseg.data import Subset
 from kseg.inference import Predictor, labeling, predictions
 from kseg.losses import CrossEntropy
 from kseg.metrics import confusion_matrix
@@ -30,8 +31,9 @@ def channels(size=(None, None)):
     return model
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 8])
-def test_the_confusion_matrix_counts_every_labeled_pixel_once(batch_size):
+@pytest.mark.parametrize("batch_size, window", [(1, 2), (2, 2**16), (8, 2)])
+def test_the_confusion_matrix_counts_every_labeled_pixel_once(batch_size, window, monkeypatch):
+    monkeypatch.setattr(labeling, "WINDOW", window)
     dataset = drawn()
     pairs = [(label[label != 255], image.argmax(-1)[label != 255]) for image, label in dataset.pairs]
     pixels = [np.concatenate(parts) for parts in zip(*pairs, strict=True)]
@@ -208,6 +210,15 @@ def test_labels_are_chosen_at_the_precision_of_the_scores(policy):
         keras.config.set_dtype_policy("float32")
     assert labels.dtype == "uint8"
     assert (labels == 1).all()
+
+
+def test_an_empty_part_of_a_data_set_adds_nothing():
+    dataset = drawn()
+    empty = evaluate(channels(), Subset(dataset, 3, 5), total=lambda array: array, loss=CrossEntropy())
+    assert empty["images"] == 0 and np.sum(empty["confusion_matrix"]) == 0
+    alone = evaluate(channels(), dataset)
+    parts = [evaluate(channels(), Subset(dataset, 2, start))["confusion_matrix"] for start in range(2)]
+    assert np.sum(parts, axis=0).tolist() == alone["confusion_matrix"]
 
 
 def test_an_absent_class_has_no_iou():
