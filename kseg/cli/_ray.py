@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,8 +31,7 @@ SPREAD = 2**24
 def check_images(found: Inputs) -> None:
     """Raises a ValueError if there are images that workers cannot read."""
     if found.videos or "stdin" in found.images:
-        name = found.videos[0] if found.videos else "-"
-        raise ValueError(f"--ray is for images in files: label {name} by a command without --ray")
+        raise ValueError("standard input and videos cannot be labeled with --ray: leave --ray out")
 
 
 def label_on_ray(
@@ -73,12 +73,15 @@ def label_on_ray(
 
     keras = sys.modules.get("keras")  # without which exported models run
     backend = keras.backend.backend() if keras else os.environ.get("KERAS_BACKEND", "tensorflow")
+    engine = options["engine"]
+    if engine == "auto" and not isinstance(predictor.model, inference.Exported):
+        options = {**options, "engine": _engine(predictor.model)}
     entry, files = model_files(weights)
     formats, place = results.formats, results.place
     out = str(place) if place.local is None else os.path.abspath(place.local)
     job = Job(
         files, entry, options, tuple(map(type, formats)), formats[0].classes, formats[0].palette, formats[0].details,
-        out, os.getcwd(), batch_size, SPREAD, (kseg.__version__, backend),
+        out, os.getcwd(), batch_size, SPREAD, (kseg.__version__, backend), secrets.token_hex(16),
     )  # fmt: skip
     items = [Item.of(name, shown, image) for name, (shown, image) in zip(names, images.items(), strict=True)]
     progress = Progress(place)
@@ -91,6 +94,9 @@ def label_on_ray(
         if left:
             with connected(address) as ray:
                 nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+                if engine != options["engine"] == "openvino" and any(node.get("GPU") for node in nodes):
+                    text = "openvino, chosen by --engine auto, leaves the GPUs of the cluster idle: give --engine keras"
+                    print(f"{text} and another -o to use them", file=sys.stderr)
                 chosen = plan(nodes, workers, on_gpus=on_gpus)
                 pool = Pool(ray, job, chosen, environment(chosen.cpus, backend, threads), kseg.__version__)
                 with contextlib.closing(pool):
@@ -99,4 +105,19 @@ def label_on_ray(
                         advance=advance,
                     ).finish()  # fmt: skip
     collect(results, items, progress, failed, doubts)
+    progress.finish(job)
     return len(items) - len(left)
+
+
+def _engine(model: Any) -> str:
+    """Returns the engine that `auto` stands for in this process: workers without OpenVINO would choose another one."""
+    from kseg.engines import ENGINES, openvino_graph
+    from kseg.engines.keras_runner import choose
+
+    if choose("auto") is ENGINES["keras"]:
+        return "keras"
+    try:
+        openvino_graph(model)
+    except Exception:  # of types of its own; see `kseg.engines.keras_engines.AutoRun`
+        return "keras"
+    return "openvino"

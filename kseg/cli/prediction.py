@@ -110,7 +110,7 @@ def predict(
         from kseg.cli import _labeling, _summary
         from kseg.cli._ray import check_images, label_on_ray
         from kseg.data.wording import reword
-        from kseg.prediction import JOB, Failures, Place, Results
+        from kseg.prediction import JOB, Failures, Place, Progress, Results
 
         kinds = [inference.FORMATS[name] for name in _formats(format)]
         kinds += [kind for kind in inference.ALWAYS_WRITTEN if overlay or kind is not inference.Overlays]
@@ -124,6 +124,8 @@ def predict(
         target = Place(out)
         if target.local is not None and target.local.exists() and not target.local.is_dir():
             raise ValueError(f"{out} is a file: name a folder with -o")
+        if ray is None:
+            Progress(target).check_replaceable()
         found = find_inputs(inputs)
         if ray is not None:
             check_images(found)
@@ -163,7 +165,7 @@ def predict(
                     batch_size=batch_size, threads=threads,
                 )  # fmt: skip
             else:
-                target.remove(JOB)  # what a run on Ray has done is replaced
+                target.remove(JOB)  # what a finished run on Ray has done is replaced
                 _labeling.label_images(predictor, results, found.images, names[:total], failed, batch_size=batch_size)
             for name, video in zip(names[total:], found.videos, strict=True):
                 total += _labeling.label_video(predictor, results, video, name, failed, batch_size=batch_size)

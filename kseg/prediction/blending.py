@@ -29,7 +29,7 @@ class Blending(threading.Thread):
         ahead: Number of tiles that may be under way at a time.
 
     Attributes:
-        fault: What would meet every image, such as a full disk; None if nothing.
+        fault: What would stop every image, such as a full disk; None if nothing.
     """
 
     def __init__(

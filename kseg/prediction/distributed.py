@@ -121,13 +121,15 @@ def collect(
     results: Results, items: Sequence[Item], progress: Progress, failed: Failures, doubts: dict[str, list[str]]
 ) -> None:
     """Makes the tables from the records of the images, in the order of the images."""
+    known = {(doubt, name) for doubt, names in doubts.items() for name in names}
     for item, record in progress.records(items):
         if record is None:
             failed.add(item.shown, [ValueError("its record has been removed: repeat the command")])
             continue
         for name, doubt in record["doubts"]:
-            if name not in (names := doubts.setdefault(doubt, [])):
-                names.append(name)
+            if (doubt, name) not in known:
+                known.add((doubt, name))
+                doubts.setdefault(doubt, []).append(name)
         failed.add(item.shown, [ValueError(text) for text in record["errors"]])
         if record["parts"]:
             results.collect({path: text.encode() for path, text in record["parts"].items()})

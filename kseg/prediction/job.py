@@ -19,7 +19,7 @@ class Item:
         name: The name of its results.
         shown: Its name in tables and messages.
         source: A path, or a `kseg.inference.StoredImage`.
-        key: Its number among those of all images, which changes with its content.
+        key: A hash of its names and its content; size and time of change stand for the content of a file.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Job:
         batch_size: Largest number of images per batch.
         spread: Number of pixels from which the tiles of an image are left to several workers; 0 for never.
         environment: The version of kseg, and the backend.
+        token: What tells this run from all others, also from those with the same options.
     """
 
     files: Mapping[str, bytes]
@@ -69,6 +70,7 @@ class Job:
     batch_size: int
     spread: int
     environment: tuple[str, str]
+    token: str
 
     def load(self) -> Any:
         """Returns the model."""
@@ -89,7 +91,7 @@ class Job:
         return [kind(self.classes, self.palette, self.details) for kind in self.formats]
 
     def description(self) -> dict[str, str]:
-        """Returns what decides on the results; a run is continued by one with the same description."""
+        """Returns the options that the results depend on; a run is continued by one with the same description."""
         digest = hashlib.sha256()
         for name, content in sorted(self.files.items()):
             digest.update(f"{name} {len(content)}\n".encode())

@@ -55,10 +55,13 @@ class Place:
         except Exception as error:  # each store has error types of its own
             raise OSError(f"cannot write {self.shown(path)}: {error}") from None
 
-    def read(self, path: str) -> bytes | None:
-        """Returns the content of a file; None if there is none."""
+    def read(self, path: str, most: int = -1) -> bytes | None:
+        """Returns the content of a file, or its first `most` bytes; None if there is none."""
         try:
-            return (self.local / path).read_bytes() if self.local else self._files.cat_file(self._at(path))
+            if self.local is None and most < 0:
+                return self._files.cat_file(self._at(path))
+            with (self.local / path).open("rb") if self.local else self._files.open(self._at(path), "rb") as file:
+                return file.read(most)
         except (FileNotFoundError, NotADirectoryError):
             return None
 

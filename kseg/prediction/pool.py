@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import re
+import socket
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -17,10 +20,15 @@ STARTS = 3
 """Number of workers in succession that may end before they are ready."""
 MISTAKES = (ValueError, OSError, ImportError, MemoryError)
 """Errors that a user can fix."""
+PATIENCE = 60
+"""Seconds without a new worker after which a line says what is waited for."""
+OUT_OF_MEMORY = re.compile(r"\bOOM\b|(low on|out of) memory", re.IGNORECASE)
+"""What Ray says of a worker that was, or may have been, ended because memory ran out."""
+SAME = "install the same kseg and backend on every host"
 
 
 class Fault(NamedTuple):
-    """An error of a worker that would meet every image."""
+    """An error of a worker that would stop every image."""
 
     text: str
     is_full: bool = False
@@ -66,6 +74,8 @@ class RemoteWorker:
             self._worker = Worker(job)
         except MISTAKES as error:
             self._fault = Fault(f"a worker cannot start: {reason(error)}")
+        except Exception as error:  # of a backend: as of a driver that is missing on this host
+            self._fault = Fault(f"a worker cannot start on {socket.gethostname()} ({_last_line(error)}): {SAME}")
 
     def ready(self) -> Fault | None:
         """Returns why it cannot work, or None."""
@@ -97,7 +107,7 @@ class Pool:
     """
 
     def __init__(self, ray: Any, job: Job, plan: Plan, environment: Mapping[str, str], version: str):
-        self._ray = ray
+        self._ray, self._plan = ray, plan
         self._arguments = ray.put(job), version
         options: dict[str, Any] = {"num_cpus": plan.cpus, "runtime_env": {"env_vars": dict(environment)}}
         if plan.gpus:
@@ -107,6 +117,7 @@ class Pool:
         self._tasks: dict[Any, tuple[Any, Task]] = {}  # workers and their tasks by what they will return
         self._ready: list[Any] = []
         self._ended = 0
+        self._since: float | None = time.monotonic()  # None after the line that says what is waited for
         for _ in range(plan.workers):
             self._start()
 
@@ -120,22 +131,27 @@ class Pool:
 
         `next_task` takes whether the worker has no other task, and returns one or None.
         """
+        given: dict[int, list[Task]] = {id(worker): [] for worker in self._ready}
+        for worker, task in self._tasks.values():
+            given[id(worker)].append(task)
         for round in range(WAITING):
             for worker in self._ready:
-                tasks = [task for each, task in self._tasks.values() if each is worker]
+                tasks = given[id(worker)]
                 if len(tasks) > round or any(task.alone for task in tasks):
                     continue
-                if (task := next_task(not tasks)) is not None:
-                    self._tasks[worker.run.remote(task)] = worker, task
+                if (following := next_task(not tasks)) is not None:
+                    self._tasks[worker.run.remote(following)] = worker, following
+                    tasks.append(following)
 
     def wait(self, seconds: float) -> list[tuple[Task, Outcome]]:
         """Waits for some time at most, and returns what was done in it; the outcome of a worker that ended is None.
 
         Raises:
-            MemoryError: If workers end before they are ready.
+            MemoryError: If workers end before they are ready because memory runs out.
             OSError: If the disk is full.
             ValueError: If a worker cannot start.
         """
+        self._tell()
         if not (waiting := [*self._starting, *self._tasks]):
             time.sleep(seconds)
             return []
@@ -156,8 +172,22 @@ class Pool:
             self._ray.kill(worker)
 
     def _start(self) -> None:
+        self._since = self._since and time.monotonic()
         worker = self._class.remote(*self._arguments)
         self._starting[worker.ready.remote()] = worker
+
+    def _replace(self, worker: Any) -> None:
+        """Starts a worker for another one, which may live on where only the connection to it was lost."""
+        self._ray.kill(worker, no_restart=True)
+        self._start()
+
+    def _tell(self) -> None:
+        """Says once on stderr what is waited for, if no worker has started for a while."""
+        if self._starting and self._since is not None and time.monotonic() - self._since > PATIENCE:
+            self._since = None
+            missing, cpus = len(self._starting), self._plan.cpus
+            text = f"waiting for {missing * cpus} cores of the cluster: {missing} of {self._plan.workers} workers"
+            print(f"{text} have not started yet", file=sys.stderr)
 
     def _started(self, each: Any) -> None:
         worker = self._starting.pop(each)
@@ -167,15 +197,19 @@ class Pool:
             raise
         except self._ray.exceptions.RayError as error:
             self._ended += 1
+            if getattr(error, "actor_init_failed", False):  # as of a host without kseg
+                raise ValueError(f"a worker cannot start ({_last_line(error)}): {SAME}") from None
             if self._ended >= STARTS:
-                raise MemoryError(
-                    f"workers end while they start ({reason(error)}): with fewer --workers each has more memory"
-                ) from None
-            self._start()
+                text = f"workers end while they start ({_last_line(error)})"
+                if OUT_OF_MEMORY.search(str(error)):
+                    raise MemoryError(f"{text}: with fewer --workers each has more memory") from None
+                raise ValueError(f"{text}: {SAME}") from None
+            self._replace(worker)
             return
         if fault is not None:
             raise fault.error()
         self._ended = 0
+        self._since = self._since and time.monotonic()
         self._ready.append(worker)
 
     def _finished(self, each: Any) -> list[tuple[Task, Outcome]]:
@@ -190,9 +224,15 @@ class Pool:
             for key, _ in lost:
                 del self._tasks[key]
             self._ready.remove(worker)
-            self._start()
+            self._replace(worker)
             return [(task, None) for _, task in lost]
         del self._tasks[each]
         if isinstance(outcome, Fault):
             raise outcome.error()
         return [(task, outcome)]
+
+
+def _last_line(error: Exception) -> str:
+    """Returns the last line of an error: that of the cause, where Ray puts a traceback before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -12,8 +12,17 @@ from kseg.prediction.place import Place
 from kseg.prediction.results import PROGRESS
 
 JOB = f"{PROGRESS}/job.json"
-READERS, AHEAD = 16, 1024
+FINISHED = f"{PROGRESS}/finished"
+"""The file that says that the command reached its end."""
+READERS, AHEAD = 16, 64
 """Number of threads that read records, and of records that are read at a time."""
+OPTIONS = {
+    "model": "--weights", "kseg": "version of kseg", "backend": "KERAS_BACKEND", "flip": "--tta", "scales": "--tta",
+    "pixels": "--range, --bands or --page", "background": "--keep-background", "pixel_size": "--pixel-size",
+    "unit": "--pixel-size", "georeferenced": "kind of images (with or without georeferences)",
+    "batch_size": "--batch-size", "format": "--format or --overlay",
+}  # fmt: skip
+"""What the command calls the parts of a description; the others have the names of its options."""
 
 
 class Progress:
@@ -27,26 +36,54 @@ class Progress:
         self.place = place
 
     def begin(self, job: Job) -> None:
-        """Begins a run, or continues one; raises a ValueError if that was one with other options."""
+        """Begins a run, or continues one.
+
+        Raises:
+            ValueError: If that was one with other options, or its description is damaged.
+        """
         wanted = job.description()
         known = self.description()
         if known is None:
             self.place.remove(PROGRESS)  # of results that have been replaced
             self.place.write(JOB, json.dumps(wanted, indent=1).encode())
-            return
-        if other := [name for name in wanted.keys() | known.keys() if known.get(name) != wanted.get(name)]:
+        elif other := [name for name in wanted.keys() | known.keys() if known.get(name) != wanted.get(name)]:
+            names = sorted({OPTIONS.get(name, f"--{name}") for name in other})
             raise ValueError(
-                f"{self.place} has results of a run with another {', '.join(sorted(other))}: name another folder with "
-                f"-o, or remove {self.place.shown(PROGRESS)} to begin anew"
+                f"{self.place} has results of a run with another {', '.join(names)}: name another folder with -o, or "
+                f"remove {self.place.shown(PROGRESS)} to begin anew"
+            )
+        self.place.remove(FINISHED)
+        self.place.write(_token(job), job.token.encode())
+
+    def is_of(self, job: Job) -> bool:
+        """Returns whether this process sees the folder in which the run was begun, not one of the same name."""
+        return self.place.read(_token(job)) is not None
+
+    def finish(self, job: Job) -> None:
+        """Notes that the command has reached its end, so that another one may replace its results."""
+        self.place.write(FINISHED, job.token.encode())
+        self.place.remove(_token(job))
+
+    def check_replaceable(self) -> None:
+        """Raises a ValueError if there is a run that was not finished, whose records would be lost."""
+        if self.description() is not None and not self.place.has(FINISHED):
+            raise ValueError(
+                f"{self.place} has an unfinished run with --ray: add --ray to continue it, or remove "
+                f"{self.place.shown(PROGRESS)}"
             )
 
     def description(self) -> dict[str, str] | None:
-        """Returns the description of the run; None if there is none."""
+        """Returns the description of the run; None if there is none; raises a ValueError if it is damaged."""
         content = self.place.read(JOB)
-        try:
-            return None if content is None else json.loads(content)
-        except ValueError:
+        if content is None:
             return None
+        try:
+            found = json.loads(content)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ValueError(f"{self.place.shown(JOB)} is damaged: remove {self.place.shown(PROGRESS)} to begin anew")
+        return found
 
     def done(self) -> set[str]:
         """Returns the keys of the images whose results are all written."""
@@ -93,6 +130,11 @@ class Progress:
     def _read(self, item: Item) -> dict[str, Any] | None:
         content = self.place.read(_path(item.key, failed=False)) or self.place.read(_path(item.key, failed=True))
         return None if content is None else json.loads(content)
+
+
+def _token(job: Job) -> str:
+    """The name has the token: a host may remember the content of a file that it has read on a shared disk."""
+    return f"{PROGRESS}/run-{job.token}"
 
 
 def _path(key: str, *, failed: bool) -> str:

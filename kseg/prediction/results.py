@@ -113,7 +113,7 @@ class Results:
 
     def _check(self) -> None:
         """Refuses a folder with files in the places of results, such as masks for training, that no run wrote."""
-        if (self.place.read(TABLE) or b"").startswith(HEAD):
+        if self.place.read(TABLE, len(HEAD)) == HEAD:
             return
         for each in self.formats:
             folder, _, file = each.path.rpartition("/")

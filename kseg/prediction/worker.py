@@ -37,10 +37,10 @@ class Worker:
         self.job, self.place = job, Place(job.out)
         self.progress = Progress(self.place)
         self.by = f"{socket.gethostname()} {os.getpid()}"
-        if self.progress.description() is None:
+        if not self.progress.is_of(job):
             raise ValueError(
-                f"{socket.gethostname()} does not see {job.out}: give a folder that all machines share, or an address "
-                "such as s3://bucket/results, with -o"
+                f"{socket.gethostname()} does not see the folder {job.out} of this run: give a folder that all "
+                "machines share, or an address such as s3://bucket/results, with -o"
             )
         self.formats = job.written()
         self.predictor = _Predictor(job.load(), **job.options)

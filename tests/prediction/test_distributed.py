@@ -1,16 +1,23 @@
 """Runs on a cluster of a fake in this process, whose workers end as the test wants, against those without one."""
 
 import contextlib
+import itertools
 import json
 import sys
 import time
 from types import SimpleNamespace
 
 import pytest
+import ray
 
+import kseg
+from kseg import engines
 from kseg.cli import _ray
-from kseg.prediction import Worker, plan
+from kseg.engines import keras_engines
+from kseg.prediction import Place, Pool, Progress, Worker, plan
+from kseg.prediction.cluster import Plan
 from kseg.prediction.distributed import ATTEMPTS
+from kseg.prediction.pool import RemoteWorker
 from tests.cli.command import kseg_command, refused
 from tests.prediction.conftest import PIXELS, TILE, files
 
@@ -141,15 +148,22 @@ def test_a_stopped_run_is_continued_by_the_same_command_only(run, weights, photo
     text = refused("predict", photos, *told, "--format", FORMATS, "--tile", 64)
     place = out / ".kseg-predict"
     assert text == (
-        f"error: {out} has results of a run with another tile: name another folder with -o, or remove {place} to begin "
-        "anew\n"
+        f"error: {out} has results of a run with another --tile: name another folder with -o, or remove {place} to "
+        "begin anew\n"
     )
+    text = refused("predict", photos, "--weights", weights, "-o", out)
+    assert text == f"error: {out} has an unfinished run with --ray: add --ray to continue it, or remove {place}\n"
     same(run(out, Cluster()), run(tmp_path / "plain"))
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     run(out)  # without Ray: its results replace those of the other run
     cluster = Cluster()
     run(out, cluster)
     assert len([name for name in cluster.labeled if isinstance(name, str)]) == 28
+    (place / "job.json").write_text("{")
+    for option in ([], ["--ray"]):
+        text = refused("predict", photos, "--weights", weights, "-o", out, *option)
+        assert text == f"error: {place / 'job.json'} is damaged: remove {place} to begin anew\n"
+    assert len(list(place.glob("*/*.json"))) == 28
 
 
 def test_a_new_content_is_labeled_again(run, photos, tmp_path):
@@ -165,9 +179,79 @@ def test_a_new_content_is_labeled_again(run, photos, tmp_path):
 
 
 def test_a_worker_that_does_not_see_the_results_says_so(tmp_path):
-    job = SimpleNamespace(out=str(tmp_path / "elsewhere"))
-    with pytest.raises(ValueError, match=r"does not see .*elsewhere: give a folder that all machines share"):
-        Worker(job)
+    def job(token):
+        return SimpleNamespace(out=str(tmp_path / "elsewhere"), token=token, description=dict)
+
+    Progress(Place(tmp_path / "elsewhere")).begin(job("other"))  # a folder of the same name on its own disk
+    wanted = r"does not see the folder .*elsewhere of this run: give a folder that all machines share"
+    with pytest.raises(ValueError, match=wanted):
+        Worker(job("this"))
+
+
+def test_what_ends_a_worker_while_it_starts_is_told(capsys, monkeypatch):
+    exceptions = ray.exceptions
+    killed, told = [], {}
+
+    def start(error):
+        def get(each):
+            raise error
+
+        numbers = itertools.count()
+        actor = lambda *_: SimpleNamespace(ready=SimpleNamespace(remote=lambda: next(numbers)))  # noqa: E731
+        made = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=actor))
+        fake = SimpleNamespace(
+            put=lambda job: job, remote=lambda _: made, get=get, exceptions=exceptions,
+            wait=lambda waiting, num_returns, timeout: (waiting if error else [], []),
+            kill=lambda worker, no_restart=False: killed.append(no_restart),
+        )  # fmt: skip
+        return Pool(fake, None, Plan(1, 4, 0), {}, "")
+
+    for name, error in {
+        "missing": exceptions.RayActorError(error_msg="Traceback\nNo module named 'kseg'\n", actor_init_failed=True),
+        "crash": exceptions.RayActorError(error_msg="The actor died\nSIGSEGV"),
+        "memory": exceptions.OutOfMemoryError("killed due to the node running low on memory"),
+    }.items():
+        pool = start(error)
+        with pytest.raises((ValueError, MemoryError)) as caught:
+            for _ in range(3):
+                pool.wait(0)
+        told[name] = type(caught.value), str(caught.value)
+    same_kseg = "install the same kseg and backend on every host"
+    assert told["missing"] == (ValueError, f"a worker cannot start (No module named 'kseg'): {same_kseg}")
+    assert told["crash"] == (ValueError, f"workers end while they start (SIGSEGV): {same_kseg}")
+    assert told["memory"][0] is MemoryError and "with fewer --workers each has more memory" in told["memory"][1]
+    assert killed == [True] * 4
+    monkeypatch.setattr("kseg.prediction.pool.PATIENCE", -1)
+    pool = start(None)
+    pool.wait(0), pool.wait(0)
+    assert capsys.readouterr().err == "waiting for 4 cores of the cluster: 1 of 1 workers have not started yet\n"
+
+
+def test_all_workers_use_the_engine_that_the_command_has_chosen(monkeypatch):
+    def fails(model):
+        raise RuntimeError("no conversion")
+
+    found = []
+    for run, convert in ((engines.KerasRun, fails), (keras_engines.AutoRun, fails), (keras_engines.AutoRun, str)):
+        monkeypatch.setattr("kseg.engines.keras_runner.choose", lambda engine, run=run: run)
+        monkeypatch.setattr("kseg.engines.openvino_graph", convert)
+        found.append(_ray._engine(None))
+    assert found == ["keras", "keras", "openvino"]
+
+
+def test_the_beginning_of_a_file_is_read(tmp_path):
+    for place in (Place(tmp_path), Place("memory://beginning")):
+        place.write("table", b"0123")
+        assert [place.read("table", 2), place.read("table"), place.read("other", 2)] == [b"01", b"0123", None]
+
+
+def test_a_backend_that_cannot_start_is_told(monkeypatch):
+    def fails(job):
+        raise RuntimeError("Traceback\nno CUDA driver")
+
+    monkeypatch.setattr("kseg.prediction.pool.Worker", fails)
+    fault = RemoteWorker(SimpleNamespace(folder="."), kseg.__version__).ready()
+    assert fault.text.endswith(" (no CUDA driver): install the same kseg and backend on every host")
 
 
 def test_a_full_disk_ends_the_run(run, tmp_path, monkeypatch):
@@ -183,7 +267,7 @@ def test_mistakes_are_one_line(weights, photos, tmp_path, monkeypatch):
     told = ("predict", photos, "--weights", weights, "-o", tmp_path / "out")
     assert "--workers is for --ray" in refused(*told, "--workers", 2)
     assert "--int8 would calibrate in each worker: export the model once" in refused(*told, "--int8", photos, "--ray")
-    assert "--ray is for images in files: label - by" in refused("predict", "-", *told[2:], "--ray", stdin=b"x")
+    assert "cannot be labeled with --ray: leave --ray out" in refused("predict", "-", *told[2:], "--ray", stdin=b"x")
     with pytest.raises(ValueError, match=r"^--workers 3: the cluster has 2 cores$"):
         plan([{"CPU": 1}, {"CPU": 1}], 3, on_gpus=True)
     with pytest.raises(ValueError, match=r"^--workers 2: the machines with GPUs have too few cores$"):
