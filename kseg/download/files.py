@@ -79,16 +79,16 @@ def sha256_in_name(url: str) -> str:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, patience: float = 0) -> Iterator[None]:
     """Holds the lock of a file, the hidden file `.{name}.lock` beside it, which is removed when the block ends.
 
-    The system releases the lock if the process is killed.
+    The system releases the lock if the process is killed. Who waits for it longer than `patience` seconds is told so.
     """
     import filelock
 
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        held = lock.acquire(timeout=0)
+        held = lock.acquire(timeout=patience)
     except filelock.Timeout:
         print(f"waiting for another process that writes {path.name}", file=sys.stderr)
         held = lock.acquire()
@@ -101,17 +101,17 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, patience: float = 0) -> Iterator[None]:
     """Creates the folder of a file in the cache and holds the lock of the file while the block writes it.
 
-    Check inside the block whether another process has written it.
+    Check inside the block whether another process has written it. `patience` is that of `locked`.
 
     Raises:
         OSError: If the disk is full or the folder cannot be written, in one line with a cure.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path):
+        with locked(path, patience):
             yield
     except TransferError:
         raise

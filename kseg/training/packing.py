@@ -79,7 +79,7 @@ def pack(
     for key in ("batch_size", "augment", "crop", "scale"):
         plan["data"].pop(key)  # of the training
     for name, split in opened.items():  # changes with the files
-        plan[name] = hashlib.sha256(json.dumps(splits.listed(split)).encode()).hexdigest()
+        plan[name] = hashlib.sha256(json.dumps([splits.listed(split), _stamps(split)]).encode()).hexdigest()
     _check(folder, plan)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
@@ -133,6 +133,20 @@ def _splits(recipe: Recipe, root: str | os.PathLike | None) -> dict[str, data.Da
     return opened
 
 
+def _stamps(split: data.Dataset) -> list[Any]:
+    """Returns what changes when a file is written again, even if its size stays: the times of files, as far as known.
+
+    Packed shards are listed with their SHA-256.
+    """
+    if isinstance(split, data.ShardDataset):
+        return [place.stamp() for place in getattr(split.records, "files", ())]
+    if not isinstance(split, data.FolderDataset):
+        return []
+    masks = () if split.annotations is not None else split.mask_of.values()  # a digest of annotations is listed
+    files = [*split.images, *(mask for mask in masks if mask is not None)]
+    return [file.stat().st_mtime_ns for file in files]
+
+
 def _check(folder: pathlib.Path, plan: dict[str, Any]) -> None:
     """Refuses a folder with files that this command did not write, or of another data set."""
     if folder.exists() and not folder.is_dir():
@@ -154,7 +168,10 @@ def _check(folder: pathlib.Path, plan: dict[str, Any]) -> None:
         except ValueError:
             before = None
         if before != json.loads(json.dumps(plan)):
-            raise ValueError(f"{folder} holds other data or another shard size, see {plan_file}: name another folder")
+            raise ValueError(
+                f"{folder} holds other data or another shard size, see {plan_file}, or files were written again since: "
+                "name another folder"
+            )
 
 
 def _complete(folder: pathlib.Path) -> shards.Index | None:

@@ -3,9 +3,12 @@
 import array
 import io
 import json
+import os
 import pickle
 import tarfile
+import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
 import numpy as np
@@ -114,8 +117,11 @@ def test_batches_of_files_of_others_are_those_of_the_folder(writer, address, fol
     with pytest.raises(ValueError, match=r"does not state its classes: .* classes = \[.* in \[data\]"):
         data.ShardDataset(place, "train", interface="recipe")
     if address == "disk":
-        pack(recipe_of(section | {"shards": place}), tmp_path / "packed", progress=False)
+        pack(recipe_of(section), tmp_path / "packed", progress=False)
         assert equal_batches(folder, {"shards": str(tmp_path / "packed")})
+        os.utime(next(path for path in (tmp_path / "others").rglob("*train*") if path.is_file()), (1, 1))
+        with pytest.raises(ValueError, match="or files were written again since: name another folder"):
+            pack(recipe_of(section), tmp_path / "packed", progress=False)
 
 
 def upload(folder, address):
@@ -241,7 +247,8 @@ def test_shards_at_an_address_are_downloaded_once(folder, bucket, home, monkeypa
 
 def test_the_cache_of_shards_has_a_limit(bucket, home):
     address, sizes = bucket
-    with pytest.raises(ValueError, match=r"and the cache may hold 0.0: raise it with cache_limit = \d+ in \[data.opt"):
+    told = f"has {sum(sizes):,} bytes, and the cache may hold {sum(sizes) - 1:,}: raise it with cache_limit = "
+    with pytest.raises(ValueError, match=rf"{told}\d+ in \[data.options\]"):
         data.ShardDataset(address, "train", cache_limit=sum(sizes) - 1)
     opened = data.ShardDataset(address, "train", cache_limit=sum(sizes))
     (home / "shards").mkdir(parents=True)
@@ -253,6 +260,86 @@ def test_the_cache_of_shards_has_a_limit(bucket, home):
         assert total <= sum(sizes)
     assert not (home / "shards" / f"older{cache.SUFFIX}").exists()
     assert (home / "shards" / "notes.txt").exists()
+
+
+def test_threads_share_a_cache_that_holds_two_shards(bucket, home, monkeypatch):
+    address, sizes = bucket
+    opened = [data.ShardDataset(address, "train") for _ in range(4)]
+    download, largest = Place.download, []
+
+    def counted(place, target):
+        largest.append(sum(path.stat().st_size for path in target.parent.glob(f"*{cache.SUFFIX}")) + place.stamp()[0])
+        time.sleep(0.02)  # others would begin
+        download(place, target)
+
+    monkeypatch.setattr(Place, "download", counted)
+    limit = 2 * max(sizes)
+    for each in opened:
+        each.records.cache_limit = limit
+    with ThreadPoolExecutor(4) as pool:
+        done = pool.map(lambda number: [opened[number].records.name(2 * (number + i) % 8) for i in range(2)], range(4))
+        assert list(done) == [["000000", "000002"], ["000002", "000004"], ["000004", "000006"], ["000006", "000000"]]
+    assert len(largest) >= 4 and max(largest) <= limit
+    assert sum(path.stat().st_size for path in (home / "shards").glob(f"*{cache.SUFFIX}")) <= limit
+
+
+def test_a_shard_that_is_removed_before_it_is_opened_is_downloaded_again(bucket, monkeypatch):
+    opened, local, calls = data.ShardDataset(bucket[0], "train"), cache.local, []
+
+    def removed(*arguments):
+        path = local(*arguments)
+        calls.append(path)
+        if len(calls) != 2:
+            path.unlink()
+        return path
+
+    monkeypatch.setattr(cache, "local", removed)
+    assert opened[0][0].shape == (20, 24, 3) and len(calls) == 2
+    calls[1:] = [None, None]
+    with pytest.raises(ValueError, match=r"00001.array_record was removed twice before .* raise cache_limit"):
+        opened[2]
+
+
+def test_files_that_cannot_be_removed_stay(home, monkeypatch):
+    (home / "shards").mkdir(parents=True)
+    kept = [home / "shards" / f"{name}{cache.SUFFIX}" for name in "ab"]
+    for path in kept:
+        path.write_bytes(bytes(4))
+    (home / "shards" / f"c{cache.SUFFIX}").symlink_to("nowhere")  # as if it had gone in between
+
+    def unlink(path, missing_ok):
+        if path == kept[0]:
+            raise PermissionError(path)
+        os.unlink(path)
+
+    monkeypatch.setattr(cache.Path, "unlink", unlink)
+    cache._make_room(4)
+    assert [path.is_file() for path in kept] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"file": "../../00000.array_record"}, r"file of a shard is '../../00000"),
+        ({"file": None}, "expected string"),
+        ({"sha256": "../" + "0" * 61}, r"sha256 of a shard is '../000"),
+        ({"sha256": "0" * 64 + "\n"}, "sha256 of a shard is"),
+        ({"records": 0}, "records of a shard must be positive integers, not 0"),
+        ({"bytes": -1}, "bytes of a shard must be positive integers, not -1"),
+        ({"records": "9"}, "not '9'"),
+        ({"sizes": [[4, 4, True]]}, "sizes of a shard must be positive integers, not True"),
+    ],
+)
+def test_an_index_that_names_other_files_is_refused(change, message, tmp_path):
+    entry = {"file": "00000.array_record", "records": 1, "bytes": 9, "sha256": "0" * 64, "sizes": [[4, 4, 1]]}
+    for fields in (entry, {**entry, **change}):
+        shards = (Shard(**fields),)
+        (tmp_path / "index.json").write_text(Index("x", ("a",), ((0, 0, 0),), shards).to_json())
+        if fields is entry:
+            assert Index.read(Place(str(tmp_path))).shards == shards
+    with pytest.raises(ValueError, match=rf"index.json is not an index that kseg wrote \(.*{message}") as caught:
+        Index.read(Place(str(tmp_path)))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_damaged_upload_is_named_and_not_kept(bucket, home):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import pickle
 import shutil
 
@@ -152,6 +153,12 @@ def test_a_folder_of_others_is_refused_and_kept(packed, tmp_path):
     assert "notes.txt was not written by this command: name another folder" in refused("datasets", "pack", recipe, out)
     (out / "val" / "notes.txt").unlink()
     assert "holds other data or another shard size" in refused("datasets", "pack", recipe, out, "--shard-size", "1")
+    mask = tmp_path / "folder" / "masks" / "0.png"
+    time = mask.stat().st_mtime_ns
+    os.utime(mask, ns=(time, time + 10**6))  # changed, with as many bytes
+    assert "or files were written again since" in refused("datasets", "pack", recipe, out)
+    os.utime(mask, ns=(time, time))
+    assert "nothing to do" in kseg_command("datasets", "pack", recipe, out).output
     with open(tmp_path / "folder" / "images" / "0.jpg", "ab") as file:
         file.write(b"changed")
     assert "holds other data" in refused("datasets", "pack", recipe, out)

@@ -11,6 +11,8 @@ from kseg.data.shards.places import Place
 CACHE_LIMIT = 64 * 2**30
 """Bytes of downloaded shards that the cache may hold."""
 SUFFIX = ".array_record"
+PATIENCE = 60
+"""Seconds of waiting for other downloads after which a message says so."""
 
 
 def folder() -> Path:
@@ -20,6 +22,9 @@ def folder() -> Path:
 
 def local(place: Place, shard: Shard, limit: int) -> Path:
     """Returns the path of a shard on the disk, downloaded into the cache if it is remote.
+
+    One shard is downloaded at a time by all threads and processes, so that all of them keep to the limit. The file may
+    make room for another as soon as this returns, unless it is open.
 
     Args:
         place: The file.
@@ -37,8 +42,8 @@ def local(place: Place, shard: Shard, limit: int) -> Path:
         return place.path
     path = folder() / f"{shard.sha256[:32]}{SUFFIX}"
     if not _is_there(path, shard):
-        with download.writing(path):
-            if not _is_there(path, shard):  # another process may have downloaded it
+        with download.writing(folder() / "shards", PATIENCE):
+            if not _is_there(path, shard):  # another thread or process may have downloaded it
                 _make_room(limit - shard.bytes)
                 part = path.with_name(f".{path.name}.part")
                 try:
@@ -65,15 +70,22 @@ def _compare(place: Place, shard: Shard, path: Path) -> None:
 
 
 def _is_there(path: Path, shard: Shard) -> bool:
-    return path.is_file() and path.stat().st_size == shard.bytes
+    try:
+        return path.is_file() and path.stat().st_size == shard.bytes
+    except FileNotFoundError:  # another process has just made room
+        return False
 
 
 def _make_room(limit: int) -> None:
     """Removes downloaded shards until they have at most so many bytes, the oldest first."""
-    found = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in folder().glob(f"*{SUFFIX}"))
+    found = []
+    for path in folder().glob(f"*{SUFFIX}"):
+        with contextlib.suppress(OSError):  # removed by hand
+            found.append((path.stat().st_mtime, path.stat().st_size, path))
     total = sum(size for _, size, _ in found)
-    for _, size, path in found:
+    for _, size, path in sorted(found):
         if total <= limit:
             return
-        path.unlink(missing_ok=True)  # a reader that has it open keeps it
-        total -= size
+        with contextlib.suppress(OSError):  # Windows does not remove open files
+            path.unlink(missing_ok=True)  # a reader that has it open keeps it
+            total -= size

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +88,7 @@ class Index:
             version = content.pop("version") if content.pop("format") == "kseg shards" else None
             if version is not None and version > VERSION:
                 raise OverflowError
-            shards = tuple(Shard(**shard) for shard in content.pop("shards"))
+            shards = tuple(_checked(Shard(**shard)) for shard in content.pop("shards"))
             classes, palette = (
                 tuple(content.pop("classes")),
                 tuple((int(r), int(g), int(b)) for r, g, b in content.pop("palette")),
@@ -119,6 +120,19 @@ class Index:
         if any(shard.sizes is None for shard in self.shards):
             return False  # many runs are at least two sizes
         return len({(height, width) for shard in self.shards for height, width, _ in shard.sizes or ()}) < 2
+
+
+def _checked(shard: Shard) -> Shard:
+    """Returns an entry of an index if no other file can be meant: file name and SHA-256 become paths."""
+    for name, pattern in (("file", r"[0-9]{5,}\.array_record"), ("sha256", r"[0-9a-f]{64}")):
+        if not re.fullmatch(pattern, value := getattr(shard, name)):
+            raise ValueError(f"{name} of a shard is {value!r:.80}")
+    numbers = [("records", shard.records), ("bytes", shard.bytes)]
+    numbers += [("sizes", number) for run in shard.sizes or () for number in run]
+    for name, number in numbers:
+        if type(number) is not int or number < 1:
+            raise ValueError(f"{name} of a shard must be positive integers, not {number!r:.80}")
+    return shard
 
 
 def runs(sizes: Iterable[tuple[int, int]]) -> list[list[int]] | None:

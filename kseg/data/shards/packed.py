@@ -39,7 +39,7 @@ class Packed:
         total = sum(shard.bytes for shard in self.index.shards)
         if folder.is_remote and total > cache_limit:
             raise ValueError(
-                f"{folder} has {total / 2**30:.1f} GiB, and the cache may hold {cache_limit / 2**30:.1f}: raise it "
+                f"{folder} has {total:,} bytes, and the cache may hold {cache_limit:,}: raise it "
                 f"with cache_limit = {2 * total} in [data.options], or copy the shards to a disk of this machine"
             )
         self._forget()
@@ -103,19 +103,21 @@ class Packed:
 
     def _opened(self, shard: Shard) -> Any:
         place = self.folder / shard.file
-        path = cache.local(place, shard, self.cache_limit)
-        try:
-            reader = array_record().ArrayRecordReader(str(path), **READING)
-            count = reader.num_records()
-        except RuntimeError as error:
-            raise ValueError(
-                f"{place} is damaged: copy it again, or pack the data set again ({_first(error)})"
-            ) from None
-        if count != shard.records:
-            raise ValueError(
-                f"{place} has {count} records, {shard.records} are expected: copy it again, or pack the data set again"
-            )
-        return reader
+        for _ in range(2):
+            path = cache.local(place, shard, self.cache_limit)
+            try:
+                reader = array_record().ArrayRecordReader(str(path), **READING)
+                count = reader.num_records()  # 0 of a missing file
+            except RuntimeError as error:
+                fault = f"is damaged: copy it again, or pack the data set again ({_first(error)})"
+            else:
+                if count == shard.records:
+                    return reader
+                fault = f"has {count} records, {shard.records} are expected: copy it again, or pack the data set again"
+            if path.is_file():
+                break
+            fault = "was removed twice before it could be opened, to make room for others: raise cache_limit"
+        raise ValueError(f"{place} {fault}")
 
     def _forget(self) -> None:
         self._open: OrderedDict[int, Any] = OrderedDict()
