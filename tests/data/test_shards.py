@@ -398,7 +398,7 @@ def record_bytes(value, made={}):  # noqa: B006
 def test_memory_does_not_depend_on_the_number_of_images(tmp_path, monkeypatch):
     """A million images: opening them, a batch from anywhere, the check of their sizes and the weights of classes."""
     shards, each = 400, 2500
-    monkeypatch.setattr(packed.Packed, "_opened", lambda self, shard: Reader(shard.records))
+    monkeypatch.setattr(packed.Packed, "_opened", lambda self, number: Reader(self.index.shards[number].records))
     entries = tuple(Shard(f"{n:05}.array_record", each, 10**8, f"{n:064}", [[4, 4, each]]) for n in range(shards))
     counts = {"pixels": [8, 4, 4], "around": [16, 16, 16], "total": 16 * shards * each}
     index = Index("many", tuple(CLASSES), ((0, 0, 0),) * 3, entries, counts, arrays=True, drawn=True)
@@ -420,7 +420,7 @@ def test_memory_does_not_depend_on_the_number_of_images(tmp_path, monkeypatch):
         tracemalloc.stop()
     assert peak < 8e6  # eight bytes an image
     assert opened._kept_bytes <= 10**5
-    assert len(opened.records._open) == packed.OPEN
+    assert len(opened.records.readers) == packed.OPEN
 
 
 def test_a_tar_file_of_a_million_pairs_is_a_table_on_the_disk(tmp_path, monkeypatch):

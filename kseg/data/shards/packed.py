@@ -1,15 +1,14 @@
 """Records of a packed split, read at random from its ArrayRecord files."""
 
-import threading
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 
 from kseg.data.augment import INSTALL
 from kseg.data.shards import cache
-from kseg.data.shards.index import Index, Shard
+from kseg.data.shards.index import Index
 from kseg.data.shards.places import Place
+from kseg.data.shards.recent import Recent
 from kseg.data.shards.records import Record, decode
 
 OPEN = 128
@@ -42,7 +41,7 @@ class Packed:
                 f"{folder} has {total:,} bytes, and the cache may hold {cache_limit:,}: raise it "
                 f"with cache_limit = {2 * total} in [data.options], or copy the shards to a disk of this machine"
             )
-        self._forget()
+        self.readers = Recent(self._opened, OPEN)
 
     def __len__(self) -> int:
         return int(self.ends[-1]) if len(self.ends) else 0
@@ -57,7 +56,7 @@ class Packed:
         number, place = self._place(index)
         shard = self.index.shards[number]
         name = str(self.folder / shard.file)
-        reader = self._reader(number, shard)
+        reader = self.readers(number)
         try:
             (data,) = reader.read([place])
         except (RuntimeError, IndexError, ValueError) as error:
@@ -88,20 +87,8 @@ class Packed:
         number = int(np.searchsorted(self.ends, index, side="right"))
         return number, index - (int(self.ends[number - 1]) if number else 0)
 
-    def _reader(self, number: int, shard: Shard) -> Any:
-        with self._lock:
-            if number in self._open:
-                self._open.move_to_end(number)
-                return self._open[number]
-        reader = self._opened(shard)  # may download: other threads go on
-        with self._lock:
-            reader = self._open.setdefault(number, reader)
-            self._open.move_to_end(number)
-            while len(self._open) > OPEN:
-                self._open.popitem(last=False)  # closed once no thread reads it
-        return reader
-
-    def _opened(self, shard: Shard) -> Any:
+    def _opened(self, number: int) -> Any:
+        shard = self.index.shards[number]
         place = self.folder / shard.file
         for _ in range(2):
             path = cache.local(place, shard, self.cache_limit)
@@ -118,17 +105,6 @@ class Packed:
                 break
             fault = "was removed twice before it could be opened, to make room for others: raise cache_limit"
         raise ValueError(f"{place} {fault}")
-
-    def _forget(self) -> None:
-        self._open: OrderedDict[int, Any] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_open", "_lock")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
 
 
 def array_record() -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from kseg.data.decoding.decoded import Content
 from kseg.data.shards.places import INSTALL, Place
+from kseg.data.shards.recent import Recent
 from kseg.data.shards.records import Record
 
 IMAGES = ("image", "img", "pixel_values", "picture", "input")
@@ -41,11 +42,12 @@ class ParquetFiles:
 
     def __init__(self, files: Sequence[Place], images: str | None = None, masks: str | None = None) -> None:
         self.files = tuple(files)
+        self.opened = Recent(self._opened, OPEN)
         self._forget()
         self.columns: tuple[str, str] | None = None
         groups, rows = [], []
         for number, place in enumerate(self.files):
-            file, _ = self._file(number)
+            file, _ = self.opened(number)
             found = tuple(
                 _column(place, file.schema_arrow, noun, given, names)
                 for noun, given, names in (("image", images, IMAGES), ("mask", masks, MASKS))
@@ -96,7 +98,7 @@ class ParquetFiles:
 
     def _group(self, group: int) -> Any:
         number, place = (int(value) for value in self.groups[group])
-        file, lock = self._file(number)
+        file, lock = self.opened(number)
         with lock:  # a file is read by one thread at a time, and a group once
             with self._lock:
                 if group in self._groups:
@@ -112,22 +114,15 @@ class ParquetFiles:
                     self._groups.popitem(last=False)
         return table
 
-    def _file(self, number: int) -> tuple[Any, Any]:
-        with self._lock:
-            if number not in self._files:
-                self._files[number] = _open(self.files[number]), threading.Lock()
-                while len(self._files) > OPEN:
-                    self._files.popitem(last=False)
-            self._files.move_to_end(number)
-            return self._files[number]
+    def _opened(self, number: int) -> tuple[Any, Any]:
+        return _open(self.files[number]), threading.Lock()
 
     def _forget(self) -> None:
-        self._files: OrderedDict[int, tuple[Any, Any]] = OrderedDict()
         self._groups: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_files", "_groups", "_lock")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_groups", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -5,9 +5,7 @@ import os
 import re
 import secrets
 import tarfile
-import threading
 from array import array
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from kseg import download
 from kseg.data.decoding.decoded import Content
 from kseg.data.picture import SUFFIXES
 from kseg.data.shards.places import Place
+from kseg.data.shards.recent import Recent
 from kseg.data.shards.records import Record
 
 MASK_WORDS = ("mask", "seg", "label", "segmentation", "annotation", "masks", "labels", "gt", "target")
@@ -50,7 +49,7 @@ class TarFiles:
     def __init__(self, files: Sequence[Place], images: str | None = None, masks: str | None = None) -> None:
         self.files, self.chosen = tuple(files), (images, masks)
         self.ends = np.cumsum([_count(self._table_file(number)) for number in range(len(files))], dtype=np.int64)
-        self._forget()
+        self.tables = Recent(self._opened, OPEN)
 
     def __len__(self) -> int:
         return int(self.ends[-1])
@@ -81,21 +80,14 @@ class TarFiles:
     def _find(self, index: int) -> tuple[int, np.ndarray, list[str]]:
         number = int(np.searchsorted(self.ends, index, side="right"))
         place = index - (int(self.ends[number - 1]) if number else 0)
-        table, names = self._opened(number)
+        table, names = self.tables(number)
         start = int(table[place - 1, 4]) if place else 0
         return number, table[place], bytes(names[start : int(table[place, 4])]).decode().split("\0")
 
     def _opened(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        with self._lock:
-            if number not in self._open:
-                path = self._table_file(number)
-                count = _count(path)
-                table = np.memmap(path, np.int64, "r", 8, (count, COLUMNS))
-                self._open[number] = table, np.memmap(path, np.uint8, "r", 8 + table.nbytes)
-                while len(self._open) > OPEN:
-                    self._open.popitem(last=False)
-            self._open.move_to_end(number)
-            return self._open[number]
+        path = self._table_file(number)
+        table = np.memmap(path, np.int64, "r", 8, (_count(path), COLUMNS))
+        return table, np.memmap(path, np.uint8, "r", 8 + table.nbytes)
 
     def _table_file(self, number: int) -> Path:
         """Returns the file of a table, which is made if it is missing or the tar file has changed."""
@@ -107,17 +99,6 @@ class TarFiles:
                 if not path.is_file():
                     _write(path, *_table(place, *self.chosen))
         return path
-
-    def _forget(self) -> None:
-        self._open: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_open", "_lock")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
 
 
 def _count(path: Path) -> int:
