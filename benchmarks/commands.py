@@ -102,8 +102,6 @@ def peer(
     board: Board = None,
 ) -> None:
     """Train the U-Net of segmentation-models-pytorch by the recipe of a suite's `unet` and add its row as a peer."""
-    if keras.backend.backend() != "torch":  # another backend would choose another budget, and share the GPU's memory
-        raise ValueError(f"peers need the PyTorch backend: set KERAS_BACKEND=torch, it is {keras.backend.backend()}")
     from benchmarks.peers import run as peers  # needs PyTorch
 
     chosen = suite.load(name, budget)

@@ -42,9 +42,9 @@ def row(
 ) -> dict[str, Any]:
     """Builds the row of a run: `{column: value}`.
 
-    `result` comes from `kseg.training.train`, `scores` from `kseg.training.evaluate` on the test split, `test_time`
-    from `test_time_miou`, and `commit` from `current_commit` when the run began. `predict` takes a batch of images,
-    `multiply_adds` the size of one image.
+    `result` comes from `kseg.training.train`, `scores` from `kseg.training.evaluate` on `test`, which is the suite's
+    split, `test_time` from `test_time_miou`, and `commit` from `current_commit` when the run began. `predict` takes a
+    batch of images, `multiply_adds` the size of one image.
     """
     image = test[0][0]
     crop, options = recipe.data.crop, zoo.BUILDERS[recipe.model.builder].defaults
@@ -66,7 +66,7 @@ def row(
         "commit": commit,
         "epochs": result["epochs"],
         "epoch": result["epoch"],
-        **_scored(test, result["scores"], scores, test_time),
+        **_scored(test, suite.split, result["scores"], scores, test_time),
         "parameters": result["parameters"],
         "multiply_adds": multiply_adds(image.shape[:2]),
         "seconds": round(result["seconds"], 1),
@@ -90,7 +90,7 @@ def pretraining(recipe: Recipe) -> str:
 
 
 def _scored(
-    test: data.Dataset, validation: Mapping[str, Any], scores: Mapping[str, Any], test_time: float | None
+    test: data.Dataset, split: str, validation: Mapping[str, Any], scores: Mapping[str, Any], test_time: float | None
 ) -> dict[str, Any]:
     """Returns the columns of the scores, and of what they were measured on."""
     matrix = np.asarray(scores["confusion_matrix"])
@@ -99,7 +99,7 @@ def _scored(
     sizes = {test.size(place) for place in np.unique(np.linspace(0, len(test) - 1, 16).astype(int))}
     return {
         "dataset": test.name,
-        "split": "test",
+        "split": split,
         "size": "x".join(map(str, sizes.pop())) if len(sizes) == 1 else "various",
         **{name: round(scores[name], 4) for name in SCORES},
         "miou_test_time": _rounded(test_time),
@@ -139,8 +139,9 @@ def read(path: pathlib.Path) -> pd.DataFrame:
 
 
 def all_boards() -> dict[str, pd.DataFrame]:
-    """Reads all leaderboards of the checkout, by the name of their suite."""
-    return {path.stem: read(path) for path in sorted(LEADERBOARDS.glob("*.csv"))}
+    """Reads all leaderboards of the checkout, by the name of their suite; searches on validation images are none."""
+    boards = {path.stem: read(path) for path in sorted(LEADERBOARDS.glob("*.csv"))}
+    return {title: rows for title, rows in boards.items() if "test" in set(rows["split"])}
 
 
 def rows_of(board: pd.DataFrame, recipe: Recipe, *, peers: bool = False) -> pd.DataFrame:

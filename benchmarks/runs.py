@@ -107,7 +107,7 @@ def work(
             say(f"{run.name}: the same run as {row['name']} of the suite {row['suite']}, whose row is copied")
             leaderboard.add(path, row | {"suite": suite.title, "name": run.name})
             continue
-        dataset(run.recipe, "test", data_root)  # a missing data set is an error of all runs
+        dataset(run.recipe, suite.split, data_root)  # a missing data set is an error of all runs
         try:
             apart(carry_out, suite, run, path, data_root, until, first)
         except ChildError as error:
@@ -136,7 +136,7 @@ def carry_out(suite: Suite, run: Run, path: pathlib.Path, data_root: str | None,
     commit = run.folder / "commit.txt"
     if not commit.is_file():
         pretrained.atomic_write(commit, machine.current_commit().encode())
-    test = dataset(run.recipe, "test", data_root)
+    test = dataset(run.recipe, suite.split, data_root)
     first = first and run.is_trained()
     minutes = None if until == math.inf else left / 60
     result = train(run.recipe, run.folder, data_root=data_root, minutes=minutes)
@@ -157,7 +157,7 @@ def carry_out(suite: Suite, run: Run, path: pathlib.Path, data_root: str | None,
     )
     leaderboard.add(path, row)
     more = "" if averaged is None else f", {averaged:.4f} with flips and scales"
-    say(f"{run.name}: test mIoU {scores['miou']:.4f}{more}, pixel accuracy {scores['pixel_accuracy']:.4f}")
+    say(f"{run.name}: {suite.split} mIoU {scores['miou']:.4f}{more}, pixel accuracy {scores['pixel_accuracy']:.4f}")
 
 
 def _seconds_to_first_epoch(folder: pathlib.Path) -> float:

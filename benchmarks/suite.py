@@ -18,7 +18,8 @@ class Suite:
     """A suite under one of its budgets: `{name: recipe}` in the file's order.
 
     `test_time` holds `flip` and `scales` of `kseg.inference.Predictor` for the second column of scores. Once every
-    model has its row, the best models, `best` in number, are trained again with each of the `seeds`.
+    model has its row, the best models, `best` in number, are trained again with each of the `seeds`. A suite that
+    searches for a recipe scores on the validation split, `split = "val"`, and never reads the test images.
     """
 
     title: str
@@ -27,6 +28,7 @@ class Suite:
     test_time: dict[str, Any] | None = None
     best: int = 0
     seeds: tuple[int, ...] = ()
+    split: str = "test"
 
     def on(self, devices: int | None) -> "Suite":
         """Returns the suite with recipes for so many devices; None changes nothing."""
@@ -67,6 +69,7 @@ def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
         test_time=content.get("test_time"),
         best=seeds.get("best", 0),
         seeds=tuple(seeds.get("seeds", ())),
+        split=content.get("split", "test"),
     )
 
 

@@ -3,6 +3,7 @@
 import functools
 import pathlib
 
+import keras
 import safetensors.torch
 import torch
 
@@ -16,6 +17,8 @@ from kseg.training import dataset, evaluate
 
 def add_row(suite: Suite, folder: pathlib.Path, path: pathlib.Path, *, data_root: str | None = None) -> None:
     """Trains segmentation-models-pytorch's U-Net by the recipe of the suite's `unet`, and adds its row."""
+    if keras.backend.backend() != "torch":
+        raise ValueError(f"peers need the PyTorch backend: set KERAS_BACKEND=torch, it is {keras.backend.backend()}")
     if "unet" not in suite.recipes:
         raise ValueError(f"the peer takes the recipe of a model 'unet', which suite {suite.title!r} does not have")
     recipe, say = suite.recipes["unet"], Reporter().line

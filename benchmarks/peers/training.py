@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.peers import smp
@@ -35,7 +34,7 @@ def train(net: torch.nn.Module, recipe: Recipe, *, data_root: str | None = None)
         raise ValueError(f"peers need several classes, {train_split.name} is binary")
     torch.backends.cudnn.benchmark = True  # crops have one size: the fastest algorithms are searched, as XLA does
     steps = training.steps_per_epoch(recipe, train_split)
-    trainer = _Trainer(net.to(device()), recipe, steps, _class_weights(recipe, train_split), train_split.ignore_class)
+    trainer = _Trainer(net.to(device()), recipe, steps, training.loss(recipe, train_split))
     batches = iter(training.batches(recipe, train_split, 0))
     start, speeds = time.perf_counter(), []
     best: dict[str, Any] = {"epoch": 0, "miou": -1.0}
@@ -70,25 +69,17 @@ def train(net: torch.nn.Module, recipe: Recipe, *, data_root: str | None = None)
 
 
 def _check(recipe: Recipe) -> None:
-    if (recipe.loss.name, recipe.optimizer.name, recipe.optimizer.encoder_factor) != ("cross_entropy", "adamw", 1.0):
-        raise ValueError("peers are trained with cross_entropy, adamw and encoder_factor = 1 only")
-    if recipe.optimizer.global_clipnorm is not None or recipe.precision == "mixed_float16" or recipe.loss.options:
-        raise ValueError("peers support no global_clipnorm, no mixed_float16 and no [loss.options]")
-
-
-def _class_weights(recipe: Recipe, split: Any) -> torch.Tensor | None:
-    if recipe.loss.class_weights == "none":
-        return None
-    return torch.tensor(training.class_weights(recipe, split)).to(device())
+    if (recipe.optimizer.name, recipe.optimizer.encoder_factor) != ("adamw", 1.0):
+        raise ValueError("peers are trained with adamw and encoder_factor = 1 only")
+    if recipe.optimizer.global_clipnorm is not None or recipe.precision == "mixed_float16":
+        raise ValueError("peers support no global_clipnorm and no mixed_float16")
 
 
 class _Trainer:
     """The net, its optimizer and the average of its weights: `averaged`, which is the net itself without `ema`."""
 
-    def __init__(
-        self, net: torch.nn.Module, recipe: Recipe, steps: int, class_weights: torch.Tensor | None, ignore_class: int
-    ):
-        self.net, self.class_weights, self.ignore_class = net, class_weights, ignore_class
+    def __init__(self, net: torch.nn.Module, recipe: Recipe, steps: int, loss: keras.losses.Loss):
+        self.net, self.loss = net, loss
         self.autocast = recipe.precision == "mixed_bfloat16"
         self.schedule = training.schedule(recipe, steps)
         self.steps = 0
@@ -115,8 +106,7 @@ class _Trainer:
             group["lr"] = rate
         with torch.autocast(device().type, torch.bfloat16, enabled=self.autocast):
             logits = self.net(torch.from_numpy(images).to(device()))
-        target = torch.from_numpy(labels).to(device()).long()
-        loss = cross_entropy(logits, target, self.class_weights, ignore_index=self.ignore_class)
+        loss = self.loss(torch.from_numpy(labels).to(device()), logits.float().permute(0, 2, 3, 1))
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

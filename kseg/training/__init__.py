@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from kseg.training.folder import versions
     from kseg.training.optimizer import SGD, AdamW, PolynomialDecay
     from kseg.training.packing import pack
-    from kseg.training.preparation import class_weights, schedule
+    from kseg.training.preparation import class_weights, loss, schedule
     from kseg.training.process import PeakMemory, process_peak
     from kseg.training.recipe import Recipe
     from kseg.training.splits import batches, dataset, steps_per_epoch
 
 __all__ = [
     "SGD", "AdamW", "PeakMemory", "PolynomialDecay", "Recipe", "batches", "class_weights", "dataset", "evaluate",
-    "pack", "process_peak", "rehearse", "sample_picture", "schedule", "start_processes", "steps_per_epoch", "train",
-    "versions",
+    "loss", "pack", "process_peak", "rehearse", "sample_picture", "schedule", "start_processes", "steps_per_epoch",
+    "train", "versions",
 ]  # fmt: skip
 
 _MODULES = (

@@ -55,8 +55,11 @@ def model(recipe: Recipe, built_with: Mapping[str, Any], *, resumes: bool = Fals
     return built
 
 
-def loss(recipe: Recipe, train: data.Dataset, built: keras.Model) -> keras.losses.Loss:
-    """Builds the loss; its `class_weights` may be computed from the training labels."""
+def loss(recipe: Recipe, train: data.Dataset, built: keras.Model | None = None) -> keras.losses.Loss:
+    """Builds the loss; its `class_weights` may be computed from the training labels.
+
+    The loss must take what `built` gives; None is a net of another library, which gives logits.
+    """
     section = recipe.loss
     options = {"ignore_class": train.ignore_class, **section.options}
     if section.class_weights != "none":
@@ -65,7 +68,7 @@ def loss(recipe: Recipe, train: data.Dataset, built: keras.Model) -> keras.losse
         made = losses.get(section.name, **options)
     except ValueError as error:
         raise ValueError(f"[loss] {error}") from None
-    logits = gives_logits(built)
+    logits = built is None or gives_logits(built)
     if made.from_logits != logits:
         outputs, wanted = ("logits", "probabilities") if logits else ("probabilities", "logits")
         raise ValueError(
