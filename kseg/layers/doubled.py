@@ -1,5 +1,6 @@
 """The convolution of an image enlarged to twice its size, computed on the small image."""
 
+import functools
 from typing import Any
 
 import keras
@@ -58,5 +59,20 @@ def _by_phases(x: Any, kernel: Any) -> Any:
 
 
 def _added(kernel: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
-    rows, columns = (ops.convert_to_tensor(table, dtype=kernel.dtype) for table in (rows, columns))
+    rows, columns = (_table(table, kernel) for table in (rows, columns))
     return ops.einsum("ia,jb,abcf->ijcf", rows, columns, kernel)
+
+
+def _table(table: np.ndarray, like: Any) -> Any:
+    """Returns a table as a tensor; on PyTorch one that stays on the device, for which each copy would wait."""
+    if keras.backend.backend() != "torch":
+        return ops.convert_to_tensor(table, dtype=like.dtype)
+    return _tensor(table.shape, tuple(table.ravel().tolist()), like.dtype, like.device)
+
+
+@functools.cache
+def _tensor(shape: tuple[int, ...], values: tuple[float, ...], dtype: Any, device: Any) -> Any:
+    import torch
+
+    with torch.inference_mode(False):  # a tensor made in that mode could not be used in training
+        return torch.tensor(values, dtype=dtype, device=device).reshape(shape)

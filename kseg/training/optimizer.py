@@ -78,15 +78,21 @@ class _Factors:
         return list(grads_and_vars)
 
     def _update_model_variables_moving_average(self, trainable_variables) -> None:
-        # Private to Keras, which with accumulated gradients also averages after parts that changed no weight.
+        # Private to Keras, which with accumulated gradients also averages after parts that changed no weight, and which
+        # on PyTorch copies three numbers per variable to the GPU and waits for each.
         parts = self.gradient_accumulation_steps or 1  # type: ignore[attr-defined]
-        if parts == 1:
-            super()._update_model_variables_moving_average(trainable_variables)  # type: ignore[misc]
-            return
-        last = (self._iterations + 1) % parts == 0  # type: ignore[attr-defined]
+        averages = self._model_variables_moving_average  # type: ignore[attr-defined]
         momentum = ops.where(self.iterations > 0, self.ema_momentum, 0.0)  # type: ignore[attr-defined]
-        momentum = ops.where(last, momentum, 1.0)
-        for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):  # type: ignore[attr-defined]
+        if parts > 1:
+            last = (self._iterations + 1) % parts == 0  # type: ignore[attr-defined]
+            momentum = ops.where(last, momentum, 1.0)
+        if keras.backend.backend() == "torch":
+            from kseg.training import torch_steps
+
+            values = [[each.value for each in variables] for variables in (averages, trainable_variables)]
+            torch_steps.average(values[0], values[1], momentum)
+            return
+        for variable, average in zip(trainable_variables, averages, strict=True):
             average.assign(momentum * average + (1 - momentum) * variable)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):

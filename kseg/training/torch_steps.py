@@ -51,6 +51,13 @@ def adam(
 
 
 @torch.no_grad()
+def average(averages: Tensors, variables: Tensors, momentum: torch.Tensor) -> None:
+    """Moves averages towards the variables: `average = momentum * average + (1 - momentum) * variable`."""
+    torch._foreach_mul_(averages, momentum)
+    torch._foreach_add_(averages, torch._foreach_mul(variables, 1 - momentum))
+
+
+@torch.no_grad()
 def sgd(
     gradients: Tensors,
     variables: Tensors,
