@@ -24,7 +24,7 @@ console = rich.console.Console(highlight=False, soft_wrap=True)
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A name in benchmarks/suites, or a TOML file.")]
 DataRoot = Annotated[str | None, typer.Option(help="Folder of the data sets; default: KSEG_DATA.")]
-Budget = Annotated[str | None, typer.Option(help="cpu or gpu; default: gpu if the backend has one.")]
+Budget = Annotated[str | None, typer.Option(help="cpu, cpu-long or gpu; default: gpu if there is one, else cpu.")]
 Out = Annotated[pathlib.Path, typer.Option(help="Folder of the run folders.")]
 Board = Annotated[pathlib.Path | None, typer.Option(help="The CSV; default: benchmarks/leaderboards/SUITE.csv.")]
 
@@ -114,13 +114,11 @@ def peer(
 def table() -> None:
     """Write the tables of README.md and docs, the page, charts of experiments, and the last quickstart's picture."""
     boards = leaderboard.all_boards()
-    for name in sorted({"README.md", *map(experiments.page_of, experiments.NAMES)}):
-        file = ROOT / name
-        text = file.read_text("utf-8")
-        contents = readme_tables(boards) if name == "README.md" else experiments.tables(name)
+    for name, contents in tables_of_pages(boards).items():
+        text = (ROOT / name).read_text("utf-8")
         for title, content in contents.items():
             text = tables.replaced(text, title, content)
-        pretrained.atomic_write(file, text.encode())
+        pretrained.atomic_write(ROOT / name, text.encode())
     pretrained.atomic_write(leaderboard.LEADERBOARDS / "index.html", page.document(boards).encode())
     for path, chart in experiments.charts().items():
         pretrained.atomic_write(path, chart.encode())
@@ -129,10 +127,12 @@ def table() -> None:
         pretrained.atomic_write(ROOT / "benchmarks/quickstart.png", picture.read_bytes())
 
 
-def readme_tables(boards: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Returns the tables of README.md by their markers."""
+def tables_of_pages(boards: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, pd.DataFrame]]:
+    """Returns the tables of each page, by their markers."""
     shown = {f"leaderboard {title}": tables.shown(rows) for title, rows in boards.items()}
-    return shown | {f"published {title}": rows for title, rows in tables.published().items()} | experiments.tables()
+    published = {f"published {title}": rows for title, rows in tables.published().items()}
+    pages = {"README.md": {"leaderboard": tables.best(boards["camvid"])}, "docs/leaderboards.md": shown | published}
+    return pages | {page: experiments.tables(page) for page in sorted(set(map(experiments.page_of, experiments.NAMES)))}
 
 
 for experiment in experiments.NAMES:

@@ -141,7 +141,7 @@ def read(path: pathlib.Path) -> pd.DataFrame:
 def all_boards() -> dict[str, pd.DataFrame]:
     """Reads all leaderboards of the checkout, by the name of their suite; searches on validation images are none."""
     boards = {path.stem: read(path) for path in sorted(LEADERBOARDS.glob("*.csv"))}
-    return {title: rows for title, rows in boards.items() if "test" in set(rows["split"])}
+    return {title: rows for title, rows in boards.items() if "val" not in set(rows.get("split", ()))}
 
 
 def rows_of(board: pd.DataFrame, recipe: Recipe, *, peers: bool = False) -> pd.DataFrame:

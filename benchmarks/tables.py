@@ -1,4 +1,4 @@
-"""Leaderboards as tables of text, for README.md and the terminal."""
+"""Leaderboards as tables of text, for pages and the terminal."""
 
 import pathlib
 
@@ -40,14 +40,14 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
         "name": [name if pd.isna(peer) else f"{name} (peer)" for name, peer in zip(rows.name, rows.peer, strict=True)],
         "encoder": rows["encoder"],
         "pretraining": rows["pretraining"].fillna(""),
-        "mIoU": [_with_spread(*each) for each in zip(rows["miou"], rows["seeds"], rows["spread"], strict=True)],
-        "flips, scales": rows["miou_test_time"].map(_percent),
-        "pixel accuracy": rows["pixel_accuracy"].map(_percent),
+        "mIoU": [with_spread(*each) for each in zip(rows["miou"], rows["seeds"], rows["spread"], strict=True)],
+        "flips, scales": rows["miou_test_time"].map(percent),
+        "pixel accuracy": rows["pixel_accuracy"].map(percent),
     }
     if "dice" in rows:
         (_, foreground) = [column for column in rows if str(column).startswith("iou_")]
-        columns["Dice"] = rows["dice"].map(_percent)
-        columns[f"IoU {str(foreground).removeprefix('iou_')}"] = rows[foreground].map(_percent)
+        columns["Dice"] = rows["dice"].map(percent)
+        columns[f"IoU {str(foreground).removeprefix('iou_')}"] = rows[foreground].map(percent)
     columns |= {
         "parameters": [f"{value / 1e6:.2f} M" for value in rows["parameters"]],
         "multiply-adds": ["" if pd.isna(value) else f"{value / 1e9:.1f} G" for value in rows["multiply_adds"]],
@@ -63,12 +63,21 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _percent(value: float) -> str:
-    return "" if pd.isna(value) else f"{100 * value:.1f}"
+def best(rows: pd.DataFrame, count: int = 8) -> pd.DataFrame:
+    """Formats the best row of each of the best models of a leaderboard, with fewer columns than `shown`."""
+    table = shown(rows).drop_duplicates("name").head(count)
+    columns = ("name", "encoder", "mIoU", "flips, scales", "pixel accuracy", "parameters", "multiply-adds", "device")
+    return table[list(columns)]
 
 
-def _with_spread(mean: float, seeds: int, spread: float) -> str:
-    return _percent(mean) if seeds == 1 else f"{_percent(mean)} (±{100 * spread / 2:.1f}, {seeds} seeds)"
+def percent(share: float) -> str:
+    """Formats a share of 0 to 1 in percent; it may be missing."""
+    return "" if pd.isna(share) else f"{100 * share:.1f}"
+
+
+def with_spread(mean: float, seeds: int, spread: float) -> str:
+    """Formats a score, with half of the difference between the best and the worst seed if there are several."""
+    return percent(mean) if seeds == 1 else f"{percent(mean)} (±{100 * spread / 2:.1f}, {seeds} seeds)"
 
 
 def published() -> dict[str, pd.DataFrame]:
@@ -89,6 +98,6 @@ def replaced(text: str, title: str, table: pd.DataFrame) -> str:
     """Replaces the table between the lines `<!-- title -->` and `<!-- end title -->` of a Markdown text."""
     begin, end = f"<!-- {title} -->\n", f"<!-- end {title} -->"
     if begin not in text or end not in text:
-        raise ValueError(f"README.md lacks the line {begin.strip()!r} or {end!r}: add both")
+        raise ValueError(f"the page lacks the line {begin.strip()!r} or {end!r}: add both")
     before, rest = text.split(begin)
     return before + begin + markdown(table) + rest[rest.index(end) :]

@@ -1,9 +1,9 @@
 """Stand-alone measurements, one file each. The file's name is its command, its CSV and the marker of its table.
 
 A file defines `measure`, whose keyword arguments are the command's options and which returns the rows, or yields some
-of them after the other, and `shown`, which turns the rows into columns of text for README.md, or for the file `PAGE`;
-notes below the table are its `attrs["notes"]`. A file may define `charts`, which draws
-them: SVG by title, for the file `NAME_TITLE.svg`. With `KEY`, the name of a column or a list of names, a new
+of them after the other, and `shown`, which turns the rows into columns of text for `PAGE`, or for a page that the file
+names by `PAGE`; notes below the table are its `attrs["notes"]`. A file may define `charts`, which draws them: SVG by
+title, for the file `NAME_TITLE.svg`. With `KEY`, the name of a column or a list of names, a new
 measurement replaces only the rows that have the same values in these columns.
 """
 
@@ -23,6 +23,8 @@ from kseg.training import process_peak
 
 FOLDER = pathlib.Path(__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
+PAGE = "docs/measurements.md"
+"""The page of experiments that name no other."""
 TYPES = {"weights_sha256": "str"}
 """Columns that pandas would take for numbers."""
 
@@ -58,7 +60,7 @@ def read(path: pathlib.Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=TYPES)
 
 
-def tables(page: str = "README.md") -> dict[str, pd.DataFrame]:
+def tables(page: str) -> dict[str, pd.DataFrame]:
     """Returns the table of every experiment of a page that has been measured, by its name, as columns of text."""
     paths = {name: FOLDER / f"{name}.csv" for name in NAMES if page_of(name) == page}
     return {name: _module(name).shown(read(path)) for name, path in paths.items() if path.is_file()}
@@ -66,7 +68,7 @@ def tables(page: str = "README.md") -> dict[str, pd.DataFrame]:
 
 def page_of(name: str) -> str:
     """Returns the page that shows the table of an experiment, from the root of the repository."""
-    return getattr(_module(name), "PAGE", "README.md")
+    return getattr(_module(name), "PAGE", PAGE)
 
 
 def charts() -> dict[pathlib.Path, str]:

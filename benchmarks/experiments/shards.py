@@ -126,13 +126,14 @@ def _write(dataset: data.Dataset, folder: pathlib.Path) -> tuple[int, list[str]]
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Formats the rows of `measure` for the page: of the speeds those of one core, which other load hardly changes."""
+    """Formats the rows of `measure` for the page."""
     return pd.DataFrame(
         {
             "data": rows["data"] + " " + rows["crop"],
             "way": rows["way"],
+            "images/s": [f"{value:.0f}" for value in rows["images_per_second"]],
+            "to the folder": [f"{value:.2f}" for value in rows["ratio"]],
             "images/s of one core": [f"{value:.0f}" for value in rows["of_one_core"]],
-            "to the folder": [f"{value:.2f}" for value in rows["core_ratio"]],
             "kB per image": [
                 f"{total / images / 1000:.0f}"
                 for total, images in zip(

@@ -38,7 +38,8 @@ from kseg import data, pretrained, training
 def test_every_experiment_is_a_command_and_shows_what_it_stored():
     listed = CliRunner().invoke(app, ["--help"]).output
     assert all(name in listed for name in experiments.NAMES)
-    assert {"cost", "crf", "crf_cost", "scores"} <= experiments.tables().keys() <= set(experiments.NAMES)
+    shown = experiments.tables(experiments.PAGE).keys()
+    assert {"cost", "crf", "crf_cost", "scores"} <= shown <= set(experiments.NAMES)
 
 
 def test_the_input_pipeline_is_measured_with_and_without_augmentation(tmp_path):
@@ -71,7 +72,7 @@ def test_reading_shards_is_measured_in_turn_with_the_folder_and_with_pytorch(tmp
     folder = table[table.way == "kseg, folder"].iloc[0]
     assert (folder.ratio, folder.core_ratio, folder.images) == (1, 1, 6)
     assert folder.folder_bytes < folder.shard_bytes  # padded
-    assert shards.shown(table).shape == (5, 6)
+    assert shards.shown(table).shape == (5, 7)
 
 
 def test_the_rate_on_a_cluster_leaves_out_its_start(monkeypatch):

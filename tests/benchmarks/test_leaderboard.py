@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import leaderboard, machine, tables
-from benchmarks.commands import app, readme_tables
+from benchmarks.commands import app, tables_of_pages
 from kseg.training import Recipe
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -86,14 +86,21 @@ def test_two_classes_are_shown_with_dice_and_the_iou_of_the_foreground():
     assert (shown["Dice"][0], shown["IoU nucleus"][0]) == ("80.0", "66.7")
 
 
-def test_the_tables_of_the_readme_are_those_of_the_files():
-    text = (ROOT / "README.md").read_text("utf-8")
-    contents = readme_tables(leaderboard.all_boards())
-    assert {"leaderboard camvid", "published camvid", "cost", "crf", "crf_cost", "scores"} <= contents.keys()
-    for title, content in contents.items():
-        assert tables.replaced(text, title, content) == text, title
-    with pytest.raises(ValueError, match=r"README\.md lacks the line '<!-- new -->'"):
-        tables.replaced(text, "new", contents["cost"])
+def test_the_tables_of_the_pages_are_those_of_the_files():
+    pages = tables_of_pages(leaderboard.all_boards())
+    titles = {title for contents in pages.values() for title in contents}
+    assert {"leaderboard", "leaderboard camvid", "published camvid", "cost", "crf", "crf_cost", "scores"} <= titles
+    for page, contents in pages.items():
+        text = (ROOT / page).read_text("utf-8")
+        for title, content in contents.items():
+            assert tables.replaced(text, title, content) == text, (page, title)
+    with pytest.raises(ValueError, match="the page lacks the line '<!-- new -->'"):
+        tables.replaced(text, "new", content)
+
+
+def test_the_table_of_the_readme_has_the_best_row_of_eight_models():
+    names = tables.best(leaderboard.read(leaderboard.LEADERBOARDS / "camvid.csv"))["name"]
+    assert len(names) == len(set(names)) <= 8
 
 
 def test_a_mistake_is_one_line():
