@@ -66,7 +66,7 @@ def run(
     out: Out = ROOT / "runs",
     board: Board = None,
 ) -> None:
-    """Train the models of a suite that its leaderboard lacks, and add their scores on the test split to it."""
+    """Train the models of a suite that its leaderboard lacks, and add their scores on the suite's split to it."""
     chosen = suite.only(suite.load(name, budget), only or []).on(devices)
     path = board or leaderboard.LEADERBOARDS / f"{chosen.title}.csv"
     folder = runs.folder_of(chosen, out)
@@ -117,7 +117,7 @@ def table() -> None:
     for name, contents in tables_of_pages(boards).items():
         text = (ROOT / name).read_text("utf-8")
         for title, content in contents.items():
-            text = tables.replaced(text, title, content)
+            text = tables.replaced(text, title, content, name)
         pretrained.atomic_write(ROOT / name, text.encode())
     pretrained.atomic_write(leaderboard.LEADERBOARDS / "index.html", page.document(boards).encode())
     for path, chart in experiments.charts().items():
@@ -131,7 +131,11 @@ def tables_of_pages(boards: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, p
     """Returns the tables of each page, by their markers."""
     shown = {f"leaderboard {title}": tables.shown(rows) for title, rows in boards.items()}
     published = {f"published {title}": rows for title, rows in tables.published().items()}
-    pages = {"README.md": {"leaderboard": tables.best(boards["camvid"])}, "docs/leaderboards.md": shown | published}
+    goals = {"goals": tables.goals(boards["camvid"], boards["nuclei"])}
+    pages = {
+        "README.md": {"leaderboard": tables.best(boards["camvid"])},
+        "docs/leaderboards.md": shown | published | goals,
+    }
     return pages | {page: experiments.tables(page) for page in sorted(set(map(experiments.page_of, experiments.NAMES)))}
 
 

@@ -139,7 +139,7 @@ def read(path: pathlib.Path) -> pd.DataFrame:
 
 
 def all_boards() -> dict[str, pd.DataFrame]:
-    """Reads all leaderboards of the checkout, by the name of their suite; searches on validation images are none."""
+    """Reads all leaderboards of the checkout, by the name of their suite, but for searches on validation images."""
     boards = {path.stem: read(path) for path in sorted(LEADERBOARDS.glob("*.csv"))}
     return {title: rows for title, rows in boards.items() if "val" not in set(rows.get("split", ()))}
 
@@ -163,10 +163,13 @@ def _kind(device: str) -> str:
     return device if device.startswith("CPU") else "GPU"
 
 
-def row_elsewhere(path: pathlib.Path, recipe: Recipe) -> dict[str, Any] | None:
-    """Returns the row that another leaderboard in the folder of `path` has of a run: `{column: value}` or None."""
+def row_elsewhere(path: pathlib.Path, recipe: Recipe, split: str) -> dict[str, Any] | None:
+    """Returns the row that another leaderboard in the folder of `path` has of a run: `{column: value}` or None.
+
+    Only rows that were scored on `split` count.
+    """
     others = (rows_of(read(other), recipe) for other in sorted(path.parent.glob("*.csv")) if other != path)
-    found = (row for rows in others for row in rows.to_dict("records"))
+    found = (row for rows in others for row in rows.to_dict("records") if row["split"] == split)
     return next(({str(key): value for key, value in row.items()} for row in found), None)
 
 

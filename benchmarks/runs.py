@@ -103,7 +103,8 @@ def work(
     failed: list[str] = []
     first = True
     while run := next(missing(suite, folder, path, failed), None):
-        if run.state(leaderboard.read(path)) == "missing" and (row := leaderboard.row_elsewhere(path, run.recipe)):
+        begun = run.state(leaderboard.read(path)) != "missing"
+        if not begun and (row := leaderboard.row_elsewhere(path, run.recipe, suite.split)):
             say(f"{run.name}: the same run as {row['name']} of the suite {row['suite']}, whose row is copied")
             leaderboard.add(path, row | {"suite": suite.title, "name": run.name})
             continue

@@ -34,7 +34,7 @@ def measure() -> pd.DataFrame:
             packed["processor"],
         ),
         (
-            f"train, one epoch, {shared['crop'][0]}",
+            f"train, one epoch of {len(shared)} networks at once, {shared['crop'][0]}",
             TRAIN,
             "GPU",
             1 / shared["images_per_second"].sum(),
@@ -73,7 +73,7 @@ def _row(rows: pd.DataFrame, **values: str) -> pd.Series:
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Formats the rows of `measure` for docs/scale.md."""
+    """Formats the rows of `measure` for the page."""
     stored = rows["bytes_per_image"] * rows["images"] / 1e12
     return pd.DataFrame(
         {

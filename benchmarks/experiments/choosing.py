@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any
 
+import keras
 import numpy as np
 import pandas as pd
 import typer
@@ -13,87 +14,121 @@ from benchmarks.process import apart
 from kseg import training, zoo
 from kseg.inference import Predictor
 
-KEY = ["net", "engine"]
+KEY = ["name", "engine"]
 PAGE = "docs/choosing.md"
 SUITE = "camvid"
+OWN_RECIPE = ("unet-plain",)
+"""Models that the suite trains by another recipe than the others."""
 ENGINES = {"keras": "Keras", "openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 COMPARED = "openvino"
 """The engine whose time decides which networks are worth their time."""
+THIN = ("pole", "sign", "pedestrian")
+"""The classes of the thinnest and smallest objects."""
 
 
 def networks() -> dict[str, dict[str, Any]]:
-    """Returns `{net: builder and its arguments}` of the networks in the leaderboard, each once."""
+    """Returns `{name in the suite: builder and its arguments}` of the networks in the leaderboard."""
     found: dict[str, dict[str, Any]] = {}
     for row in _board().to_dict("records"):
         section = suite.load(SUITE, row["budget"]).recipes[row["name"]].model
         known = zoo.BUILDERS[section.builder].defaults
         free = {"encoder_weights": None} if "encoder_weights" in known else {}
         encoder = {"encoder": section.encoder} if "encoder" in known else {}
-        found[row["net"]] = {"builder": section.builder, "num_classes": 11, **encoder, **free, **section.options}
+        found[row["name"]] = {"builder": section.builder, "num_classes": 11, **encoder, **free, **section.options}
     return found
 
 
-def measure_net(net: str, engine: str, size: tuple[int, int], repeats: int) -> dict[str, Any]:
-    """Labels an image several times in this process; memory is what that adds to the start of the process."""
+def measure_network(name: str, engine: str, size: tuple[int, int], repeats: int) -> dict[str, Any]:
+    """Returns the median time of an image and the memory that this process needed beyond its start."""
     before = training.process_peak()
-    predictor = Predictor(zoo.build(**networks()[net]), engine=engine)
+    predictor = Predictor(zoo.build(**networks()[name]), engine=engine)
     image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype("uint8")
     (seconds,) = machine.median_seconds(lambda: predictor(image), repeats=repeats)
-    return {"net": net, "engine": engine, "seconds": round(seconds, 4), "memory_mb": memory_raised(before)}
+    return {"name": name, "engine": engine, "seconds": round(seconds, 4), "memory_mb": memory_raised(before)}
 
 
 def measure(
     *,
-    only: Annotated[list[str] | None, typer.Option(help="Only this network; may be repeated.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only the network of this name; may be repeated.")] = None,
     size: Annotated[tuple[int, int], typer.Option(help="Height and width of the image.")] = (360, 480),
     repeats: Annotated[int, typer.Option(min=1, help="Images after the first.")] = 9,
 ) -> Iterator[pd.DataFrame]:
     """Time every network of the CamVid leaderboard on one image with each engine."""
-    for net in only or networks():
-        rows = pd.DataFrame([apart(measure_net, net, engine, size, repeats) for engine in ENGINES])
-        yield rows.assign(size="x".join(map(str, size)), processor=machine.processor_model())
+    for name in only or networks():
+        rows = pd.DataFrame([apart(measure_network, name, engine, size, repeats) for engine in ENGINES])
+        yield rows.assign(
+            size="x".join(map(str, size)), backend=keras.backend.backend(), processor=machine.processor_model()
+        )
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Joins the times with the scores and the cost, the most accurate network of each budget first."""
-    times = {engine: rows[rows["engine"] == engine].set_index("net")["seconds"] for engine in ENGINES}
-    memory = rows[rows["engine"] == COMPARED].set_index("net")["memory_mb"]
+    """Joins the times with the scores and the cost, the most accurate network of each training first."""
+    times = rows.pivot(index="name", columns="engine", values="seconds")
+    memory = rows[rows["engine"] == COMPARED].set_index("name")["memory_mb"]
     board = _board()
-    board = board[board["net"].isin(memory.index)].assign(worth=lambda found: _worth(found, times[COMPARED]))
-    nets = board["net"]
+    board = board[board["name"].isin(times.index)].reset_index(drop=True)
+    board["seconds"] = board["name"].map(times[COMPARED])
+    names = board["name"]
     table = pd.DataFrame(
         {
-            "network": [f"**{net}**" if worth else net for net, worth in zip(nets, board["worth"], strict=True)],
-            "trained": [f"{budget}, {epochs:.0f} epochs" for budget, epochs in board[["budget", "epochs"]].to_numpy()],
-            "mIoU": [tables.with_spread(*each) for each in board[["miou", "seeds", "spread"]].to_numpy()],
+            "network": [f"**{name}**" if worth else name for name, worth in zip(names, _worth(board), strict=True)],
+            "trained": [f"{row.budget}, {row.epochs:.0f} epochs" for row in board.itertuples()],
+            "mIoU": [tables.with_spread(*each) for each in zip(board.miou, board.seeds, board.spread, strict=True)],
             "flips, scales": board["miou_test_time"].map(tables.percent),
             "multiply-adds": [f"{value / 1e9:.1f} G" for value in board["multiply_adds"]],
             "parameters": [f"{value / 1e6:.1f} M" for value in board["parameters"]],
-            **{title: [f"{1000 * times[engine][net]:.0f} ms" for net in nets] for engine, title in ENGINES.items()},
-            "memory": [f"{memory[net]:.0f} MB" for net in nets],
+            **{title: [f"{1000 * times[engine][name]:.0f} ms" for name in names] for engine, title in ENGINES.items()},
+            "memory": [f"{memory[name]:.0f} MB" for name in names],
         }
     )
-    title, sizes, processors = ENGINES[COMPARED], set(rows["size"]), set(rows["processor"])
+    title, (size, backend, processor) = ENGINES[COMPARED], rows.iloc[-1][["size", "backend", "processor"]]
     table.attrs["notes"] = [
         f"**Bold**: no other network of the same training is both more accurate and faster with {title}.",
-        f"Times are of one image of {', '.join(sorted(sizes))} on {', '.join(sorted(processors))}, the median of "
-        f"several; memory is that of {title}, beyond what Python and kseg take.",
+        f"Times: the median of one image of {size} on {processor}; Keras on {backend}. Memory: the peak with {title}, "
+        "with the conversion.",
+        *_advice(board[board["budget"] == board["budget"][0]]),
     ]
     return table
 
 
 def _board() -> pd.DataFrame:
-    """Returns the ranked rows of kseg's own networks, each network once per budget, those of the GPU first."""
+    """Returns the ranked rows of kseg's own networks on the common recipe, those of the GPU first."""
     rows = tables.ranked(leaderboard.read(leaderboard.LEADERBOARDS / f"{SUITE}.csv"))
-    rows = rows[rows["peer"].isna() & ~rows["outside"]]
-    rows = rows.assign(net=[f"{row.model}, {row.encoder}" for row in rows.itertuples()])
-    rows = rows.sort_values(["budget", "miou"], ascending=[False, False], kind="stable")
-    return rows.drop_duplicates(["net", "parameters"]).reset_index(drop=True)
+    rows = rows[rows["peer"].isna() & ~rows["outside"] & ~rows["name"].isin(OWN_RECIPE)]
+    order = rows.sort_values(["budget", "epochs", "miou"], ascending=[False, False, False], kind="stable")
+    return order.reset_index(drop=True)
 
 
-def _worth(board: pd.DataFrame, seconds: pd.Series) -> list[bool]:
-    time = board["net"].map(seconds)
+def _worth(board: pd.DataFrame) -> list[bool]:
+    """Returns for each row whether no row of the same budget and epochs has a higher score and a shorter time."""
+    rows = board[["budget", "epochs", "miou", "seconds"]].to_dict("records")
     return [
-        not ((board["budget"] == budget) & (board["miou"] > miou) & (time < own)).any()
-        for budget, miou, own in zip(board["budget"], board["miou"], time, strict=True)
+        not any(
+            (other["budget"], other["epochs"]) == (row["budget"], row["epochs"])
+            and other["miou"] > row["miou"]
+            and other["seconds"] < row["seconds"]
+            for other in rows
+        )
+        for row in rows
     ]
+
+
+def _advice(board: pd.DataFrame) -> list[str]:
+    """Returns which of some networks of the same training to take for which need, and what flips and scales gain."""
+    thin = board.assign(thin=board[[f"iou_{name}" for name in THIN]].mean(axis=1))
+    near = board[board["miou"] > board["miou"].max() - 0.01]
+    gained = 100 * (board["miou_test_time"] - board["miou"]).mean()
+    passes = suite.load(SUITE).test_time or {}
+    cost = (1 + bool(passes.get("flip"))) * sum(scale**2 for scale in passes.get("scales", (1,)))
+    return [
+        f"With the budget `{board['budget'].iloc[0]}`, `{_first(board, 'miou')}` has the highest score, "
+        f"`{_first(near, 'seconds')}` is the fastest within one point of it, `{_first(board, 'seconds')}` is the "
+        f"fastest, and `{_first(thin, 'thin')}` has the highest mean IoU of {', '.join(THIN)}.",
+        f"There, flips and scales change the mIoU by {gained:+.1f} points on average, at {cost:.0f} times the cost.",
+        f"Most seeds of a row: {board['seeds'].max():.0f}. Differences smaller than the spread of seeds say nothing.",
+    ]
+
+
+def _first(board: pd.DataFrame, column: str) -> str:
+    """Returns the name of the fastest network, or of that with the highest score in another column."""
+    return str(board.sort_values(column, ascending=column == "seconds")["name"].iloc[0])

@@ -109,16 +109,16 @@ def measure(
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Formats the rows of `measure` for docs/scale.md."""
+    """Formats the rows of `measure` for the page."""
     return pd.DataFrame(
         {
             "kseg predict": rows["way"],
             "images/s": [f"{value:.2f}" for value in rows["images_per_second"]],
             "images/s of one core": [f"{value:.2f}" for value in rows["of_one_core"]],
-            "to the first": [f"{value:.2f}" for value in rows["ratio"]],
+            "of one core, to the first": [f"{value:.2f}" for value in rows["ratio"]],
             "seconds to start": [f"{value:.0f}" for value in rows["start_seconds"]],
             "kB read per image": [f"{value / 1000:.0f}" for value in rows["bytes_read"]],
-            "kB written": [f"{value / 1000:.0f}" for value in rows["bytes_written"]],
-            "kB of records": [f"{value / 1000:.1f}" for value in rows["bytes_of_records"]],
+            "kB written per image": [f"{value / 1000:.0f}" for value in rows["bytes_written"]],
+            "kB of records per image": [f"{value / 1000:.1f}" for value in rows["bytes_of_records"]],
         }
     )

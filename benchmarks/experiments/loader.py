@@ -80,7 +80,7 @@ def measure(
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Formats the rows of `measure` for README.md."""
+    """Formats the rows of `measure` for the page."""
     return pd.DataFrame(
         {
             "what": rows["what"],

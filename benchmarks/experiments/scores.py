@@ -44,7 +44,7 @@ def measure(
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Formats the rows of `measure` for README.md."""
+    """Formats the rows of `measure` for the page."""
     return pd.DataFrame(
         {
             "backend": rows["backend"],

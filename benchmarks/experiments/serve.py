@@ -216,7 +216,7 @@ def _resident(pid: int) -> int | None:
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Formats the rows of `measure` for README.md."""
+    """Formats the rows of `measure` for the page."""
 
     def text(column: str, form: str) -> list[str]:
         return ["" if pd.isna(value) else form.format(value) for value in rows[column]]

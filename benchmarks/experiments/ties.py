@@ -21,7 +21,7 @@ KEY = ["backend"]
 REFERENCE = "tensorflow"
 OTHERS = ("jax", "torch")
 LIMIT = 1e-4
-"""Differences from this part of the largest logit on count."""
+"""A pixel counts if a logit differs by more than this share of the largest logit."""
 LEVELS = 5
 
 
@@ -37,14 +37,13 @@ def run(weights: pathlib.Path, image: np.ndarray, positions: list[np.ndarray] | 
     With `positions`, the decoder uses these in place of its own.
     """
     model = zoo.load(weights)
-    encoder = model.get_layer("encoder")
-    between = model.layers[model.layers.index(encoder)].output
-    decoder = keras.Model(between, model.output)
-    found = [keras.ops.convert_to_numpy(each) for each in encoder(image[None].astype("float32"))]
-    given = list(found)
-    if positions is not None:
-        given[2::2] = positions
-    return [keras.ops.convert_to_numpy(decoder(given)), *found[1:]]
+    x, *memories = model.get_layer("encoder")(image[None].astype("float32"))
+    for level in range(LEVELS, 0, -1):
+        feature, argmax = memories[2 * level - 2 : 2 * level]
+        x = model.get_layer(f"unpool_{level}")(x, argmax if positions is None else positions[level - 1], like=feature)
+        for layer in (each for each in model.layers if each.name.startswith(f"decoder_{level}_")):
+            x = layer(x)
+    return [keras.ops.convert_to_numpy(each) for each in (model.get_layer("head")(x), *memories)]
 
 
 def compare(first: list[np.ndarray], second: list[np.ndarray]) -> dict[str, Any]:
@@ -77,7 +76,7 @@ def beyond(first: list[np.ndarray], second: list[np.ndarray]) -> float:
 def measure(
     *,
     size: Annotated[tuple[int, int], typer.Option(help="Height and width of the image.")] = (360, 480),
-    seed: Annotated[int, typer.Option(help="Seed of the weights and of the drawn street.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the weights.")] = 0,
 ) -> pd.DataFrame:
     """Compare SegNet's logits on JAX and PyTorch with those on TensorFlow, and trace why they differ."""
     image = data.streets("test", count=1, size=size)[0][0]

@@ -64,7 +64,7 @@ def measure(
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Formats the rows of `measure` for docs/scale.md."""
+    """Formats the rows of `measure` for the page."""
     return pd.DataFrame(
         {
             "backend": rows["backend"],

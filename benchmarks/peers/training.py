@@ -1,4 +1,4 @@
-"""Train a PyTorch peer by a recipe of kseg: the same batches, schedule, class weights, averaged weights and scores."""
+"""Train a PyTorch peer by a recipe of kseg: the same batches, loss, schedule, averaged weights and scores."""
 
 import copy
 import math

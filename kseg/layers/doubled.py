@@ -64,10 +64,13 @@ def _added(kernel: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
 
 
 def _table(table: np.ndarray, like: Any) -> Any:
-    """Returns a table as a tensor; on PyTorch one that stays on the device, for which each copy would wait."""
-    if keras.backend.backend() != "torch":
-        return ops.convert_to_tensor(table, dtype=like.dtype)
-    return _tensor(table.shape, tuple(table.ravel().tolist()), like.dtype, like.device)
+    """Returns a table as a tensor; on PyTorch it is made once per device, as each copy to a GPU waits for the GPU."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        if not torch.compiler.is_compiling():  # values of a traced program cannot be kept
+            return _tensor(table.shape, tuple(table.ravel().tolist()), like.dtype, like.device)
+    return ops.convert_to_tensor(table, dtype=like.dtype)
 
 
 @functools.cache

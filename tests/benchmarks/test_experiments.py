@@ -19,6 +19,7 @@ from benchmarks.commands import app
 from benchmarks.experiments import (
     _hostile,
     checkpoints,
+    choosing,
     cluster,
     cost,
     crf,
@@ -29,6 +30,7 @@ from benchmarks.experiments import (
     scores,
     serve,
     shards,
+    ties,
 )
 from benchmarks.peers import files
 from benchmarks.process import apart
@@ -300,3 +302,46 @@ def test_a_network_of_another_library_is_compared_with_what_kseg_loads(tmp_path,
     table = checkpoints.shown(rows)
     assert table["unet"].tolist()[0] == "2e-04"
     assert table.attrs["notes"][0] == "segmentation-models-pytorch: 2 networks"
+
+
+def test_a_network_is_worth_its_time_if_no_other_of_its_training_is_better_and_faster(monkeypatch):
+    row = {"budget": "gpu", "epochs": 9, "multiply_adds": 1e9, "parameters": 1e6, "seeds": 1, "spread": 0.0}
+    row |= dict.fromkeys((f"iou_{name}" for name in choosing.THIN), 0.5)
+    given = {"best": (0.7, 0.3), "worse": (0.6, 0.4), "fast": (0.695, 0.1), "other": (0.5, 0.9)}
+    board = pd.DataFrame(
+        [row | {"name": name, "miou": miou, "miou_test_time": miou} for name, (miou, _) in given.items()]
+    )
+    board.loc[3, "budget"] = "cpu"
+    monkeypatch.setattr(choosing, "_board", lambda: board)
+    monkeypatch.setattr(choosing, "networks", lambda: given)
+    monkeypatch.setattr(choosing, "ENGINES", {"openvino": "OpenVINO"})
+    monkeypatch.setattr(
+        choosing, "apart", lambda _, name, engine, *rest: {"name": name, "engine": engine, "memory_mb": 5}
+    )
+    rows = pd.concat(choosing.measure()).assign(seconds=[seconds for _, seconds in given.values()])
+    table = choosing.shown(rows)
+    assert table["network"].tolist() == ["**best**", "worse", "**fast**", "**other**"]
+    assert table["OpenVINO"].tolist() == ["300 ms", "400 ms", "100 ms", "900 ms"]
+    assert "`best` has the highest score, `fast` is the fastest within one point" in table.attrs["notes"][2]
+
+
+def test_a_network_of_the_leaderboard_is_timed(monkeypatch):
+    monkeypatch.setattr(
+        choosing, "networks", lambda: {"tiny": {"builder": "full_resolution", "num_classes": 2, "filters": [4]}}
+    )
+    row = choosing.measure_network("tiny", "keras", (16, 16), 1)
+    assert row["seconds"] > 0 and (row["name"], row["engine"]) == ("tiny", "keras")
+
+
+def test_the_widest_near_tie_between_two_runs_is_found():
+    features = np.zeros((1, 2, 4, 1), "float32")
+    features[0, :, :, 0] = [[1, 2, 5, 5 - 2**-20], [0, 0, 0, 0]]
+    first, second = np.array([1, 0]), np.array([1, 1])
+    logits, others = np.ones((1, 2, 4, 3)), [np.zeros((1, 2, 2, 1)), np.zeros((1, 1, 1, 1), int)] * (ties.LEVELS - 1)
+    runs = [[logits, features, one.reshape(1, 1, 2, 1), *others] for one in (first, second)]
+    found = ties.compare(*runs)
+    assert (found["choices"], found["differing"]) == (2 + ties.LEVELS - 1, 1)
+    assert found["largest_gap"] == pytest.approx(2**-20, rel=0.1)
+    assert found["example"].startswith("pool1, row 0, column 1, channel 0: 5.0 and 4.99")
+    changed = [logits + [[[[0, 0, 1e-3]], [[0, 0, 1e-5]]]] * np.ones((1, 2, 4, 3))]
+    assert ties.beyond([logits], changed) == 0.5

@@ -93,9 +93,9 @@ def test_the_tables_of_the_pages_are_those_of_the_files():
     for page, contents in pages.items():
         text = (ROOT / page).read_text("utf-8")
         for title, content in contents.items():
-            assert tables.replaced(text, title, content) == text, (page, title)
-    with pytest.raises(ValueError, match="the page lacks the line '<!-- new -->'"):
-        tables.replaced(text, "new", content)
+            assert tables.replaced(text, title, content, page) == text, (page, title)
+    with pytest.raises(ValueError, match=r"README\.md lacks the line '<!-- new -->'"):
+        tables.replaced(text, "new", content, "README.md")
 
 
 def test_the_table_of_the_readme_has_the_best_row_of_eight_models():

@@ -128,6 +128,22 @@ def test_a_run_of_another_suite_is_not_repeated(worked, tmp_path):
 
 
 @pytest.mark.usefixtures("in_this_process")
+def test_a_search_is_scored_on_validation_images_and_reads_no_others(worked, tmp_path, monkeypatch):
+    folder, chosen, board, _ = worked
+    leaderboard.read(board).to_csv(tmp_path / "tiny.csv", index=False)  # of the same recipe, on the test split
+    one = {"one": chosen.recipes["one"]}
+    search = dataclasses.replace(chosen, title="search", recipes=one, split="val")
+    read, load = [], runs.dataset
+    monkeypatch.setattr(runs, "dataset", lambda recipe, split, root: read.append(split) or load(recipe, split, root))
+    runs.work(search, folder / "runs", tmp_path / "search.csv")
+    (row,) = leaderboard.read(tmp_path / "search.csv").to_dict("records")
+    assert (row["split"], set(read)) == ("val", {"val"})
+    assert row["miou"] == pytest.approx(row["val_miou"], abs=1e-4)
+    monkeypatch.setattr(leaderboard, "LEADERBOARDS", tmp_path)
+    assert list(leaderboard.all_boards()) == ["tiny"]
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_a_model_that_fails_stops_neither_the_others_nor_the_seeds(worked, tmp_path, monkeypatch, capsys):
     def train(recipe, *arguments, **options):
         if recipe.hash() == chosen.recipes["one"].hash():
