@@ -139,7 +139,7 @@ def read(path: pathlib.Path) -> pd.DataFrame:
 
 
 def all_boards() -> dict[str, pd.DataFrame]:
-    """Reads all leaderboards of the checkout, by the name of their suite, but for searches on validation images."""
+    """Reads the leaderboards of the checkout by the name of their suite, without those scored on validation images."""
     boards = {path.stem: read(path) for path in sorted(LEADERBOARDS.glob("*.csv"))}
     return {title: rows for title, rows in boards.items() if "val" not in set(rows.get("split", ()))}
 

@@ -59,6 +59,7 @@ def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
             differences = {key: value for key, value in model.items() if key not in ("name", "budget")}
             source = f"{pathlib.Path(suite).stem}: {model['name']}"
             recipes[model["name"]] = Recipe.from_dict(_merged(shared, differences), source=source)
+    split = content.get("split", "test")
     seeds = content.get("seeds", {})
     if seeds.get("budget", budget) != budget:
         seeds = {}
@@ -66,10 +67,10 @@ def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
         title=pathlib.Path(suite).stem,
         budget=budget or "",
         recipes=recipes,
-        test_time=content.get("test_time"),
+        test_time=content.get("test_time") if split == "test" else None,
         best=seeds.get("best", 0),
         seeds=tuple(seeds.get("seeds", ())),
-        split=content.get("split", "test"),
+        split=split,
     )
 
 

@@ -66,7 +66,7 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
 def best(rows: pd.DataFrame, count: int = 8) -> pd.DataFrame:
     """Formats the best row of each of the best models of a leaderboard, with fewer columns than `shown`."""
     table = shown(rows).drop_duplicates("name").head(count)
-    columns = (
+    columns = [
         "name",
         "mIoU",
         "flips, scales",
@@ -75,37 +75,8 @@ def best(rows: pd.DataFrame, count: int = 8) -> pd.DataFrame:
         "multiply-adds",
         "epochs, crop",
         "device",
-    )
-    return table[list(columns)]
-
-
-def goals(camvid: pd.DataFrame, nuclei: pd.DataFrame) -> pd.DataFrame:
-    """Compares the best rows with what kseg set out to reach: columns of text."""
-    own = camvid[camvid["peer"].isna()]
-    of = {name: rows["miou"].max() for name, rows in own.groupby("name")}
-    peer = camvid.loc[camvid["peer"].notna(), "miou"].max()
-    single, averaged, dice = own["miou"].max(), own["miou_test_time"].max(), nuclei["dice"].max()
-    steps = [of.get(name, float("nan")) for name in ("fcn32", "fcn16", "fcn8")]
-    above = [
-        ("CamVid: above FC-DenseNet103, the best published at this size without video or Cityscapes", 0.669, single),
-        ("CamVid: above 69.0 with flips and scales", 0.69, averaged),
-        ("CamVid: `unet` on EfficientNet-Lite0 above 65.0", 0.65, of["unet"]),
-        ("CamVid: above 70.0", 0.70, single),
-        ("CamVid: above VideoGCRF", 0.752, single),
-        ("CamVid: `unet` above the peer's U-Net", peer, of["unet"]),
-        ("Nuclei: Dice above 93.0", 0.93, dice),
     ]
-    rows = [(goal, f"{wanted:.2%}", f"{found:.2%}", found > wanted) for goal, wanted, found in above]
-    order = " < ".join(f"{step:.2%}" for step in steps)
-    rows.append(("CamVid: `fcn32` < `fcn16` < `fcn8`", "", order, steps[0] < steps[1] < steps[2]))
-    return pd.DataFrame(
-        {
-            "goal": [goal for goal, *_ in rows],
-            "wanted": [wanted for _, wanted, *_ in rows],
-            "best row": [found for *_, found, _ in rows],
-            "reached": ["yes" if reached else "no" for *_, reached in rows],
-        }
-    )
+    return table[columns]
 
 
 def percent(share: float) -> str:
