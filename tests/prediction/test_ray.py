@@ -18,6 +18,9 @@ from kseg.cli import _ray
 from tests.cli.command import kseg_command
 from tests.prediction.conftest import PIXELS, TILE, files
 
+# Ray starts its processes by fork and exec, which is safe; JAX warns of forks once a test has used it in this process.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
 SECONDS = 300
 """Longest wait for something to happen in another process."""
 OPTIONS = ("--format", "png,tif,npy,geojson,coco,parquet", "--tile", TILE)
