@@ -1,0 +1,1 @@
+"""The site of kseg: its pages, the scripts that draw its pictures, and its notebooks."""
