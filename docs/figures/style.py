@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 INK, SOFT, LINE = "#1c2330", "#566072", "#c9d0dc"
 BLUE, ORANGE, GREEN, PURPLE = "#0b63c5", "#d9730d", "#2e8b57", "#7a4fb5"
 """Colors that remain distinct for color-blind people."""
-SETTINGS = {
+SETTINGS: Any = {
     "font.size": 9,
     "font.family": "DejaVu Sans",
     "text.color": INK,
