@@ -132,7 +132,7 @@ def table() -> None:
         for title, content in contents.items():
             text = tables.replaced(text, title, content, name)
         pretrained.atomic_write(ROOT / name, text.encode())
-    pretrained.atomic_write(leaderboard.LEADERBOARDS / "index.html", page.document(boards).encode())
+    pretrained.atomic_write(leaderboard.PAGE, page.document(boards).encode())
     for path, chart in experiments.charts().items():
         pretrained.atomic_write(path, chart.encode())
     picture = ROOT / "runs/quickstart/predictions.png"

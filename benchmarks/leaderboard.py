@@ -16,6 +16,8 @@ from kseg.inference import Predictor
 from kseg.training import Recipe, evaluate
 
 LEADERBOARDS = pathlib.Path(__file__).parent / "leaderboards"
+PAGE = pathlib.Path(__file__).parents[1] / "docs/leaderboards.html"
+"""All leaderboards as a sortable page of the site."""
 KEY = ["suite", "name", "recipe", "seed", "backend", "device"]
 """A new row replaces the row that agrees with it in these columns."""
 TYPES: dict[str, Any] = {

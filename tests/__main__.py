@@ -1,4 +1,4 @@
-"""`python -m tests` checks style and types, then runs the whole suite on TensorFlow, JAX and PyTorch.
+"""`python -m tests` checks style and types, builds the site, and runs the suite on TensorFlow, JAX and PyTorch.
 
 A missing backend is a failure. Arguments are passed to pytest: `python -m tests -k resize`. `BACKENDS=jax` selects one.
 """
@@ -15,8 +15,9 @@ import time
 ROOT = pathlib.Path(__file__).parents[1]
 BROWSER = ROOT / "docs/browser"
 BACKENDS = os.environ.get("BACKENDS", "tensorflow,jax,torch").split(",")
-SOURCES = ["kseg", "benchmarks", "tests"]  # not ".", which may contain a virtual environment
+SOURCES = ["kseg", "benchmarks", "docs", "tests"]  # not ".", which may contain a virtual environment
 STYLE = (["ruff", "check", *SOURCES], ["ruff", "format", "--check", *SOURCES], ["mypy"])
+SITE = ["zensical", "build", "--strict", "--clean"]  # also fails if a link leads nowhere
 
 # For fast compilation, which takes JAX longer than the arithmetic of the tests.
 XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
@@ -42,7 +43,7 @@ def _install_runtime() -> None:
 
 def main() -> int:
     _install_runtime()
-    results = {" ".join(command): _run(" ".join(command), command) for command in STYLE}
+    results = {" ".join(command): _run(" ".join(command), command) for command in (*STYLE, SITE)}
     with tempfile.TemporaryDirectory() as folder:  # for tests that compare backends
         for backend in BACKENDS:
             if importlib.util.find_spec(backend) is None:

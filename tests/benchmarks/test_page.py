@@ -102,6 +102,6 @@ def test_the_page_fits_a_phone_in_light_and_dark_mode(opened, scheme):
 
 def test_the_page_in_the_repository_is_that_of_the_leaderboards():
     """But for the drawings, in which versions of matplotlib differ."""
-    written = (leaderboard.LEADERBOARDS / "index.html").read_text("utf-8"), document(leaderboard.all_boards())
+    written = leaderboard.PAGE.read_text("utf-8"), document(leaderboard.all_boards())
     kept, made = (re.sub("<svg.*?</svg>", "", text, flags=re.S) for text in written)
     assert kept == made
