@@ -54,7 +54,8 @@ def entry(module: types.ModuleType, name: str, home: types.ModuleType | None = N
     if inspect.isclass(thing) or inspect.isroutine(thing):
         return f"::: {path}"
     value = repr(thing)
-    shown = f"`{name} = {value}`" if len(value) <= LONGEST_VALUE and " at 0x" not in value else f"`{name}`"
+    fixed = isinstance(thing, str | int | float | tuple) and len(value) <= LONGEST_VALUE
+    shown = f"`{name} = {value}`" if fixed else f"`{name}`"
     return f"### {shown} {{ #{path} }}\n\n{constants(home or module).get(name, '')}".rstrip()
 
 
