@@ -146,7 +146,7 @@ def tables_of_pages(boards: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, p
     published = {f"published {title}": rows for title, rows in tables.published().items()}
     aims = {"goals": goals.reached(boards["camvid"], boards["nuclei"])}
     pages = {
-        "README.md": {"leaderboard": tables.best(boards["camvid"])},
+        "README.md": {"leaderboard": tables.best(boards["camvid"]), "speed": experiments.speed_summary()},
         "docs/leaderboards.md": shown | published | aims,
     }
     return pages | {page: experiments.tables(page) for page in sorted(set(map(experiments.page_of, experiments.NAMES)))}

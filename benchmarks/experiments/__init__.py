@@ -66,6 +66,11 @@ def tables(page: str) -> dict[str, pd.DataFrame]:
     return {name: _module(name).shown(read(path)) for name, path in paths.items() if path.is_file()}
 
 
+def speed_summary() -> pd.DataFrame:
+    """Returns the short table of the measurement of speed, as columns of text."""
+    return _module("speed").summary(read(FOLDER / "speed.csv"))
+
+
 def page_of(name: str) -> str:
     """Returns the page that shows the table of an experiment, from the root of the repository."""
     return getattr(_module(name), "PAGE", PAGE)

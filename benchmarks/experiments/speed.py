@@ -30,6 +30,14 @@ PACKAGES = (
     "kseg", "keras", "tensorflow", "jax", "torch", "openvino", "onnxruntime", "segmentation-models-pytorch",
     "torchvision", "keras-hub", "torchmetrics", "albumentations", "numpy",
 )  # fmt: skip
+SUMMARY = (
+    ("training", "unet", 8, "U-Net, a training step of 8 images"),
+    ("training", "deeplabv3plus", 8, "DeepLabV3+, a training step of 8 images"),
+    ("inference", "unet", 1, "U-Net, one image"),
+    ("inference", "unet", 8, "U-Net, 8 images"),
+    ("inference", "deeplabv3plus", 1, "DeepLabV3+, one image"),
+)
+"""Part, net and batch of the lines of `summary`, and what they are called."""
 SHARED = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 """Environment variables with which processes share a GPU."""
 
@@ -197,6 +205,23 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
         lines[-1]["device"] = f"{processor}, {threads} threads; {device}"
     table = pd.DataFrame(lines).fillna("")
     return table[[*table.columns.drop("device"), "device"]]
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Formats the rows of `SUMMARY` for README.md: the fastest way of kseg in float32 beside the fastest peer."""
+    lines = []
+    for part, net, batch, title in SUMMARY:
+        case = rows[(rows["part"] == part) & (rows["net"] == net) & (rows["batch"] == batch)]
+        case = case[case["precision"] == "float32"].sort_values("seconds")
+        ours = case["way"].str.startswith("kseg")
+        kseg, peer = case[ours].iloc[0], case[~ours].iloc[0]
+        line = {
+            "work": f"{title}, {kseg['size']}",
+            "kseg": f"{kseg['way'].removeprefix('kseg ')}: {kseg['seconds']:.3g} s",
+        }
+        line |= {"fastest other library": f"{peer['way']}: {peer['seconds']:.3g} s", "ratio": f"{kseg['ratio']:.2f}"}
+        lines.append(line | {"processor": f"{kseg['processor']}, {kseg['threads']} threads"})
+    return pd.DataFrame(lines)
 
 
 def charts(rows: pd.DataFrame) -> dict[str, str]:
