@@ -17,6 +17,7 @@ import benchmarks
 import kseg
 from benchmarks import (
     experiments,
+    features,
     goals,
     leaderboard,
     machine,
@@ -147,6 +148,7 @@ def tables_of_pages(boards: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, p
     aims = {"goals": goals.reached(boards["camvid"], boards["nuclei"])}
     pages = {
         "README.md": {"leaderboard": tables.best(boards["camvid"]), "speed": experiments.speed_summary()},
+        "docs/comparison.md": {"features": features.compared()},
         "docs/leaderboards.md": shown | published | aims,
     }
     return pages | {page: experiments.tables(page) for page in sorted(set(map(experiments.page_of, experiments.NAMES)))}
