@@ -101,10 +101,10 @@ def rehearse(
 
     Example:
         >>> small = {"name": "streets", "options": {"count": 4, "size": [32, 32]}, "batch_size": 2}
-        >>> recipe = {"epochs": 9, "data": small, "model": {"builder": "fcn32", "encoder_weights": "none"}}
+        >>> recipe = {"epochs": 9, "data": small, "model": {"builder": "full_resolution"}}
         >>> model, result = rehearse(Recipe.from_dict(recipe), 2)
         >>> model.name, result["loss"] > 0
-        ('fcn32', True)
+        ('full_resolution', True)
     """
     start, times = time.perf_counter(), []
 
