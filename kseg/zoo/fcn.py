@@ -81,6 +81,11 @@ def fcn8(
     The paper trains in stages: FCN-8s starts from a trained FCN-16s, and FCN-16s from an FCN-32s.
     `kseg.pretrained.load(fcn16(...), "fcn32.safetensors", strict=False)` loads by name and lists the new layers.
 
+    The authors' nets for Caffe pad the image by 100 pixels; here, every convolution pads. With the same weights, on
+    VGG16, the logits are theirs away from the border if the image gets a margin of 99 pixels of the mean color, so that
+    the cells of the features begin at the same pixels; see docs/measurements.md. As in the paper, the upsampling
+    between the scores is learned, which the authors' nets keep fixed.
+
     Args:
         at_once: Whether to train all skips at once: multiplies the features at stride 16 by 0.01 and at stride 8 by
             0.0001 before they are scored.

@@ -70,8 +70,3 @@ def test_rates_beyond_the_feature_map_warn(builder):
     model = zoo.build(builder, 2, **rates, **small)  # silent as long as no size is known
     with pytest.warns(UserWarning, match="exceed the feature map"):
         model.predict_on_batch(np.zeros((1, 96, 512, 3), "uint8"))  # one side is enough
-
-
-def test_fcn8_at_once_scales_its_skips():
-    model = zoo.fcn8(2, at_once=True, **LITE)
-    assert [model.get_layer(f"fuse_{stride}").scale for stride in (16, 8)] == [0.01, 0.0001]
