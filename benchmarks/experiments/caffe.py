@@ -81,7 +81,7 @@ def measure(
     seed: Annotated[int, typer.Option(help="Seed of the other weights.")] = 0,
 ) -> Iterator[pd.DataFrame]:
     """Compare FCN's logits with those of its authors' nets for Caffe, on images with and without a margin."""
-    from tests.reference import fcn  # needs PyTorch
+    from benchmarks.peers import fcn  # needs PyTorch
 
     if min(size) <= 2 * INSIDE:
         raise ValueError(f"size must be at least {2 * INSIDE + 1} {2 * INSIDE + 1}, got {size[0]} {size[1]}")

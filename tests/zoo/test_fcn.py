@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from benchmarks.peers import fcn
 from kseg import encoders, zoo
-from tests.reference import fcn
 
 FILTERS = (3, 4, 4, 6, 6)
 NETS = [
