@@ -14,7 +14,7 @@ from kseg.training import Recipe
 PAGE = pathlib.Path(__file__).parent / "recipe.md"
 BEGIN, END = "<!-- reference -->\n", "<!-- end reference -->\n"
 TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
-HEAD = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+HEAD = ["| key | value | meaning |", "| --- | --- | --- |"]
 
 
 def kind(schema: Mapping[str, Any]) -> str:
@@ -73,8 +73,8 @@ def tables() -> str:
     for name, text, keys, required in sections():
         lines += [f"### `[{name}]`" if name else "### The top level", "", *text.split("\n"), "", *HEAD]
         for key, field in keys.items():
-            default = "required" if key in required else _default(field["default"])
-            lines.append(f"| `{key}` | {kind(field)} | {default} | {' '.join(field['description'].split())} |")
+            value = f"{kind(field)}{'; required' if key in required else _default(field['default'])}"
+            lines.append(f"| `{key}` | {value} | {' '.join(field['description'].split())} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -82,7 +82,7 @@ def tables() -> str:
 def _default(value: Any) -> str:
     if value is None:
         return ""
-    return f"`{value:g}`" if isinstance(value, float) else f"`{json.dumps(value)}`"
+    return f"; default `{value:g}`" if isinstance(value, float) else f"; default `{json.dumps(value)}`"
 
 
 def page() -> str:

@@ -1,5 +1,6 @@
 """docs/recipe.md describes every key of a recipe, and its bounds are those that recipes are validated by."""
 
+import doctest
 import re
 
 import pytest
@@ -23,21 +24,22 @@ def fields():
 
 
 def rows():
-    """The section, the key, the type and the default of every row of the page."""
+    """The section, the key and the type of every row of the page."""
     section = ""
     for line in PAGE.splitlines():
         if heading := re.match(r"### (?:`\[(\w+)\]`|The top level)", line):
             section = heading[1] or ""
-        elif row := re.match(r"\| `(\w+)` \| (.*?) \| (.*?) \| .* \|$", line):
-            yield section, row[1], row[2], row[3]
+        elif row := re.match(r"\| `(\w+)` \| (.*?)(?:; required|; default `.*?`)? \| .* \|$", line):
+            yield section, row[1], row[2]
 
 
 def test_the_page_is_up_to_date():
     assert reference.page() == PAGE, "python -m docs.reference"
+    assert doctest.testmod(reference) == (0, 2)
 
 
 def test_every_key_has_a_row_and_a_description():
-    assert {(section, key) for section, key, _ in fields()} == {(section, key) for section, key, *_ in rows()}
+    assert {(section, key) for section, key, _ in fields()} == {(section, key) for section, key, _ in rows()}
     assert not [key for _, key, field in fields() if not (field.description or "").endswith((".", "..."))]
 
 
@@ -49,7 +51,7 @@ def test_descriptions_name_all_data_sets_and_augmentations():
 
 def test_values_outside_the_bounds_of_the_page_are_refused():
     checked = 0
-    for section, key, kind, _ in rows():
+    for section, key, kind in rows():
         if not (bounds := re.match(r"(whole )?number, (?:above (\d+)|(\d+) or more)(?:, below (\d+))?$", kind)):
             continue
         whole, above, least, below = bounds.groups()
