@@ -39,14 +39,18 @@ def _left_out() -> Any:
 
 
 class Data(Section):
-    """`[data]`: a data set by `name`, your own `folder` with its `classes`, or `shards`; batches and augmentation."""
+    """`[data]`: a data set: one of `name`, your own `folder` with its `classes`, or `shards`; batches, augmentation."""
 
     name: str | None = None
+    """A data set that kseg knows: `camvid`, `nuclei`, `streets`, `pets`, `voc`, `ade20k` or `cityscapes`."""
     folder: str | None = None
+    """The folder of your own images and masks, relative to the working directory."""
     shards: str | None = _left_out()
     """What `kseg datasets pack` wrote, Parquet files or tar files: a folder or pattern, also `"gs://bucket/cells"`."""
     classes: tuple[str, ...] | None = None
+    """The names of the classes, in the order of their ids. `folder` needs them."""
     palette: tuple[Color, ...] | None = None
+    """The color of each class, red, green and blue from 0 to 255; RGB masks are decoded by them."""
     ignore: Whole | str | tuple[Whole | str | Color, ...] = ()
     """Values of masks, colors of RGB masks or names of annotated objects to ignore, besides the mask value 255."""
     values: tuple[Whole, ...] | None = _left_out()
@@ -56,16 +60,17 @@ class Data(Section):
     masks: str | None = _left_out()
     """The folder of the masks, by default `"masks"`, or a pattern such as `"{split}/{stem}_mask.png"`."""
     image_suffix: str | None = _left_out()
+    """What follows the part of an image's name that its mask shares, e.g. `"_image"`."""
     mask_suffix: str | None = _left_out()
-    """What follows the common part in the names of images and of masks, e.g. `"_mask"`."""
+    """What follows the part of a mask's name that its image shares, e.g. `"_mask"`."""
     split: str | dict[str, str] | None = _left_out()
     """Shares of train, val and test, `"80/10/10"`; or the lists: a folder, a pattern with `{split}`, a table."""
     split_seed: Whole | None = _left_out()
-    """Chooses which images fall into which share; it does not depend on `seed`."""
+    """Chooses which images fall into which share, by default 0; it does not depend on `seed`."""
     annotations: str | None = _left_out()
     """A file or folder of polygons in place of masks, also for each split: `"instances_{split}.json"`."""
     range: tuple[Number, Number] | Literal["percentile"] | None = _left_out()
-    """The image values that are black and white, e.g. `[0, 4095]` for a 12-bit camera."""
+    """The image values that are black and white, e.g. `[0, 4095]` for a 12-bit camera; or percentiles of each image."""
     bands: tuple[Positive, ...] | None = _left_out()
     """The bands of the images to use, from 1."""
     page: Positive | None = _left_out()
@@ -73,11 +78,15 @@ class Data(Section):
     channels: Positive | None = _left_out()
     """1 converts images to gray, 3 to RGB."""
     batch_size: Positive = 8
+    """Images per training step."""
     augment: str = "street"
+    """The random changes of training images: `none`, `flip`, `street` or `microscope`."""
     crop: tuple[Positive, Positive] | None = None
+    """Height and width of the random part of an image that a step takes. Images of several sizes need it."""
     scale: tuple[Number, Number] | None = None
-    """None for the default of the augmentation, e.g. 0.5 to 2 for `"street"`."""
+    """The smallest and the largest random scale, both above 0; by default those of `augment`."""
     options: dict[str, Any] = {}
+    """Other arguments of the data set, e.g. `{ memory_limit = 0 }`."""
 
     @pydantic.model_validator(mode="after")
     def _name_or_folder(self) -> Self:
@@ -113,10 +122,13 @@ class Model(Section):
     """`[model]`: a builder of `kseg.zoo`, its encoder, and its other keyword arguments as `options`."""
 
     builder: str
+    """A builder of `kseg.zoo`, e.g. `"unet"`."""
     encoder: str = "efficientnet_lite0"
+    """An encoder of `kseg.encoders`, e.g. `"resnet50"`."""
     encoder_weights: str = "imagenet"
     """`"imagenet"`, `"timm/NAME"`, a file, or `"none"` (TOML has no null)."""
     options: dict[str, Any] = {}
+    """Other arguments of the builder, e.g. `{ filters = [128, 64, 32, 16, 8] }`."""
     start: str | None = pydantic.Field(default=None, exclude_if=lambda start: start is None)
     """A weight file of kseg to start from, e.g. of a coarser FCN. A warning lists the tensors that do not fit."""
 
@@ -125,26 +137,34 @@ class Loss(Section):
     """`[loss]`: a `name` in `kseg.losses.LOSSES`, or a sum such as `"cross_entropy + 0.5 * dice"`; class weights."""
 
     name: str = "cross_entropy"
+    """A loss of `kseg.losses.LOSSES`, or a weighted sum, e.g. `"cross_entropy + 0.5 * dice"`."""
     class_weights: Literal["none", "median", "inverse", "effective"] | tuple[NotNegative, ...] = "none"
-    """`"median"`, `"inverse"` and `"effective"` (frequency) compute the weights from the training labels."""
+    """One weight per class, or the way to compute them from how frequent the classes are in the training labels."""
     class_weights_power: NotNegative = 1.0
     """The exponent of the weights: 0.5 reduces their differences, 0 makes them equal."""
     options: dict[str, Any] = {}
+    """Other arguments of the loss, e.g. `{ label_smoothing = 0.1 }`."""
 
 
 class Optimizer(Section):
     """`[optimizer]`: AdamW or SGD, the polynomial schedule, and the learning-rate factor of the encoder."""
 
     name: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or stochastic gradient descent with momentum."""
     learning_rate: Annotated[Number, pydantic.Field(gt=0)] = 1e-3
+    """The learning rate at the start, after the warm-up."""
     weight_decay: NotNegative = 1e-2
+    """The coefficient of the weight decay, relative to the learning rate; with SGD, of L2 regularization."""
     decay_norm: Switch = False
     """Whether weight decay includes biases and the scales and shifts of normalization, as in PyTorch."""
     encoder_factor: NotNegative = 1.0
     """The learning-rate factor of the encoder. 0 freezes it, including its BatchNorm statistics."""
     warmup_steps: Annotated[Whole, pydantic.Field(ge=0)] = 0
+    """Steps in which the learning rate rises from near 0."""
     warmup_epochs: NotNegative = 0.0
+    """The same in epochs; give one of both."""
     power: NotNegative = 0.9
+    """The exponent of the polynomial that lowers the learning rate to 0 at the end; 0 keeps the rate constant."""
     momentum: Share = 0.9
     """The momentum of SGD."""
     accumulate: Positive = pydantic.Field(default=1, exclude_if=lambda parts: parts == 1)
@@ -170,6 +190,7 @@ class Selection(Section):
     every: Annotated[Whole, pydantic.Field(ge=0)] = 1
     """Epochs between validations; the last epoch is always validated. 0 keeps the weights of the last epoch."""
     metric: Literal["miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"] = "miou"
+    """The score of the validation images whose highest value decides."""
 
 
 class Recipe(Section):
@@ -190,13 +211,16 @@ class Recipe(Section):
     optimizer: Optimizer = Optimizer()
     selection: Selection = Selection()
     epochs: Positive
+    """How often training goes through the images."""
     seed: Annotated[Whole, pydantic.Field(ge=0, lt=2**31)] = 0
+    """Chooses the initial weights, the order of the images and their random changes."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """The type of the numbers in computations; the mixed ones are faster on GPUs and take less memory."""
     deterministic: Switch = False
     """Whether to use only operations with reproducible results, bit for bit. They are slower on a GPU, where JAX also
     requires the environment variable `XLA_FLAGS=--xla_gpu_deterministic_ops=true`."""
     rematerialize: Switch = pydantic.Field(default=False, exclude_if=lambda given: not given)
-    """Whether to compute features again for the gradient instead of keeping them: less memory, a third more time."""
+    """Whether to compute features again for the gradient instead of keeping them: less memory, more time."""
     tensorboard: Switch | None = None
     """The former place of `tensorboard` in `[tracking]`."""
     tracking: Tracking = pydantic.Field(default=Tracking(), exclude_if=lambda tracking: tracking == Tracking())

@@ -17,16 +17,16 @@ APART = {"tracking", "distribution"}
 
 
 class Section(pydantic.BaseModel):
-    """A table of the recipe. Unknown keys are errors; values are immutable."""
+    """A table of the recipe. Unknown keys are errors; values are immutable. The docstrings of keys describe them."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Tracking(Section):
     """`[tracking]`: where progress is recorded besides `log.csv`. It changes nothing else, not even the hash."""
 
     tensorboard: Switch | None = None
-    """Whether to write TensorBoard logs, with any backend. None: if TensorFlow is the backend and it is installed."""
+    """Whether to write TensorBoard logs, with any backend. By default if the backend is TensorFlow."""
     wandb: dict[str, Any] | None = None
     """Arguments of `wandb.init`, e.g. `{ project = "leaves" }`, to record the run with Weights & Biases."""
     mlflow: dict[str, Any] | None = None
@@ -49,7 +49,7 @@ class Distribution(Section):
     """
 
     devices: Positive | None = None
-    """Devices of each host. None: one; on JAX with several hosts, all of each."""
+    """Devices of each host. By default one; on JAX with several hosts, all of each."""
     hosts: str | None = None
     """The address of process 0 and a port, e.g. `"node-1:29400"`; the next port is used too."""
     processes: Positive | None = None
