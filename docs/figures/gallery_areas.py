@@ -1,4 +1,4 @@
-"""A drawn street with a label map over it; the legend states the area of each class; docs/gallery.md contains its code."""
+"""The areas of classes on a GeoTIFF; docs/gallery.md contains the code."""
 
 import functools
 

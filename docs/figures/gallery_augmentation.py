@@ -1,4 +1,4 @@
-"""Six augmented versions of a drawn street above their label maps; docs/gallery.md contains its code."""
+"""Augmented images and labels; docs/gallery.md contains the code."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""A reliability diagram: bars of the accuracy in each range of confidence, below the diagonal; docs/gallery.md contains its code."""
+"""A reliability diagram; docs/gallery.md contains the code."""
 
 import functools
 

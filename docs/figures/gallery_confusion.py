@@ -1,4 +1,4 @@
-"""A heat map of eleven true classes against eleven predicted classes; docs/gallery.md contains its code."""
+"""A confusion matrix; docs/gallery.md contains the code."""
 
 import functools
 

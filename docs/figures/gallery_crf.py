@@ -1,4 +1,4 @@
-"""A label map, a prediction with ragged borders, and the same prediction after a CRF; docs/gallery.md contains its code."""
+"""A prediction before and after a CRF; docs/gallery.md contains the code."""
 
 import functools
 

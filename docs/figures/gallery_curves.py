@@ -1,4 +1,4 @@
-"""Two charts of loss and validation mIoU over twelve epochs, with a line for each learning rate; docs/gallery.md contains its code."""
+"""Training curves; docs/gallery.md contains the code."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""A drawn street in gray, with wrong pixels in the colors of the predicted classes and their shares; docs/gallery.md contains its code."""
+"""An error map; docs/gallery.md contains the code."""
 
 import functools
 

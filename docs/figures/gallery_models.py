@@ -1,4 +1,4 @@
-"""Three drawn streets in rows, with their labels and the predictions of fcn8, fpn and unet; docs/gallery.md contains its code."""
+"""Predictions of three networks; docs/gallery.md contains the code."""
 
 import functools
 

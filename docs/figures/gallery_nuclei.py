@@ -1,4 +1,4 @@
-"""Bright cells on dark ground, and the same picture with an outline around each of them; docs/gallery.md contains its code."""
+"""Nuclei, counted; docs/gallery.md contains the code."""
 
 import functools
 

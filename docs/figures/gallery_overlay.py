@@ -1,4 +1,4 @@
-"""A drawn street with a predicted label map over it, and a legend of its classes; docs/gallery.md contains its code."""
+"""An overlay with a legend; docs/gallery.md contains the code."""
 
 import functools
 

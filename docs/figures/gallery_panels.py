@@ -1,4 +1,4 @@
-"""Six panels of a drawn street; in each, the pixels of one class are in color; docs/gallery.md contains its code."""
+"""One panel per class; docs/gallery.md contains the code."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""A drawn street with polygons of road, sky and a car drawn as labels, and their legend; docs/gallery.md contains its code."""
+"""A label map drawn from polygons; docs/gallery.md contains the code."""
 
 import functools
 

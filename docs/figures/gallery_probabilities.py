@@ -1,4 +1,4 @@
-"""Three heat maps of a drawn street, the probabilities of building, tree and car; docs/gallery.md contains its code."""
+"""Probabilities of classes as heat maps; docs/gallery.md contains the code."""
 
 import functools
 

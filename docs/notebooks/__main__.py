@@ -1,7 +1,8 @@
 """`python -m docs.notebooks [NAME ...]` executes the notebooks of these names, or all, and stores their outputs.
 
-Stored are what cells return and print; not stored are standard error (messages of backends, progress bars) and times of
-execution; paths are shortened to those in the checkout. The metadata contain a hash of the code that was executed, with which a test finds outdated outputs.
+Stored are what cells return and print, with the path of the checkout removed. Not stored are standard error (messages of
+backends, progress bars) and the times of execution. The metadata contain a hash of the code that was executed, by which
+a test finds outdated outputs.
 """
 
 import hashlib
