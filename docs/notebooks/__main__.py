@@ -1,6 +1,6 @@
 """`python -m docs.notebooks [NAME ...]` executes the notebooks of these names, or all, and stores their outputs.
 
-Stored are what cells return and print, with the path of the checkout removed. Not stored are standard error (messages of
+Stored are what cells return and print, without the path of the checkout. Not stored are standard error (messages of
 backends, progress bars) and the times of execution. The metadata contain a hash of the code that was executed, by which
 a test finds outdated outputs.
 """
