@@ -1,0 +1,1 @@
+"""The notebooks of the site. `python -m docs.notebooks` executes them and stores their outputs."""
