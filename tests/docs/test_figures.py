@@ -6,9 +6,10 @@ import pytest
 
 from docs.figures.__main__ import IMAGES, NAMES, draw
 from tests.docs.blocks import PAGES
+from tests.docs.shares import share
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", share(NAMES))
 def test_a_script_draws_its_picture(name, tmp_path):
     path = draw(name, tmp_path)
     assert (IMAGES / path.name).is_file(), f"run python -m docs.figures {name}"

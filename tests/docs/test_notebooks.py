@@ -14,6 +14,7 @@ from PIL import Image
 
 import kseg
 from docs.notebooks.__main__ import CHECKOUT, FOLDER, NAMES, code_hash
+from tests.docs.shares import share
 
 
 def notebook(name):
@@ -56,7 +57,7 @@ def check_reading_metrics(names):
     assert ast.literal_eval(stored)["pixel_accuracy"] == pytest.approx(right, abs=0.005)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", share(NAMES))
 def test_a_notebook_runs(name, tmp_path, monkeypatch, numpy_initializers):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
