@@ -7,7 +7,9 @@
 | `fields/images/*.tif`, `fields/masks/*.tif` | five bands of 12 bits, class ids 0, 1, 2 |
 | `scene.tif` | a GeoTIFF of five bands |
 | `photo.jpg`, `photos/a.jpg`, `photos/b.jpg` | drawn streets of 96x128 pixels |
-| `cells.png` | bright cells on dark ground |
+| `cells.png` | bright cells on dark ground, 160x160 pixels |
+| `clip.mp4` | a video of four frames of 64x64 pixels |
+| `model.onnx` | an exported model that returns labels: dark and light |
 | `runs/leaves`, `runs/fields`, `runs/shapes` | finished runs of one epoch with a tiny network |
 """
 
@@ -16,10 +18,11 @@ import tomllib
 
 import numpy as np
 import rasterio
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
-from kseg import data, training
+from kseg import data, inference, training
 from tests.data import folders
+from tests.export import brightness
 
 RUNS = {
     "leaves": 'mask_suffix = "_mask"\nvalues = [0, 255]\nclasses = ["background", "leaf"]\nsplit = "60/20/20"',
@@ -46,7 +49,11 @@ def write(root: pathlib.Path) -> None:
     streets = data.load("streets", "test", size=(96, 128), count=3)
     for index, name in enumerate(("photo.jpg", "photos/a.jpg", "photos/b.jpg")):
         folders.write(root / name, np.asarray(streets[index][0], "uint8"))
-    folders.write(root / "cells.png", _shapes(0)[0])
+    folders.write(root / "cells.png", cells())
+    with inference.VideoWriter(root / "clip.mp4", 25) as video:
+        for index in range(4):
+            video.add(_shapes(index)[0])
+    brightness.write(root / "model.onnx", labels=True)
     for name, keys in RUNS.items():
         recipe = tomllib.loads(
             "epochs = 1\ntensorboard = false\n"
@@ -73,6 +80,17 @@ def _shapes(index: int) -> tuple[np.ndarray, np.ndarray]:
     ImageDraw.Draw(mask).rectangle((30, 36 - index, 54, 56 - index), fill=2)
     labels = np.asarray(mask)
     return np.array([[30, 30, 40], [220, 90, 60], [70, 90, 220]], "uint8")[labels], labels
+
+
+def cells() -> np.ndarray:
+    """Draws blurred bright disks and ellipses on a dark, noisy ground, gray uint8 `(160, 160)`."""
+    rng = np.random.default_rng(0)
+    ground = Image.new("L", (160, 160), 12)
+    places = ((30, 34, 15, 11), (84, 26, 12, 14), (130, 40, 14, 14), (44, 92, 13, 17), (104, 84, 18, 12), (76, 132, 12, 11))
+    for x, y, width, height in places:
+        ImageDraw.Draw(ground).ellipse((x - width, y - height, x + width, y + height), fill=120)
+    image = np.asarray(ground.filter(ImageFilter.GaussianBlur(1.5)), "float32")
+    return (image + rng.normal(0, 4, image.shape)).clip(0, 255).astype("uint8")
 
 
 def _geotiff(path: pathlib.Path, bands: np.ndarray) -> None:
