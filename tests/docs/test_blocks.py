@@ -19,7 +19,7 @@ from tests.training import tiny
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 OTHERS = {"text", "csv", "json", "yaml", "diff"}
 """Languages of blocks that show what a program prints or a file contains."""
-OTHER_SECTIONS = {"data": {"name": "streets"}, "model": {"builder": "unet"}}
+OTHER_SECTIONS: dict = {"epochs": 1, "data": {"name": "streets"}, "model": {"builder": "unet"}}
 """What completes a part of a recipe."""
 SERVICES = {"serve", "demo"}
 """Commands that run until they are stopped; tests read their options only."""

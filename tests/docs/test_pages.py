@@ -50,16 +50,6 @@ def test_ten_lines_fine_tune_a_network_on_nuclei(nuclei, monkeypatch, capsys, nu
     assert re.search(r"\[[\d. ]+\]|nucleus", capsys.readouterr().out)
 
 
-def test_the_task_of_the_page_on_migration(tmp_path, monkeypatch, numpy_initializers):
-    (script,) = scripts("migration.md")
-    monkeypatch.setitem(kseg.zoo.BUILDERS, "tiny", tiny.tiny)
-    monkeypatch.setattr(kseg.zoo, "unet", lambda num_classes, encoder: tiny.tiny(num_classes))
-    monkeypatch.chdir(tmp_path)
-    found: dict = {}
-    exec(compile(script, "migration.md", "exec"), found)
-    assert found["labels"].shape == (64, 96) and found["model"].classes == ("soil", "leaf", "spot")
-
-
 def called(page):
     """Yields the calls in the tables and sentences of a page: the name of the function and the node."""
     for span in re.findall(r"`([^`\n]+)`", (DOCS / page).read_text("utf-8")):

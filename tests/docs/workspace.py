@@ -86,7 +86,14 @@ def cells() -> np.ndarray:
     """Draws blurred bright disks and ellipses on a dark, noisy ground, gray uint8 `(160, 160)`."""
     rng = np.random.default_rng(0)
     ground = Image.new("L", (160, 160), 12)
-    places = ((30, 34, 15, 11), (84, 26, 12, 14), (130, 40, 14, 14), (44, 92, 13, 17), (104, 84, 18, 12), (76, 132, 12, 11))
+    places = (
+        (30, 34, 15, 11),
+        (84, 26, 12, 14),
+        (130, 40, 14, 14),
+        (44, 92, 13, 17),
+        (104, 84, 18, 12),
+        (76, 132, 12, 11),
+    )
     for x, y, width, height in places:
         ImageDraw.Draw(ground).ellipse((x - width, y - height, x + width, y + height), fill=120)
     image = np.asarray(ground.filter(ImageFilter.GaussianBlur(1.5)), "float32")
