@@ -18,8 +18,9 @@ import tomllib
 
 import numpy as np
 import rasterio
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
+from docs.figures import prediction
 from kseg import data, inference, training
 from tests.data import folders
 from tests.export import brightness
@@ -49,7 +50,7 @@ def write(root: pathlib.Path) -> None:
     streets = data.load("streets", "test", size=(96, 128), count=3)
     for index, name in enumerate(("photo.jpg", "photos/a.jpg", "photos/b.jpg")):
         folders.write(root / name, np.asarray(streets[index][0], "uint8"))
-    folders.write(root / "cells.png", cells())
+    folders.write(root / "cells.png", prediction.cells())
     with inference.VideoWriter(root / "clip.mp4", 25) as video:
         for index in range(4):
             video.add(_shapes(index)[0])
@@ -80,24 +81,6 @@ def _shapes(index: int) -> tuple[np.ndarray, np.ndarray]:
     ImageDraw.Draw(mask).rectangle((30, 36 - index, 54, 56 - index), fill=2)
     labels = np.asarray(mask)
     return np.array([[30, 30, 40], [220, 90, 60], [70, 90, 220]], "uint8")[labels], labels
-
-
-def cells() -> np.ndarray:
-    """Draws blurred bright disks and ellipses on a dark, noisy ground, gray uint8 `(160, 160)`."""
-    rng = np.random.default_rng(0)
-    ground = Image.new("L", (160, 160), 12)
-    places = (
-        (30, 34, 15, 11),
-        (84, 26, 12, 14),
-        (130, 40, 14, 14),
-        (44, 92, 13, 17),
-        (104, 84, 18, 12),
-        (76, 132, 12, 11),
-    )
-    for x, y, width, height in places:
-        ImageDraw.Draw(ground).ellipse((x - width, y - height, x + width, y + height), fill=120)
-    image = np.asarray(ground.filter(ImageFilter.GaussianBlur(1.5)), "float32")
-    return (image + rng.normal(0, 4, image.shape)).clip(0, 255).astype("uint8")
 
 
 def _geotiff(path: pathlib.Path, bands: np.ndarray) -> None:
