@@ -34,6 +34,7 @@ def template(tmp_path_factory, numpy_initializers):
     return root
 
 
+@pytest.mark.filterwarnings("ignore:.*initialized randomly")  # a new head, as pages on fine-tuning say
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
 def test_the_blocks_of_a_page_run(page, template, tmp_path, monkeypatch):
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)

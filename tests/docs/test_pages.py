@@ -1,7 +1,8 @@
-"""The Python of docs/checkpoints.md and docs/migration.md runs."""
+"""What pages of the site say about kseg, about other libraries and about leaderboards is true."""
 
 import ast
 import contextlib
+import csv
 import inspect
 import json
 import pathlib
@@ -107,3 +108,28 @@ def test_names_in_the_tables_exist():
                 found = getattr(found, part)
     published = re.findall(r'zoo\.load\("([^"]+/[^"]+)"', (DOCS / "migration.md").read_text("utf-8"))
     assert published and set(published) <= kseg.pretrained.PUBLISHED.keys()
+
+
+def test_what_the_page_says_about_the_losses_is_what_the_leaderboard_shows():
+    with (DOCS.parent / "benchmarks/leaderboards/losses.csv").open() as file:
+        rows = {row["name"]: row for row in csv.DictReader(file) if not row["peer"]}
+    ranked = sorted(rows, key=lambda name: float(rows[name]["miou"]))
+    assert (ranked[0], ranked[-1]) == ("cross_entropy", "dice") and {row["seed"] for row in rows.values()} == {"0"}
+    assert all(float(rows["cross_entropy"][f"iou_{name}"]) < 0.01 for name in ("pole", "bicyclist"))
+    assert float(rows["cross_entropy"]["pixel_accuracy"]) > 0.88
+
+
+def test_families_in_the_table_of_encoders_exist():
+    page = (DOCS / "encoders-losses.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`[a-z].*?) \|", page.split("| family |")[1].split("\n\n")[0], flags=re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`([a-z]+\d+\w*|[a-z]\w*_\w*)", row)]
+    known = kseg.encoders.ENCODERS
+    assert len(rows) > 10 and all(any(each.startswith(name) for each in known) for name in names), names
+    assert {re.match(r"[a-z]+", name)[0] for name in known} == {re.match(r"[a-z]+", name)[0] for name in names}
+
+
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md"])
+def test_pages_that_the_site_includes_have_no_links_that_work_in_one_place_only(name):
+    links = re.findall(r"\]\(([^)]+)\)", (DOCS.parent / name).read_text("utf-8"))
+    assert all(link.startswith(("https://", "#")) for link in links)
+    assert f'"../{name}"' in (DOCS / name.lower()).read_text("utf-8")
