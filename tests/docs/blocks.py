@@ -4,6 +4,7 @@ An HTML comment right above a block says how tests treat it; several comments ma
 
     <!-- test: epochs=40 => epochs=1 -->          tests replace the first text by the second; the block must contain it
     <!-- test: not run, needs two GPUs -->        tests do not run the block, for this reason
+    <!-- test: options only, needs two GPUs -->   tests read the options of its commands without running them
     <!-- test: tests/docs/test_deploy.py -->      the test in this file runs the block
 """
 
@@ -28,7 +29,7 @@ class Block:
     Args:
         language: The word after the fence, e.g. `"python"`.
         text: What tests run.
-        reason: Why tests do not run it here, or `None`.
+        reason: Why tests do not run it here, or read its options only; `None` if they run it.
         line: Where it starts in the page.
     """
 
@@ -51,7 +52,8 @@ def blocks(page: pathlib.Path) -> list[Block]:
                 assert long in text, f"{page.name}:{line}: the block does not contain {long!r}"
                 text = text.replace(long, short)
             else:
-                assert comment.startswith("not run, ") or (ROOT / comment).is_file(), f"{page.name}:{line}: {comment!r}"
+                known = comment.startswith(("not run, ", "options only, ")) or (ROOT / comment).is_file()
+                assert known, f"{page.name}:{line}: {comment!r}"
                 reason = comment
         found.append(Block(match["language"], text, reason, line))
     return found

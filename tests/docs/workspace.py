@@ -7,7 +7,9 @@
 | `fields/images/*.tif`, `fields/masks/*.tif` | five bands of 12 bits, class ids 0, 1, 2 |
 | `scene.tif` | a GeoTIFF of five bands |
 | `photo.jpg`, `photos/a.jpg`, `photos/b.jpg` | drawn streets of 96x128 pixels |
-| `cells.png` | bright cells on dark ground |
+| `cells.png` | bright cells on dark ground, 160x160 pixels |
+| `clip.mp4` | a video of four frames of 64x64 pixels |
+| `model.onnx` | an exported model that returns labels: dark and light |
 | `runs/leaves`, `runs/fields`, `runs/shapes` | finished runs of one epoch with a tiny network |
 """
 
@@ -18,8 +20,10 @@ import numpy as np
 import rasterio
 from PIL import Image, ImageDraw
 
-from kseg import data, training
+from docs.figures import prediction
+from kseg import data, inference, training
 from tests.data import folders
+from tests.export import brightness
 
 RUNS = {
     "leaves": 'mask_suffix = "_mask"\nvalues = [0, 255]\nclasses = ["background", "leaf"]\nsplit = "60/20/20"',
@@ -46,7 +50,11 @@ def write(root: pathlib.Path) -> None:
     streets = data.load("streets", "test", size=(96, 128), count=3)
     for index, name in enumerate(("photo.jpg", "photos/a.jpg", "photos/b.jpg")):
         folders.write(root / name, np.asarray(streets[index][0], "uint8"))
-    folders.write(root / "cells.png", _shapes(0)[0])
+    folders.write(root / "cells.png", prediction.cells())
+    with inference.VideoWriter(root / "clip.mp4", 25) as video:
+        for index in range(4):
+            video.add(_shapes(index)[0])
+    brightness.write(root / "model.onnx", labels=True)
     for name, keys in RUNS.items():
         recipe = tomllib.loads(
             "epochs = 1\ntensorboard = false\n"
