@@ -74,3 +74,12 @@ def _validate(section, key, value):
         content["data"] |= {"folder": "f", "classes": ["a", "b"]}
         del content["data"]["name"]
     return Recipe.from_dict(content)
+
+
+def test_the_page_on_data_names_the_keys_of_recipes_and_all_data_sets():
+    page = (ROOT / "docs" / "data.md").read_text("utf-8")
+    table = page[page.index("| your data | keys |") :].split("\n\n")[0]
+    keys = set(re.findall(r"(\w+) = ", table))
+    assert len(keys) > 8 and keys <= {key for section, key, _ in fields() if section == "data"}
+    names = page[page.index("## Data sets that kseg knows") :]
+    assert set(re.findall(r"^\| `(\w+)` \|", names, flags=re.MULTILINE)) == data.DATASETS.keys()
