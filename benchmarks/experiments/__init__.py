@@ -25,6 +25,7 @@ FOLDER = pathlib.Path(__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 PAGE = "docs/measurements.md"
 """The page of experiments that name no other."""
+CHARTS = pathlib.Path(__file__).parents[2] / "docs/charts"
 TYPES = {"weights_sha256": "str"}
 """Columns that pandas would take for numbers."""
 
@@ -79,7 +80,7 @@ def page_of(name: str) -> str:
 def charts() -> dict[pathlib.Path, str]:
     """Returns the charts of every experiment that has been measured and draws some: SVG by file."""
     return {
-        FOLDER / f"{name}_{title}.svg": chart
+        CHARTS / f"{name}_{title}.svg": chart
         for name in NAMES
         if hasattr(_module(name), "charts") and (path := FOLDER / f"{name}.csv").is_file()
         for title, chart in _module(name).charts(read(path)).items()

@@ -21,3 +21,9 @@ def test_every_picture_has_a_script_and_a_page():
     assert {name.partition(".")[0] for name in pictures} == set(NAMES)
     shown = {name for page in PAGES for name in re.findall(r"images/([\w-]+\.\w+)", page.read_text("utf-8"))}
     assert pictures <= shown
+
+
+def test_every_picture_that_a_page_shows_is_there():
+    for page in PAGES:
+        for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text("utf-8")):
+            assert "://" in target or (page.parent / target).is_file(), f"{page.name}: {target}"
