@@ -12,12 +12,12 @@ from kseg.cli._datasets import commands
 @commands.command("pack")
 def pack_dataset(
     context: typer.Context,
-    recipe: Annotated[pathlib.Path, typer.Argument(help="A recipe; its [data] says what is packed.")],
+    recipe: Annotated[pathlib.Path, typer.Argument(help="A recipe; its section `data` says what is packed.")],
     out: Annotated[pathlib.Path, typer.Argument(help="The folder to write: shards in place of many small files.")],
     shard_size: Annotated[float, typer.Option(help="MiB of a shard, at most.")] = 256,
     data_root: DataRoot = None,
 ) -> None:
-    """Pack the splits of a data set into ArrayRecord shards, which `shards` in [data] reads; repeat if interrupted."""
+    """Pack the splits of a data set into ArrayRecord shards, which the key `shards` of a recipe reads; repeat if interrupted."""
     stopped = f"stopped: repeat the command to go on; complete splits stay in {out}"
     with plain_errors(context.obj, interrupted=stopped):
         from kseg import training
