@@ -1,5 +1,7 @@
 """Every code block of README.md and of the site works: Python, recipes and commands, page by page, in order."""
 
+import contextlib
+import io
 import pathlib
 import re
 import shlex
@@ -39,13 +41,19 @@ def test_the_blocks_of_a_page_run(page, template, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KSEG_DATA", raising=False)
     names: dict = {}
+    printed = ""
     for block in blocks(page):
-        if block.reason is None:
-            place = f"{page.name}:{block.line}"
+        place = f"{page.name}:{block.line}"
+        if block.printed:
+            assert block.text.split() == printed.split(), f"{place}: the block above prints\n{printed}"
+        elif block.reason is None:
+            output = io.StringIO()
             try:
-                _run(block, place, names)
+                with contextlib.redirect_stdout(output) if block.language == "python" else contextlib.nullcontext():
+                    _run(block, place, names)
             except Exception as error:
                 raise AssertionError(f"{place}: {error}") from error
+            printed = output.getvalue()
 
 
 def _run(block, place, names):
