@@ -22,7 +22,7 @@ def draw() -> Figure:
     figure, (axes,) = style.panels(1, width=6.6, height=2.6)
     place = np.arange(len(SCORES))
     for index, (name, color) in enumerate(NETWORKS.items()):
-        values = 100 * rows.loc[name, list(SCORES)].astype(float)
+        values = 100 * rows.loc[name, list(SCORES)].to_numpy(float)
         axes.bar(place + 0.27 * (index - 1), values, 0.25, color=color, label=name)
         for x, value in zip(place, values, strict=True):
             axes.text(x + 0.27 * (index - 1), value + 1, f"{value:.0f}", ha="center", fontsize=7, color=style.SOFT)
