@@ -11,7 +11,7 @@ SIZE, STRIDE = (192, 256), 16
 
 
 def draw() -> np.ndarray:
-    """Draws the image, the scores before and after a ConvCRF and a dense CRF, and the pixels that are wrong."""
+    """Draws the class maps before and after a ConvCRF and a dense CRF, and the pixels that are wrong."""
     street = data.load("streets", "test", size=SIZE)
     image, label = street[0]
     before = upsampled(label, STRIDE, street.num_classes)
@@ -22,11 +22,11 @@ def draw() -> np.ndarray:
         "ConvCRF": local,
         "dense CRF": inference.dense_crf(image, before),
     }
-    titles, maps, errors = ["drawn street"], [image], [visualize.colorize(label, street.palette)]
+    titles, maps, errors = [], [], []
     for name, p in ways.items():
         found = p.argmax(axis=-1)
         scores = metrics.scores(metrics.confusion_matrix(label, found, street.num_classes))
         titles.append(f"{name}: mIoU {100 * scores['miou']:.0f} %")
         maps.append(visualize.colorize(found, street.palette))
         errors.append(visualize.error_map(label, found, shares=False))
-    return visualize.grid([maps, errors], titles=titles, font_size=13)
+    return visualize.grid([maps, errors], titles=titles, font_size=16)

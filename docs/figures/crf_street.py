@@ -17,6 +17,6 @@ def draw() -> np.ndarray:
     return visualize.grid(
         [[image, *maps]],
         titles=["drawn street", "DeepLab V2", "DeepLab V2 and dense CRF"],
-        font_size=14,
+        font_size=20,
         footer=lambda width: visualize.legend(model.classes, model.palette, width=width),
     )

@@ -13,8 +13,7 @@ SIDE = 13
 def draw() -> Figure:
     """Draws the number of paths from each pixel to the middle one; pixels without a path are orange."""
     figure, panels = style.panels(2, width=2.7, height=2.8)
-    blues = LinearSegmentedColormap.from_list("paths", ["#dbe8f8", style.BLUE])
-    blues.set_under(style.ORANGE)
+    blues = LinearSegmentedColormap.from_list("paths", ["#dbe8f8", style.BLUE]).with_extremes(under=style.ORANGE)
     for axes, rates in zip(panels, ((2, 2, 2), (1, 2, 3)), strict=True):
         counts = np.rint(paths(rates, SIDE))
         axes.pcolormesh(counts, cmap=blues, edgecolors="white", linewidth=0.5, vmin=0.5, vmax=counts.max())

@@ -29,6 +29,6 @@ def draw() -> np.ndarray:
     return visualize.grid(
         [[np.asarray(image, "uint8"), *maps]],
         titles=["drawn street", "label", ", ".join(names)],
-        font_size=14,
+        font_size=20,
         footer=lambda width: visualize.legend(street.classes, street.palette, width=width),
     )

@@ -24,6 +24,6 @@ def draw() -> np.ndarray:
     return visualize.grid(
         [[visualize.colorize(each, street.palette) for each in ways.values()]],
         titles=list(ways),
-        font_size=14,
+        font_size=18,
         footer=lambda width: visualize.legend(street.classes, street.palette, width=width),
     )

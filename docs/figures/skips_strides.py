@@ -6,7 +6,7 @@ from keras import ops
 from kseg import data, metrics, visualize
 from kseg.layers import ScoreUpsampling
 
-SIZE = (192, 256)
+SIZE = (256, 320)
 """Height and width, multiples of 32."""
 
 
@@ -34,9 +34,7 @@ def draw() -> np.ndarray:
         scores = metrics.scores(metrics.confusion_matrix(label, found, street.num_classes))
         titles.append(f"stride {stride}: mIoU {100 * scores['miou']:.0f} %, pole {100 * scores['iou'][pole]:.0f} %")
         maps.append(found)
-    return visualize.grid(
-        [[visualize.colorize(each, street.palette) for each in maps]],
-        titles=titles,
-        font_size=13,
-        footer=lambda width: visualize.legend(street.classes, street.palette, width=width),
-    )
+    panels = [visualize.colorize(each, street.palette) for each in maps]
+    halves = [visualize.grid([panels[i : i + 2]], titles=titles[i : i + 2], font_size=15) for i in (0, 2)]
+    footer = visualize.legend(street.classes, street.palette, width=halves[0].shape[1])
+    return visualize.grid([[half] for half in halves], footer=footer, gap=0)
