@@ -6,6 +6,7 @@ An HTML comment right above a block says how tests treat it; several comments ma
     <!-- test: not run, needs two GPUs -->        tests do not run the block, for this reason
     <!-- test: options only, needs two GPUs -->   tests read the options of its commands without running them
     <!-- test: tests/docs/test_deploy.py -->      the test in this file runs the block
+    <!-- test: printed -->                        the Python block above prints this text; line breaks may differ
 """
 
 import pathlib
@@ -31,12 +32,14 @@ class Block:
         text: What tests run.
         reason: Why tests do not run it here, or read its options only; `None` if they run it.
         line: Where it starts in the page.
+        printed: Whether it shows what the Python block above prints.
     """
 
     language: str
     text: str
     reason: str | None
     line: int
+    printed: bool = False
 
 
 def blocks(page: pathlib.Path) -> list[Block]:
@@ -45,15 +48,17 @@ def blocks(page: pathlib.Path) -> list[Block]:
     for match in _BLOCK.finditer(content):
         line = content[: match.start("language")].count("\n") + 1
         text = re.sub(f"^{match['indent']}", "", match["text"], flags=re.MULTILINE)
-        reason = None
+        reason, printed = None, False
         for comment in re.findall(r"<!-- test: (.*?) -->", match["comments"]):
             long, arrow, short = comment.partition(" => ")
             if arrow:
                 assert long in text, f"{page.name}:{line}: the block does not contain {long!r}"
                 text = text.replace(long, short)
+            elif comment == "printed":
+                printed = True
             else:
                 known = comment.startswith(("not run, ", "options only, ")) or (ROOT / comment).is_file()
                 assert known, f"{page.name}:{line}: {comment!r}"
                 reason = comment
-        found.append(Block(match["language"], text, reason, line))
+        found.append(Block(match["language"], text, reason, line, printed))
     return found

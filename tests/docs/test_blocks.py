@@ -1,5 +1,7 @@
 """Every code block of README.md and of the site works: Python, recipes and commands, page by page, in order."""
 
+import contextlib
+import io
 import pathlib
 import re
 import shlex
@@ -42,15 +44,22 @@ def test_the_blocks_of_a_page_run(page, template, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KSEG_DATA", raising=False)
     names: dict = {}
+    printed = ""
     for block in blocks(page):
         place = f"{page.name}:{block.line}"
+        if block.printed:
+            assert block.text.split() == printed.split(), f"{place}: the block above prints\n{printed}"
+            continue
+        output = io.StringIO()
         try:
-            if block.reason is None:
-                _run(block, place, names)
-            elif block.reason.startswith("options only, "):
-                _commands(block.text, dry=True)
+            with contextlib.redirect_stdout(output) if block.language == "python" else contextlib.nullcontext():
+                if block.reason is None:
+                    _run(block, place, names)
+                elif block.reason.startswith("options only, "):
+                    _commands(block.text, dry=True)
         except Exception as error:
             raise AssertionError(f"{place}: {error}") from error
+        printed = output.getvalue()
 
 
 def _run(block, place, names):
