@@ -17,7 +17,7 @@ def pack_dataset(
     shard_size: Annotated[float, typer.Option(help="MiB of a shard, at most.")] = 256,
     data_root: DataRoot = None,
 ) -> None:
-    """Pack the splits of a data set into ArrayRecord shards, which the key `shards` of a recipe reads; repeat if interrupted."""
+    """Pack the splits of a data set into ArrayRecord shards, for the key `shards` of recipes; repeat if interrupted."""
     stopped = f"stopped: repeat the command to go on; complete splits stay in {out}"
     with plain_errors(context.obj, interrupted=stopped):
         from kseg import training
