@@ -33,7 +33,7 @@ def demo(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page in the browser.")] = False,
     max_megabytes: Megabytes = 32,
     max_megapixels: Megapixels = 25,
-    engine: Engine = "auto",
+    engine: Engine = "keras",  # others convert each network, which takes longer than a few predictions
 ) -> None:
     """Try the released models on a page in the browser, on drawn examples or your own images."""
     with plain_errors(context.obj):
