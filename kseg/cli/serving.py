@@ -1,4 +1,4 @@
-"""`kseg serve`."""
+"""`kseg serve`, and what `kseg demo` shares with it."""
 
 import contextlib
 import ipaddress
@@ -6,6 +6,7 @@ import math
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,21 @@ UNREAD_SECONDS = 30
 """Seconds after which the system closes the connection of a client that takes nothing of its answer."""
 
 
+Host = Annotated[
+    str, typer.Option(help="The address to listen on; 0.0.0.0 lets other machines use the service, unprotected.")
+]
+AllowHost = Annotated[
+    list[str],
+    typer.Option(
+        help="A name by which others, such as a proxy, call the service; repeatable. Without one, a service on "
+        "loopback is called by its address or localhost, any other one by any name."
+    ),
+]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")]
+Megabytes = Annotated[float, typer.Option(min=0.001, max=1e6, help="Largest upload, in MB of 1,000,000 bytes.")]
+Megapixels = Annotated[float, typer.Option(min=0.001, max=1e6, help="Largest image.")]
+
+
 @application.command()
 def serve(
     context: typer.Context,
@@ -31,21 +47,11 @@ def serve(
             "of kseg export (.onnx, .xml, .tflite), which runs without Keras."
         ),
     ],
-    host: Annotated[
-        str, typer.Option(help="The address to listen on; 0.0.0.0 lets other machines use the service, unprotected.")
-    ] = "127.0.0.1",
-    allow_host: Annotated[
-        list[str],
-        typer.Option(
-            help="A name by which others, such as a proxy, call the service; repeatable. Without one, a service on "
-            "loopback is called by its address or localhost, any other one by any name."
-        ),
-    ] = [],  # noqa: B006
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
-    max_megabytes: Annotated[
-        float, typer.Option(min=0.001, max=1e6, help="Largest upload, in MB of 1,000,000 bytes.")
-    ] = 32,
-    max_megapixels: Annotated[float, typer.Option(min=0.001, max=1e6, help="Largest image.")] = 25,
+    host: Host = "127.0.0.1",
+    allow_host: AllowHost = [],  # noqa: B006
+    port: Port = 8000,
+    max_megabytes: Megabytes = 32,
+    max_megapixels: Megapixels = 25,
     queue: Annotated[int, typer.Option(min=0, help="Most requests that wait; others get status 503.")] = 16,
     timeout: Annotated[
         float,
@@ -72,39 +78,78 @@ def serve(
     """Serve a model over HTTP: POST /predict, GET /model, GET /health, and a page to try it in the browser."""
     with plain_errors(context.obj):
         prepare(training=False)
-        from kseg.serve import LOOPBACK, Limits, create_app  # isort: skip  # if packages are missing, this says so
+        check_packages("serve")
+        from kseg import inference, serve
 
-        import numpy as np
-
-        try:
-            import uvicorn
-        except ImportError as error:
-            raise ImportError(f"kseg serve needs uvicorn: pip install 'kseg[serve]' ({error})") from None
-
-        from kseg import inference
-
-        limits = Limits(round(max_megabytes * 1e6), round(max_megapixels * 1e6), queue, timeout)
+        limits = serve.Limits(round(max_megabytes * 1e6), round(max_megapixels * 1e6), queue, timeout)
         with listening(host, port) as listener:
             loaded = load_model(model)
             predictor = inference.Predictor(loaded, **options(tta, crf, _tile(loaded, tile), engine, int8))
-            where, at = listener.getsockname()[:2]
-            address = ipaddress.ip_address(where)
-            own = {*LOOPBACK, host, where, *allow_host}
-            app = create_app(predictor, limits, hosts=own if address.is_loopback or allow_host else None)
-            server = uvicorn.Server(configured(app, timeout))
-            shape = predictor.model.inputs[0].shape[1:]
-            for usual in (64, 96):  # compiles the network, also for a second size, and shows errors before requests
-                predictor(np.zeros([side or usual for side in shape], "uint8"))
-            print(f"{predictor.model.name}: http://{where if address.version == 4 else f'[{where}]'}:{at}/", flush=True)
-            if not address.is_loopback:
-                print("warning: other machines can use the service, which has no password", file=sys.stderr)
-            before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn sends it again after it has stopped
-            try:
-                with contextlib.suppress(KeyboardInterrupt):
-                    server.run(sockets=[listener])
-            finally:
-                signal.signal(signal.SIGTERM, before)
-            print("stopped")
+            warm(predictor)
+            app = serve.create_app(predictor, limits, hosts=own_hosts(listener, host, allow_host))
+            run(app, listener, predictor.model.name, timeout)
+
+
+def check_packages(command: str) -> None:
+    """Raises an ImportError that names the extra if a package of the service is missing."""
+    import kseg.serve  # noqa: F401  # says so itself
+
+    try:
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"kseg {command} needs uvicorn: pip install 'kseg[serve]' ({error})") from None
+
+
+def warm(predictor: Any) -> None:
+    """Compiles the network, also for a second size, and shows its errors before requests come."""
+    import numpy as np
+
+    shape = predictor.model.inputs[0].shape[1:]
+    for usual in (64, 96):
+        predictor(np.zeros([side or usual for side in shape], "uint8"))
+
+
+def own_hosts(listener: socket.socket, host: str, allowed: list[str]) -> set[str] | None:
+    """Returns the names under which the service may be called; None for all."""
+    from kseg.serve import LOOPBACK
+
+    where = listener.getsockname()[0]
+    return {*LOOPBACK, host, where, *allowed} if ipaddress.ip_address(where).is_loopback or allowed else None
+
+
+def run(
+    app: Any, listener: socket.socket, name: str, timeout: float, ready: Callable[[str], object] = lambda address: None
+) -> None:
+    """Prints the address of a service and answers requests until the process is told to stop.
+
+    Args:
+        app: The application.
+        listener: The socket on which it takes connections.
+        name: What is printed before the address.
+        timeout: The time limit of the service in seconds.
+        ready: Called with the address at which a browser on this machine finds the service.
+    """
+    import uvicorn
+
+    server = uvicorn.Server(configured(app, timeout))
+    where, port = listener.getsockname()[:2]
+    address = ipaddress.ip_address(where)
+    print(f"{name}: {_url(address, port)}", flush=True)
+    if not address.is_loopback:
+        print("warning: other machines can use the service, which has no password", file=sys.stderr)
+    loopback = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    ready(_url(loopback if address.is_unspecified else address, port))
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn sends it again after it has stopped
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    print("stopped")
+
+
+def _url(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> str:
+    return f"http://{address if address.version == 4 else f'[{address}]'}:{port}/"
 
 
 def configured(app: Any, timeout: float) -> Any:

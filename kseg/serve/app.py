@@ -1,8 +1,8 @@
-"""The application: `POST /predict`, `GET /model`, `GET /health`, and a page to try them."""
+"""The application: `POST /predict`, `GET /models`, `GET /model`, `GET /health`, and a page to try them."""
 
 import contextlib
 import pathlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
@@ -12,8 +12,10 @@ from starlette.exceptions import HTTPException
 
 import kseg
 from kseg import inference
+from kseg.serve.examples import Example
 from kseg.serve.hosts import OwnHosts
 from kseg.serve.limits import Limits
+from kseg.serve.models import NamedModel
 from kseg.serve.options import Options
 from kseg.serve.refusal import RefusedError, in_json
 from kseg.serve.service import Service
@@ -27,32 +29,44 @@ POLICY = (
 
 
 def create_app(
-    predictor: inference.Predictor, limits: Limits = Limits(), *, hosts: Collection[str] | None = None
+    models: inference.Predictor | Sequence[NamedModel],
+    limits: Limits = Limits(),
+    *,
+    hosts: Collection[str] | None = None,
+    examples: Sequence[Example] = (),
 ) -> FastAPI:
-    """Makes the service of a predictor, an application for uvicorn or any other ASGI server.
+    """Makes the service of a model or several, an application for uvicorn or any other ASGI server.
 
     Requests are answered one after the other, since a model uses all cores of a processor, or its whole accelerator.
 
     Args:
-        predictor: The predictor; do not use it elsewhere while the service runs.
+        models: A predictor, which you must not use elsewhere while the service runs; or several named models, of which
+            the first one answers requests that name none.
         limits: What the service takes.
         hosts: The names and addresses under which the service may be called, without ports, such as
             `kseg.serve.LOOPBACK`; others, and pages of other services, get status 403. None allows all: for services
             that other machines use.
+        examples: Images that the page offers.
 
     Returns:
         The application.
+
+    Raises:
+        ValueError: If there are no models, or two have the same name.
     """
-    service = Service(predictor, limits)
+    if not isinstance(models, Sequence):
+        predictor = models
+        models = [NamedModel(predictor.model.name, lambda: predictor)]
+        models[0].answers  # noqa: B018  # loaded, so that `GET /model` never waits
+    service = Service(models, limits)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         service.pool.shutdown(wait=False, cancel_futures=True)
 
-    app = FastAPI(
-        title=f"kseg: {service.name}", version=kseg.__version__, docs_url=None, redoc_url=None, lifespan=lifespan
-    )
+    title = f"kseg: {', '.join(service.models)}"
+    app = FastAPI(title=title, version=kseg.__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     if hosts is not None:
         app.add_middleware(OwnHosts, hosts=hosts)
     upload = {"schema": {"type": "string", "format": "binary"}}
@@ -62,10 +76,28 @@ def create_app(
     async def page() -> HTMLResponse:
         return HTMLResponse(PAGE.read_text("utf-8"), headers={"Content-Security-Policy": POLICY})
 
+    @app.get("/models")
+    async def list_models() -> dict[str, Any]:
+        """List the names of the models, whether each is loaded, and the example images."""
+        return {
+            "models": [{"name": model.name, "loaded": model.loaded} for model in service.models.values()],
+            "examples": [
+                {"name": example.name, "address": f"examples/{index}", "models": example.models}
+                for index, example in enumerate(examples)
+            ],
+        }
+
     @app.get("/model")
-    async def model() -> dict[str, Any]:
-        """Describe the model, its classes and the limits of the service."""
-        return service.description()
+    async def model(model: str | None = None) -> dict[str, Any]:
+        """Describe a model, by default the first one, its classes and the limits of the service."""
+        return await service.description(model)
+
+    @app.get("/examples/{index}", response_class=Response)
+    async def example(index: int) -> Response:
+        """Send an example image, by its position in `GET /models`."""
+        if not 0 <= index < len(examples):
+            raise RefusedError(404, f"there is no example {index}: GET /models lists the examples")
+        return Response(examples[index].content, media_type="image/png")
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -102,7 +134,7 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
-        places = "POST /predict, GET /model, GET /health, GET /"
+        places = "POST /predict, GET /models, GET /model, GET /health, GET /"
         return in_json(error.status_code, f"{error.detail}: there are {places}", error.headers)
 
     @app.exception_handler(Exception)

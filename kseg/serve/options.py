@@ -19,6 +19,7 @@ class Options(BaseModel):
         description="png: class ids with the palette; overlay: a JPEG picture; geojson and coco: objects in pixels; "
         "json: the areas of the classes and the PNG mask as a data URL.",
     )
+    model: str | None = Field(None, description="The name of the model, one of GET /models; by default the first.")
     range: str | None = Field(None, description="The image values that are black and white: 0,4095, or percentile.")
     bands: str | None = Field(None, description="The bands to use, counted from 1: 4,3,2.")
     page: int | None = Field(None, ge=1, description="The page of a file with several, counted from 1.")

@@ -1,16 +1,13 @@
 """The page of the service, in a real browser."""
 
 import base64
-import threading
-import time
 
 import numpy as np
 import pytest
-import uvicorn
 
 from kseg.inference import Predictor
 from kseg.serve import Limits, create_app
-from tests.serve.conftest import encoded
+from tests.serve.conftest import SIZES, encoded, fits, opened, running
 
 DROP = """([name, kind, content]) => {
   const files = new DataTransfer();
@@ -21,41 +18,23 @@ DROP = """([name, kind, content]) => {
 
 @pytest.fixture(scope="module")
 def address(brightest):
-    app = create_app(Predictor(brightest), Limits(upload_bytes=10**6))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    server.should_exit = True
-    thread.join()
+    with running(create_app(Predictor(brightest), Limits(upload_bytes=10**6))) as address:
+        yield address
 
 
-@pytest.fixture(params=[(1280, 900), (420, 800)], ids=["wide", "narrow"])
+@pytest.fixture(params=SIZES, ids=["wide", "narrow"])
 def page(browser, address, request):
-    width, height = request.param
-    page = browser.new_page(viewport={"width": width, "height": height})
-    page.set_default_timeout(20000)
-    page.noticed, page.hosts = [], set()
-    page.on("console", lambda message: page.noticed.append(message.text))
-    page.on("pageerror", lambda error: page.noticed.append(str(error)))
-    page.on("request", lambda request: page.hosts.add(request.url.split("/predict")[0].split("/model")[0] + "/"))
-    page.goto(address)
-    yield page
-    page.close()
+    with opened(browser, address, request.param) as page:
+        yield page
 
 
 def choose(page, content, name="photo.png", kind="image/png"):
     page.get_by_label("choose a file").set_input_files({"name": name, "mimeType": kind, "buffer": content})
 
 
-def fits(page):
-    return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-
-
 def test_a_chosen_image_is_shown_with_its_labels_and_their_areas(page, picture, address):
-    assert fits(page)
+    page.get_by_role("heading", name="kseg: brightest").wait_for()
+    assert fits(page) and page.get_by_role("combobox").count() == 0  # one model needs no choice
     choose(page, encoded(picture))
     rows = page.get_by_role("row")
     rows.nth(3).wait_for()

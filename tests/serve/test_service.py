@@ -19,29 +19,7 @@ from kseg.inference import Predictor
 from kseg.serve import LOOPBACK, Limits, answers, create_app, limits
 from kseg.serve.claims import check_claims
 from tests.export import brightness
-from tests.serve.conftest import CLASSES, PALETTE, encoded
-
-
-def ask(app, *requests):
-    """Sends requests `(method, address, options)` at once, and returns the answers."""
-
-    async def run():
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://kseg") as client:
-            return await asyncio.gather(*(client.request(*place, **options) for *place, options in requests))
-
-    return asyncio.run(run())
-
-
-def post(app, content, query="", **options):
-    return ask(app, ("POST", f"/predict?{query}", {"content": content, **options}))[0]
-
-
-def refused(answer, status):
-    """Returns the message of an error."""
-    assert answer.status_code == status, answer.text
-    assert list(answer.json()) == ["error"] and "\n" not in answer.text
-    return answer.json()["error"]
+from tests.serve.conftest import CLASSES, PALETTE, ask, encoded, post, refused
 
 
 @pytest.fixture(scope="module")
