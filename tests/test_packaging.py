@@ -39,6 +39,14 @@ def test_the_wheel_contains_only_kseg(wheel):
     assert {"kseg/py.typed", "kseg/pretrained/releases.json", "kseg/serve/page.html"} <= set(names)
 
 
+def test_the_files_for_an_index_are_small_and_whole(dist, weights_wheel):
+    limits = dict.fromkeys(dist.iterdir(), 2000000.0) | {weights_wheel: 64e6}
+    assert {path: path.stat().st_size for path in limits if path.stat().st_size > limits[path]} == {}
+    command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, limits)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout
+
+
 def test_the_wheel_trains_in_an_environment_of_its_own(wheel, tmp_path):
     (tmp_path / "recipe.toml").write_text(
         "epochs = 1\n"
@@ -59,8 +67,8 @@ def test_the_wheel_of_weights_has_the_files_of_every_release_and_their_licenses(
             content = archive.read(f"kseg_weights/{name}/{release.file}")
             assert hashlib.sha256(content).hexdigest() == release.sha256
             assert f"kseg_weights/{name}/card.md" in names
-            assert f"kseg_weights-0.1.0.dist-info/licenses/LICENSES/{release.license}.txt" in names
-        metadata = archive.read("kseg_weights-0.1.0.dist-info/METADATA").decode()
+            assert f"kseg_weights-0.2.0.dist-info/licenses/LICENSES/{release.license}.txt" in names
+        metadata = archive.read("kseg_weights-0.2.0.dist-info/METADATA").decode()
     licenses = " AND ".join(sorted({release.license for release in pretrained.RELEASES.values()}, reverse=True))
     assert f"License-Expression: {licenses}\n" in metadata
 
