@@ -12,7 +12,7 @@ from kseg import export
 from tests.export import brightness
 
 TEXT = (pathlib.Path(__file__).parents[2] / "docs/deploy.md").read_text("utf-8")
-SCRIPTS = dict(re.findall(r"## With ([^\n]+)\n\n```python\n(.*?)```", TEXT, re.DOTALL))
+SCRIPTS = dict(re.findall(r"## With ([^\n]+)\n\n(?:<!-- test: .*? -->\n)*```python\n(.*?)```", TEXT, re.DOTALL))
 FILES = {
     "OpenVINO": ("openvino", "model.xml"),
     "ONNX Runtime": ("onnx", "model.onnx"),
