@@ -14,7 +14,10 @@ import re
 from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in (ROOT / "docs").rglob("*.md") if "node_modules" not in page.parts),  # of docs/browser
+]
 
 _BLOCK = re.compile(
     r"(?P<comments>(?:^[ ]*<!-- test: .*? -->\n+)*)"
