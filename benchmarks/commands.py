@@ -146,10 +146,11 @@ def tables_of_pages(boards: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, p
     shown = {f"leaderboard {title}": tables.shown(rows) for title, rows in boards.items()}
     published = {f"published {title}": rows for title, rows in tables.published().items()}
     aims = {"goals": goals.reached(boards["camvid"], boards["nuclei"])}
+    search = {"search": tables.searched(leaderboard.read(leaderboard.LEADERBOARDS / "search.csv"))}
     pages = {
         "README.md": {"leaderboard": tables.best(boards["camvid"]), "speed": experiments.speed_summary()},
         "docs/comparison.md": {"features": features.compared()},
-        "docs/leaderboards.md": shown | published | aims,
+        "docs/leaderboards.md": shown | published | aims | search,
     }
     return pages | {page: experiments.tables(page) for page in sorted(set(map(experiments.page_of, experiments.NAMES)))}
 

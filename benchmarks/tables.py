@@ -1,6 +1,7 @@
 """Leaderboards as tables of text, for pages and the terminal."""
 
 import pathlib
+from typing import Any
 
 import pandas as pd
 
@@ -77,6 +78,19 @@ def best(rows: pd.DataFrame, count: int = 8) -> pd.DataFrame:
         "device",
     ]
     return table[columns]
+
+
+def searched(rows: pd.DataFrame) -> pd.DataFrame:
+    """Formats the rows of the suite `search`, best first, with the points that each recipe gains over `base`."""
+    base = rows.set_index("name").loc["base", "miou"]
+    rows = rows.sort_values("miou", ascending=False)
+    columns: dict[str, Any] = {"recipe": rows["name"], "validation mIoU": rows["miou"].map(percent)}
+    columns["points over base"] = [f"{100 * (value - base):+.1f}" for value in rows["miou"]]
+    columns["pixel accuracy"] = rows["pixel_accuracy"].map(percent)
+    columns["epochs, crop"] = [
+        f"{epochs:.0f}, {crop}" for epochs, crop in zip(rows["epochs"], rows["crop"], strict=True)
+    ]
+    return pd.DataFrame(columns | {"device": rows["device"]})
 
 
 def percent(share: float) -> str:
