@@ -149,7 +149,7 @@ def tables_of_pages(boards: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, p
     search = {"search": tables.searched(leaderboard.read(leaderboard.LEADERBOARDS / "search.csv"))}
     pages = {
         "README.md": {"leaderboard": tables.best(boards["camvid"]), "speed": experiments.speed_summary()},
-        "docs/comparison.md": {"features": features.compared()},
+        "docs/comparison.md": {"features": features.compared(), "speed": experiments.speed_summary()},
         "docs/leaderboards.md": shown | published | aims | search,
     }
     return pages | {page: experiments.tables(page) for page in sorted(set(map(experiments.page_of, experiments.NAMES)))}

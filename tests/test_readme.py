@@ -62,7 +62,7 @@ def test_ci_runs_the_test_command_of_the_readme_and_no_other():
 
 
 def test_every_file_that_the_readme_links_is_there():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", README):
         assert "://" in target or (ROOT / target).is_file(), target
 
 
