@@ -51,10 +51,13 @@ def train(
         content = training.Recipe.from_toml(recipe)
         content = content.on(devices=devices, hosts=hosts, processes=processes, process=process)
         number = training.start_processes(content, [sys.executable, "-m", "kseg.cli", *sys.argv[1:]])
+        finished = (folder / "result.json").is_file()
         result = training.train(content, folder, data_root=data_root, minutes=minutes)
         if number == 0:
             if not result["finished"]:
                 print(f"stopped after epoch {result['epochs']}: the same command resumes the run")
+            if finished:
+                print(f"{folder.as_posix()} is finished, nothing was trained; for another training give --run-folder")
             _show(result["scores"])
 
 

@@ -29,6 +29,9 @@ LOSSES: dict[str, Callable[..., SegmentationLoss]] = {
     "focal_tversky": FocalTversky,
     "lovasz_softmax": LovaszSoftmax,
 }
+"""The losses that recipes and `get` know by name: `cross_entropy`, `balanced_cross_entropy`, `focal`, `ohem`,
+`boundary_weighted`, `dice`, `jaccard`, `tversky`, `focal_tversky` and `lovasz_softmax`. Add your own before you train
+with a recipe from Python."""
 
 __all__ = [
     "LOSSES",
@@ -83,8 +86,9 @@ def get(names: str, **options: Any) -> SegmentationLoss:
     for term in names.split("+"):
         *factor, name = (part.strip() for part in term.split("*"))
         if name not in LOSSES:
-            near = difflib.get_close_matches(name, LOSSES, n=2, cutoff=0.5) or LOSSES
-            raise ValueError(f"unknown loss {name!r}: did you mean {' or '.join(near)}?")
+            near = difflib.get_close_matches(name, LOSSES, n=2, cutoff=0.5)
+            cure = f"did you mean {' or '.join(near)}?" if near else f"the losses are {', '.join(LOSSES)}"
+            raise ValueError(f"unknown loss {name!r}: {cure}")
         try:
             factors.append(float(*factor) if factor else 1.0)
         except (TypeError, ValueError):

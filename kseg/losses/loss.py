@@ -52,7 +52,9 @@ def documented(function: Function) -> Function:
 
 
 class SegmentationLoss(keras.losses.Loss):
-    """A function `(y_true, y_pred, *, sample_weight, **options)` as a Keras loss: one number per batch.
+    """A function as a Keras loss: one number per batch.
+
+    The function takes `(y_true, y_pred, *, sample_weight, ignore_class, class_weights, from_logits, **options)`.
 
     `sample_weight` of `fit` may contain one number per pixel. There is no `reduction`, because the normalizer is part
     of the loss. On several devices the pixels of the whole batch count. Only `LovaszSoftmax` sorts and
@@ -117,6 +119,11 @@ class SegmentationLoss(keras.losses.Loss):
 
     def __add__(self, other: "SegmentationLoss") -> "WeightedSum":
         """The sum of two losses."""
+        if not isinstance(other, SegmentationLoss):
+            raise TypeError(
+                f"{self.name} and {type(other).__name__} cannot be added: write the latter as a function for "
+                "kseg.losses.SegmentationLoss(function, name)"
+            )
         one, two = self._sum(), other._sum()
         return WeightedSum([*one.terms, *two.terms], [*one.factors, *two.factors])
 

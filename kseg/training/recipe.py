@@ -139,9 +139,11 @@ class Loss(Section):
     name: str = "cross_entropy"
     """A loss of `kseg.losses.LOSSES`, or a weighted sum, e.g. `"cross_entropy + 0.5 * dice"`."""
     class_weights: Literal["none", "median", "inverse", "effective"] | tuple[NotNegative, ...] = "none"
-    """One weight per class, or the way to compute them from how frequent the classes are in the training labels."""
+    """One weight per class, or how `kseg.losses.class_weights` computes them from the frequencies f of the classes in
+    the training labels; `"median"` gives median(f) / f."""
     class_weights_power: NotNegative = 1.0
-    """The exponent of the weights: 0.5 reduces their differences, 0 makes them equal."""
+    """The exponent of all weights, those of a list too: 0.5 reduces their differences, 0 makes them equal. It does
+    nothing with `"none"`."""
     options: dict[str, Any] = {}
     """Other arguments of the loss, e.g. `{ label_smoothing = 0.1 }`."""
 

@@ -64,6 +64,7 @@ def test_own_data_are_checked_trained_and_evaluated_by_one_recipe(tmp_path):
         trained = kseg_command("train", recipe, "--run-folder", tmp_path / "run")
         assert trained.exit_code == 0, trained.output
         assert ("epoch 1/1" in trained.output) == shown
+        assert ("is finished, nothing was trained" in trained.output) != shown
         scores = json.loads((tmp_path / "run" / "result.json").read_text())["scores"]
         assert f"{scores['miou']:.4f}" in trained.output
     evaluated = kseg_command("evaluate", tmp_path / "run" / "best.safetensors", "--data", recipe, "--split", "test")

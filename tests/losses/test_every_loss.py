@@ -289,3 +289,8 @@ def test_a_training_step_compiled_by_xla_follows_the_gradient(name, classes):
     model.compile(keras.optimizers.SGD(0.1), loss, jit_compile=keras.backend.backend() != "torch")
     assert float(model.train_on_batch(images, labels)) == pytest.approx(value, rel=1e-4)
     np.testing.assert_allclose(ops.convert_to_numpy(convolution.kernel), start - 0.1 * slope, rtol=1e-4, atol=1e-5)
+
+
+def test_a_sum_with_a_loss_of_keras_names_the_way():
+    with pytest.raises(TypeError, match=r"^dice and MeanSquaredError cannot be added: write the latter as a function"):
+        losses.Dice() + keras.losses.MeanSquaredError()
