@@ -29,5 +29,5 @@ def compared() -> pd.DataFrame:
         "others by name, and further ones of segmentation-models-pytorch, transformers and torchvision",
         "export": ", ".join(kseg.export.FORMATS),
     }
-    peers.insert(0, f"kseg {kseg.__version__}", pd.Series(ours))
+    peers.insert(0, f"kseg {kseg.__version__}", [ours[feature] for feature in peers.index])
     return peers.reset_index().rename(columns={"feature": ""})

@@ -15,13 +15,13 @@ _BLOCK = re.compile(
 )
 
 
-def picture(module: str) -> np.ndarray:
-    """Runs the block of a picture in an empty folder, and returns what it assigns to `picture`.
+def names() -> list[str]:
+    """Returns the names of the pictures, such as `"gallery_overlay"`, in their order."""
+    return [name for name, _ in _blocks() if name]
 
-    Args:
-        module: The module of the picture, such as `"docs.figures.gallery_overlay"`.
-    """
-    name = module.rpartition(".")[2]
+
+def picture(name: str) -> np.ndarray:
+    """Runs the block of a picture in an empty folder, and returns what it assigns to `picture`."""
     (code,) = (code for block, code in _blocks() if block == name)
     names = dict(_start())
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):

@@ -125,7 +125,7 @@ def _advice(board: pd.DataFrame) -> list[str]:
         f"`{_first(near, 'seconds')}` is the fastest within one point of it, `{_first(board, 'seconds')}` is the "
         f"fastest, and `{_first(thin, 'thin')}` has the highest mean IoU of {', '.join(THIN)}.",
         f"There, flips and scales change the mIoU by {gained:+.1f} points on average, at {cost:.0f} times the cost.",
-        f"Scores are of at most {board['seeds'].max():.0f} seed, so small differences say nothing.",
+        f"Most seeds of a score: {board['seeds'].max():.0f}. Small differences are within their chance.",
     ]
 
 

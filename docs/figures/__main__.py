@@ -8,24 +8,24 @@ import sys
 from matplotlib.figure import Figure
 from PIL import Image
 
-from docs import figures
+from docs import figures, gallery
 from docs.figures import style
 
 IMAGES = pathlib.Path(__file__).parents[1] / "images"
-NAMES = sorted(
-    module.name for module in pkgutil.iter_modules(figures.__path__) if module.name not in {"style", "__main__"}
-)
+SCRIPTS = {module.name for module in pkgutil.iter_modules(figures.__path__)} - {"style", "__main__"}
+NAMES = sorted(SCRIPTS | set(gallery.names()))
 
 
 def draw(name: str, folder: pathlib.Path = IMAGES) -> pathlib.Path:
     """Draws a picture and returns its file.
 
     Args:
-        name: A module of this folder.
+        name: A module of this folder, or a picture of gallery.md.
         folder: Where the file is written.
     """
     with style.settings():
-        picture = importlib.import_module(f"docs.figures.{name}").draw()
+        script = name in SCRIPTS
+        picture = importlib.import_module(f"docs.figures.{name}").draw() if script else gallery.picture(name)
         if isinstance(picture, Figure):
             path = folder / f"{name}.svg"
             picture.savefig(path, metadata={"Date": None})

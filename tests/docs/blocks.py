@@ -6,7 +6,7 @@ An HTML comment right above a block says how tests treat it; several comments ma
     <!-- test: not run, needs two GPUs -->        tests do not run the block, for this reason
     <!-- test: options only, needs two GPUs -->   tests read the options of its commands without running them
     <!-- test: tests/docs/test_deploy.py -->      the test in this file runs the block
-    <!-- test: printed -->                        the Python block above prints this text; line breaks may differ
+    <!-- test: printed -->                        the block above prints this text; white space may differ
 """
 
 import pathlib
@@ -35,7 +35,7 @@ class Block:
         text: What tests run.
         reason: Why tests do not run it here, or read its options only; `None` if they run it.
         line: Where it starts in the page.
-        printed: Whether it shows what the Python block above prints.
+        printed: Whether it shows what the block above prints.
     """
 
     language: str

@@ -53,7 +53,7 @@ def test_the_blocks_of_a_page_run(page, template, tmp_path, monkeypatch):
             continue
         output = io.StringIO()
         try:
-            with contextlib.redirect_stdout(output) if block.language == "python" else contextlib.nullcontext():
+            with contextlib.redirect_stdout(output):
                 if block.reason is None:
                     _run(block, place, names)
                 elif block.reason.startswith("options only, "):
@@ -94,6 +94,7 @@ def _command(words, dry):
             case ["kseg", command]:
                 done = kseg_command(command, *rest)
                 assert done.exit_code == 0, done.output
+                print(done.stdout)
             case ["curl", *more]:
                 service.curl([*more, *rest], "runs/leaves")
             case ["python", "-m", "benchmarks"]:

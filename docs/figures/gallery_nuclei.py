@@ -1,7 +1,0 @@
-"""Nuclei, counted; docs/gallery.md contains the code."""
-
-import functools
-
-from docs.gallery import picture
-
-draw = functools.partial(picture, __name__)
