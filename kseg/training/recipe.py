@@ -224,7 +224,7 @@ class Recipe(Section):
     rematerialize: Switch = pydantic.Field(default=False, exclude_if=lambda given: not given)
     """Whether to compute features again for the gradient instead of keeping them: less memory, more time."""
     tensorboard: Switch | None = None
-    """The former place of `tensorboard` in `[tracking]`."""
+    """Deprecated: use `tensorboard` in `[tracking]`."""
     tracking: Tracking = pydantic.Field(default=Tracking(), exclude_if=lambda tracking: tracking == Tracking())
     distribution: Distribution = pydantic.Field(
         default=Distribution(), exclude_if=lambda given: given == Distribution()
