@@ -85,6 +85,8 @@ class Data(Section):
     """Height and width of the random part of an image that a step takes. Images of several sizes need it."""
     scale: tuple[Number, Number] | None = None
     """The smallest and the largest random scale, both above 0; by default those of `augment`."""
+    copy_paste: tuple[str, ...] | None = _left_out()
+    """Names of rare classes, whose pixels are copied from another random image into half of the training images."""
     options: dict[str, Any] = {}
     """Other arguments of the data set, e.g. `{ memory_limit = 0 }`."""
 

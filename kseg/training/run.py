@@ -50,6 +50,7 @@ class Run:
         splits.check(self.train_split, "train")
         if self.val_split is not None:
             splits.check(self.val_split, "val")
+        splits.augmentation(recipe, self.train_split)  # errors come before the model is built
         contents = splits.contents(self.train_split, self.val_split)
         self.group.agree(recipe.hash(), "the recipe")
         self.group.agree(json.dumps(contents), "the data")

@@ -122,16 +122,32 @@ def steps_per_epoch(recipe: Recipe, train: data.Dataset) -> int:
     return max(1, round(len(train) / recipe.data.batch_size))
 
 
-def batches(recipe: Recipe, train: data.Dataset, start_step: int, shard: tuple[int, int] = (0, 1)) -> Iterable:
-    """Returns an endless stream of training batches, from step `start_step` of the run on; `shard` as in the loader."""
+def augmentation(recipe: Recipe, train: data.Dataset) -> data.augment.Augmentation:
+    """Builds the augmentation of the training images; raises a ValueError if it does not fit them."""
     section = recipe.data
-    if section.crop is None and section.batch_size > 1 and not train.has_one_size():
-        raise ValueError("[data] images of several sizes cannot share a batch: give a crop = [height, width]")
+    if section.crop is None and (section.batch_size > 1 or section.copy_paste) and not train.has_one_size():
+        fault = "share a batch" if section.batch_size > 1 else "be copied into each other"
+        raise ValueError(f"[data] images of several sizes cannot {fault}: give a crop = [height, width]")
     augment = data.augment.pipeline(
         section.augment, crop=section.crop, scale=section.scale, ignore_class=train.ignore_class
     )
+    if not section.copy_paste:
+        return augment
+    for name in section.copy_paste:
+        if name not in train.classes:
+            raise ValueError(f"[data] copy_paste: {train.name} has no class {name!r}{near(name, train.classes)}")
+    return data.augment.copy_paste(augment, train, [train.classes.index(name) for name in section.copy_paste])
+
+
+def batches(recipe: Recipe, train: data.Dataset, start_step: int, shard: tuple[int, int] = (0, 1)) -> Iterable:
+    """Returns an endless stream of training batches, from step `start_step` of the run on; `shard` as in the loader."""
     return data.loader(
-        train, batch_size=section.batch_size, augment=augment, seed=recipe.seed, start_step=start_step, shard=shard
+        train,
+        batch_size=recipe.data.batch_size,
+        augment=augmentation(recipe, train),
+        seed=recipe.seed,
+        start_step=start_step,
+        shard=shard,
     )
 
 

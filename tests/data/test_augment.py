@@ -207,3 +207,51 @@ def test_labels_of_other_types_are_padded_with_void():
         assert label.dtype == np.uint8 and np.unique(label).tolist() == [1, 255]
     with pytest.raises(ValueError, match=r"the label: label values -1 \(4 pixels\) are outside"):
         augmentation(image, np.full((2, 2), -1, np.int8), 0)
+
+
+class Pair:
+    """A data set of two images: a black one of class 0, and a white one with a square of class 1 on class 2."""
+
+    classes = ("plain", "square", "wall")
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        label = np.full((40, 56), 2 * index, np.uint8)
+        label[8:24, 10:30] = index
+        return np.full((40, 56, 3), 255 * index, np.uint8), label
+
+
+def test_pixels_of_a_class_are_copied_from_another_image_into_a_share_of_the_images():
+    pair, plain = Pair(), augment.pipeline("none", crop=(24, 32), scale=(0.5, 2.0))
+    copies = augment.copy_paste(plain, pair, [1])
+    pasted = 0
+    for seed in range(200):
+        image, label = copies(*pair[0], seed)
+        assert set(np.unique(label)) <= {0, 1, 255}  # never the wall
+        assert (image[label == 1] == 255).all() and (image[label == 0] == 0).all()
+        again = copies(*pair[0], seed)
+        assert (again[0] == image).all() and (again[1] == label).all()
+        pasted += bool((label == 1).any())
+        first, first_label = plain(*pair[0], seed)  # the rest stays
+        assert (image[label != 1] == first[label != 1]).all() and (label[label != 1] == first_label[label != 1]).all()
+    assert 30 <= pasted <= 70  # half of the images, and half of the others have a square, some outside of the crop
+
+
+@pytest.mark.parametrize(("share", "counts"), [(0.0, range(1)), (1.0, range(3, 18))])
+def test_a_share_of_0_pastes_nothing_and_of_1_always_draws_another_image(share, counts):
+    pair = Pair()
+    copies = augment.copy_paste(augment.pipeline("none"), pair, [2], share=share)
+    assert sum(bool((copies(*pair[0], seed)[1] == 2).any()) for seed in range(20)) in counts
+
+
+def test_copies_that_cannot_work():
+    pair, plain = Pair(), augment.pipeline("none")
+    for classes in ([], [3], [-1]):
+        with pytest.raises(ValueError, match="classes must be ids from 0 to 2, at least one, got"):
+            augment.copy_paste(plain, pair, classes)
+    with pytest.raises(ValueError, match=r"share must be from 0 to 1, got 1\.5"):
+        augment.copy_paste(plain, pair, [1], share=1.5)
+    with pytest.raises(ValueError, match=r"images of \(20, .*\) and \(40, .*\) cannot be pasted; set a crop size"):
+        augment.copy_paste(plain, pair, [1], share=1.0)(*(array[:20, :20] for array in pair[0]), 0)

@@ -147,6 +147,7 @@ def test_faults_of_own_data_are_named(tmp_path, mask, crop, message):
         ({"model": {"options": {"num_classes": 3}}}, "num_classes = 3, but streets has 8"),
         ({"model": {"options": {"activatoin": "softmax"}}}, "no option 'activatoin': did you mean activation"),
         ({"model": {"builder": "tinny"}}, "unknown builder 'tinny': did you mean tiny"),
+        ({"data": {"copy_paste": ["cra"]}}, "streets has no class 'cra': did you mean car"),
         ({"loss": {"name": "cross_entropi"}}, "unknown loss 'cross_entropi': did you mean cross_entropy"),
         ({"loss": {"class_weights": [1.0, 2.0]}}, "2 class_weights for the 8 classes of streets"),
         ({"data": {"name": "streats"}}, "streets"),
