@@ -69,7 +69,10 @@ def median_seconds(*ways: Callable[[], object], repeats: int) -> list[float]:
 
 
 def processor_model() -> str:
-    """Returns the model of the processor and its widest vector instructions, as `"AMD EPYC, AVX-512"`."""
+    """Returns the model of the processor and its widest vector instructions, as `"AMD EPYC, AVX-512"`.
+
+    AMX, which multiplies matrices of bfloat16, is named after them.
+    """
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:  # not Linux
@@ -77,4 +80,5 @@ def processor_model() -> str:
     fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     flags = fields.get("flags", "").split()
     widest = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "no AVX2"
-    return f"{fields.get('model name', platform.machine())}, {widest}"
+    matrices = ", AMX" if "amx_bf16" in flags else ""
+    return f"{fields.get('model name', platform.machine())}, {widest}{matrices}"

@@ -219,7 +219,8 @@ class Recipe(Section):
     seed: Annotated[Whole, pydantic.Field(ge=0, lt=2**31)] = 0
     """Chooses the initial weights, the order of the images and their random changes."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    """The type of the numbers in computations; the mixed ones are faster on GPUs and take less memory."""
+    """The type of the numbers in computations; the mixed ones take less memory and are faster on GPUs, and for some
+    networks on CPUs with AMX."""
     deterministic: Switch = False
     """Whether to use only operations with reproducible results, bit for bit. They are slower on a GPU, where JAX also
     requires the environment variable `XLA_FLAGS=--xla_gpu_deterministic_ops=true`."""

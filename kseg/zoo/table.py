@@ -47,11 +47,15 @@ def build(
         TypeError: If the builder has no such argument.
         ValueError: If there is no such builder; the message names similar ones.
     """
-    if builder not in BUILDERS:
-        near = difflib.get_close_matches(builder, BUILDERS, n=3, cutoff=0.4) or list(BUILDERS)
-        raise ValueError(f"unknown builder {builder!r}: did you mean {' or '.join(near)}?")
-    model = BUILDERS[builder](num_classes, **arguments)
+    model = _builder(builder)(num_classes, **arguments)
     return with_crf(model) if crf and not model.arguments.get("crf") else model
+
+
+def _builder(name: str) -> Builder[...]:
+    if name not in BUILDERS:
+        near = difflib.get_close_matches(name, BUILDERS, n=3, cutoff=0.4) or list(BUILDERS)
+        raise ValueError(f"unknown builder {name!r}: did you mean {' or '.join(near)}?")
+    return BUILDERS[name]
 
 
 class Summary(list):
@@ -83,14 +87,21 @@ def summary(
         (those that fit), `parameters`, `multiply_adds` (None if the model cannot take the size), `output_stride` and
         `receptive_field` (in pixels; infinite if the model averages the whole image).
 
+    Raises:
+        TypeError: If `size` or `builders` is a name.
+        ValueError: If there is no such builder; the message names similar ones.
+
     Example:
         >>> print(summary(builders=["segnet_basic"], num_classes=11))  # doctest: +NORMALIZE_WHITESPACE
         builder       encoder  fit  parameters  multiply-adds  output stride  receptive field
         segnet_basic  its own  -    1.42 M      59.19 G        16             196 px
     """
+    for given in (size, builders):
+        if isinstance(given, str):
+            raise TypeError(f"got {given!r}: one builder is builders=[{given!r}], and size is (height, width)")
     found = Summary()
     for name in BUILDERS if builders is None else builders:
-        options = BUILDERS[name].defaults
+        options = _builder(name).defaults
         model = BUILDERS[name](num_classes, **({"encoder_weights": None} if "encoder_weights" in options else {}))
         try:
             cost = multiply_adds(model, size)
