@@ -97,7 +97,7 @@ def test_the_rate_on_a_cluster_leaves_out_its_start(monkeypatch):
 
 def test_training_is_timed_in_both_precisions(monkeypatch):
     monkeypatch.setattr(precision, "apart", lambda function, *arguments: function(*arguments))
-    monkeypatch.setattr(precision, "NETWORKS", {"fcn8": "efficientnet_lite0"})
+    monkeypatch.setattr(precision, "NETWORKS", {"full_resolution": "none"})
     (table,) = precision.measure(size=(32, 48), batch_size=1, steps=2, repeats=1)
     assert table[["float32", "mixed_bfloat16", "speedup"]].gt(0).all(axis=None)
     assert precision.shown(table).shape == (1, 7)
