@@ -59,10 +59,10 @@ def compare(
 
     `grids` are the values to try for `"conv"` and `"dense"`. The parameters are searched on `count` images of the first
     split, whose rows include these images. `boundary_f1` is the mean of the classes, `seconds` what the way adds to
-    each image, and `search_images` is 0 for a way without parameters.
+    each image of the last split, and `search_images` is 0 for a way without parameters.
     """
     predictor = Predictor(model)
-    first = next(iter(splits.values()))
+    first, last = next(iter(splits.values())), [*splits][-1]
     grids = grids or {"conv": CONV_GRID}
     rows = []
     ways = {"without": Way(predictor, lambda image, p: p, {})}
@@ -86,7 +86,7 @@ def compare(
                     "miou": round(scores["miou"], 4),
                     "pixel_accuracy": round(scores["pixel_accuracy"], 4),
                     "boundary_f1": round(float(np.nanmean(metrics.boundary_f1(pairs, classes))), 4),
-                    "seconds": round(way.seconds / len(dataset), 3),
+                    "seconds": round(way.seconds / len(dataset), 3) if split == last else None,
                     "parameters": " ".join(f"{key}={value:g}" for key, value in way.options.items()),
                     "search_images": min(count, len(first)) if way.options else 0,
                     "device": machine.device(),
@@ -116,7 +116,7 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
             "mIoU": [f"{100 * value:.1f}" for value in rows["miou"]],
             "pixel accuracy": [f"{100 * value:.1f}" for value in rows["pixel_accuracy"]],
             "boundary F1": [f"{100 * value:.1f}" for value in rows["boundary_f1"]],
-            "added seconds per image": [f"{value:.2f}" for value in rows["seconds"]],
+            "added seconds per image": ["" if pd.isna(value) else f"{value:.2f}" for value in rows["seconds"]],
             "parameters": rows["parameters"].fillna(""),
             "searched on": [f"{count} images" if count else "" for count in rows["search_images"]],
             "weights": rows["weights_sha256"],

@@ -154,7 +154,7 @@ def test_every_way_of_refining_is_scored():
     assert table.way.tolist() == ["without", "ConvCRF", "dense CRF"] * 2
     assert table.miou[0] == round(training.evaluate(model, streets)["miou"], 4)
     assert all(text.startswith("appearance=") for text in table.parameters if text)
-    assert table.search_images.tolist() == [0, 1, 1] * 2
+    assert table.search_images.tolist() == [0, 1, 1] * 2 and table.seconds.notna().tolist() == [False] * 3 + [True] * 3
     assert set(table.backend) == {keras.backend.backend()}
 
 
