@@ -98,7 +98,7 @@ def summary(
     """
     for given in (size, builders):
         if isinstance(given, str):
-            raise TypeError(f"got {given!r}: one builder is builders=[{given!r}], and size is (height, width)")
+            raise TypeError(f"got {given!r}: for one builder, write builders=[{given!r}]; size is (height, width)")
     found = Summary()
     for name in BUILDERS if builders is None else builders:
         options = _builder(name).defaults

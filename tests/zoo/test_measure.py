@@ -126,7 +126,7 @@ def test_the_summary_is_a_table():
 
 def test_a_summary_refuses_a_name_in_place_of_a_list_and_names_that_do_not_exist():
     for call in (lambda: zoo.summary("unet"), lambda: zoo.summary(builders="unet")):
-        with pytest.raises(TypeError, match=r"got 'unet': one builder is builders=\['unet'\]"):
+        with pytest.raises(TypeError, match=r"got 'unet': for one builder, write builders=\['unet'\]"):
             call()
     with pytest.raises(ValueError, match="unknown builder 'unett': did you mean unet"):
         zoo.summary(builders=["unett"])
