@@ -44,6 +44,11 @@ class Run:
             return "done"
         return "trained, not tested" if self._has_begun() and self.is_trained() else "missing"
 
+    def with_seed(self, seed: int) -> "Run":
+        """Returns the run of the same model with another seed, in a folder of its own."""
+        recipe = self.recipe.model_copy(update={"seed": seed})
+        return Run(self.name, recipe, self.folder.with_name(f"{self.name}-seed{seed}"))
+
     def is_trained(self) -> bool:
         """Returns whether the folder holds a finished run."""
         return (self.folder / "result.json").is_file()
@@ -59,20 +64,21 @@ def folder_of(suite: Suite, out: pathlib.Path) -> pathlib.Path:
 
 
 def queue(suite: Suite, folder: pathlib.Path, board: pd.DataFrame, failed: Collection[str] = ()) -> Iterator[Run]:
-    """Lists a suite's runs in order, done or not: every model, then more seeds of the best on the validation split.
+    """Lists a suite's runs in order, done or not: every model, then more seeds of those that the suite repeats, and of
+    the best on the validation split.
 
     The best are known once every model has its row in `board`. Models that failed are left out.
     """
     first = [Run(name, recipe, folder / name) for name, recipe in suite.recipes.items() if name not in failed]
     yield from first
+    repeated = [run.with_seed(seed) for run in first for seed in suite.repeated.get(run.name, ())]
+    yield from repeated
     if not suite.seeds or any(run.state(board) != "done" for run in first):
         return
     reached = {run.name: leaderboard.rows_of(board, run.recipe)["val_miou"].fillna(-1).max() for run in first}
     ranking = [run for run in first if leaderboard.pretraining(run.recipe) in tables.RANKED]
     for run in sorted(ranking, key=lambda run: -reached[run.name])[: suite.best]:
-        for seed in suite.seeds:
-            seeded = run.recipe.model_copy(update={"seed": seed})
-            yield Run(run.name, seeded, folder / f"{run.name}-seed{seed}")
+        yield from (more for seed in suite.seeds if (more := run.with_seed(seed)) not in repeated)
 
 
 def missing(suite: Suite, folder: pathlib.Path, path: pathlib.Path, failed: Collection[str] = ()) -> Iterator[Run]:

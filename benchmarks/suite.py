@@ -18,14 +18,16 @@ class Suite:
     """A suite under one of its budgets: `{name: recipe}` in the file's order.
 
     `test_time` holds `flip` and `scales` of `kseg.inference.Predictor` for the second column of scores. Once every
-    model has its row, the best models, `best` in number, are trained again with each of the `seeds`. A suite that
-    searches for a recipe scores on the validation split, `split = "val"`, and never reads the test images.
+    model has been trained, those in `repeated`, `{name: seeds}`, are trained again with these seeds; once all have their
+    rows, the best models, `best` in number, with each of the `seeds`. A suite that searches for a recipe scores on the
+    validation split, `split = "val"`, and never reads the test images.
     """
 
     title: str
     budget: str
     recipes: dict[str, Recipe]
     test_time: dict[str, Any] | None = None
+    repeated: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     best: int = 0
     seeds: tuple[int, ...] = ()
     split: str = "test"
@@ -41,9 +43,9 @@ def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
     """Reads a suite: the name of one in `benchmarks/suites`, or a TOML file.
 
     A recipe is merged key by key from `[recipe]`, `[budgets.NAME]` and the model's entry in `[[models]]`; later values
-    replace earlier ones. A model with a `budget` belongs to that budget only. `extends` names a suite whose `[recipe]`,
-    `[budgets]` and `[test_time]` are merged first. Without a budget, it is `"gpu"` if the backend has a GPU, else
-    `"cpu"`.
+    replace earlier ones. A model with a `budget` belongs to that budget only; one with `seeds` is repeated. `extends`
+    names a suite whose `[recipe]`, `[budgets]` and `[test_time]` are merged first. Without a budget, it is `"gpu"` if
+    the backend has a GPU, else `"cpu"`.
     """
     content = _content(suite)
     budgets = content.get("budgets", {})
@@ -53,10 +55,11 @@ def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
         known = f"there are {', '.join(budgets)}" if budgets else "it has none"
         raise ValueError(f"suite {str(suite)!r} has no budget {budget!r}: {known}")
     shared = _merged(content["recipe"], budgets.get(budget, {}))
-    recipes = {}
+    recipes, repeated = {}, {}
     for model in content["models"]:
         if model.get("budget", budget) == budget:
-            differences = {key: value for key, value in model.items() if key not in ("name", "budget")}
+            repeated[model["name"]] = tuple(model.get("seeds", ()))
+            differences = {key: value for key, value in model.items() if key not in ("name", "budget", "seeds")}
             source = f"{pathlib.Path(suite).stem}: {model['name']}"
             recipes[model["name"]] = Recipe.from_dict(_merged(shared, differences), source=source)
     split = content.get("split", "test")
@@ -68,6 +71,7 @@ def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
         budget=budget or "",
         recipes=recipes,
         test_time=content.get("test_time") if split == "test" else None,
+        repeated=repeated,
         best=seeds.get("best", 0),
         seeds=tuple(seeds.get("seeds", ())),
         split=split,
@@ -80,7 +84,7 @@ def budgets(suite: str | pathlib.Path) -> list[str | None]:
 
 
 def only(suite: Suite, names: Iterable[str]) -> Suite:
-    """Returns a suite with the named models only and without further seeds; without names, the suite as it is."""
+    """Returns a suite with the named models only, without more seeds of the best; without names, the suite as it is."""
     names = list(names)
     for name in names:
         if name not in suite.recipes:

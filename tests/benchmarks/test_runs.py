@@ -199,6 +199,9 @@ def test_the_best_on_the_validation_split_get_more_seeds_at_the_end(worked, tmp_
     listed = [(run.name, run.recipe.seed, run.folder.name) for run in runs.queue(more, tmp_path, rows)]
     best = rows.loc[rows["val_miou"].idxmax(), "name"]
     assert listed[2:] == [(best, 8, f"{best}-seed8"), (best, 9, f"{best}-seed9")]
+    repeated = dataclasses.replace(more, repeated={best: (9, 7)})
+    listed = [(run.name, run.recipe.seed) for run in runs.queue(repeated, tmp_path, rows)]
+    assert listed[2:] == [(best, 9), (best, 7), (best, 8)]
     other = next(name for name in rows["name"] if name != best)
     better = rows[rows["name"] == other].assign(val_miou=2.0)
     strangers = [
