@@ -18,9 +18,9 @@ class Suite:
     """A suite under one of its budgets: `{name: recipe}` in the file's order.
 
     `test_time` holds `flip` and `scales` of `kseg.inference.Predictor` for the second column of scores. Once every
-    model has been trained, those in `repeated`, `{name: seeds}`, are trained again with these seeds; once all have their
-    rows, the best models, `best` in number, with each of the `seeds`. A suite that searches for a recipe scores on the
-    validation split, `split = "val"`, and never reads the test images.
+    model has been trained, those in `repeated`, `{name: seeds}`, are trained again with these seeds; once all have
+    their rows, the best models, `best` in number, with each of the `seeds`. A suite that searches for a recipe scores
+    on the validation split, `split = "val"`, and never reads the test images.
     """
 
     title: str
