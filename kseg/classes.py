@@ -54,6 +54,26 @@ def class_ids(values: Any, name: str = "label") -> np.ndarray:
     return array.astype("int64")
 
 
+def refuse_probabilities(y_pred: Any, name: str) -> None:
+    """Refuses the output of softmax or sigmoid, where logits are expected.
+
+    Keras marks this output, so that its own cross-entropy finds the logits again. On JAX, which traces values of its
+    own, and for probabilities that are processed further, nothing is known and nothing refused.
+
+    Args:
+        y_pred: The output of a model, in a training step.
+        name: What expects logits, for the error.
+
+    Raises:
+        ValueError: If `y_pred` comes from softmax or sigmoid.
+    """
+    if hasattr(y_pred, "_keras_logits"):
+        raise ValueError(
+            f"{name} expects logits, but the model ends in probabilities: build it without activation, or give "
+            f"{name} from_logits=False"
+        )
+
+
 def whole(values: np.ndarray) -> np.ndarray:
     """Returns which floats are finite whole numbers: bool of the same shape."""
     with np.errstate(invalid="ignore"):

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from kseg import replicas
+from kseg.classes import refuse_probabilities
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -90,7 +91,13 @@ class SegmentationLoss(keras.losses.Loss):
         }
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss of a batch, a float32 scalar."""
+        """The loss of a batch, a float32 scalar.
+
+        Raises:
+            ValueError: If it expects logits and `y_pred` comes from softmax or sigmoid; JAX cannot tell.
+        """
+        if self.from_logits:
+            refuse_probabilities(y_pred, self.name)
         # Keras would multiply by the weights after `call`, too late for the normalizer: pass them with the labels.
         labels = {"labels": y_true} if sample_weight is None else {"labels": y_true, "weights": sample_weight}
         return super().__call__(labels, y_pred)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kseg.classes import check_names, is_one_hot
+from kseg.classes import check_names, is_one_hot, refuse_probabilities
 
 # A count is high * CARRY + low, two int32: Keras on JAX has no int64, and float32 is exact only up to 2**24. A carry at
 # 2**24 instead of 2**30 leaves room to add the low words of 128 replicas.
@@ -134,8 +134,11 @@ class SegmentationScores(keras.metrics.Metric):
                 others count once, whatever their weight.
 
         Raises:
-            ValueError: If the shapes do not fit.
+            ValueError: If the shapes do not fit, or the single channel, whose threshold depends on it, comes from
+                sigmoid and `from_logits` is True; JAX cannot tell.
         """
+        if self.from_logits and self.num_classes == 1:
+            refuse_probabilities(y_pred, self.name)
         y_pred = ops.convert_to_tensor(y_pred)
         if y_pred.shape[-1] != self.num_classes:
             raise ValueError(
