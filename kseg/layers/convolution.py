@@ -86,7 +86,8 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` with the same arguments, weights and results, but faster.
 
     On PyTorch and TensorFlow, the reasons are those of `Conv2D`. On JAX on a CPU, the result is a sum of shifted
-    images, one for each tap of the kernel.
+    images, one for each tap of the kernel. On TensorFlow on a CPU, bfloat16 is converted to float32 and back, because
+    the gradients have no fast program in bfloat16 (`python -m benchmarks precision`).
 
     Example:
         >>> import numpy as np
@@ -103,11 +104,21 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         if keras.backend.backend() == "jax" and depthwise.is_faster(inputs):
             x = depthwise.depthwise_convolution(inputs, kernel, self.strides, rates, self.padding)
         else:
-            x = ops.depthwise_conv(inputs, kernel, self.strides, self.padding, self.data_format, rates)
-        return _finished(self, x)
+            dtype = "float32" if _is_slow_in_bfloat16(inputs) else inputs.dtype
+            wide, taps = ops.cast(inputs, dtype), ops.cast(kernel, dtype)
+            x = ops.depthwise_conv(wide, taps, self.strides, self.padding, self.data_format, rates)
+        return _finished(self, ops.cast(x, inputs.dtype))
 
     def reach(self, x: Reach) -> Reach:
         return x.window(self.kernel_size[0], rate=self.dilation_rate[0], stride=self.strides[0])
+
+
+def _is_slow_in_bfloat16(x: Any) -> bool:
+    if keras.backend.backend() != "tensorflow" or keras.backend.standardize_dtype(x.dtype) != "bfloat16":
+        return False
+    import tensorflow
+
+    return not tensorflow.config.list_logical_devices("GPU")
 
 
 def _met_taps(layer: Any, shape: Shape, kernel: Any) -> tuple[Any, tuple[int, int]]:
