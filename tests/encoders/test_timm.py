@@ -10,6 +10,7 @@ from huggingface_hub import constants
 
 from kseg import encoders, pretrained, zoo
 from tests.checkpoints import pytorch
+from tests.layers.tracing import computed
 from tests.pretrained.stand_in import Hub
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -64,7 +65,7 @@ def test_features_and_normalization_are_those_of_timm(encoder, architecture, sma
     whole = {"exclude_final_conv": True} if "mobilevit" in architecture else {}
     theirs.forward = lambda x: theirs.forward_intermediates(x, intermediates_only=True, **whole)
     pixels = pytorch.image((96, 192) if "swin" in architecture else (65, 98))
-    ours, expected = model.predict(pixels, verbose=0), pytorch.outputs(theirs, pixels, MEAN, STD)
+    ours, expected = computed(model, pixels), pytorch.outputs(theirs, pixels, MEAN, STD)
     finest = 1 if "lite" in architecture else 0  # at stride 2, timm's is the output of the first block
     pytorch.assert_same(ours[finest:], expected[finest:])
     assert ("forbids commercial use" in capsys.readouterr().err) == ("nextv2" in architecture)
@@ -99,7 +100,7 @@ def test_a_trained_model_remembers_the_normalization(hub, torchvision, tmp_path)
     pretrained.save(model, tmp_path / "model.safetensors")
     hub.files.clear()
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 4)).astype("float32")
-    pytorch.assert_same([zoo.load(tmp_path / "model.safetensors").predict(pixels)], [model.predict(pixels)])
+    pytorch.assert_same([computed(zoo.load(tmp_path / "model.safetensors"), pixels)], [computed(model, pixels)])
 
 
 def test_weights_that_do_not_fit_are_refused_in_one_line(hub):

@@ -13,6 +13,7 @@ from kseg.checkpoints import rename
 from kseg.encoders import ENCODERS, densenet, resnet, vgg
 from kseg.zoo import smp
 from tests.checkpoints import pytorch
+from tests.layers.tracing import computed
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers", "torchvision")
 
@@ -49,7 +50,7 @@ def variant(module, monkeypatch, known: str, **changes) -> str:
 def features(module, name: str, arrays, **options) -> list[np.ndarray]:
     model = module.build(name, weights=None, **options)
     pretrained.load(model, arrays)
-    return model.predict(pytorch.image(SIZE), verbose=0)
+    return computed(model, pytorch.image(SIZE))
 
 
 def test_resnext(monkeypatch):
@@ -143,7 +144,7 @@ def test_dilated_features_contain_the_strided_ones(name, monkeypatch):
     dilated = module.build(ours, weights=None, output_stride=8)
     dilated.set_weights(strided.get_weights())
     pixels = pytorch.image((64, 96))
-    pytorch.assert_same([dilated.predict(pixels, verbose=0)[-1][:, ::4, ::4]], [strided.predict(pixels, verbose=0)[-1]])
+    pytorch.assert_same([computed(dilated, pixels)[-1][:, ::4, ::4]], [computed(strided, pixels)[-1]])
 
 
 def test_a_variant_without_imagenet_weights_is_named():

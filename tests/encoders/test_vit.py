@@ -11,6 +11,7 @@ import torch
 from kseg import encoders, pretrained, zoo
 from kseg.encoders import vit
 from tests.checkpoints import pytorch
+from tests.layers.tracing import computed
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
@@ -81,7 +82,7 @@ def test_features_equal_those_of_other_libraries(options, changed, network, size
     pretrained.load(model, arrays)
     pixels = pytorch.image(size)
     expected = pytorch.outputs(theirs, pixels)
-    found = model.predict(pixels, verbose=0)
+    found = computed(model, pixels)
     pytorch.assert_same(found if isinstance(found, list) else [found], expected)
 
 
@@ -118,7 +119,7 @@ def test_any_size_and_a_saved_encoder(options, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "encoder.keras")
     pixels = pytorch.image((9, 22))[..., :1]
     sides = tuple(math.ceil(side / options["patch"]) for side in (9, 22))
-    for found, expected in zip(loaded.predict(pixels, verbose=0), encoder.predict(pixels, verbose=0), strict=True):
+    for found, expected in zip(computed(loaded, pixels), computed(encoder, pixels), strict=True):
         assert found.shape == (1, *sides, 24 if "readout" in options else 12) and np.isfinite(found).all()
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -144,7 +145,7 @@ def test_the_class_token_is_added_or_appended():
     for readout in ("ignore", "add", "append"):
         models[readout] = encoders.build({**TINY, "blocks": 1, "readout": readout}, weights=None)
         models[readout].set_weights(models["ignore"].get_weights())
-    found = {readout: model.predict(pixels, verbose=0) for readout, model in models.items()}
+    found = {readout: computed(model, pixels) for readout, model in models.items()}
     plain, added, both = (each[0] if isinstance(each, list) else each for each in found.values())
     np.testing.assert_allclose(both[..., :12], plain, atol=1e-6)
     np.testing.assert_allclose(added - plain, both[..., 12:], atol=1e-5)

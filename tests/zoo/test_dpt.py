@@ -9,6 +9,7 @@ import torch
 from kseg import checkpoints, encoders, pretrained, zoo
 from kseg.zoo import smp as names
 from tests.checkpoints import pytorch
+from tests.layers.tracing import computed
 from tests.zoo.cheap import CHEAP
 from tests.zoo.of_transformers import MEAN, STD, OfTransformers
 from tests.zoo.test_counts import COUNTS
@@ -109,7 +110,7 @@ class TestDPT(OfTransformers):
         with torch.inference_mode():
             logits = network(pytorch.normalized(pixels)).logits
             maps.append(torch.nn.functional.interpolate(maps[0], (64, 64), mode="bilinear"))
-        found = model.predict(pixels, verbose=0)
+        found = computed(model, pixels)
         expected = [tensor.numpy().transpose(0, 2, 3, 1) for tensor in (logits, maps[-1])]
         pytorch.assert_same([found["logits"], found["auxiliary"]], expected)
         folder = checkpoints.export_transformers(model, tmp_path / "ours")

@@ -11,6 +11,7 @@ import torch
 from kseg import pretrained, zoo
 from kseg.zoo import torchvision as published
 from tests.checkpoints import pytorch
+from tests.layers.tracing import computed
 from tests.zoo.cheap import CHEAP
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers", "torchvision")
@@ -45,10 +46,10 @@ def test_a_published_checkpoint_is_fetched_converted_and_kept(network, address, 
     model = zoo.load("torchvision/fcn_resnet18")
     pixels = pytorch.image((65, 97))
     expected = pytorch.outputs(network, pixels)
-    pytorch.assert_same([model.predict(pixels, verbose=0)], expected)
+    pytorch.assert_same([computed(model, pixels)], expected)
     assert model.classes[15] == "person" and model.palette[15] == (192, 128, 128)
     address.unlink()
-    pytorch.assert_same([zoo.load("torchvision/fcn_resnet18").predict(pixels, verbose=0)], expected)
+    pytorch.assert_same([computed(zoo.load("torchvision/fcn_resnet18"), pixels)], expected)
     assert [file.suffix for file in (tmp_path / "home" / "weights").iterdir()] == [".safetensors"]
 
 

@@ -9,6 +9,7 @@ from kseg.encoders import mobilenet
 from kseg.zoo import _smp_encoders, _smp_table
 from kseg.zoo import smp as names
 from tests.checkpoints import pytorch
+from tests.layers.tracing import computed
 from tests.zoo.test_smp import cut
 
 pytestmark = [
@@ -61,7 +62,7 @@ def test_features_equal_those_of_the_library(name, size, output_stride):
     std = np.divide(options.get("std", 255 * pytorch.DEVIATION), 255)
     pixels = pytorch.image(size)
     expected = [each for each in pytorch.outputs(theirs, pixels, mean, std)[1:] if each.shape[-1]]
-    pytorch.assert_same(model.predict(pixels, verbose=0), expected)
+    pytorch.assert_same(computed(model, pixels), expected)
 
 
 def test_features_of_a_small_hrnet_equal_those_of_timm():
@@ -85,8 +86,8 @@ def test_features_of_a_small_hrnet_equal_those_of_timm():
     arrays = rename(pytorch.arrays(theirs), row.rules)
     pretrained.load(model, arrays)
     pixels = pytorch.image(EVEN)
-    pytorch.assert_same(model.predict(pixels, verbose=0), pytorch.outputs(theirs, pixels))
-    assert [each.shape[1:3] for each in model.predict(pytorch.image((33, 70)), verbose=0)[::2]] == [
+    pytorch.assert_same(computed(model, pixels), pytorch.outputs(theirs, pixels))
+    assert [each.shape[1:3] for each in computed(model, pytorch.image((33, 70)))[::2]] == [
         (17, 35),
         (5, 9),
         (2, 3),
@@ -111,7 +112,7 @@ def test_features_of_a_small_swin_equal_those_of_the_library(size):
     arrays = rename(row.apart(state), row.rules)
     pretrained.load(model, arrays)
     pixels = pytorch.image(size)
-    pytorch.assert_same(model.predict(pixels, verbose=0), pytorch.outputs(theirs, pixels)[2:])
+    pytorch.assert_same(computed(model, pixels), pytorch.outputs(theirs, pixels)[2:])
     again = row.joined(revert(arrays, row.rules))
     assert again.keys() == state.keys()
     for key, array in again.items():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kseg import pretrained, zoo
+from tests.layers.tracing import computed
 from tests.zoo.cheap import CHEAP, LITE
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -50,11 +51,11 @@ def test_a_misspelt_option_raises(builder):
 
 def test_a_saved_model_loads_without_naming_custom_objects(model, tmp_path):
     image = _image(40, 48)
-    expected = model.predict_on_batch(image)
+    expected = computed(model, image)
     assert expected.shape == (1, 40, 48, 4)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(loaded.predict_on_batch(image), expected, atol=1e-5)
+    np.testing.assert_allclose(computed(loaded, image), expected, atol=1e-5)
     assert list(pretrained.weight_keys(loaded)) == list(pretrained.weight_keys(model))
 
 
@@ -63,7 +64,7 @@ def test_a_saved_model_loads_without_naming_custom_objects(model, tmp_path):
 )
 def test_logits_are_float32_under_mixed_precision(builder, policy, set_dtype_policy):
     set_dtype_policy(policy)
-    logits = zoo.build(builder, 3, **CHEAP[builder]).predict_on_batch(_image(64, 64))
+    logits = computed(zoo.build(builder, 3, **CHEAP[builder]), _image(64, 64))
     assert (logits.shape, logits.dtype) == ((1, 64, 64, 3), np.float32)
     assert np.isfinite(logits).all()
 
@@ -71,7 +72,7 @@ def test_logits_are_float32_under_mixed_precision(builder, policy, set_dtype_pol
 @pytest.mark.parametrize(("activation", "num_classes"), [("softmax", 3), ("sigmoid", 1)])
 @pytest.mark.parametrize("builder", ["fcn32", "unet", "deeplabv3"])
 def test_an_activation_gives_probabilities(builder, activation, num_classes):
-    output = zoo.build(builder, num_classes, activation=activation, **CHEAP[builder]).predict_on_batch(_image(64, 64))
+    output = computed(zoo.build(builder, num_classes, activation=activation, **CHEAP[builder]), _image(64, 64))
     assert 0 <= output.min() <= output.max() <= 1
     if activation == "softmax":
         np.testing.assert_allclose(output.sum(-1), 1, rtol=1e-5)
@@ -82,7 +83,7 @@ def test_deeplabv3_doubles_the_rates_at_stride_8(output_stride, rates):
     model = zoo.deeplabv3(2, output_stride=output_stride, **LITE)
     assert tuple(model.get_layer("aspp").rates) == rates
     feature = model.get_layer("aspp").input
-    size = keras.Model(model.input, feature).predict_on_batch(_image(64, 80)).shape[1:3]
+    size = computed(keras.Model(model.input, feature), _image(64, 80)).shape[1:3]
     assert size == (64 // output_stride, 80 // output_stride)
 
 
