@@ -41,7 +41,7 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
         "name": [name if pd.isna(peer) else f"{name} (peer)" for name, peer in zip(rows.name, rows.peer, strict=True)],
         "encoder": rows["encoder"],
         "pretraining": rows["pretraining"].fillna(""),
-        "mIoU": [with_spread(*each) for each in zip(rows["miou"], rows["seeds"], rows["spread"], strict=True)],
+        "mIoU": _scores(rows),
         "flips, scales": rows["miou_test_time"].map(percent),
         "pixel accuracy": rows["pixel_accuracy"].map(percent),
     }
@@ -82,15 +82,19 @@ def best(rows: pd.DataFrame, count: int = 8) -> pd.DataFrame:
 
 def searched(rows: pd.DataFrame) -> pd.DataFrame:
     """Formats the rows of the suite `search`, best first, with the points that each recipe gains over `base`."""
-    base = rows.set_index("name").loc["base", "miou"]
-    rows = rows.sort_values("miou", ascending=False)
-    columns: dict[str, Any] = {"recipe": rows["name"], "validation mIoU": rows["miou"].map(percent)}
+    rows = ranked(rows)
+    base = rows["miou"][rows["name"] == "base"].item()
+    columns: dict[str, Any] = {"recipe": rows["name"], "validation mIoU": _scores(rows)}
     columns["points over base"] = [f"{100 * (value - base):+.1f}" for value in rows["miou"]]
     columns["pixel accuracy"] = rows["pixel_accuracy"].map(percent)
     columns["epochs, crop"] = [
         f"{epochs:.0f}, {crop}" for epochs, crop in zip(rows["epochs"], rows["crop"], strict=True)
     ]
     return pd.DataFrame(columns | {"device": rows["device"]})
+
+
+def _scores(rows: pd.DataFrame) -> list[str]:
+    return [with_spread(*each) for each in zip(rows["miou"], rows["seeds"], rows["spread"], strict=True)]
 
 
 def percent(share: float) -> str:
