@@ -82,7 +82,7 @@ def best(rows: pd.DataFrame, count: int = 8) -> pd.DataFrame:
 
 def searched(rows: pd.DataFrame) -> pd.DataFrame:
     """Formats the rows of the suite `search`, best first, with the points that each recipe gains over `base`."""
-    rows = ranked(rows)
+    rows = ranked(rows).sort_values("miou", ascending=False)
     base = rows["miou"][rows["name"] == "base"].item()
     columns: dict[str, Any] = {"recipe": rows["name"], "validation mIoU": _scores(rows)}
     columns["points over base"] = [f"{100 * (value - base):+.1f}" for value in rows["miou"]]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import leaderboard, machine, tables
+from benchmarks import goals, leaderboard, machine, tables
 from benchmarks.commands import app, tables_of_pages
 from kseg.training import Recipe
 
@@ -79,6 +79,22 @@ def test_a_row_names_the_pretraining(model, expected):
 def test_seeds_of_a_recipe_are_one_line_with_mean_and_spread():
     one, two = {"family": "1", "recipe": "1", "miou": 0.5}, {"family": "1", "recipe": "2", "miou": 0.54}
     assert tables.shown(board_of(one, two, {"name": "y"}))["mIoU"].tolist() == ["52.0 (±2.0, 2 seeds)", "51.0"]
+
+
+@pytest.mark.parametrize(("fcn8", "expected"), [(0.56, "yes"), (0.505, "no")])
+def test_a_goal_compares_the_gaps_between_fcns_with_the_spread_of_their_seeds(fcn8, expected):
+    scores = {"fcn32": (0.45, 0.46), "fcn16": (0.49, 0.51), "fcn8": (0.53, fcn8)}
+    pairs = [(name, seed) for name, seeds in scores.items() for seed in seeds]
+    fcns = [{"name": name, "family": name, "recipe": f"{name} {miou}", "miou": miou} for name, miou in pairs]
+    others = [{"name": "unet", "miou": 0.7}, {"name": "smp.Unet", "peer": "smp", "miou": 0.6}]
+    reached = goals.reached(board_of(*fcns, *others).assign(budget="cpu"), board_of({"dice": 0.94}))
+    lines = reached.set_index("goal")["reached"]
+    assert lines[lines.index.str.contains("from seed to seed")].tolist() == [expected]
+    assert lines[["CamVid: fcn32 < fcn16 < fcn8", "Nuclei: Dice", "CamVid: the best network"]].tolist() == [
+        "yes", "yes", "no",
+    ]  # fmt: skip
+    alone = board_of(*fcns[::2], *others).assign(budget="cpu")
+    assert not goals.reached(alone, board_of({"dice": 0.94}))["goal"].str.contains("from seed to seed").any()
 
 
 def test_two_classes_are_shown_with_dice_and_the_iou_of_the_foreground():
