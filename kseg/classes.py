@@ -57,8 +57,8 @@ def class_ids(values: Any, name: str = "label") -> np.ndarray:
 def refuse_probabilities(y_pred: Any, name: str) -> None:
     """Refuses the output of softmax or sigmoid, where logits are expected.
 
-    Keras marks this output, so that its own cross-entropy finds the logits again. On JAX, which traces values of its
-    own, and for probabilities that are processed further, nothing is known and nothing refused.
+    Keras attaches the logits to this output, for its own cross-entropy. On JAX it cannot, and later operations lose
+    them: such probabilities are not refused.
 
     Args:
         y_pred: The output of a model, in a training step.

@@ -105,9 +105,10 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
             x = depthwise.depthwise_convolution(inputs, kernel, self.strides, rates, self.padding)
         else:
             dtype = "float32" if _is_slow_in_bfloat16(inputs) else inputs.dtype
-            wide, taps = ops.cast(inputs, dtype), ops.cast(kernel, dtype)
-            x = ops.depthwise_conv(wide, taps, self.strides, self.padding, self.data_format, rates)
-        return _finished(self, ops.cast(x, inputs.dtype))
+            x, kernel = ops.cast(inputs, dtype), ops.cast(kernel, dtype)
+            x = ops.depthwise_conv(x, kernel, self.strides, self.padding, self.data_format, rates)
+            x = ops.cast(x, inputs.dtype)
+        return _finished(self, x)
 
     def reach(self, x: Reach) -> Reach:
         return x.window(self.kernel_size[0], rate=self.dilation_rate[0], stride=self.strides[0])

@@ -89,12 +89,12 @@ def test_a_goal_compares_the_gaps_between_fcns_with_the_spread_of_their_seeds(fc
     others = [{"name": "unet", "miou": 0.7}, {"name": "smp.Unet", "peer": "smp", "miou": 0.6}]
     reached = goals.reached(board_of(*fcns, *others).assign(budget="cpu"), board_of({"dice": 0.94}))
     lines = reached.set_index("goal")["reached"]
-    assert lines[lines.index.str.contains("from seed to seed")].tolist() == [expected]
+    assert lines[lines.index.str.contains("spread of seeds")].tolist() == [expected]
     assert lines[["CamVid: fcn32 < fcn16 < fcn8", "Nuclei: Dice", "CamVid: the best network"]].tolist() == [
         "yes", "yes", "no",
     ]  # fmt: skip
     alone = board_of(*fcns[::2], *others).assign(budget="cpu")
-    assert not goals.reached(alone, board_of({"dice": 0.94}))["goal"].str.contains("from seed to seed").any()
+    assert not goals.reached(alone, board_of({"dice": 0.94}))["goal"].str.contains("spread of seeds").any()
 
 
 def test_two_classes_are_shown_with_dice_and_the_iou_of_the_foreground():
