@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from benchmarks.machine import device, median_seconds
+from benchmarks.machine import device, median_seconds, processor_used
 from benchmarks.suite import Suite
 from kseg import data, download, pretrained, zoo
 from kseg.encoders import bsds500
@@ -21,7 +21,7 @@ PAGE = pathlib.Path(__file__).parents[1] / "docs/leaderboards.html"
 KEY = ["suite", "name", "recipe", "seed", "backend", "device"]
 """A new row replaces the row that agrees with it in these columns."""
 TYPES: dict[str, Any] = {
-    **dict.fromkeys(("recipe", "family", "commit", "peer", "budget", "crop", "pretraining"), "str"),
+    **dict.fromkeys(("recipe", "family", "commit", "peer", "budget", "crop", "pretraining", "processor"), "str"),
     **dict.fromkeys(("parameters", "multiply_adds", "peak_memory_mb", "batch_size"), "Int64"),  # may be empty
 }
 PRETRAINING = {"imagenet": "ImageNet", bsds500.NAME: "ImageNet+BSDS500"}
@@ -76,6 +76,7 @@ def row(
         "peak_memory_mb": megabytes(result.get("peak_memory")),
         "inference_ms": round(1000 * median_seconds(lambda: predict(image[None]), repeats=5)[0], 1),
         "device": _devices(recipe),
+        "processor": processor_used(),
         "backend": result["backend"],
         "versions": " ".join(f"{package}={result[package]}" for package in (*PACKAGES, result["backend"])),
         "weights_sha256": download.file_sha256(weights),

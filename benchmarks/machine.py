@@ -82,3 +82,14 @@ def processor_model() -> str:
     widest = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "no AVX2"
     matrices = ", AMX" if "amx_bf16" in flags else ""
     return f"{fields.get('model name', platform.machine())}, {widest}{matrices}"
+
+
+def usable_cores() -> int:
+    """Returns how many cores this process may use, which `taskset` and containers limit on Linux."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor_used() -> str:
+    """Returns the model of the processor and how many cores this process may use, as `"AMD EPYC, AVX-512, 1 core"`."""
+    cores = usable_cores()
+    return f"{processor_model()}, {cores} core{'s' * (cores != 1)}"

@@ -38,6 +38,7 @@ COLUMNS: dict[str, tuple[str, float, int] | str] = {
     "spread": ("spread of mIoU", 100, 1),
     "size": "size",
     "device": "device",
+    "processor": "processor",
     "backend": "backend",
     "recipe": "recipe",
     "commit": "commit",

@@ -8,6 +8,8 @@ import pandas as pd
 PUBLISHED = pathlib.Path(__file__).parent / "published"
 SAME = ["name", "family", "backend", "device"]
 """Rows that agree in these columns differ in the seed alone."""
+TIMED = ("seconds", "images_per_second", "peak_memory_mb", "inference_ms")
+"""What depends on the machine: a table shows that of the first seed."""
 RANKED = ("ImageNet", "none")
 """What models of the ranking may have been pretrained on; others are listed below it."""
 
@@ -19,14 +21,14 @@ def ranked(rows: pd.DataFrame) -> pd.DataFrame:
         rows: A leaderboard.
 
     Returns:
-        One row per recipe, with the mean of its numbers, `seeds` (their count), `spread` (largest minus smallest
-        mIoU), and `outside`, whether its pretraining excludes it from the ranking.
+        One row per recipe, with the mean of its scores, times and memory of its first seed, `seeds` (their count),
+        `spread` (largest minus smallest mIoU), and `outside`, whether its pretraining excludes it from the ranking.
     """
     joined = []
     for _, group in rows.groupby(SAME, sort=False):
         one = group.iloc[0].to_dict()
         for column in group.select_dtypes("number"):
-            if group[column].notna().any():
+            if column not in TIMED and group[column].notna().any():
                 one[column] = group[column].astype(float).mean()
         outside = not pd.isna(one["pretraining"]) and one["pretraining"] not in RANKED
         spread = group["miou"].max() - group["miou"].min()
@@ -58,7 +60,7 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
         ],
         "training": [f"{value / 60:.1f} min" for value in rows["seconds"]],
         "inference": [f"{value:.0f} ms" for value in rows["inference_ms"]],
-        "device": rows["device"],
+        "device": _devices(rows),
         "backend": rows["backend"],
     }
     return pd.DataFrame(columns)
@@ -90,11 +92,20 @@ def searched(rows: pd.DataFrame) -> pd.DataFrame:
     columns["epochs, crop"] = [
         f"{epochs:.0f}, {crop}" for epochs, crop in zip(rows["epochs"], rows["crop"], strict=True)
     ]
-    return pd.DataFrame(columns | {"device": rows["device"]})
+    return pd.DataFrame(columns | {"device": _devices(rows)})
 
 
 def _scores(rows: pd.DataFrame) -> list[str]:
     return [with_spread(*each) for each in zip(rows["miou"], rows["seeds"], rows["spread"], strict=True)]
+
+
+def _devices(rows: pd.DataFrame) -> list[str]:
+    """Returns the devices of the rows; for a CPU the processor and the cores in use, which older rows do not name."""
+    used = rows.get("processor", pd.Series(dtype=str)).reindex(rows.index)
+    return [
+        processor if device.startswith("CPU") and not pd.isna(processor) else device
+        for device, processor in zip(rows["device"], used, strict=True)
+    ]
 
 
 def percent(share: float) -> str:

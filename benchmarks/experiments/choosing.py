@@ -63,6 +63,8 @@ def measure(
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
     """Joins the times with the scores and the cost, the most accurate network of each training first."""
+    if rows["processor"].nunique() > 1:
+        raise ValueError("choosing.csv mixes processors: run python -m benchmarks choosing without --only")
     times = rows.pivot(index="name", columns="engine", values="seconds")
     memory = rows[rows["engine"] == COMPARED].set_index("name")["memory_mb"]
     board = _board()

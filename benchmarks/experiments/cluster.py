@@ -64,7 +64,7 @@ def measure(
     Rates are those of the images of the longer run that the shorter one does not have, without the start. Those of one
     core count CPU time, which other load on the machine hardly changes.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = machine.usable_cores()
     ways = {"without Ray": [], "Ray, 1 worker": ["--ray", "--workers", "1"]}
     ways |= {f"Ray, {count} workers": ["--ray", "--workers", str(count)] for count in {2, cores} if 1 < count <= cores}
     times: dict[tuple[str, int], tuple[float, float]] = {}

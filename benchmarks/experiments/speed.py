@@ -183,7 +183,7 @@ def measure(
         raise ValueError("nothing was measured: none of these ways does these parts with these nets here")
     found = [distribution for distribution in PACKAGES if list(importlib.metadata.distributions(name=distribution))]
     versions = " ".join(f"{package}={importlib.metadata.version(package)}" for package in found)
-    threads = len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
+    threads = machine.usable_cores()
     return pd.DataFrame(rows).assign(processor=machine.processor_model(), threads=threads, versions=versions)
 
 

@@ -81,6 +81,17 @@ def test_seeds_of_a_recipe_are_one_line_with_mean_and_spread():
     assert tables.shown(board_of(one, two, {"name": "y"}))["mIoU"].tolist() == ["52.0 (±2.0, 2 seeds)", "51.0"]
 
 
+def test_times_and_the_processor_are_those_of_the_first_seed():
+    one = {"family": "1", "recipe": "1", "inference_ms": 12.0, "processor": "AMD EPYC, AVX-512, 1 core"}
+    two = {"family": "1", "recipe": "2", "inference_ms": 40.0, "processor": "Other"}
+    gpu = {"name": "y", "device": "NVIDIA H200", "processor": "AMD EPYC, AVX-512, 1 core", "miou": 0.6}
+    rows = board_of(one, two, gpu, {"name": "z", "device": "CPU, 2 cores", "miou": 0.4})
+    rows.loc[rows["name"] == "x", "device"] = "CPU, 2 cores"
+    shown = tables.shown(rows)
+    assert shown["inference"].tolist() == ["12 ms"] * 3
+    assert shown["device"].tolist() == ["NVIDIA H200", "AMD EPYC, AVX-512, 1 core", "CPU, 2 cores"]
+
+
 @pytest.mark.parametrize(("fcn8", "expected"), [(0.56, "yes"), (0.505, "no")])
 def test_a_goal_compares_the_gaps_between_fcns_with_the_spread_of_their_seeds(fcn8, expected):
     scores = {"fcn32": (0.45, 0.46), "fcn16": (0.49, 0.51), "fcn8": (0.53, fcn8)}
