@@ -14,12 +14,12 @@ TEMPLATE = pathlib.Path(__file__).parent / "page.html"
 
 COLUMNS: dict[str, tuple[str, float, int] | str] = {
     "name": "name",
-    "miou": ("mIoU", 100, 1),
-    "miou_test_time": ("flips, scales", 100, 1),
-    "pixel_accuracy": ("pixel accuracy", 100, 1),
-    "mean_accuracy": ("mean accuracy", 100, 1),
-    "frequency_weighted_iou": ("freq. weighted IoU", 100, 1),
-    "dice": ("Dice", 100, 1),
+    "miou": ("mIoU", 100, 2),
+    "miou_test_time": ("flips, scales", 100, 2),
+    "pixel_accuracy": ("pixel accuracy", 100, 2),
+    "mean_accuracy": ("mean accuracy", 100, 2),
+    "frequency_weighted_iou": ("freq. weighted IoU", 100, 2),
+    "dice": ("Dice", 100, 2),
     "encoder": "encoder",
     "pretraining": "pretraining",
     "peer": "peer",
@@ -35,7 +35,7 @@ COLUMNS: dict[str, tuple[str, float, int] | str] = {
     "peak_memory_mb": ("peak memory, MB", 1, 0),
     "inference_ms": ("inference, ms", 1, 0),
     "seeds": ("seeds", 1, 0),
-    "spread": ("spread of mIoU", 100, 1),
+    "spread": ("spread of mIoU", 100, 2),
     "size": "size",
     "device": "device",
     "processor": "processor",
@@ -68,7 +68,7 @@ def document(boards: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _table(rows: pd.DataFrame) -> str:
-    ious = {name: (f"IoU {name[4:]}", 100, 1) for name in map(str, rows) if name.startswith("iou_")}
+    ious = {name: (f"IoU {name[4:]}", 100, 2) for name in map(str, rows) if name.startswith("iou_")}
     columns = {name: how for name, how in (COLUMNS | ious).items() if name in rows and rows[name].notna().any()}
     heads = [(how, True) if isinstance(how, str) else (how[0], False) for how in columns.values()]
     lines = [[_cell(row[name], how) for name, how in columns.items()] for row in rows.to_dict("records")]
@@ -105,7 +105,7 @@ def _grid(heads: list[tuple[str, bool]], lines: Iterable[list[tuple[str, str]]])
 
 
 def _legend(rows: pd.DataFrame) -> str:
-    names = {"gpu": "blue", "cpu": "orange"}
+    names = dict(zip(plot.COLORS, ("blue", "green", "orange"), strict=True))
     parts = [f"the {budget} budget in {names[budget]}" for budget in names if (rows["budget"] == budget).any()]
     parts += ["peers as rings"] * bool(rows["peer"].notna().any())
     return f"<p>Drawn: {', '.join(parts)}.</p>" if parts else ""

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-COLORS = {"cpu": "#a84300", "gpu": "#0b63c5"}
-"""The color of each budget."""
+COLORS = {"gpu": "#0b63c5", "cpu-long": "#1b7a3d", "cpu": "#a84300"}
+"""The color of each budget; page.html has the same as variables, and their dark variants."""
 VARIABLES = {"#1c2330": "var(--ink)", "#5b6577": "var(--soft)", "#d9dee7": "var(--line)", "#ffffff": "var(--ground)"}
 VARIABLES |= {color: f"var(--{budget})" for budget, color in COLORS.items()}
 """Colors that the page replaces by those of its style sheet, which has a dark variant."""

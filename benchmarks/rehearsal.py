@@ -1,4 +1,4 @@
-"""Try every model of a suite for a few steps and on one test image, and record nothing."""
+"""Try every model of a suite for a few steps and on one image of the split that it scores on, and record nothing."""
 
 import gc
 import time
@@ -32,7 +32,7 @@ def try_all(suite: Suite, steps: int, data_root: str | None) -> list[str]:
 def _try(suite: Suite, recipe: Recipe, steps: int, data_root: str | None) -> str:
     model, result = rehearse(recipe, steps, data_root=data_root)
     start = time.perf_counter()
-    whole = dataset(recipe, "test", data_root)
+    whole = dataset(recipe, suite.split, data_root)
     test = Subset(whole, every=len(whole))  # one image
     evaluate(model, test, batch_size=recipe.data.batch_size)
     assert np.isfinite(result["loss"]), f"the loss is {result['loss']}"

@@ -62,10 +62,9 @@ def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
             differences = {key: value for key, value in model.items() if key not in ("name", "budget", "seeds")}
             source = f"{pathlib.Path(suite).stem}: {model['name']}"
             recipes[model["name"]] = Recipe.from_dict(_merged(shared, differences), source=source)
+    _check_distinct(recipes, f"suite {str(suite)!r}, budget {budget or 'none'}")
     split = content.get("split", "test")
     seeds = content.get("seeds", {})
-    if seeds.get("budget", budget) != budget:
-        seeds = {}
     return Suite(
         title=pathlib.Path(suite).stem,
         budget=budget or "",
@@ -76,6 +75,16 @@ def load(suite: str | pathlib.Path, budget: str | None = None) -> Suite:
         seeds=tuple(seeds.get("seeds", ())),
         split=split,
     )
+
+
+def _check_distinct(recipes: dict[str, Recipe], place: str) -> None:
+    """Raises a ValueError if two models have one recipe, since the row of the first would count as that of both."""
+    first: dict[str, str] = {}
+    for name, recipe in recipes.items():
+        if (other := first.setdefault(recipe.hash(), name)) != name:
+            raise ValueError(
+                f"{place}: {other!r} and {name!r} have the same recipe; give one of them a budget or remove it"
+            )
 
 
 def budgets(suite: str | pathlib.Path) -> list[str | None]:

@@ -3,11 +3,14 @@
 import pathlib
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 PUBLISHED = pathlib.Path(__file__).parent / "published"
 SAME = ["name", "family", "backend", "device"]
 """Rows that agree in these columns differ in the seed alone."""
+TRAINED = ["budget", "backend", "device"]
+"""Rows that agree in these columns can be compared."""
 TIMED = ("seconds", "images_per_second", "peak_memory_mb", "inference_ms")
 """What depends on the machine: a table shows that of the first seed."""
 RANKED = ("ImageNet", "none")
@@ -83,11 +86,13 @@ def best(rows: pd.DataFrame, count: int = 8) -> pd.DataFrame:
 
 
 def searched(rows: pd.DataFrame) -> pd.DataFrame:
-    """Formats the rows of the suite `search`, best first, with the points that each recipe gains over `base`."""
+    """Formats the rows of the suite `search`, best first, with the points gained over `base` by the same training."""
     rows = ranked(rows).sort_values("miou", ascending=False)
-    base = rows["miou"][rows["name"] == "base"].item()
+    base = rows[rows["name"] == "base"].set_index(TRAINED)["miou"]
+    trained = zip(*(rows[column] for column in TRAINED), strict=True)
+    gained = [score - base.get(key, np.nan) for key, score in zip(trained, rows["miou"], strict=True)]
     columns: dict[str, Any] = {"recipe": rows["name"], "validation mIoU": _scores(rows)}
-    columns["points over base"] = [f"{100 * (value - base):+.1f}" for value in rows["miou"]]
+    columns["points over base"] = ["" if pd.isna(points) else f"{100 * points:+.2f}" for points in gained]
     columns["pixel accuracy"] = rows["pixel_accuracy"].map(percent)
     columns["epochs, crop"] = [
         f"{epochs:.0f}, {crop}" for epochs, crop in zip(rows["epochs"], rows["crop"], strict=True)
@@ -110,12 +115,12 @@ def _devices(rows: pd.DataFrame) -> list[str]:
 
 def percent(share: float) -> str:
     """Formats a share of 0 to 1 in percent; it may be missing."""
-    return "" if pd.isna(share) else f"{100 * share:.1f}"
+    return "" if pd.isna(share) else f"{100 * share:.2f}"
 
 
 def with_spread(mean: float, seeds: int, spread: float) -> str:
     """Formats a score, with half of the difference between the best and the worst seed if there are several."""
-    return percent(mean) if seeds == 1 else f"{percent(mean)} (±{100 * spread / 2:.1f}, {seeds} seeds)"
+    return percent(mean) if seeds == 1 else f"{percent(mean)} (±{100 * spread / 2:.2f}, {seeds} seeds)"
 
 
 def published() -> dict[str, pd.DataFrame]:

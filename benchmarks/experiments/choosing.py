@@ -22,6 +22,8 @@ OWN_RECIPE = ("unet-plain",)
 ENGINES = {"keras": "Keras", "openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 COMPARED = "openvino"
 """The engine whose time decides which networks are worth their time."""
+SAME_TIME = 0.05
+"""Times that differ by a smaller share are the same, since measurements vary."""
 THIN = ("pole", "sign", "pedestrian")
 """The classes of the thinnest and smallest objects."""
 
@@ -57,17 +59,21 @@ def measure(
     for name in only or networks():
         rows = pd.DataFrame([apart(measure_network, name, engine, size, repeats) for engine in ENGINES])
         yield rows.assign(
-            size="x".join(map(str, size)), backend=keras.backend.backend(), processor=machine.processor_model()
+            size="x".join(map(str, size)), backend=keras.backend.backend(), processor=machine.processor_used()
         )
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
     """Joins the times with the scores and the cost, the most accurate network of each training first."""
-    if rows["processor"].nunique() > 1:
-        raise ValueError("choosing.csv mixes processors: run python -m benchmarks choosing without --only")
+    shared = ["size", "backend", "processor"]
+    if len(rows[shared].drop_duplicates()) > 1:
+        raise ValueError(
+            f"choosing.csv mixes values of {', '.join(shared)}: run `python -m benchmarks choosing` for all"
+        )
     times = rows.pivot(index="name", columns="engine", values="seconds")
     memory = rows[rows["engine"] == COMPARED].set_index("name")["memory_mb"]
     board = _board()
+    untimed = board["name"][~board["name"].isin(times.index)].unique()
     board = board[board["name"].isin(times.index)].reset_index(drop=True)
     board["seconds"] = board["name"].map(times[COMPARED])
     names = board["name"]
@@ -83,12 +89,16 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
             "memory": [f"{memory[name]:.0f} MB" for name in names],
         }
     )
-    title, (size, backend, processor) = ENGINES[COMPARED], rows.iloc[-1][["size", "backend", "processor"]]
+    title, (size, backend, processor) = ENGINES[COMPARED], rows.iloc[-1][shared]
     table.attrs["notes"] = [
-        f"**Bold**: no other network of the same training is both more accurate and faster with {title}.",
+        f"**Bold**: no other network of the same training is more accurate in the same time or less with {title}. "
+        f"Times that differ by less than {SAME_TIME:.0%} count as the same.",
         f"Times: the median of one image of {size} on {processor}; Keras on {backend}. Memory: the peak with {title}, "
         "with the conversion.",
-        *_advice(board[board["budget"] == board["budget"][0]]),
+        *(_advice(same) for _, same in board.groupby(["budget", "epochs"], sort=False) if len(same) > 2),
+        *_test_time(board),
+        f"Small differences are within chance: most rows have one seed, the others up to {board['seeds'].max():.0f}.",
+        *([f"Not timed yet: {', '.join(untimed)}."] if len(untimed) else []),
     ]
     return table
 
@@ -102,35 +112,44 @@ def _board() -> pd.DataFrame:
 
 
 def _worth(board: pd.DataFrame) -> list[bool]:
-    """Returns for each row whether no row of the same budget and epochs has a higher score and a shorter time."""
+    """Returns for each row whether no row of the same budget and epochs has a higher score in the same time or less."""
     rows = board[["budget", "epochs", "miou", "seconds"]].to_dict("records")
     return [
         not any(
             (other["budget"], other["epochs"]) == (row["budget"], row["epochs"])
             and other["miou"] > row["miou"]
-            and other["seconds"] < row["seconds"]
+            and other["seconds"] < (1 + SAME_TIME) * row["seconds"]
             for other in rows
         )
         for row in rows
     ]
 
 
-def _advice(board: pd.DataFrame) -> list[str]:
-    """Returns which of some networks of the same training to take for which need, and what flips and scales gain."""
+def _advice(board: pd.DataFrame) -> str:
+    """Returns which of some networks of the same training to take for which need."""
     thin = board.assign(thin=board[[f"iou_{name}" for name in THIN]].mean(axis=1))
     near = board[board["miou"] > board["miou"].max() - 0.01]
-    gained = 100 * (board["miou_test_time"] - board["miou"]).mean()
+    return (
+        f"With the budget `{board['budget'].iloc[0]}`, `{_first(board, 'miou')}` has the highest score, "
+        f"`{_fastest(near)}` is the fastest within one point of it, `{_fastest(board)}` is the fastest, and "
+        f"`{_first(thin, 'thin')}` has the highest mean IoU of {', '.join(THIN)}."
+    )
+
+
+def _test_time(board: pd.DataFrame) -> Iterator[str]:
+    """Returns what flips and scales gain on average, and what they cost."""
     passes = suite.load(SUITE).test_time or {}
     cost = (1 + bool(passes.get("flip"))) * sum(scale**2 for scale in passes.get("scales", (1,)))
-    return [
-        f"With the budget `{board['budget'].iloc[0]}`, `{_first(board, 'miou')}` has the highest score, "
-        f"`{_first(near, 'seconds')}` is the fastest within one point of it, `{_first(board, 'seconds')}` is the "
-        f"fastest, and `{_first(thin, 'thin')}` has the highest mean IoU of {', '.join(THIN)}.",
-        f"There, flips and scales change the mIoU by {gained:+.1f} points on average, at {cost:.0f} times the cost.",
-        f"Most seeds of a score: {board['seeds'].max():.0f}. Small differences are within their chance.",
-    ]
+    gained = 100 * (board["miou_test_time"] - board["miou"]).mean()
+    if not np.isnan(gained):
+        yield f"Flips and scales change the mIoU by {gained:+.1f} points on average, at {cost:.0f} times the cost."
 
 
 def _first(board: pd.DataFrame, column: str) -> str:
-    """Returns the name of the fastest network, or of that with the highest score in another column."""
-    return str(board.sort_values(column, ascending=column == "seconds")["name"].iloc[0])
+    """Returns the name of the network with the highest value in a column."""
+    return str(board.sort_values(column, ascending=False)["name"].iloc[0])
+
+
+def _fastest(board: pd.DataFrame) -> str:
+    """Returns the name of the fastest network; of those that are as fast, the most accurate."""
+    return _first(board[board["seconds"] < (1 + SAME_TIME) * board["seconds"].min()], "miou")

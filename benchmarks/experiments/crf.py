@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import typer
 
-from benchmarks import machine
+from benchmarks import machine, tables
 from kseg import data, download, metrics, pretrained, zoo
 from kseg.inference import Predictor, dense_crf, predictions, tune_crf
 from kseg.layers import ConvCRF
@@ -113,9 +113,9 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
         {
             "way": rows["way"],
             "split": rows["split"],
-            "mIoU": [f"{100 * value:.1f}" for value in rows["miou"]],
-            "pixel accuracy": [f"{100 * value:.1f}" for value in rows["pixel_accuracy"]],
-            "boundary F1": [f"{100 * value:.1f}" for value in rows["boundary_f1"]],
+            "mIoU": [tables.percent(value) for value in rows["miou"]],
+            "pixel accuracy": [tables.percent(value) for value in rows["pixel_accuracy"]],
+            "boundary F1": [tables.percent(value) for value in rows["boundary_f1"]],
             "added seconds per image": ["" if pd.isna(value) else f"{value:.2f}" for value in rows["seconds"]],
             "parameters": rows["parameters"].fillna(""),
             "searched on": [f"{count} images" if count else "" for count in rows["search_images"]],

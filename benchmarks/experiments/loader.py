@@ -47,7 +47,7 @@ def measure(
         str, typer.Option("--suite", help="The suite whose data, crop and batch size are used.")
     ] = "camvid",
     data_root: Annotated[str | None, typer.Option(help="Folder of the data sets; default: KSEG_DATA.")] = None,
-    budget: Annotated[str, typer.Option(help="cpu or gpu.")] = "gpu",
+    budget: Annotated[str, typer.Option(help="cpu, cpu-long or gpu.")] = "gpu",
     seconds: Annotated[float, typer.Option(help="How long to read for each number.")] = 5.0,
 ) -> pd.DataFrame:
     """Measure how many images per second the input pipeline delivers, and which stage takes the time."""

@@ -188,7 +188,7 @@ def measure(
 
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """Formats the rows of `measure` for README.md: one line per case, its fastest peer, and kseg's ratios to it.
+    """Formats the rows of `measure` for docs/measurements.md: a line per case, its fastest peer, kseg's ratios to it.
 
     Growth is in a chart.
     """

@@ -26,7 +26,7 @@ def add_row(suite: Suite, folder: pathlib.Path, path: pathlib.Path, *, data_root
         say(f"{smp.NAME} is in {path} already")
         return
     commit = machine.current_commit()
-    test = dataset(recipe, "test", data_root)
+    test = dataset(recipe, suite.split, data_root)
     torch.manual_seed(recipe.seed)
     net = smp.Unet(test.num_classes, pretrained=recipe.model.encoder_weights == "imagenet")
     result = training.train(net, recipe, data_root=data_root)
@@ -37,4 +37,4 @@ def add_row(suite: Suite, folder: pathlib.Path, path: pathlib.Path, *, data_root
     row = leaderboard.row(suite, smp.NAME, recipe, result, scores, None, test, weights, commit, predict, cost)
     row |= {"peer": smp.version(), "model": "Unet", "encoder": "efficientnet_lite0"}
     leaderboard.add(path, row)
-    say(f"{smp.NAME}: test mIoU {row['miou']:.4f}, pixel accuracy {row['pixel_accuracy']:.4f}")
+    say(f"{smp.NAME}: {suite.split} mIoU {row['miou']:.4f}, pixel accuracy {row['pixel_accuracy']:.4f}")

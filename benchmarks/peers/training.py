@@ -15,6 +15,23 @@ from benchmarks.peers import smp
 from kseg import training
 from kseg.progress import Reporter
 from kseg.training import Recipe, evaluate
+from kseg.training.recipe import Model
+
+SUPPORTED = (
+    "data.",
+    "loss.",
+    "seed:",
+    "selection.every:",
+    "optimizer.learning_rate:",
+    "optimizer.weight_decay:",
+    "optimizer.decay_norm:",
+    "optimizer.warmup_",
+    "optimizer.power:",
+    "optimizer.ema:",
+    "precision: float32 -> mixed_bfloat16",
+    "model.encoder_weights: imagenet -> none",
+)
+"""How a recipe may differ from the defaults, see `kseg.training.Recipe.differences`."""
 
 
 def device() -> torch.device:
@@ -69,10 +86,10 @@ def train(net: torch.nn.Module, recipe: Recipe, *, data_root: str | None = None)
 
 
 def _check(recipe: Recipe) -> None:
-    if (recipe.optimizer.name, recipe.optimizer.encoder_factor) != ("adamw", 1.0):
-        raise ValueError("peers are trained with adamw and encoder_factor = 1 only")
-    if recipe.optimizer.global_clipnorm is not None or recipe.precision == "mixed_float16":
-        raise ValueError("peers support no global_clipnorm and no mixed_float16")
+    plain = Recipe(data=recipe.data, model=Model(builder=recipe.model.builder), epochs=recipe.epochs)
+    for difference in plain.differences(recipe):
+        if not difference.startswith(SUPPORTED):
+            raise ValueError(f"peers know only the default of this setting, leave it out: {difference}")
 
 
 class _Trainer:

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.leaderboard import SCORES
@@ -12,6 +12,8 @@ from kseg import zoo
 from kseg.pretrained import Release
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
+SMALL = 1.1
+"""A file is small if it is at most so many times as large as the smallest of its data set."""
 ADDRESS = """\
 # Set the environment variable KSEG_WEIGHTS_URL to the address of the folder above this one,
 # or pass the address of model.safetensors to load.
@@ -118,11 +120,15 @@ def hub_contents(releases: Mapping[str, Release]) -> str:
 
 
 def _table(releases: Mapping[str, Release], page: str) -> str:
-    lines = ["| name | data set | mIoU | pixel accuracy | parameters | size | license |", f"|{' --- |' * 7}"]
+    lines = [
+        "| name | data set | choose it for | mIoU | pixel accuracy | parameters | size | license |",
+        f"|{' --- |' * 8}",
+    ]
     for _, one in sorted(releases.items()):  # as in the file
         cells = [
             f"[{one.name}]({one.name}/{page})",
             SOURCES[one.dataset].title,
+            _use(one, [other for other in releases.values() if other.dataset == one.dataset]),
             _percent(one.miou),
             _percent(one.pixel_accuracy),
             f"{one.parameters / 1e6:.2f} M",
@@ -131,3 +137,11 @@ def _table(releases: Mapping[str, Release], page: str) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _use(release: Release, alike: Sequence[Release]) -> str:
+    """Returns what a release is best for among those of its data set: its score, a small file, or neither."""
+    smallest = min(one.bytes for one in alike)
+    small = [one for one in alike if one.bytes <= SMALL * smallest]
+    best = {"the highest score": alike, "a small file": small if len(alike) > 1 else []}
+    return ", ".join(use for use, among in best.items() if among and release is max(among, key=lambda one: one.miou))

@@ -52,7 +52,7 @@ def candidate_of(
         raise ValueError(f"{file} was trained by recipe {description['recipe']}, the recipe in {run} is {recipe_hash}")
     if description["dataset"] not in sources.SOURCES:
         raise ValueError(
-            f"{run} was trained on {description['dataset']!r}: add its license to benchmarks/sources.py first"
+            f"{run} was trained on {description['dataset']!r}: add its license to benchmarks/sources.toml first"
         )
     if unknown := _unknown_weights(recipe):
         raise ValueError(f"the recipe in {run} begins with weights that others may not have: {unknown}")

@@ -28,7 +28,7 @@ def list_weights(
 
         rows = [("name", "data set", "classes", "mIoU", "accuracy", "parameters", "size", "license", "here")]
         for one in pretrained.RELEASES.values():
-            scores = (f"{100 * one.miou:.1f}", f"{100 * one.pixel_accuracy:.1f}")
+            scores = (f"{100 * one.miou:.2f}", f"{100 * one.pixel_accuracy:.2f}")
             size = (f"{one.parameters / 1e6:.2f} M", f"{one.bytes / 1e6:.1f} MB")
             here = "yes" if pretrained.find(one) else "no"
             rows.append((one.name, one.dataset, str(len(one.classes)), *scores, *size, one.license, here))

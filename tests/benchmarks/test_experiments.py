@@ -207,11 +207,11 @@ def test_a_network_of_another_library_is_compared_with_what_kseg_loads(tmp_path,
 def test_a_network_is_worth_its_time_if_no_other_of_its_training_is_better_and_faster(monkeypatch):
     row = {"budget": "gpu", "epochs": 9, "multiply_adds": 1e9, "parameters": 1e6, "seeds": 1, "spread": 0.0}
     row |= dict.fromkeys((f"iou_{name}" for name in choosing.THIN), 0.5)
-    given = {"best": (0.7, 0.3), "worse": (0.6, 0.4), "fast": (0.695, 0.1), "other": (0.5, 0.9)}
+    given = {"best": (0.7, 0.3), "worse": (0.6, 0.4), "fast": (0.695, 0.1), "same": (0.5, 0.099), "other": (0.5, 0.9)}
     board = pd.DataFrame(
         [row | {"name": name, "miou": miou, "miou_test_time": miou} for name, (miou, _) in given.items()]
     )
-    board.loc[3, "budget"] = "cpu"
+    board.loc[4, "budget"] = "cpu"
     monkeypatch.setattr(choosing, "_board", lambda: board)
     monkeypatch.setattr(choosing, "networks", lambda: given)
     monkeypatch.setattr(choosing, "ENGINES", {"openvino": "OpenVINO"})
@@ -220,9 +220,15 @@ def test_a_network_is_worth_its_time_if_no_other_of_its_training_is_better_and_f
     )
     rows = pd.concat(choosing.measure()).assign(seconds=[seconds for _, seconds in given.values()])
     table = choosing.shown(rows)
-    assert table["network"].tolist() == ["**best**", "worse", "**fast**", "**other**"]
-    assert table["OpenVINO"].tolist() == ["300 ms", "400 ms", "100 ms", "900 ms"]
-    assert "`best` has the highest score, `fast` is the fastest within one point" in table.attrs["notes"][2]
+    assert table["network"].tolist() == ["**best**", "worse", "**fast**", "same", "**other**"]
+    assert table["OpenVINO"].tolist() == ["300 ms", "400 ms", "100 ms", "99 ms", "900 ms"]
+    advice = "`best` has the highest score, `fast` is the fastest within one point of it, `fast` is the fastest, and"
+    assert advice in table.attrs["notes"][2]
+    assert "Not timed yet" not in str(table.attrs["notes"])
+    assert choosing.shown(rows[rows["name"] != "worse"]).attrs["notes"][-1] == "Not timed yet: worse."
+    rows.loc[rows["name"] == "worse", "size"] = "1x1"
+    with pytest.raises(ValueError, match=r"choosing\.csv mixes values of size, backend, processor: run"):
+        choosing.shown(rows)
 
 
 def test_a_network_of_the_leaderboard_is_timed(monkeypatch):

@@ -96,7 +96,20 @@ class Images(torch.nn.Module):
         return self.net(images.permute(0, 3, 1, 2))
 
 
-def test_a_recipe_that_peers_cannot_follow_is_refused():
-    content = {"epochs": 1, "data": {"name": "streets"}, "model": {"builder": "unet"}}
-    with pytest.raises(ValueError, match="peers are trained with adamw"):
-        training._check(Recipe.from_dict(content | {"optimizer": {"encoder_factor": 0.5}}))
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": {"encoder_factor": 0.5}},
+        {"optimizer": {"accumulate": 2}},
+        {"selection": {"metric": "pixel_accuracy"}},
+        {"model": {"builder": "unet", "encoder": "efficientnet_lite2"}},
+        {"model": {"builder": "unet", "options": {"filters": [8, 8, 8, 8, 8]}}},
+        {"precision": "mixed_float16"},
+    ],
+)
+def test_a_recipe_that_peers_cannot_follow_is_refused(change):
+    content = {"epochs": 3, "seed": 1, "data": {"name": "streets"}, "model": {"builder": "unet"}}
+    content |= {"optimizer": {"ema": 0.9, "warmup_epochs": 1}, "loss": {"name": "dice"}, "precision": "mixed_bfloat16"}
+    training._check(Recipe.from_dict(content))
+    with pytest.raises(ValueError, match=r"peers know only the default of this setting, leave it out: .* -> "):
+        training._check(Recipe.from_dict(content | change))

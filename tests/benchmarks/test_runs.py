@@ -1,6 +1,7 @@
 """The queue of a suite: which runs are missing, their order, and how they continue after a stop or a failure."""
 
 import dataclasses
+import math
 import multiprocessing
 import re
 import threading
@@ -12,10 +13,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import leaderboard, runs, suite
+from benchmarks import leaderboard, rehearsal, runs, suite
 from benchmarks.commands import app
 from benchmarks.process import ChildError
-from kseg import pretrained, training, zoo
+from kseg import data, pretrained, training, zoo
+from kseg.training import Recipe
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
@@ -213,6 +215,17 @@ def test_the_best_on_the_validation_split_get_more_seeds_at_the_end(worked, tmp_
     assert [run.name for run in runs.queue(more, tmp_path, pd.concat([rows, *strangers]))][2:] == [best, best]
     assert [run.name for run in runs.queue(more, tmp_path, pd.concat([rows, better]))][2:] == [other, other]
     assert len(list(runs.queue(more, tmp_path, rows[:1]))) == 2  # not before every model has its row
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_a_rehearsal_scores_an_image_of_the_split_of_the_suite(split, monkeypatch):
+    read, whole = [], data.load("streets", "val", count=1, size=(32, 32))
+    monkeypatch.setattr(rehearsal, "rehearse", lambda *_, **__: (None, {"loss": math.nan}))
+    monkeypatch.setattr(rehearsal, "dataset", lambda _, split, __: read.append(split) or whole)
+    monkeypatch.setattr(rehearsal, "evaluate", lambda *_, **__: None)
+    recipe = Recipe.from_dict({"epochs": 1, "data": {"name": "streets"}, "model": {"builder": "unet"}})
+    assert rehearsal.try_all(suite.Suite("tiny", "", {"one": recipe}, split=split), 1, None) == ["one"]
+    assert read == [split]
 
 
 def test_missing_runs_are_listed_and_rehearsed_without_a_trace(worked, tmp_path):

@@ -89,6 +89,16 @@ def test_models_differ_where_the_suite_says_so(tmp_path):
     assert (one.seed, two.seed) == (0, 7)
 
 
+def test_two_models_of_a_suite_differ(tmp_path):
+    (tmp_path / "tiny.toml").write_text(
+        '[recipe]\nepochs = 1\ndata = { name = "streets" }\nmodel = { builder = "unet" }\n'
+        '[budgets.cpu]\n[budgets.gpu]\n[[models]]\nname = "one"\nepochs = 1\n[[models]]\nname = "two"\nbudget = "cpu"\n'
+    )
+    assert list(suite.load(tmp_path / "tiny.toml", "gpu").recipes) == ["one"]
+    with pytest.raises(ValueError, match="budget cpu: 'one' and 'two' have the same recipe"):
+        suite.load(tmp_path / "tiny.toml", "cpu")
+
+
 def test_an_unknown_suite_is_named_with_its_neighbors():
     with pytest.raises(FileNotFoundError, match="no suite 'camvd': did you mean camvid"):
         suite.load("camvd")
