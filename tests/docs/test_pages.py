@@ -95,6 +95,12 @@ def test_what_the_page_says_about_the_losses_is_what_the_leaderboard_shows():
     assert read("miou", "cross_entropy-root_median")[0] > max(read("miou", plain, *full))
 
 
+def test_what_the_page_says_about_unpooling_is_what_the_leaderboard_shows():
+    with (DOCS.parent / "benchmarks/leaderboards/segnet-unpooling.csv").open() as file:
+        scores = {row["name"].removeprefix("basic-32-"): float(row["miou"]) for row in csv.DictReader(file)}
+    assert max(scores.pop("max"), scores.pop("bed_of_nails")) < min(scores.values()) and len(scores) == 3
+
+
 def test_families_in_the_table_of_encoders_exist():
     page = (DOCS / "encoders-losses.md").read_text("utf-8")
     rows = re.findall(r"^\| (`[a-z].*?) \|", page.split("| family |")[1].split("\n\n")[0], flags=re.MULTILINE)
