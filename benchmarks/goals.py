@@ -39,13 +39,16 @@ def _beside_peers(own: pd.DataFrame, peers: pd.DataFrame) -> Iterator[tuple[str,
 
 
 def _steps(own: pd.DataFrame) -> Iterator[tuple[str, str, str, bool]]:
-    """Compares FCN-32s, 16s and 8s of the same training: the smallest gap with the largest spread of their seeds."""
+    """Compares the gaps between FCN-32s, 16s and 8s of the same training with the largest spread of their seeds.
+
+    Unless all three have several seeds, only their order is compared.
+    """
     for (budget, *_), rows in own[own["name"].isin(STEPS)].groupby(tables.TRAINED):
         steps = rows.set_index("name").reindex(STEPS)
         if steps["miou"].isna().any():
             continue
-        gap, spread = steps["miou"].diff().min(), steps["spread"].max()
-        wanted = f"gaps above {spread:.2%}, the spread of seeds" if (steps["seeds"] > 1).all() else "one seed each"
+        gap, spread = steps["miou"].diff().min(), steps["spread"].max() if (steps["seeds"] > 1).all() else 0.0
+        wanted = f"gaps above {spread:.2%}, the spread of seeds" if spread else "this order"
         yield (
             f"CamVid, budget `{budget}`: {' < '.join(STEPS)}",
             wanted,

@@ -1,5 +1,6 @@
 """Every released weight: its entry in the table, its folder in zoo/ and its file agree."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -105,6 +106,18 @@ def test_scores_before_storage_equal_those_in_the_leaderboard(release, metrics):
 def test_the_pages_and_the_table_are_as_written_by_the_command(tmp_path):
     assert (ZOO / "README.md").read_text() == contents(RELEASES)
     assert table.write(RELEASES, tmp_path / "table.json").read_bytes() == table.TABLE.read_bytes()
+
+
+def test_the_page_says_which_release_to_choose_for_what():
+    first, *_ = RELEASES.values()
+    facts = {"a": (100, 0.5), "b": (109, 0.6), "c": (120, 0.7), "d": (90, 0.9)}
+    made = {key: dataclasses.replace(first, name=key, bytes=size, miou=miou) for key, (size, miou) in facts.items()}
+    other = next(one.dataset for one in RELEASES.values() if one.dataset != first.dataset)
+    made["d"] = dataclasses.replace(made["d"], dataset=other)
+    cells = {
+        line.split("]")[0][3:]: line.split(" | ")[2] for line in contents(made).splitlines() if line.startswith("| [")
+    }
+    assert cells == {"a": "", "b": "a small file", "c": "the highest score", "d": "the highest score, a small file"}
 
 
 def test_all_files_together_are_small():

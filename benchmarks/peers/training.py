@@ -18,7 +18,6 @@ from kseg.training import Recipe, evaluate
 from kseg.training.recipe import Model
 
 SUPPORTED = (
-    "data.",
     "loss.",
     "seed:",
     "selection.every:",
@@ -31,7 +30,7 @@ SUPPORTED = (
     "precision: float32 -> mixed_bfloat16",
     "model.encoder_weights: imagenet -> none",
 )
-"""How a recipe may differ from the defaults, see `kseg.training.Recipe.differences`."""
+"""How a recipe may differ from the defaults besides `[data]` and `epochs`, see `kseg.training.Recipe.differences`."""
 
 
 def device() -> torch.device:

@@ -12,8 +12,8 @@ from kseg import zoo
 from kseg.pretrained import Release
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
-SMALL = 1.1
-"""A file is small if it is at most so many times as large as the smallest of its data set."""
+NEAR = 1.1
+"""A file is as small as the smallest of its data set if it has at most so many times its bytes."""
 ADDRESS = """\
 # Set the environment variable KSEG_WEIGHTS_URL to the address of the folder above this one,
 # or pass the address of model.safetensors to load.
@@ -140,8 +140,7 @@ def _table(releases: Mapping[str, Release], page: str) -> str:
 
 
 def _use(release: Release, alike: Sequence[Release]) -> str:
-    """Returns what a release is best for among those of its data set: its score, a small file, or neither."""
-    smallest = min(one.bytes for one in alike)
-    small = [one for one in alike if one.bytes <= SMALL * smallest]
-    best = {"the highest score": alike, "a small file": small if len(alike) > 1 else []}
-    return ", ".join(use for use, among in best.items() if among and release is max(among, key=lambda one: one.miou))
+    """Returns what a release is the best of its data set for: the score, a small file, both, or an empty text."""
+    small = [one for one in alike if one.bytes <= NEAR * min(other.bytes for other in alike)]
+    uses = {"the highest score": alike, "a small file": small}
+    return ", ".join(use for use, among in uses.items() if release is max(among, key=lambda one: one.miou))

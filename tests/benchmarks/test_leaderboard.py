@@ -105,7 +105,7 @@ def test_a_goal_compares_the_gaps_between_fcns_with_the_spread_of_their_seeds(fc
     assert lines.loc[steps].tolist() == [wanted, expected]
     assert lines.loc[[peer, "Nuclei: Dice", "CamVid: the best network"], "reached"].tolist() == ["yes", "yes", "no"]
     alone = goals.reached(board_of(*fcns[::2], *others).assign(budget="cpu"), board_of({"dice": 0.94}))
-    assert alone.set_index("goal").loc[steps].tolist() == ["one seed each", "45.00% < 49.00% < 53.00%", "yes"]
+    assert alone.set_index("goal").loc[steps].tolist() == ["this order", "45.00% < 49.00% < 53.00%", "yes"]
 
 
 def test_goals_compare_what_was_trained_alike():
