@@ -93,6 +93,7 @@ def test_what_the_page_says_about_the_losses_is_what_the_leaderboard_shows():
     for name in ("pixel_accuracy", "iou_road", "iou_building", "iou_tree"):
         assert read(name, plain)[0] > max(read(name, *full))
     assert read("miou", "cross_entropy-root_median")[0] > max(read("miou", plain, *full))
+    assert read("miou", "cross_entropy+lovasz_softmax")[0] - 0.05 > read("miou", "lovasz_softmax")[0]
 
 
 def test_what_the_page_says_about_unpooling_is_what_the_leaderboard_shows():
