@@ -2,7 +2,7 @@
 
 import pathlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,7 +53,8 @@ def check_dataset(
 
             refuse(folder, f"these are keys of [data] in {path}")
             recipe = training.Recipe.from_toml(path)
-            opened = _splits(lambda name: training.dataset(recipe, name, data_root), split)
+            needed = "train", "val", *_named(recipe.data.split)
+            opened = _splits(lambda name: training.dataset(recipe, name, data_root), split, needed)
         else:
             if "classes" not in folder:
                 raise ValueError(
@@ -61,12 +62,16 @@ def check_dataset(
                     f"let kseg init {shlex.quote(str(path))} write a recipe"
                 )
             options = sets.folder_arguments(parsed(folder))
-            opened = _splits(lambda name: sets.FolderDataset(path, name, interface="command", **options), split)
-        sound = True
+            splits = options.get("splits")
+            needed = () if splits is None else _named(splits) or ("train",)
+            opened = _splits(lambda name: sets.FolderDataset(path, name, interface="command", **options), split, needed)
+        sound, files = True, [each for each in opened.values() if isinstance(each, sets.FileDataset)]
+        for each in files[1:]:
+            each.compare_palettes(files[0])
         for name, dataset in opened.items():
             if name is not None:
                 print(f"{name}:")
-            if isinstance(dataset, ValueError):
+            if isinstance(dataset, Exception):
                 print(f"problem: {dataset}")
                 sound = False
             else:
@@ -77,22 +82,29 @@ def check_dataset(
             raise typer.Exit(1)
 
 
-def _splits(opened: Callable[[str | None], Any], split: str | None) -> dict[str | None, Any]:
-    """Opens one split, or every split that exists, or a whole folder without splits; a split may be an error."""
+def _named(splits: str | Mapping[str, str] | None) -> tuple[str, ...]:
+    return tuple(splits) if isinstance(splits, Mapping) else ()
+
+
+def _splits(opened: Callable[[str | None], Any], split: str | None, needed: Collection[str]) -> dict[str | None, Any]:
+    """Opens one split, or every split that exists, or a whole folder without splits; a split may be an error.
+
+    It is an error, too, if a split is missing that is `needed`.
+    """
     if split is not None:
         return {split: opened(None if split == "all" else split)}
     found: dict[str | None, Any] = {}
     for name in ("train", "val", "test"):
         try:
             found[name] = opened(name)
-        except FileNotFoundError:
-            continue
-        except ValueError as error:
-            found[name] = error
+        except (FileNotFoundError, ValueError) as error:
+            if isinstance(error, ValueError) or name in needed:
+                found[name] = error
     errors = [each for each in found.values() if isinstance(each, ValueError)]
-    if len(errors) == len(found) and len({str(error) for error in errors}) == 1:
+    if errors and len(errors) == len(found) and len({str(error) for error in errors}) == 1:
         raise errors[0]  # of the options, not of a split
-    return found or {None: opened(None)}
+    exists = any(not isinstance(each, FileNotFoundError) for each in found.values())
+    return found if exists else {None: opened(None), **found}
 
 
 def open_dataset(

@@ -76,6 +76,10 @@ class FileDataset(Dataset):
         """Returns the files of an image and its mask; raises a ValueError if one is missing."""
         raise NotImplementedError(f"{type(self).__name__} does not implement files")
 
+    def compare_palettes(self, other: "FileDataset") -> None:
+        """Lets palette images of both splits be compared: they have to number their colors alike."""
+        self.reader.palettes = other.reader.palettes
+
     def image_file(self, index: int) -> File:
         """Returns the file of an image."""
         return self.files(index)[0]

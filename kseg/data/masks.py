@@ -1,6 +1,6 @@
 """Convert masks (class ids, palette PNGs, RGB colors) to label maps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,25 @@ from kseg.data.decoding.mask_file import Indexed, read_mask
 
 STRAY, IGNORE, WHITE_16 = -1, 255, 65535
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+
+
+class Palettes:
+    """The colors of the palette images that were read, to find those that number their colors differently."""
+
+    def __init__(self) -> None:
+        self.index_of: dict[tuple[int, ...], tuple[int, str]] = {}
+        self.color_of: dict[int, tuple[tuple[int, ...], str]] = {}
+
+    def fault(self, colors: Mapping[int, tuple[int, ...]], path: Path) -> str | None:
+        """Returns how the colors of a file, by index, contradict those of a file that was read before."""
+        for index, color in colors.items():
+            other, file = self.index_of.setdefault(color, (index, path.name))
+            if other != index:
+                return f"index {index} has the color {color}, which index {other} has in {file}"
+            earlier, file = self.color_of.setdefault(index, (color, path.name))
+            if earlier != color:
+                return f"index {index} has the color {color}, but {earlier} in {file}"
+        return None
 
 
 class MaskReader:
@@ -31,7 +50,7 @@ class MaskReader:
         ignore = (ignore,) if isinstance(ignore, int) else ignore
         self.void_is_255 = IGNORE in ignore  # stated by the user, so not a likely mistake
         self.values_given = values is not None
-        self.index_of: dict[tuple[int, ...], tuple[int, str]] = {}  # color of palette images to index and file
+        self.palettes = Palettes()
         values = range(len(self.classes)) if values is None else values
         if len(values) != len(self.classes):
             raise ValueError(f"values lists {len(values)} mask values for {len(self.classes)} classes")
@@ -138,14 +157,12 @@ class MaskReader:
                 f"{'white' if known.get(0) == WHITE else 'black'}: to read its brightness, give {self.two_values()}, "
                 f"to use its indices, values={list(range(len(self.classes)))}"
             )
-        for index in present:
-            color = known.get(index, (index,))
-            other, file = self.index_of.setdefault(color, (index, path.name))
-            if other != index:
-                raise ValueError(
-                    f"{path}: index {index} has the color {color}, which index {other} has in {file}: give palette=, "
-                    "one (red, green, blue) for each class"
-                )
+        colors = {index: known[index] for index in present if index in known}
+        if not self.values_given and (fault := self.palettes.fault(colors, path)):
+            raise ValueError(
+                f"{path}: {fault}: give palette=, one (red, green, blue) for each class, or if the indices are the "
+                f"classes, values={list(range(len(self.classes)))}"
+            )
         return indices
 
     def decode(self, raw: np.ndarray, path: Path | str) -> np.ndarray:

@@ -65,6 +65,8 @@ def open_splits(recipe: Recipe, root: str | os.PathLike | None) -> tuple[data.Da
             f"{train.name}: the classes of train are {', '.join(train.classes)}, those of val are "
             f"{', '.join(val.classes)}: pack both from one recipe"
         )
+    if isinstance(train, data.FileDataset) and isinstance(val, data.FileDataset):
+        val.compare_palettes(train)
     return train, val
 
 

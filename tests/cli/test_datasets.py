@@ -69,7 +69,7 @@ def test_the_keys_of_a_recipe_are_the_cures_of_its_check(tmp_path):
     commonest(tmp_path / "own")
     recipe = tmp_path / "own.toml"
     text = f'epochs = 1\nmodel.builder = "unet"\n[data]\nfolder = "{tmp_path / "own"}"\nclasses = ["a", "b"]\n'
-    for key in ('mask_suffix = "_mask"', "values = [0, 255]"):
+    for key in ('mask_suffix = "_mask"', "values = [0, 255]", 'split = "80/10/10"'):
         recipe.write_text(text)
         done = kseg_command("datasets", "check", recipe)
         assert done.exit_code == 1 and f"{key} in [data]" in done.output
@@ -78,6 +78,24 @@ def test_the_keys_of_a_recipe_are_the_cures_of_its_check(tmp_path):
     assert kseg_command("datasets", "check", recipe).exit_code == 0
     done = kseg_command("datasets", "check", recipe, "--values", "0,255")
     assert "--values: these are keys of [data] in " in done.stderr
+
+
+def test_a_split_that_is_named_or_needed_has_to_exist(tmp_path):
+    commonest(tmp_path)
+    command = ["datasets", "check", tmp_path, "--classes=a,b", "--mask-suffix=_mask", "--values=0,255"]
+    assert kseg_command(*command).exit_code == 0
+    for splits in ("lists", "{split}.csv", "train=a.txt,val=b.txt"):
+        done = kseg_command(*command, "--splits", splits)
+        assert done.exit_code == 1 and "train:\nproblem: " in done.output
+    (tmp_path / "train.csv").write_text("0\n1\n")
+    assert kseg_command(*command, "--splits={split}.csv").exit_code == 0
+    done = kseg_command(*command, "--splits=train.csv")
+    assert "--splits train.csv is one list" in done.stderr and "--splits {split}.csv" in done.stderr
+    recipe = tmp_path / "own.toml"
+    text = f'epochs = 1\nmodel.builder = "unet"\n[data]\nfolder = "{tmp_path}"\nclasses = ["a", "b"]\n'
+    recipe.write_text(f'{text}mask_suffix = "_mask"\nvalues = [0, 255]\nsplit = "{{split}}.csv"\n')
+    done = kseg_command("datasets", "check", recipe)  # training needs validation images
+    assert done.exit_code == 1 and "val:\nproblem: " in done.output and "(train): 2 images" in done.output
 
 
 def test_a_faulty_list_does_not_hide_the_other_splits(tmp_path):

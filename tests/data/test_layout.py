@@ -243,6 +243,34 @@ def test_lists_of_any_editor_are_read(tmp_path, content):
     assert [image for image, _ in names(tmp_path, "train")] == ["images/a.png", "images/b.png"]
 
 
+COLUMNS = {
+    "an index of pandas": ",filename\n0,2.png\n1,3.png\n",
+    "an index of pandas, without endings": ",stem\n0,2\n1,3\n",
+    "an index of pandas without header": "0,2.png\n1,3.png\n",
+    "an index with a title": "id;file\n0;images/2.png\n1;images/3.png\n",
+    "another image": "images/2.png images/1.png\nimages/3.png images/2.png\n",
+    "another mask": "images/2.png masks/0.png\nimages/3.png masks/1.png\n",
+    "another image, without endings": "images/2 images/1\nimages/3 images/2\n",
+    "labels that are names, too": "2 0\n3 1\n",
+}
+
+
+@pytest.mark.parametrize("content", COLUMNS.values(), ids=COLUMNS)
+def test_the_column_of_images_is_found(tmp_path, content):
+    put(tmp_path, *(f"{kind}/{stem}.png" for kind in ("images", "masks") for stem in "0123"))
+    (tmp_path / "train.csv").write_text(content)
+    assert [image for image, _ in names(tmp_path, "train", splits="{split}.csv")] == ["images/2.png", "images/3.png"]
+
+
+def test_titles_that_decide_which_column_is_meant_are_not_guessed(tmp_path):
+    put(tmp_path, *(f"{kind}/{stem}.png" for kind in ("images", "masks") for stem in ("0", "1", "2", "3", "4 5")))
+    (tmp_path / "train.csv").write_text("number,image\n0,2\n1,3\n")
+    with pytest.raises(ValueError, match=r"train\.csv: columns 'number' and 'image' both contain names of images"):
+        names(tmp_path, "train", splits="{split}.csv")
+    (tmp_path / "train.csv").write_text("4 5.png\n0 1.png\n")  # names with spaces: the second image is missing
+    assert [image for image, _ in names(tmp_path, "train", splits="{split}.csv")] == ["images/4 5.png", "images/0.png"]
+
+
 def test_names_in_lists_are_those_of_one_image(tmp_path):
     put(tmp_path, *(f"{kind}/{name}.png" for kind in ("images", "masks") for name in ("x/1", "y/1", "y/2")))
 

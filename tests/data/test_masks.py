@@ -198,6 +198,15 @@ def test_palette_images_that_number_their_colors_differently_need_a_palette(tmp_
     ):
         reader.read(second)
     assert MaskReader(CLASSES, PALETTE).read(second).tolist() == [[0, 2, 1]]
+    third = write(tmp_path / "c.png", palette_image([0, 1], PALETTE[0], PALETTE[2]))
+    reader = MaskReader(CLASSES)
+    reader.read(first)
+    with pytest.raises(ValueError, match=r"c\.png: index 1 .* \(255, 0, 0\), which index 2 has in a\.png"):
+        reader.read(third)
+    other = write(tmp_path / "d.png", palette_image([0, 1], PALETTE[0], (1, 2, 3)))
+    with pytest.raises(ValueError, match=r"d\.png: index 1 .* \(1, 2, 3\), but \(90, 90, 90\) in a\.png: .*values=\[0, 1"):
+        reader.read(other)
+    assert MaskReader(CLASSES, values=[0, 1, 2]).read(other).tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize(

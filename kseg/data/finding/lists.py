@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from kseg.data.finding.entries import Names, columns, may_be_titles, read_list
 from kseg.data.finding.layout import ALIASES, Files, aliases, child, existing, find, fixed, normal
 from kseg.data.finding.messages import counted, some
-from kseg.data.finding.text import read_text
 
 SPLITS = ("train", "val", "test")
 LIST_FOLDERS = ("", "ImageSets/Segmentation", "ImageSets", "splits", "split", "lists", "list")
@@ -101,12 +101,12 @@ def others(split: str, there: Sequence[str], divided: str) -> str:
 
 
 def _listed(file: Path, found: Files, root: Path) -> Selection:
-    names = Names(found.by_key, root)
-    pairs = [(entry, names.find(entry)) for entry in read_list(file)]
-    notes = []
-    if len(pairs) > 1 and pairs[0][1] is None and _names_columns(pairs[0][0], file):
-        notes.append(f"the first line of {file}, {pairs[0][0]!r}, is no image but the names of columns")
-        pairs = pairs[1:]
+    names, lines, titles, notes = Names(found.by_key, root), read_list(file), [], []
+    if len(lines) > 1 and names.find(lines[0]) is None and may_be_titles(lines[0], file):
+        notes.append(f"the first line of {file}, {lines[0]!r}, is no image but the names of columns")
+        titles, lines = columns(lines[0]), lines[1:]
+    column = names.column(lines, titles, file)
+    pairs = [(line, names.find(line, column)) for line in lines]
     entries = [(entry, key) for entry, key in pairs if key is not None or not entry.startswith("#")]
     if several := [entry for entry, key in entries if key == ""]:
         raise ValueError(
@@ -124,12 +124,6 @@ def _listed(file: Path, found: Files, root: Path) -> Selection:
     if repeated:
         notes.append(f"{counted(repeated, 'repeated name')} in {file}: each image is read once")
     return Selection(unique, file, [entry for entry, key in entries if key is None], notes)
-
-
-def _names_columns(line: str, file: Path) -> bool:
-    """Whether the first line of a table can be its header: words, none of which is a path, a file name or a number."""
-    is_table = file.suffix.lower() == ".csv" or re.search(r"[,;\t]", line)
-    return bool(is_table) and not re.search(r"[/\\]|\.\w|(^|[,;\t])\s*[\"']?\d", line)
 
 
 def shares(text: str) -> dict[str, float]:
@@ -194,6 +188,7 @@ def list_file(root: Path, split: str, splits: str | Mapping[str, str] | None) ->
 
     Raises:
         FileNotFoundError: If a file is named that does not exist.
+        ValueError: If `splits` is one file.
     """
     names = aliases(split)
     if isinstance(splits, Mapping):
@@ -202,6 +197,11 @@ def list_file(root: Path, split: str, splits: str | Mapping[str, str] | None) ->
             return None
         return _file(root, given) or _missing(f"there is no list {root / given} of split {split!r}")
     places = LIST_FOLDERS if splits is None else (splits.replace("\\", "/"),)
+    if splits is not None and "{split}" not in splits and (one := _file(root, splits)):
+        raise ValueError(
+            f'splits="{splits}" is one list for all splits: write {{split}} in the place of the name of the split, such '
+            f'as splits="{PurePosixPath(places[0]).with_name("{split}" + one.suffix)}", or name one list for each'
+        )
     patterns = [place if "{split}" in place else str(PurePosixPath(place, "{split}.txt")) for place in places]
     return next((path for pattern in patterns for name in names if (path := _file(root, pattern, name))), None)
 
@@ -222,48 +222,3 @@ def _file(root: Path, pattern: str, split: str = "") -> Path | None:
 
 def _missing(text: str) -> Path:
     raise FileNotFoundError(text)
-
-
-def read_list(path: Path) -> list[str]:
-    """Returns the entries of a list: its lines without empty ones and quotes.
-
-    Raises:
-        ValueError: If the file is not text.
-    """
-    lines = [normal(line.strip()).strip("\"'") for line in read_text(path).split("\n")]
-    return [line for line in lines if line]
-
-
-class Names:
-    """Finds images by what lists call them: a stem, a file name or a path, with or without an ending."""
-
-    def __init__(self, files: Mapping[str, Path], root: Path) -> None:
-        self.keys: dict[str, str] = {}
-        for key, path in files.items():
-            below = path.relative_to(root) if path.is_relative_to(root) else path
-            parts = PurePosixPath(normal(below.as_posix())).parts
-            names = {key, PurePosixPath(key).name}
-            for start in range(len(parts)):
-                part = PurePosixPath(*parts[start:])
-                names |= {str(part), str(part.with_suffix(""))}
-            for name in names:
-                self.keys[name] = key if self.keys.get(name, key) == key else ""
-        self.keys |= {key: key for key in files}
-
-    def find(self, entry: str) -> str | None:
-        """Returns the key of the image that an entry names, "" if there are several, or None.
-
-        Further columns are ignored, and so are folders above those that tell images apart, as of another computer.
-        """
-        several = None
-        for column in (entry, re.split(r"[\s,;]", entry, maxsplit=1)[0].strip("\"'")):
-            for text in (column, column.replace("\\", "/")):
-                parts = text.split("/")
-                for start in range(len(parts)):
-                    name = "/".join(parts[start:])
-                    for form in (name, re.sub(r"(?<=[^/])\.\w+$", "", name)):
-                        key = self.keys.get(form)
-                        if key and (start == 0 or form.count("/") >= key.count("/")):
-                            return key
-                        several = "" if key == "" else several
-        return several
