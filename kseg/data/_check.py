@@ -215,7 +215,7 @@ class _Survey:
             notes.append(f"{100 * self.void_pixels / self.all_pixels:.1f} % of the pixels are void")
         absent = [name for name, pixels in zip(classes, self.pixels, strict=True) if pixels == 0]
         if absent and len(self.dataset):
-            notes.append(f"classes that never occur: {', '.join(absent)}")
+            notes.append(self._absent(absent))
         split = getattr(self.dataset, "split", None)
         worded = getattr(self.dataset, "worded", str)
         return Report(
@@ -233,7 +233,7 @@ class _Survey:
         if not isinstance(self.dataset, FolderDataset):
             if text := self.dataset.only_void(foreground=bool(self.pixels[1:].any()), void=self.void > 0):
                 self.problems.append(text)
-        elif self.white and len(self.white) >= self.void:
+        elif self.white and len(self.white) >= self.void and not (self.strays and IGNORE in self._values()):
             text = self.dataset.reader.black_and_white()
             self.problems.append(f"{counted(len(self.white), 'mask')} ({some(self.white)}): {text}")
         elif self.dataset.reader.void_is_255 and self.void and not self.pixels[1:].any():
@@ -242,13 +242,25 @@ class _Survey:
                 f"if 255 is a class, give {self.dataset.reader.two_values()} and leave 255 out of ignore="
             )
 
+    def _levels(self) -> list[int]:
+        """Returns the gray levels of all masks; 255 only if it is not stated to be void."""
+        targets = self.dataset.reader.of_value
+        levels = {value for value, target in targets.items() if target < IGNORE and self.pixels[target]}
+        white = {IGNORE} if (self.void or self.white) and not self.dataset.reader.void_is_255 else set()
+        return sorted(levels | white | {int(value) for value in self.strays if value.isdigit()})
+
     def _values(self) -> list[int]:
         """Returns the values of all masks if there are as many as classes, such as 0 and 254, or 1 and 2."""
-        plain = isinstance(self.dataset, FolderDataset) and not self.dataset.reader.values_given
-        if not plain or not all(value.isdigit() for value in self.strays):
+        if not isinstance(self.dataset, FolderDataset) or not all(value.isdigit() for value in self.strays):
             return []
-        values = sorted({*np.flatnonzero(self.pixels).tolist(), *map(int, self.strays)})
-        return values if len(values) == len(self.pixels) else []
+        return self.dataset.reader.values_of(np.array(self._levels()))
+
+    def _absent(self, absent: list[str]) -> str:
+        """Returns the note about classes that never occur, one of which may be the value 255."""
+        text, values = f"classes that never occur: {', '.join(absent)}", self._values()
+        if IGNORE in values and len(absent) == 1 and self.dataset.reader.values_given and not self.strays:
+            return f"{text}; 255 does, and is void: if it is this class, give values={values}"
+        return text
 
     def _stray_values(self) -> str:
         most = 5

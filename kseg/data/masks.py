@@ -1,6 +1,6 @@
 """Convert masks (class ids, palette PNGs, RGB colors) to label maps."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,29 +8,10 @@ import numpy as np
 
 from kseg.classes import listing, whole
 from kseg.data.decoding.decoded import Content, name_of
-from kseg.data.decoding.mask_file import Indexed, read_mask
+from kseg.data.decoding.mask_file import Indexed, Palettes, read_mask
 
 STRAY, IGNORE, WHITE_16 = -1, 255, 65535
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
-
-
-class Palettes:
-    """The colors of the palette images that were read, to find those that number their colors differently."""
-
-    def __init__(self) -> None:
-        self.index_of: dict[tuple[int, ...], tuple[int, str]] = {}
-        self.color_of: dict[int, tuple[tuple[int, ...], str]] = {}
-
-    def fault(self, colors: Mapping[int, tuple[int, ...]], path: Path) -> str | None:
-        """Returns how the colors of a file, by index, contradict those of a file that was read before."""
-        for index, color in colors.items():
-            other, file = self.index_of.setdefault(color, (index, path.name))
-            if other != index:
-                return f"index {index} has the color {color}, which index {other} has in {file}"
-            earlier, file = self.color_of.setdefault(index, (color, path.name))
-            if earlier != color:
-                return f"index {index} has the color {color}, but {earlier} in {file}"
-        return None
 
 
 class MaskReader:
@@ -168,7 +149,7 @@ class MaskReader:
     def decode(self, raw: np.ndarray, path: Path | str) -> np.ndarray:
         """Converts raw mask pixels to a label map; errors name `path`."""
         label, strays = self.translate(raw)
-        if self.looks_black_and_white(raw):
+        if self.looks_black_and_white(raw) and not (strays and self.values_of(raw)):
             raise ValueError(f"{path}: {self.black_and_white()}")
         if strays:
             raise ValueError(
@@ -198,15 +179,23 @@ class MaskReader:
         """Returns the option for masks in which 0 is class 0 and the foreground is class 1."""
         return f"values={[0, foreground, *range(2, len(self.classes))]}"
 
+    def values_of(self, levels: np.ndarray) -> list[int]:
+        """Returns the distinct gray levels if there are as many as classes, such as 0, 128 and 255, or else nothing."""
+        present = np.unique(levels)
+        return present.astype(int).tolist() if len(present) == len(self.classes) and whole(present).all() else []
+
     def _values_for(self, raw: np.ndarray, strays: dict[str, int]) -> str:
-        """Returns a hint for masks of two values, such as 0 and 65535, and for ids that were saved as colors."""
+        """Returns a hint for masks whose classes are gray levels, and for ids that were saved as colors."""
         if raw.ndim == 3:
             ids = (raw == raw[..., :1]).all() and np.isin(raw, list(self.of_value)).all()
             return "; if its gray levels are ids, leave palette out" if ids else ""
-        value = next(iter(strays))
-        if len(strays) > 1 or (raw == 1).any() or not value.isdigit():
+        if values := self.values_of(raw):
+            return f"; if its gray levels are the classes, give values={values}"
+        if len(strays) > 1 or (raw == 1).any() or not next(iter(strays)).isdigit():
             return ""
-        return f"; if it is class 1, give {self.two_values(int(value))}"
+        if len(self.classes) > 2:
+            return "; if gray levels are the classes, give values=, the gray level of each class"
+        return f"; if it is class 1, give {self.two_values(int(next(iter(strays))))}"
 
     def translate(self, raw: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
         """Returns the label map, with unknown values ignored, and the pixel count of each unknown value or color."""

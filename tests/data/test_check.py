@@ -112,6 +112,18 @@ def test_black_and_white_masks_are_explained(root):
     assert report(root, classes=("background", "cell"), ignore=255).ok
 
 
+def test_gray_levels_of_the_classes_are_found_over_all_masks(root):
+    for stem, levels in (("a", [0, 128]), ("b", [0, 255]), ("c", [0, 128])):
+        write(root / "masks" / f"{stem}.png", ids(levels * 3).reshape(2, 3))
+    classes = ("background", "leaf", "disease")
+    assert only_problem(root, classes=classes).endswith("if these are the classes, give values=[0, 128, 255]")
+    found = report(root, classes=classes, values=(0, 128, 2))  # what the first mask alone suggests
+    assert [note for note in found.notes if "never" in note] == [
+        "classes that never occur: disease; 255 does, and is void: if it is this class, give values=[0, 128, 255]"
+    ]
+    assert report(root, classes=classes, values=(0, 128, 255)).ok
+
+
 def test_images_of_another_depth_than_the_first_are_noted_as_in_training(root):
     for stem in ("b", "c"):
         Image.fromarray(np.full((2, 3), 50000, np.uint16)).save(root / "images" / f"{stem}.png")

@@ -1,3 +1,4 @@
+import json
 import re
 
 import cv2
@@ -76,6 +77,18 @@ def test_black_and_white_masks_without_values_are_explained(tmp_path, mode):
     with pytest.raises(ValueError, match=r"if 255 is class 1, give values=\[0, 255\]"):
         MaskReader(CELLS).read(path)
     assert MaskReader(CELLS, ignore=[255]).read(path).tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize("options", [{}, {"values": (0, 255, 2)}, {"values": (0, 128, 2)}])
+def test_gray_levels_of_as_many_as_classes_are_the_cure(tmp_path, options):
+    path = write(tmp_path / "m.png", ids([0, 128, 200 if 128 in options.get("values", ()) else 255]))
+    with pytest.raises(ValueError, match="if its gray levels are the classes") as caught:
+        MaskReader(CLASSES, **options).read(path)
+    values = json.loads(re.search(r"values=(\[.*\])", str(caught.value))[1])
+    assert set(MaskReader(CLASSES, values=values).read(path).ravel().tolist()) == {0, 1, 2}
+    part = write(tmp_path / "p.png", ids([0, 90, 90]))
+    with pytest.raises(ValueError, match=r"give values=, the gray level of each class$"):
+        MaskReader(CLASSES, **options).read(part)
 
 
 @pytest.mark.parametrize("classes", [CELLS, CLASSES], ids=["two", "three"])
@@ -204,7 +217,9 @@ def test_palette_images_that_number_their_colors_differently_need_a_palette(tmp_
     with pytest.raises(ValueError, match=r"c\.png: index 1 .* \(255, 0, 0\), which index 2 has in a\.png"):
         reader.read(third)
     other = write(tmp_path / "d.png", palette_image([0, 1], PALETTE[0], (1, 2, 3)))
-    with pytest.raises(ValueError, match=r"d\.png: index 1 .* \(1, 2, 3\), but \(90, 90, 90\) in a\.png: .*values=\[0, 1"):
+    with pytest.raises(
+        ValueError, match=r"d\.png: index 1 .* \(1, 2, 3\), but \(90, 90, 90\) in a\.png: .*values=\[0, 1"
+    ):
         reader.read(other)
     assert MaskReader(CLASSES, values=[0, 1, 2]).read(other).tolist() == [[0, 1]]
 

@@ -1,6 +1,7 @@
 """Read the pixels of mask files as they are stored: indices, gray values of any depth, or colors."""
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,25 @@ class Indexed(NamedTuple):
 
     indices: np.ndarray
     colors: np.ndarray
+
+
+class Palettes:
+    """The colors of the palette images that were read, to find those that number their colors differently."""
+
+    def __init__(self) -> None:
+        self.index_of: dict[tuple[int, ...], tuple[int, str]] = {}
+        self.color_of: dict[int, tuple[tuple[int, ...], str]] = {}
+
+    def fault(self, colors: Mapping[int, tuple[int, ...]], path: Path) -> str | None:
+        """Returns how the colors of a file, by index, contradict those of a file that was read before."""
+        for index, color in colors.items():
+            other, file = self.index_of.setdefault(color, (index, path.name))
+            if other != index:
+                return f"index {index} has the color {color}, which index {other} has in {file}"
+            earlier, file = self.color_of.setdefault(index, (color, path.name))
+            if earlier != color:
+                return f"index {index} has the color {color}, but {earlier} in {file}"
+        return None
 
 
 def read_mask(source: Path | Content) -> Indexed | np.ndarray:

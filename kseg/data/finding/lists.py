@@ -199,7 +199,7 @@ def list_file(root: Path, split: str, splits: str | Mapping[str, str] | None) ->
     places = LIST_FOLDERS if splits is None else (splits.replace("\\", "/"),)
     if splits is not None and "{split}" not in splits and (one := _file(root, splits)):
         raise ValueError(
-            f'splits="{splits}" is one list for all splits: write {{split}} in the place of the name of the split, such '
+            f'splits="{splits}" is one list for all splits: write {{split}} in the place of the name of a split, such '
             f'as splits="{PurePosixPath(places[0]).with_name("{split}" + one.suffix)}", or name one list for each'
         )
     patterns = [place if "{split}" in place else str(PurePosixPath(place, "{split}.txt")) for place in places]
