@@ -51,8 +51,8 @@ def compare(
         dataset = open_dataset(data, split, models[0], folder=folder, data_root=data_root)
         found = inference.compare(models[0], models[1], dataset, count=count, batch_size=batch_size, progress=True)
         scores = [metrics.scores(matrix) for matrix in (found.matrix_a, found.matrix_b)]
-        console = rich.console.Console(highlight=False, soft_wrap=True)
-        console.print(f"A  {a}\nB  {b}", markup=False)
+        console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+        console.print(f"A  {a}\nB  {b}")
         console.print(_table(dataset.classes, *scores))
         print(f"A and B disagree on {found.disagreement:.2%} of the labeled pixels")
         if found.most:

@@ -113,4 +113,4 @@ def _show(scores: dict[str, Any]) -> None:
     table.add_section()
     for name, iou in scores["iou"].items():
         table.add_row(f"IoU {name}", "absent" if iou is None else f"{iou:.4f}")
-    rich.console.Console().print(table)
+    rich.console.Console(markup=False, emoji=False).print(table)  # names may contain brackets and colons

@@ -242,23 +242,20 @@ class _Survey:
                 f"if 255 is a class, give {self.dataset.reader.two_values()} and leave 255 out of ignore="
             )
 
-    def _levels(self) -> list[int]:
-        """Returns the gray levels of all masks; 255 only if it is not stated to be void."""
-        targets = self.dataset.reader.of_value
-        levels = {value for value, target in targets.items() if target < IGNORE and self.pixels[target]}
-        white = {IGNORE} if (self.void or self.white) and not self.dataset.reader.void_is_255 else set()
-        return sorted(levels | white | {int(value) for value in self.strays if value.isdigit()})
-
     def _values(self) -> list[int]:
-        """Returns the values of all masks if there are as many as classes, such as 0 and 254, or 1 and 2."""
+        """Returns the values of all masks if there are as many as classes, such as 0, 128 and 255, or 1 and 2."""
         if not isinstance(self.dataset, FolderDataset) or not all(value.isdigit() for value in self.strays):
             return []
-        return self.dataset.reader.values_of(np.array(self._levels()))
+        reader = self.dataset.reader
+        levels = {value for value, target in reader.of_value.items() if target < IGNORE and self.pixels[target]}
+        if (self.void or self.white) and not reader.void_is_255:  # stated to be void
+            levels.add(IGNORE)
+        return reader.values_of(np.array(sorted(levels | set(map(int, self.strays)))))
 
     def _absent(self, absent: list[str]) -> str:
         """Returns the note about classes that never occur, one of which may be the value 255."""
-        text, values = f"classes that never occur: {', '.join(absent)}", self._values()
-        if IGNORE in values and len(absent) == 1 and self.dataset.reader.values_given and not self.strays:
+        text, values, given = f"classes that never occur: {', '.join(absent)}", self._values(), self.dataset
+        if isinstance(given, FolderDataset) and given.reader.values_given and IGNORE in values and len(absent) == 1:
             return f"{text}; 255 does, and is void: if it is this class, give values={values}"
         return text
 

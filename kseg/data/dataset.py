@@ -77,6 +77,8 @@ class Dataset:
             )
         check_names(self.classes, name)
         self.palette: tuple[Color, ...] = _checked_palette(name, palette, len(self.classes))
+        if not isinstance(memory_limit, int | float):
+            raise ValueError(f"{name}: memory_limit must be a number of bytes, 0 keeps none; got {memory_limit!r}")
         self.memory_limit = memory_limit
         self.warn = WarnOnce()
         self._forget()

@@ -12,6 +12,9 @@ from kseg.data.pixels import Pixels, Warn
 PERCENTILES = (1, 99)
 SAMPLED = 2**20
 """Number of pixels from which percentiles are computed."""
+NEARLY_BLACK = (
+    "8-bit values of 0 and 1 are nearly black (255 is white): if it was divided by 255, save the image undivided"
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Limits:
         kind, nodata = values.dtype.kind, decoded.nodata
         if pixels.range is None:
             if values.dtype == np.uint8:
+                if nearly_black(values):
+                    warn(name, f"{NEARLY_BLACK}; else give range = [0, 1]")
                 return cls()
             if values.dtype == np.uint16 or values.dtype == np.int16:
                 return cls._of_16_bits(values, decoded.bits, nodata, name, warn)
@@ -47,6 +52,10 @@ class Limits:
         outside = ((values < low) | (values > high)) & ~missing
         if outside.mean() > 0.05:
             warn(name, f"more than 1 of 20 values lie outside {low:g} to {high:g} and are clipped")
+        if values.dtype == np.uint8 and high > 255:
+            warn(
+                name, f"an image of 8 bits is dark with range = [{low:g}, {high:g}]: give all images the same bit depth"
+            )
         return cls(np.array(low), np.array(high), nodata)
 
     @classmethod
@@ -107,6 +116,11 @@ class Limits:
             return np.asarray(Image.fromarray(np.ascontiguousarray(values)).convert("L"))[..., None]
         gray: np.ndarray = values @ np.array([[0.299], [0.587], [0.114]], "float32")
         return gray
+
+
+def nearly_black(values: np.ndarray) -> bool:
+    """Returns whether an image of 8 bits has the values 0 and 1 alone; reads little of one that has others."""
+    return bool(values.size and values[len(values) // 2].max() <= 1 and values.max() == 1 and values.min() == 0)
 
 
 def _valid(values: np.ndarray, nodata: float | None) -> np.ndarray:

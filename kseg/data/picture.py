@@ -9,7 +9,7 @@ from PIL import Image
 
 from kseg.data.decoding import image_file
 from kseg.data.decoding.decoded import Decoded, Refused, name_of
-from kseg.data.limits import Limits
+from kseg.data.limits import NEARLY_BLACK, Limits, nearly_black
 from kseg.data.pixels import Pixels, Warn, warn
 from kseg.data.wording import reword
 
@@ -83,6 +83,8 @@ def check_values(image: np.ndarray, name: str, warn: Warn) -> None:
             f"got {image.dtype} {image.shape}"
         )
     if image.dtype == np.uint8:
+        if nearly_black(image):
+            warn(name, NEARLY_BLACK)
         return
     low, high = float(image.min()), float(image.max())
     if not 0 <= low <= high <= 255:  # nor NaN

@@ -48,6 +48,7 @@ def drawable(classes: Sequence[str]) -> list[str]:
 
 def fitting(text: str) -> str:
     """Returns a text with `"?"` instead of letters that no font has, and warns about it."""
+    text = text.encode("utf-8", "replace").decode()  # the bytes of file names that are not UTF-8
     return text if _drawn(text) else "".join(letter if _found(letter) else "?" for letter in text)
 
 

@@ -180,6 +180,24 @@ def test_what_is_doubtful_about_images_is_said_once_and_counted_by_check(tmp_pat
     with pytest.warns(UserWarning, match="values from 0 to 1 are nearly black") as caught:
         assert divided[0][0].max() == divided[0][0].max() == 0.5
     assert len(caught) == 1
+    rounded = Pairs([(np.array([[[0], [1]]] * 2, "uint8").repeat(3, 2), np.zeros((2, 2), "uint8"))])
+    assert "1 image: 8-bit values of 0 and 1 are nearly black" in data.check(rounded).notes[0]
+
+
+def test_images_of_8_bits_are_noted_where_they_become_black(tmp_path):
+    for stem, top, dtype in (("a", 2, "uint8"), ("b", 255, "uint8"), ("c", 4096, "uint16")):
+        write(tmp_path / "images" / f"{stem}.png", np.arange(4, dtype=dtype).reshape(2, 2) % 2 * (top - 1))
+        write(tmp_path / "masks" / f"{stem}.png", ids([0, 1], [0, 1]))
+    first = data.check(data.FolderDataset(tmp_path, classes=CLASSES))
+    assert any("8-bit values of 0 and 1" in note and note.endswith("(a.png)") for note in first.notes)
+    cured = data.check(data.FolderDataset(tmp_path, classes=CLASSES, pixels=data.Pixels(range=(0, 4095))))
+    (note,) = (note for note in cured.notes if "8 bits is dark" in note)
+    assert note.endswith("(a.png, b.png)")
+
+
+def test_the_memory_limit_is_a_number():
+    with pytest.raises(ValueError, match=r"pairs: memory_limit must be a number of bytes, 0 keeps none; got 'a'"):
+        Pairs([], memory_limit="a")
 
 
 @pytest.mark.parametrize(

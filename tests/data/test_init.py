@@ -106,6 +106,22 @@ def test_folders_of_splits(layout, counts, tmp_path):
     assert "instance" not in str(content) and content["data"]["masks"] != "{split}/mask"
 
 
+def test_masks_with_two_values_of_one_foreground_are_a_problem(tmp_path):
+    for first, pixels in ((0, WHITE), (3, BLOB.astype("uint8"))):
+        for number in range(first, first + 3):
+            photo(tmp_path / "images" / f"{number}.png")
+            folders.write(tmp_path / "masks" / f"{number}.png", pixels)
+    found = data.draft(tmp_path)
+    assert "3 masks hold 255, the others values such as 1, and none holds both" in found.problems[0]
+    assert "ignore" not in found.recipe  # so that training refuses these masks
+    border = BLOB.astype("uint8")
+    border[0] = 255
+    for number in range(3):
+        folders.write(tmp_path / "masks" / f"{number}.png", border)
+    found = data.draft(tmp_path)
+    assert not found.problems and "ignore = [255]" in found.recipe
+
+
 def test_lists_of_splits_and_the_palette_of_voc(tmp_path):
     names = [f"2007_00003{number}" for number in range(4)]
     colors = np.array([*data.voc.__globals__["VOC_PALETTE"]], "uint8")

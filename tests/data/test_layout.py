@@ -13,11 +13,14 @@ CLASSES = ("background", "cell")
 
 
 def put(root, *files):
-    """Writes images and masks; the name of a mask contains "mask", "label" or "manual"."""
+    """Writes images and masks; the name of a mask contains "mask", "label" or "manual", or its image is a JPEG."""
+    photos = any(file.lower().endswith(".jpg") for file in files)
     for file in files:
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         if file.lower().endswith((".png", ".jpg", ".tif", ".gif", ".ppm", ".pgm", ".bmp", ".jp2")):
-            write(root / file, ids([0, 1], [1, 0]))
+            words = "mask", "label", "manual", *[".png"] * photos
+            is_mask = any(word in file.lower() for word in words)
+            write(root / file, ids([0, 1], [1, 0]) if is_mask else ids([0, 200], [200, 0]))
         else:
             (root / file).write_text("no picture")
 
@@ -61,7 +64,7 @@ def cured(text, options):
         ),
         pytest.param(
             ["anna/photos/1.jpg", "anna/masks/1.png"],
-            {"images": "{person}/photos/{stem}.jpg", "masks": "{person}/masks/{stem}.png"},
+            {"images": "{0}/photos/{stem}.jpg", "masks": "{0}/masks/{stem}.png"},
             id="a folder inside the path",
         ),
         pytest.param(["images/x/a.jpg", "masks/x/a.png"], {}, id="subfolders"),

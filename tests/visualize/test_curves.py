@@ -23,6 +23,7 @@ def test_a_folder_its_log_and_the_rows_give_one_picture(tmp_path):
     expected = curves({"unet": log()})
     assert np.array_equal(curves({"unet": tmp_path}), expected)
     assert np.array_equal(curves({"unet": str(tmp_path / "log.csv")}), expected)
+    assert np.array_equal(curves({"caf\udce9": log()}), curves({"caf?": log()}))  # the name of a folder in Latin-1
 
 
 def test_each_column_has_its_chart_and_columns_without_numbers_are_left_out():

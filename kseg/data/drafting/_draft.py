@@ -80,7 +80,7 @@ def draft(folder: str | os.PathLike[str]) -> Draft:
         masks = look_at_masks(source.masks)
         classes = classes_of(masks, find_classes(root), [image.stem for image in source.images])
     images = look_at_images(source.images)
-    problems = [*by_kind([*masks.unreadable, *images.unreadable]), *_sizes(source, masks, images)]
+    problems = [*by_kind([*masks.unreadable, *images.unreadable]), *_sizes(source, masks, images), *classes.problems]
     facts = Facts(os.fspath(folder).replace("\\", "/"), source, masks, images, classes, {}, problems)
     split_lines = _splits(root, facts)
     return Draft(recipe_text(facts, split_lines), tuple(_findings(facts)), tuple(problems))

@@ -11,6 +11,7 @@ from PIL import ImageColor
 
 from kseg.data.decoding import image_file
 from kseg.data.decoding.mask_file import Indexed, read_mask
+from kseg.data.masks import IGNORE
 from kseg.data.picture import picture_size
 
 SAMPLE = 64
@@ -32,6 +33,7 @@ class Masks:
         lossy: Masks saved as JPEG.
         palette: The color of each index of palette images, if it is the same in all files.
         sizes: Height and width of each mask.
+        void_beside: Number of masks with 255 and other values above 0.
         series: Largest value of each mask whose values are 0, 1, 2, ... or 1, 2, 3, ..., at least three.
         unreadable: The path and the error of each file that could not be read.
     """
@@ -43,6 +45,7 @@ class Masks:
     lossy: list[Path] = field(default_factory=list)
     palette: dict[Value, Color] = field(default_factory=dict)
     sizes: dict[Path, tuple[int, ...]] = field(default_factory=dict)
+    void_beside: int = 0
     series: list[int] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
@@ -53,6 +56,7 @@ class Masks:
             self.files[value] += 1
             self.halves[value] = self.halves.get(value, np.zeros(4, np.int64)) + halves
         numbers = sorted(value for value in counts if isinstance(value, int))
+        self.void_beside += IGNORE in numbers and any(0 < value < IGNORE for value in numbers)
         if len(numbers) > 2 and numbers[0] in (0, 1) and numbers[-1] - numbers[0] == len(numbers) - 1:
             self.series.append(numbers[-1])
 

@@ -34,6 +34,7 @@ class Classes:
         ignore: Values or colors to ignore.
         reasons: Why, for comments in a recipe.
         notes: What was found besides.
+        problems: What should be looked at before training.
     """
 
     names: tuple[str, ...]
@@ -44,6 +45,7 @@ class Classes:
     ignore: tuple[Any, ...] = ()
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     def values_or_colors(self) -> Sequence[Any]:
         """Returns what stands for each class in masks."""
@@ -109,8 +111,14 @@ def _fault(masks: Masks) -> str:
 
 def _by_value(masks: Masks, known: KnownClasses | None, stems: Sequence[str]) -> Classes:
     present = sorted(value for value in masks.pixels if isinstance(value, int))
-    ignore, notes, reasons = [value for value in present if value < 0], [], []
+    ignore, notes, reasons, problems = [value for value in present if value < 0], [], [], []
     void = _is_void(masks, present, known)
+    if void and masks.files[IGNORE] > 1 and not masks.void_beside:
+        problems.append(
+            f"{masks.files[IGNORE]} masks hold 255, the others values such as {present[1]}, and none holds both: if 255 "
+            "is a class, save all masks with the same values; if it is void, write ignore = [255]"
+        )
+        present, void = [value for value in present if value != IGNORE], False
     if ignore or void:
         ignore += [IGNORE] if void else []
         reasons.append(f"{', '.join(map(str, ignore))} in the masks is taken for void, pixels without a label.")
@@ -140,6 +148,7 @@ def _by_value(masks: Masks, known: KnownClasses | None, stems: Sequence[str]) ->
         ignore=tuple(ignore),
         reasons=(*reasons, why),
         notes=tuple(notes),
+        problems=tuple(problems),
     )
 
 

@@ -98,7 +98,7 @@ def find(root: Path, pattern: str, kinds: Collection[str]) -> Files:
     for path, name in files.items():
         if hit := match(name):
             groups = hit.groupdict()
-            key = "/".join([*(groups[part] for part in sorted(groups) if part != "stem"), groups["stem"]])
+            key = "/".join([*(groups[part] for part in sorted(groups) if part != "_stem"), groups["_stem"]])
             if found.by_key.setdefault(key, path) is not path:
                 found.duplicates[path] = key
         elif not name.lower().endswith(known):
@@ -164,12 +164,12 @@ def _regex(pattern: str, kinds: tuple[str, ...], *, deep: bool) -> re.Pattern[st
     text, end = "", 0
     for token in _TOKEN.finditer(pattern):
         text += re.escape(pattern[end : token.start()])
-        end, name = token.end(), token[1]
+        end, name = token.end(), token[1] and f"_{token[1]}"  # the names of groups cannot begin with a digit
         if name in groups:
             text += f"(?P={name})"
         elif name:
             groups.add(name)
-            text += f"(?P<{name}>.+)" if name == "stem" and deep else f"(?P<{name}>[^/]+)"
+            text += f"(?P<{name}>.+)" if name == "_stem" and deep else f"(?P<{name}>[^/]+)"
         else:
             text += {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}[token[0]]
     anything = "" if pattern.endswith("*") and not ending else f"(?i:{endings})"
