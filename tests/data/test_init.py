@@ -112,7 +112,7 @@ def test_masks_with_two_values_of_one_foreground_are_a_problem(tmp_path):
             photo(tmp_path / "images" / f"{number}.png")
             folders.write(tmp_path / "masks" / f"{number}.png", pixels)
     found = data.draft(tmp_path)
-    assert "3 masks hold 255, the others values such as 1, and none holds both" in found.problems[0]
+    assert "3 masks hold 255, others 1, and none holds both" in found.problems[0]
     assert "ignore" not in found.recipe  # so that training refuses these masks
     border = BLOB.astype("uint8")
     border[0] = 255

@@ -114,9 +114,10 @@ def _by_value(masks: Masks, known: KnownClasses | None, stems: Sequence[str]) ->
     ignore, notes, reasons, problems = [value for value in present if value < 0], [], [], []
     void = _is_void(masks, present, known)
     if void and masks.files[IGNORE] > 1 and not masks.void_beside:
+        other = next(value for value in present if value > 0)
         problems.append(
-            f"{masks.files[IGNORE]} masks hold 255, the others values such as {present[1]}, and none holds both: if 255 "
-            "is a class, save all masks with the same values; if it is void, write ignore = [255]"
+            f"{masks.files[IGNORE]} masks hold 255, others {other}, and none holds both: if both are one class, save "
+            "all masks with the same values; if 255 is void, write ignore = [255]"
         )
         present, void = [value for value in present if value != IGNORE], False
     if ignore or void:
