@@ -83,7 +83,10 @@ class Limits:
                 f"a float image must have values from 0 to 255, got {lowest:g} to {highest:g}: {_stated(valid)}"
             )
         if 0 < highest <= 1:
-            warn(name, "values from 0 to 1 are nearly black (255 is white): multiply by 255, or give range = [0, 1]")
+            text = (
+                "values from 0 to 1 are nearly black (255 is white): multiply by 255, or for a file give range = [0, 1]"
+            )
+            warn(name, text)
         return cls(nodata=nodata)
 
     def scaled(self, values: np.ndarray) -> np.ndarray:

@@ -90,6 +90,9 @@ def as_image(source: Any, pixels: Pixels) -> tuple[Any, Pixels]:
 
     Only files and PIL images have pages. Arrays of floats are images of data sets, which are finished; arrays with as
     many channels as there are bands have the chosen ones.
+
+    Raises:
+        ValueError: If an array of floats has other values than those from 0 to 255.
     """
     if isinstance(source, StoredImage):
         source = source.open()
@@ -99,7 +102,13 @@ def as_image(source: Any, pixels: Pixels) -> tuple[Any, Pixels]:
         return source, pixels
     source, pixels = np.asarray(source), dataclasses.replace(pixels, page=None)
     if source.dtype.kind == "f":
-        return source, Pixels(channels=pixels.channels)
+        low, high = (float(source.min()), float(source.max())) if source.size else (0.0, 0.0)
+        if not 0 <= low <= high <= 255:  # nor NaN
+            raise ValueError(
+                f"the image: an array of floats must have values from 0 to 255, got {low:g} to {high:g}: scale it; a "
+                "range is for files and for arrays of integers"
+            )
+        pixels = dataclasses.replace(pixels, range=None, bands=pixels.bands if source.ndim == 3 else None)
     if source.ndim == 3 and source.shape[-1] == pixels.channels:
         return source, dataclasses.replace(pixels, bands=None)
     return source, pixels

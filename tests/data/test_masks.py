@@ -282,3 +282,16 @@ def test_every_class_has_values_of_its_own():
         MaskReader(CLASSES, ignore=(1,))
     with pytest.raises(ValueError, match=r"palette color \(255, 0, 0\) has two meanings"):
         MaskReader(CLASSES, PALETTE, ignore=[(255, 0, 0)])
+
+
+def test_a_mask_that_claims_more_than_fits_is_named(tmp_path):
+    path = tmp_path / "m.npy"
+    for shape, size, message in (
+        ((30_000, 30_000), 0, "30000 x 30000 pixels"),
+        ((4000, 4000), 100, "cannot be read as"),
+    ):
+        np.lib.format.open_memmap(path, "w+", "uint8", shape)  # takes no space
+        if size:
+            path.write_bytes(path.read_bytes()[:size])
+        with pytest.raises(ValueError, match=rf"m\.npy: {message}"):
+            MaskReader(CLASSES).read(path)

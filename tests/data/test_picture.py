@@ -180,7 +180,7 @@ def test_images_divided_by_255_are_doubted_with_both_cures(tmp_path):
     for source in (values, tmp_path / "a.tif"):
         found, doubt = doubts(source)
         np.testing.assert_array_equal(found, values)
-        assert len(doubt) == 1 and "multiply by 255, or give range = [0, 1]" in doubt[0]
+        assert len(doubt) == 1 and "multiply by 255, or for a file give range = [0, 1]" in doubt[0]
         found, doubt = doubts(source, Pixels(range=(0, 1)))
         np.testing.assert_allclose(found, values * 255, rtol=1e-6)
         assert doubt == []

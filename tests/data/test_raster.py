@@ -10,6 +10,7 @@ from rasterio import Affine
 
 from kseg.data import Pixels, picture_size, raster, read_picture
 from kseg.data.decoding import tiff
+from kseg.data.masks import MaskReader
 
 PLACE = Affine(10, 0, 500_000, 0, -10, 5_400_000)
 
@@ -166,3 +167,11 @@ def test_rasterio_reads_what_tifffile_would(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"a\.tif: .* need tifffile: pip install 'kseg\[micro\]'"):
         read_picture(path, Pixels(channels=5))
     assert raster.georeference(path) is None
+
+
+def test_a_mask_beside_which_gdal_marks_the_valid_pixels_is_read(tmp_path):
+    label = np.arange(16, dtype="uint8").reshape(4, 4) % 3
+    path = write(tmp_path / "m.tif", label[..., None])
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+        file.write_mask(label > 0)
+    assert np.array_equal(MaskReader(("a", "b", "c")).read(path), label)

@@ -280,6 +280,18 @@ def test_the_meaning_of_pixels_is_part_of_the_model():
                                values[..., :3] * 0.1275, rtol=1e-5)  # fmt: skip
 
 
+@pytest.mark.parametrize("scaled", [lambda x: x / 127.5 - 1, lambda x: x * 257.0, lambda x: x * np.nan])
+def test_arrays_of_floats_are_refused_with_a_cure_that_works(scaled):
+    for pixels in (None, Pixels(range=(-1, 1)), Pixels(range="percentile")):
+        with pytest.raises(
+            ValueError, match=r"the image: an array of floats must have values from 0 to 255, got .*scale"
+        ):
+            Predictor(pointwise(), pixels=pixels).read(scaled(photo()))
+    bands = np.random.default_rng(0).random((6, 7, 5)) * 255
+    found = Predictor(pointwise(), pixels=Pixels(bands=(4, 3, 2))).read(bands)
+    np.testing.assert_allclose(found, bands[..., [3, 2, 1]], rtol=1e-6)
+
+
 def test_images_divided_by_255_are_doubted_once():
     """Case 12."""
     predictor = Predictor(pointwise())

@@ -100,8 +100,8 @@ def _named(read: Callable[..., T], source: Any, name: str, *arguments: Any, **op
         return read(source, *arguments, **options)
     except Refused as error:
         raise ValueError(f"{name}: {error}") from None
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise MemoryError(f"{name}: {error}") from None
     except Exception as error:
         raise ValueError(f"{name}: not an image that can be read ({error})") from None
 
@@ -263,6 +263,8 @@ def _array(file: Any, page: int | None) -> Decoded:
     mapped = isinstance(path, str) and os.path.isfile(path)
     source: Any = path if mapped else file
     values: np.ndarray = np.load(source, mmap_mode="r" if mapped else None, allow_pickle=False)
+    if values.ndim > 1:
+        check_size(*values.shape[:2])
     return of_array(values, page)
 
 

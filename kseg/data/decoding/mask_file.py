@@ -59,10 +59,14 @@ def read_mask(source: Path | Content) -> Indexed | np.ndarray:
     path = name_of(source)
     try:
         if path.lower().endswith(".npy"):
-            return _planes(np.load(source, allow_pickle=False), alpha=False)
+            pixels = np.load(source, mmap_mode=None if isinstance(source, Content) else "r", allow_pickle=False)
+            check_size(*(*pixels.shape, 1, 1)[:2])
+            return _planes(np.array(pixels), alpha=False)
         return _image_file(source)
-    except (FileNotFoundError, MemoryError):
+    except FileNotFoundError:
         raise
+    except MemoryError as error:
+        raise MemoryError(f"{path}: {error}") from None
     except Refused as error:
         raise ValueError(f"{path}: {error}") from None
     except Exception as error:  # on damaged files, decoders raise errors of many types
@@ -80,7 +84,11 @@ def _image_file(source: Path | Content) -> Indexed | np.ndarray:
             mask = None  # a TIFF file that Pillow cannot read, e.g. of 64 bits
         if mask is not None:
             check_size(mask.height, mask.width)
-        if mask is not None and (pages := _pages(mask)) > 1:
+        try:
+            pages = 1 if mask is None else _pages(mask)
+        except SyntaxError:
+            mask, pages = None, 1  # nor the page in which GDAL marks valid pixels
+        if pages > 1:
             raise Refused(f"{pages} pages where a mask has one: save one of them")
         if mask is not None and not is_deep(mask):
             return _pillow(mask)
