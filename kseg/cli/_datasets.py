@@ -48,7 +48,7 @@ def check_dataset(
     with plain_errors(context.obj):
         from kseg import data as sets
 
-        if path.suffix == ".toml":
+        if _is_recipe(path):
             from kseg import training
 
             refuse(folder, f"these are keys of [data] in {path}")
@@ -113,7 +113,7 @@ def open_dataset(
     """Opens the data set of `--data`: that of a recipe, one with a name, or a folder with the classes of the model."""
     from kseg import data as sets
 
-    if data.endswith(".toml"):
+    if _is_recipe(data):
         from kseg import training
 
         recipe = training.Recipe.from_toml(data)
@@ -132,11 +132,17 @@ def open_dataset(
 
 def check_options(data: str, folder: dict[str, Any]) -> None:
     """Raises a ValueError if options of a folder are given for other data, or have a wrong form."""
-    if data.endswith(".toml"):
+    if _is_recipe(data):
         refuse(folder, f"these are keys of [data] in {data}")
     if not _is_folder(data):
         refuse(folder, "--data must be a folder for these options")
     parsed(folder)
+
+
+def _is_recipe(place: str | pathlib.Path) -> bool:
+    """Whether a place means a recipe: some editors write `recipe.toml.txt`."""
+    path = pathlib.Path(place)
+    return path.suffix.lower() == ".toml" or path.is_file()
 
 
 def _is_folder(data: str) -> bool:

@@ -94,7 +94,7 @@ class FolderDataset(FileDataset):
         memory_limit: int = MEMORY_LIMIT,
         interface: str = "python",
     ) -> None:
-        self.root, self.split, self.splits = Path(root).expanduser(), split, splits
+        self.root, self.split, self.splits = layout.root_of(root), split, splits
         super().__init__(
             name or self.root.resolve().name, classes, palette, ignore=ignore, values=values, pixels=pixels,
             channels=channels, memory_limit=memory_limit, interface=interface,

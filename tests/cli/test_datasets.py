@@ -74,8 +74,15 @@ def test_the_keys_of_a_recipe_are_the_cures_of_its_check(tmp_path):
         done = kseg_command("datasets", "check", recipe)
         assert done.exit_code == 1 and f"{key} in [data]" in done.output
         text += f"{key}\n"
-    recipe.write_text(text)
-    assert kseg_command("datasets", "check", recipe).exit_code == 0
+    windows = str(tmp_path / "own").replace("/", "\\")
+    for name, content in (
+        ("own.toml", text),
+        ("OWN.TOML", text),
+        ("own.toml.txt", text.replace(str(tmp_path / "own"), "W")),
+    ):
+        recipe = tmp_path / name
+        recipe.write_text(content.replace('folder = "W"', f"folder = '{windows}'"))
+        assert kseg_command("datasets", "check", recipe).exit_code == 0
     done = kseg_command("datasets", "check", recipe, "--values", "0,255")
     assert "--values: these are keys of [data] in " in done.stderr
 

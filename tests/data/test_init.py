@@ -1,6 +1,7 @@
 """Recipes drafted from folders in the layouts in which people have their data."""
 
 import json
+import re
 import tomllib
 
 import numpy as np
@@ -104,6 +105,20 @@ def test_folders_of_splits(layout, counts, tmp_path):
     assert (train[0][1] == CLASSES).all()
     assert "splits: train 4, val 4, test 4" in found.findings
     assert "instance" not in str(content) and content["data"]["masks"] != "{split}/mask"
+
+
+def test_files_of_classes_that_cannot_be_read_are_problems(tmp_path):
+    numbered(tmp_path, "images/{}.png", "masks/{}.png")
+    for content, fault in (
+        ("sol\nfeuille m\xeal\xe9e\n".encode("latin-1"), r"classes\.txt is not a text in UTF-8 or UTF-16 \(line 2\)"),
+        (b"soil\nsoil\n", r"classes\.txt names 'soil' more than once: correct it"),
+    ):
+        (tmp_path / "classes.txt").write_bytes(content)
+        (problem,) = data.draft(tmp_path).problems
+        assert re.search(fault, problem)
+    (tmp_path / "class_dict.csv").write_text("name;value\nsoil;0\nleaf;255\n")
+    found = data.draft(tmp_path)
+    assert not found.problems and 'classes = ["soil", "leaf"]' in found.recipe
 
 
 def test_masks_with_two_values_of_one_foreground_are_a_problem(tmp_path):

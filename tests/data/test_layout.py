@@ -265,6 +265,28 @@ def test_the_column_of_images_is_found(tmp_path, content):
     assert [image for image, _ in names(tmp_path, "train", splits="{split}.csv")] == ["images/2.png", "images/3.png"]
 
 
+@pytest.mark.parametrize(
+    ("masks", "cure"),
+    [("masks/*_mask.png", "masks/{stem}_mask.png"), ("masks/{name}_mask.png", "masks/{stem}_mask.png"),
+     ("*.png", "{stem}.png")],
+)  # fmt: skip
+def test_a_pattern_of_files_needs_a_stem(tmp_path, masks, cure):
+    put(tmp_path, "images/a.jpg", "masks/a_mask.png", "a.png")
+    with pytest.raises(ValueError, match=re.escape(f'masks="{masks}" has no {{stem}}')) as caught:
+        names(tmp_path, masks=masks)
+    assert str(caught.value).endswith(f'give masks="{cure}"')
+    assert len(names(tmp_path, masks=cure)) == 1
+
+
+def test_no_suffix_is_proposed_that_parts_as_many_pairs_as_it_makes(tmp_path):
+    put(tmp_path, *(f"images/{stem}.jpg" for stem in "0123"))
+    put(tmp_path, "masks/0_mask.png", "masks/1_mask.png", "masks/2.png", "masks/3.png")
+    found = " ".join(data.check(data.FolderDataset(tmp_path, classes=CLASSES)).problems)
+    assert "mask_suffix" not in found and "0_mask" in found
+    (tmp_path / "masks" / "2.png").rename(tmp_path / "masks" / "2_mask.png")
+    assert "mask_suffix" in " ".join(data.check(data.FolderDataset(tmp_path, classes=CLASSES)).problems)
+
+
 def test_titles_that_decide_which_column_is_meant_are_not_guessed(tmp_path):
     put(tmp_path, *(f"{kind}/{stem}.png" for kind in ("images", "masks") for stem in ("0", "1", "2", "3", "4 5")))
     (tmp_path / "train.csv").write_text("number,image\n0,2\n1,3\n")

@@ -69,7 +69,7 @@ def draft(folder: str | os.PathLike[str]) -> Draft:
         ['mask_suffix = "_mask"', 'values = [0, 255]']
     """
     root = Path(folder).expanduser()
-    source = _find(root)
+    source, unread = _find(root), list[str]()
     if source.annotations:
         faults: list[tuple[str, str]] = []
         masks = look_at_labels(_labels(source, faults))
@@ -78,9 +78,11 @@ def draft(folder: str | os.PathLike[str]) -> Draft:
         classes = Classes(tuple(names), by_id=True)
     else:
         masks = look_at_masks(source.masks)
-        classes = classes_of(masks, find_classes(root), [image.stem for image in source.images])
+        known, unread = find_classes(root)
+        classes = classes_of(masks, known, [image.stem for image in source.images])
     images = look_at_images(source.images)
     problems = [*by_kind([*masks.unreadable, *images.unreadable]), *_sizes(source, masks, images), *classes.problems]
+    problems += [f"{fault}: correct it, or name the classes in the recipe" for fault in unread]
     facts = Facts(os.fspath(folder).replace("\\", "/"), source, masks, images, classes, {}, problems)
     split_lines = _splits(root, facts)
     return Draft(recipe_text(facts, split_lines), tuple(_findings(facts)), tuple(problems))

@@ -31,20 +31,27 @@ class KnownClasses:
     values: tuple[int, ...] | None = None
 
 
-def find_classes(root: Path) -> KnownClasses | None:
-    """Returns the classes that a file in a folder or directly below lists, or None if there is none."""
+def find_classes(root: Path) -> tuple[KnownClasses | None, list[str]]:
+    """Returns the classes that a file in a folder or directly below lists, and why others could not be read."""
+    faults = []
     for name in (*TABLES, *NAMES, "dataset.json"):
         for path in sorted([*root.glob(name), *root.glob(f"*/{name}")]):
             try:
                 found = _of_nnunet(path) if name == "dataset.json" else _of_text(path)
-            except (ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration, OSError):
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration, OSError) as error:
+                if name != "dataset.json":  # which has many meanings
+                    reason = str(error).removeprefix(str(path)) if isinstance(error, ValueError | OSError) else ""
+                    faults.append(f"{path}{reason or ' is no table of classes: it needs a column name'}")
                 continue
-            if found is not None and 1 < len(found.names) == len(set(found.names)):
-                return found
-    return None
+            repeated = sorted({each for each in found.names if found.names.count(each) > 1})
+            if len(found.names) > 1 and not repeated:
+                return found, []
+            if repeated:
+                faults.append(f"{path} names {repeated[0]!r} more than once")
+    return None, faults
 
 
-def _of_text(path: Path) -> KnownClasses | None:
+def _of_text(path: Path) -> KnownClasses:
     lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
     if path.name == "labelmap.txt":  # of CVAT: name:r,g,b:parts:actions
         rows = [line.split(":") for line in lines if not line.startswith("#")]
@@ -63,13 +70,13 @@ def _of_text(path: Path) -> KnownClasses | None:
 
 
 def _rows(lines: list[str]) -> Iterator[dict[str, str]]:
-    table = csv.reader(lines, skipinitialspace=True)
+    table = csv.reader(lines, delimiter=max(",;\t", key=lines[0].count), skipinitialspace=True)
     head = [cell.strip().lower() for cell in next(table)]
     for row in table:
         yield dict(zip(head, (cell.strip() for cell in row), strict=False))
 
 
-def _of_nnunet(path: Path) -> KnownClasses | None:
+def _of_nnunet(path: Path) -> KnownClasses:
     labels = json.loads(path.read_bytes())["labels"].items()  # name: value, or value: name in older files
     pairs = [(name, int(value)) if str(value).isdigit() else (str(value), int(name)) for name, value in labels]
     pairs.sort(key=lambda pair: pair[1])

@@ -63,7 +63,8 @@ def cure(alone: Collection[str], left: Collection[str], total: int, images: Plac
         images: Where the images are.
         masks: Where the masks are.
     """
-    for options in _pairings(alone, left, max(1, total / 2), (images, masks)):
+    paired = total - len(alone)  # which other options would part again
+    for options in _pairings(alone, left, max(total / 2, paired + 1), (images, masks)):
         return f": give {written(options)}"
     folded = {name.casefold() for name in left}
     if count := sum(name.casefold() in folded for name in alone):
@@ -95,7 +96,8 @@ def _pairings(
         keys = [[key if whole else PurePosixPath(key).name for key in part] for part in (alone, left)]
         for backwards in (False, True):
             images, masks = ([turned(key, backwards) for key in part] for part in keys)
-            if (ends := suffixes(images, masks, least)) is None:
+            ends = suffixes(images, masks, least)
+            if ends is None or "{" in "".join(ends):  # which would be read as placeholders
                 continue
             above = ["", ""]
             if not whole:

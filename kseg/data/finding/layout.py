@@ -48,13 +48,27 @@ def aliases(split: str | None) -> tuple[str, ...]:
     return () if split is None else (split, *(name for name in known if name != split))
 
 
+def root_of(place: str | os.PathLike[str]) -> Path:
+    r"""Returns the folder of a data set; `\` stands between folders on any system, as in recipes from Windows."""
+    path = Path(place).expanduser()
+    return path if path.exists() or "\\" not in str(path) else Path(str(path).replace("\\", "/"))
+
+
 def pattern_of(place: str, suffix: str, option: str) -> str:
     """Returns a folder or pattern as a pattern, with slashes and `{stem}`; `**{stem}` contains folders.
 
     Raises:
-        ValueError: If the pattern has a `{stem}` and there is a suffix too.
+        ValueError: If the pattern has a `{stem}` and there is a suffix too, or if it names files without a `{stem}`.
     """
     place = normal(place).replace("\\", "/")
+    folder, slash, name = place.rpartition("/")
+    token = re.search(r"\*|\{(?!split)\w+\}", name)
+    if "{stem}" not in place and re.search(r"\.\w+$", name) and token:
+        cure = f"{folder}{slash}{name[: token.start()]}{{stem}}{name[token.end() :]}"
+        raise ValueError(
+            f'{option}="{place}" has no {{stem}}, the part of their names that images and masks share: give '
+            f'{option}="{cure}"'
+        )
     if "{stem}" not in place:
         place = place.rstrip("/") or "."
         return f"{place.removesuffix('/**')}/{'**' * place.endswith('/**')}{{stem}}{normal(suffix)}"
