@@ -169,7 +169,10 @@ class RunFolder:
         path = self.path / BEST
         if not path.is_file():
             return None
-        notes = pretrained.describe(path)
+        try:
+            notes = pretrained.describe(path)
+        except ValueError:
+            raise ValueError(f"{path} is damaged: delete it, then repeat the command") from None
         if notes.get("recipe") != self.recipe.hash() or "epoch" not in notes:
             raise ValueError(f"{path} was not written by this run: move it elsewhere")
         return notes["epoch"]

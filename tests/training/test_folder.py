@@ -150,6 +150,8 @@ def test_data_that_changed_between_two_starts_are_refused(content, folders, imag
 def test_lost_best_weights_are_restored_from_the_checkpoint_of_their_epoch(content, folders):
     best = folders / "finished" / "best.safetensors"
     before = best.read_bytes()
+    best.write_bytes(before[:1000])
+    refused(content, folders / "finished", "best.safetensors is damaged: delete it, then repeat the command")
     best.unlink()
     assert train(Recipe.from_dict(content), folders / "finished", progress=False)["finished"]
     assert best.read_bytes() == before
