@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kseg.data.annotations import Annotations
-from kseg.data.dataset import Dataset
+from kseg.data.dataset import Dataset, other_channels
 from kseg.data.files import ROUNDED
 from kseg.data.finding.messages import below, by_kind, counted, printable, some
 from kseg.data.folder import FolderDataset
@@ -105,6 +105,7 @@ class _Survey:
         self.void_pixels = self.all_pixels = 0
         self.lossy: list[str] = []
         self.dtype: np.dtype[Any] | None = None  # of the first image
+        self.channels: int | None = None
         self.doubts: dict[str, list[str]] = {}  # what is doubtful about images to their names
 
     def partners(self, dataset: FolderDataset) -> None:
@@ -183,6 +184,9 @@ class _Survey:
                 self.void += bool((label == IGNORE).any())
                 self.count(name, *MaskReader(self.dataset.classes).translate(label))
             check_values(image, name, self.doubt)
+            self.channels = self.channels or image.shape[2]
+            if image.shape[2] != self.channels:
+                self.fault(name, other_channels(name, image.shape[2], self.channels))
         except Exception as error:  # those of a `read` of one's own
             self.fault(name, error)
 

@@ -81,6 +81,7 @@ class Dataset:
             raise ValueError(f"{name}: memory_limit must be a number of bytes, 0 keeps none; got {memory_limit!r}")
         self.memory_limit = memory_limit
         self.warn = WarnOnce()
+        self._channels: int | None = None  # of the first image
         self._forget()
 
     @property
@@ -158,6 +159,9 @@ class Dataset:
         """Returns a pair that was read, with the label as uint8; errors and warnings begin with `name`."""
         image = np.asarray(image)
         self._check_image(image, name)
+        self._channels = self._channels or image.shape[2]
+        if image.shape[2] != self._channels:
+            raise ValueError(other_channels(name, image.shape[2], self._channels))
         label = label_map(label, len(self.classes), name)
         if image.shape[:2] != label.shape:
             raise ValueError(f"{name}: the label is {label.shape} but the image is {image.shape[:2]}")
@@ -181,6 +185,11 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {len(self)} images, {len(self.classes)} classes>"
+
+
+def other_channels(name: str, found: int, first: int) -> str:
+    """Returns what is wrong with an image of a data set whose images have different numbers of channels."""
+    return f"{name}: the image is (H, W, {found}), an earlier one (H, W, {first}): read has to return one kind"
 
 
 def _checked_palette(name: str, palette: Sequence[Sequence[int]] | None, count: int) -> tuple[Color, ...]:

@@ -241,3 +241,11 @@ def test_names_that_are_not_utf8_can_be_printed(tmp_path):
     found = report(tmp_path)
     assert found.pixels == (1, 1, 0)
     assert len(found.problems) == 3 and "th?.png" in str(found).encode("utf-8").decode()
+
+
+def test_images_of_a_data_set_of_ones_own_have_one_number_of_channels():
+    pairs = Pairs([(np.full((2, 2, count), 9, "uint8"), ids([0, 1], [2, 0])) for count in (3, 3, 1)])
+    message = r"the image is \(H, W, 1\), an earlier one \(H, W, 3\)"
+    assert re.search(message, data.check(pairs).problems[0])
+    with pytest.raises(ValueError, match=rf"pairs 000002: {message}"):
+        [pairs[index] for index in range(3)]
