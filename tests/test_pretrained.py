@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import zipfile
 
 import keras
@@ -341,3 +342,15 @@ def test_two_variables_with_one_path_are_refused():
 
     with pytest.raises(ValueError, match=r"two variables of .* have the path 'twice/w'"):
         pretrained.weight_keys(keras.Model(image, Twice(name="twice")(image)))
+
+
+@pytest.mark.parametrize(("key", "value"), [("kernel", np.nan), ("kernel", np.inf), ("moving_variance", -1.0)])
+def test_weights_that_no_training_gives_are_refused(unet, key, value):
+    """Case 20: their scores would be NaN, which reads as class 0 everywhere."""
+    arrays = {name: np.array(variable) for name, variable in pretrained.weight_keys(unet).items()}
+    before = [np.array(weight) for weight in unet.weights]
+    name = next(name for name in reversed(arrays) if name.endswith(key))
+    arrays[name].flat[-1] = value
+    with pytest.raises(ValueError, match=f"the checkpoint: {re.escape(name)} contains values that no training gives"):
+        pretrained.load(unet, arrays)
+    assert all(np.array_equal(one, weight) for one, weight in zip(before, unet.weights, strict=True))

@@ -41,6 +41,11 @@ def check_model(model: Any) -> None:
             f"{model.name} maps {inputs[0].shape} to {outputs[0].shape}: "
             "a segmentation model maps images (N, H, W, C) to scores (N, H, W, num_classes)"
         )
+    if not keras.backend.is_float_dtype(outputs[0].dtype):
+        raise ValueError(
+            f"{model.name} returns {outputs[0].dtype}, class ids instead of scores: leave out its argmax, "
+            "keras.Model(model.inputs, the tensor in front of it)"
+        )
 
 
 def _split(inputs: Sequence[Any]) -> str:

@@ -13,10 +13,12 @@ from kseg.prediction.failures import is_disk_full
 from kseg.prediction.place import IN_MEMORY, Place, pieces
 
 TABLE, HEAD = "areas.csv", b"image,id,class,pixels,share"
-"""The table that every run writes and its beginning, by which a folder of results is recognized.
+"""The table that every run writes, and its beginning.
 
 It is begun before the other files, so that a run that is killed can be repeated.
 """
+WRITTEN = ".kseg-results"
+"""The file that lists what runs have written into a folder, one path of `Format.path` per line."""
 PROGRESS = ".kseg-predict"
 """The folder in that of the results that says what a run on several machines has done."""
 
@@ -90,7 +92,7 @@ class Results:
 
     def __enter__(self) -> "Results":
         """Makes the folders: where that is not allowed, no image is labeled in vain."""
-        self._check()
+        written = self._check()
         for folder in {os.path.dirname(each.path) for each in self.formats}:
             try:
                 if self.place.local is not None:
@@ -107,21 +109,25 @@ class Results:
             if each.path == TABLE and not self.place.has(TABLE):
                 self.place.write(TABLE, each.head())
                 self.is_begun = True
+        if paths := {each.path for each in self.formats} - written:
+            self.place.write(WRITTEN, "".join(f"{path}\n" for path in sorted(written | paths)).encode())
         for each in shared:
             self.collected[each.path] = tempfile.SpooledTemporaryFile(IN_MEMORY)
         return self
 
-    def _check(self) -> None:
-        """Refuses a folder with files in the places of results, such as masks for training, that no run wrote."""
-        if self.place.read(TABLE, len(HEAD)) == HEAD:
-            return
+    def _check(self) -> set[str]:
+        """Returns what runs have written; refuses files in the places of other results, such as masks for training."""
+        written = set((self.place.read(WRITTEN) or b"").decode("utf-8", "replace").split("\n")) - {""}
+        if self.place.read(TABLE, len(HEAD)) != HEAD:
+            written = set()
         for each in self.formats:
             folder, _, file = each.path.rpartition("/")
-            there = sorted(self.place.names(folder))
+            there = sorted(self.place.names(folder)) if each.path not in written else []
             found = there[0] if there and "{name}" in file else file if file in there else None
             if found is not None:
                 path = self.place.shown(f"{folder}/{found}" if folder else found)
                 raise ValueError(f"{path} was not written by kseg predict: name another folder with -o")
+        return written
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Writes the files for all images; after an error, they hold the images that were done."""
@@ -137,5 +143,6 @@ class Results:
                     errors.append(error)
         if self.is_begun and kind is not None and not self.done:  # nothing was written
             self.place.remove(TABLE)
+            self.place.remove(WRITTEN)
         if errors and kind is None:
             raise errors[0]

@@ -42,8 +42,8 @@ def load(
     Raises:
         FileNotFoundError: If there is no such file.
         OSError: If the download failed.
-        ValueError: If a tensor is missing, left over or of another shape (the model is unchanged then), or if `head` is
-            invalid.
+        ValueError: If a tensor is missing, left over, of another shape or not finite (the model is unchanged then), or
+            if `head` is invalid.
     """
     if head not in ("load", "skip"):
         raise ValueError(f'head must be "load" or "skip", got {head!r}')
@@ -80,15 +80,26 @@ def load(
         unfit = {*missing, *misshapen}
         if wanted and len(unfit) == len(wanted):
             raise ValueError(f"{name} does not fit {model.name!r}: none of its {len(shapes)} tensors belongs there")
-        for key, variable in wanted.items():
-            if key not in unfit:
-                variable.assign(tensor(key))
+        fitting = [key for key in wanted if key not in unfit]
+        if (unsound := next((key for key in fitting if not _is_sound(key, tensor(key))), None)) is not None:
+            raise ValueError(
+                f"{name}: {unsound} contains values that no training gives (NaN, infinity or a negative variance): the "
+                "file is damaged, or its training diverged"
+            )
+        for key in fitting:
+            wanted[key].assign(tensor(key))
     report = [f"initialized randomly: {_first(sorted(set(fresh.values())), 20)}"] if fresh else []
     if faults or report:
         warnings.warn(
             f"{model.name!r} from {name}: {'; '.join([*report, _first(faults, 20)]).strip('; ')}", stacklevel=2
         )
     return model
+
+
+def _is_sound(key: str, array: np.ndarray) -> bool:
+    """Whether weights are finite and variances not negative; others make all scores NaN, which read as class 0."""
+    array = np.asarray(array, "float32")
+    return bool(np.isfinite(array).all() and not (key.endswith("moving_variance") and (array < 0).any()))
 
 
 def _first(items: list[str], count: int) -> str:

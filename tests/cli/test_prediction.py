@@ -56,7 +56,7 @@ def test_folders_patterns_and_files_become_masks_overlays_and_a_table(weights, p
                         "--weights", weights, "-o", tmp_path / "out")  # fmt: skip
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("3 of 3 labeled in ") and done.stderr == ""
-    written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
+    written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("[!.]*.*"))
     names = ["2", "a_1", "b_1"]
     pictures = [f"{kind}.{suffix}" for kind, suffix in (("masks/{}", "png"), ("overlays/{}", "jpg"))]
     assert written == sorted(["areas.csv", "objects.csv", *(path.format(name) for path in pictures for name in names)])
@@ -91,7 +91,7 @@ def test_every_format_holds_the_same_labels(weights, photos, tmp_path):
 def test_only_the_chosen_formats_are_written(weights, photos, tmp_path):
     options = ("--format", "npy", "--no-overlay")
     kseg_command("predict", photos / "a/1.png", "--weights", weights, "-o", tmp_path, *options)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["areas.csv", "labels", "objects.csv"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["areas.csv", "labels", "objects.csv"]
 
 
 def test_objects_are_counted_without_the_background_and_measured_in_real_units(save, photos, tmp_path):
@@ -419,6 +419,10 @@ def test_files_of_the_user_in_the_places_of_results_are_kept(weights, photos, tm
         text = refused("predict", photos / "b", "--weights", weights, "-o", out, "--format", "png,coco")
         assert f"{out / place} was not written by kseg predict: name another folder with -o" in text
         assert (out / place).read_text() == "precious"
+    out = tmp_path / "masks-1.png"
+    for options, code in ((("--format", "npy", "--no-overlay"), 0), ((), 1), (("--format", "npy"), 0)):
+        done = kseg_command("predict", photos / "b", "--weights", weights, "-o", out, *options)
+        assert done.exit_code == code and (out / "masks/1.png").read_text() == "precious"
     formats = [
         kind(["a", "b"], [(0, 0, 0), (9, 9, 9)]) for kind in (inference.FORMATS["png"], *inference.ALWAYS_WRITTEN)
     ]

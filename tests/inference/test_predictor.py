@@ -292,6 +292,13 @@ def test_arrays_of_floats_are_refused_with_a_cure_that_works(scaled):
     np.testing.assert_allclose(found, bands[..., [3, 2, 1]], rtol=1e-6)
 
 
+def test_class_ids_are_not_taken_for_scores():
+    image = keras.Input((None, None, 3))
+    ids = keras.ops.argmax(keras.layers.Conv2D(3, 1)(image), axis=-1, keepdims=True)
+    with pytest.raises(ValueError, match=r"returns int\d+, class ids instead of scores: leave out its argmax"):
+        Predictor(keras.Model(image, ids))
+
+
 def test_images_divided_by_255_are_doubted_once():
     """Case 12."""
     predictor = Predictor(pointwise())
