@@ -1,6 +1,7 @@
 """From a recipe to a model, its loss and its optimizer; contradictions are errors before the first step."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from kseg.metrics import gives_logits
 from kseg.training import optimizer as optimizers
 from kseg.training.recipe import Recipe
 from kseg.training.rematerialization import rematerialize
-from kseg.training.splits import near, refuse_unknown
+from kseg.training.splits import near, refuse_mistyped, refuse_unknown
 
 
 def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
@@ -24,6 +25,7 @@ def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
     options = {name: value for name, value in section.options.items() if name != "crf"}  # an option of zoo.build
     known = [name for name in ("num_classes", *builder.options, "input_shape") if name != "encoder"]
     refuse_unknown("[model] options", options, section.builder, known)
+    refuse_mistyped("[model] options", section.options, builder)
     given = section.options.get("num_classes", train.num_classes)
     if given != train.num_classes:
         raise ValueError(f"[model] num_classes = {given}, but {train.name} has {train.num_classes}: leave it out")
@@ -64,6 +66,9 @@ def loss(recipe: Recipe, train: data.Dataset, built: keras.Model | None = None) 
     options = {"ignore_class": train.ignore_class, **section.options}
     if section.class_weights != "none":
         options["class_weights"] = class_weights(recipe, train)
+    for name in re.findall(r"[a-z_]+", section.name):
+        if name in losses.LOSSES:
+            refuse_mistyped("[loss] options", section.options, losses.LOSSES[name])
     try:
         made = losses.get(section.name, **options)
     except ValueError as error:

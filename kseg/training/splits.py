@@ -3,11 +3,13 @@
 import difflib
 import inspect
 import os
+import re
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pydantic
 
 from kseg import data
 from kseg.training.recipe import FOLDER_KEYS, SHARD_KEYS, Data, Recipe
@@ -37,6 +39,7 @@ def dataset(recipe: Recipe, split: str | None, root: str | os.PathLike | None) -
         if source is not None:
             known = inspect.signature(source).parameters
             refuse_unknown("[data] options", section.options, source.__name__, known)
+            refuse_mistyped("[data] options", section.options, source)
         return data.load(section.name, str(split), root=root, **section.options)
     for name in section.options:
         if name in Data.model_fields:
@@ -158,6 +161,30 @@ def refuse_unknown(place: str, options: Iterable[str], owner: str, known: Collec
     for name in options:
         if name not in known:
             raise ValueError(f"{place}: {owner} has no option {name!r}{near(name, known)}")
+
+
+def refuse_mistyped(place: str, options: Mapping[str, Any], function: Callable[..., Any]) -> None:
+    """Raises a ValueError for the first option whose value is not of the type that the function states."""
+    parameters = inspect.signature(function).parameters
+    for name in options.keys() & parameters.keys():
+        kind = parameters[name].annotation
+        if kind is inspect.Parameter.empty:
+            continue
+        try:
+            adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(kind, config={"arbitrary_types_allowed": True})
+        except pydantic.PydanticUserError:
+            continue
+        try:
+            fits = _listed(adapter.validate_python(options[name])) == _listed(options[name])  # "8" is not 8
+        except pydantic.ValidationError:
+            fits = False
+        if not fits:
+            shown = kind.__name__ if isinstance(kind, type) else re.sub(r"\b[a-z_]+\.", "", str(kind))
+            raise ValueError(f"{place}: {name} must be {shown}, got {options[name]!r}")
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(each) for each in value] if isinstance(value, list | tuple | Iterator) else value
 
 
 def near(name: str, known: Collection[str]) -> str:
