@@ -160,6 +160,8 @@ def zipped(*names):
         ("recipe.toml", b"epochs = 1", "is a recipe, which contains no weights: name the run folder"),
         ("m.onnx", b"\x08\x08", "is an exported model, .* name the weights that it was exported from"),
         ("m.h5", b"\x89HDF", r"m\.h5 cannot be loaded as a Keras model \("),
+        ("m.keras", b"version https://git-lfs.github.com/spec/v1", "is a pointer of Git LFS, .* run git lfs pull"),
+        ("n.keras", b"<html>", r"n\.keras is damaged or no Keras model: fetch or write it again"),
         ("m.bin", b"\x89HDF", r"is a Keras model in HDF5: kseg\.zoo\.load reads it under a name that ends with \.h5"),
         ("net.pth", zipped("net/data.pkl"), r"is a PyTorch file without .*zoo\.smp\.load.*zoo\.torchvision\.load"),
         (
@@ -204,14 +206,14 @@ def test_a_whole_keras_model_of_anybody_loads(tmp_path):
     assert zoo.load(tmp_path / "m.keras").classes == ()
     keras.Model(image, keras.layers.ReLU()(image)).save(tmp_path / "m.h5")
     assert zoo.load(tmp_path / "m.h5").output_shape == (None, 4, 4, 3)
+    pretrained.SegmentationModel.of(zoo.load(tmp_path / "m.h5"), classes="abc").save(tmp_path / "own.h5")
+    assert zoo.load(tmp_path / "own.h5").classes == ("a", "b", "c")
     with pytest.raises(ValueError, match=r"m\.keras is a whole Keras model, whose number of classes is fixed"):
         zoo.load(tmp_path / "m.keras", num_classes=5)
     keras.Sequential([keras.Input((4, 4, 3)), keras.layers.ReLU()]).save(tmp_path / "chain.keras")
     assert zoo.load(tmp_path / "chain.keras").predict_on_batch(np.ones((1, 4, 4, 3))).sum() == 48
     (tmp_path / "cut.keras").write_bytes((tmp_path / "m.keras").read_bytes()[:500])
-    with pytest.raises(
-        ValueError, match=r"cut\.keras cannot be loaded as a Keras model \(.*\): .* load it in Python, "
-    ):
+    with pytest.raises(ValueError, match=r"cut\.keras is a damaged zip archive: fetch or write it again"):
         zoo.load(tmp_path / "cut.keras")
     with pytest.raises(ValueError, match=r"'mine' is a subclassed model, .*: wrap it, x = keras"):
         pretrained.SegmentationModel.of(type("Mine", (keras.Model,), {})(name="mine"))

@@ -119,6 +119,8 @@ def open_dataset(
         recipe = training.Recipe.from_toml(data)
         return training.dataset(recipe, None if split == "all" and recipe.data.name is None else split, data_root)
     if not _is_folder(data):
+        if data not in sets.DATASETS:
+            raise FileNotFoundError(f"--data: there is no folder or recipe {data}, nor a data set of that name")
         return sets.load(data, split, root=data_root)
     given = parsed(folder)
     palette = None if "values" in given else model.palette or None  # colors of a model may be the default ones

@@ -63,7 +63,7 @@ def load(name: str, split: str, *, root: str | os.PathLike[str] | None = None, *
         near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.4)
         hint = f" did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            f"unknown data set {name!r};{hint} there are {', '.join(DATASETS)}, and FolderDataset for other data"
+            f"unknown data set {name!r};{hint} there are {', '.join(DATASETS)}; other data are those of a folder"
         )
     if split not in ("train", "val", "test"):
         raise ValueError(f"{name}: unknown split {split!r}; there are train, val, test")

@@ -264,5 +264,8 @@ def classifier_of(encoder: EncoderLike) -> Classifier | None:
 def _file(weights: str | os.PathLike, names: Iterable[str]) -> str | os.PathLike:
     if not os.path.exists(weights):
         allowed = ", ".join(f'"{name}"' for name in ("imagenet", *names, "timm/NAME"))
-        raise ValueError(f"encoder weights must be {allowed}, None or a file; there is no file {os.fspath(weights)!r}")
+        raise ValueError(
+            f'encoder weights must be {allowed}, None (in a recipe "none") or a file; there is no file '
+            f"{os.fspath(weights)!r}"
+        )
     return weights

@@ -70,7 +70,7 @@ class KerasRunner:
         self.powers = keras.backend.backend() == "jax"  # which compiles the network for each number of images
         run = choose(engine)
         if calibration and (run not in (OpenVINORun, AutoRun) or not is_any_size()):
-            raise ValueError('precision="int8" needs engine="openvino" and TensorFlow as the backend')
+            raise ValueError('int8 needs the engine "openvino" or "auto", and TensorFlow: set KERAS_BACKEND=tensorflow')
         network = Network.of(model)
 
         def made(ending: str) -> Any:

@@ -148,7 +148,8 @@ def _labeler(model: Model, dataset: Dataset) -> Labeler:
             raise TypeError(f"model must be a keras.Model, a Predictor or a function from image to ids, got {model!r}")
         return lambda images, truth, loss: ([model(image) for image in images], math.nan)
     whole = model if isinstance(model, Predictor) else Predictor(model)
-    if whole.channels != dataset.num_classes:
+    has_both = whole.channels == len(dataset.classes) == 2  # models of kseg give one score for two classes, others two
+    if whole.channels != dataset.num_classes and not has_both:
         cure = ""
         if getattr(whole.model, "processor", {}).get("reduces_labels") and dataset.num_classes == whole.channels + 1:
             cure = (

@@ -178,12 +178,14 @@ def opened(path: str | os.PathLike) -> Iterator[Any]:
         with safetensors.safe_open(os.fspath(path), framework="np") as file:
             yield file
     except safetensors.SafetensorError as error:
-        kind = _other(pathlib.Path(path)) or f"is not a complete safetensors file ({error}): fetch or write it again"
+        kind = (
+            other_kind(pathlib.Path(path)) or f"is not a complete safetensors file ({error}): fetch or write it again"
+        )
         raise ValueError(f"{path} {kind}") from None
 
 
-def _other(path: pathlib.Path) -> str | None:
-    """Which other kind of weight file it is, and what reads it."""
+def other_kind(path: pathlib.Path) -> str | None:
+    """Returns which other kind of weight file it is, and what reads it."""
     if path.suffix == ".toml":
         return "is a recipe, which contains no weights: name the run folder of its training"
     if path.suffix in (".onnx", ".tflite", ".xml", ".pb"):

@@ -24,6 +24,8 @@ def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
     builder = zoo.BUILDERS[section.builder]
     options = {name: value for name, value in section.options.items() if name != "crf"}  # an option of zoo.build
     known = [name for name in ("num_classes", *builder.options, "input_shape") if name != "encoder"]
+    if misplaced := options.keys() & type(section).model_fields.keys():
+        raise ValueError(f"[model] options: {min(misplaced)} is a key of [model] itself, not one of options")
     refuse_unknown("[model] options", options, section.builder, known)
     refuse_mistyped("[model] options", section.options, builder)
     given = section.options.get("num_classes", train.num_classes)

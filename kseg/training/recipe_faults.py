@@ -68,6 +68,8 @@ def _where(key: str, known: list[str], table: str, sections: Mapping[str, list[s
         return f"it belongs to {' or '.join(f'[{name}]' for name in elsewhere)}"
     if key in sections and table != "the top level":
         return "it belongs to the top level, above the first [section]"
+    if key == "weights" and "start" in known:
+        return "did you mean 'start'?"
     if near := difflib.get_close_matches(key, known, n=1):
         return f"did you mean {near[0]!r}?"
     return f"there are {', '.join(known)}"

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from kseg import pretrained
 from kseg.checkpoints import CONFIG, Config, describe_transformers, read_config, read_transformers
+from kseg.pretrained.file import other_kind
 from kseg.zoo import smp, torchvision
 from kseg.zoo._options import checks_options
 from kseg.zoo.table import BUILDERS, build
@@ -150,8 +152,14 @@ def _is_whole(path: str) -> bool:
 
 
 def _whole(path: str | os.PathLike, num_classes: int | None) -> pretrained.SegmentationModel:
+    with open(path, "rb") as file:
+        is_hdf5 = file.read(4) == b"\x89HDF"
+    if not is_hdf5 and not zipfile.is_zipfile(path):
+        kind = other_kind(pathlib.Path(path)) or "is damaged or no Keras model: fetch or write it again"
+        raise ValueError(f"{path} {kind}")
     try:
-        model = keras.saving.load_model(path, compile=False)
+        objects = {"SegmentationModel": pretrained.SegmentationModel}  # HDF5 files leave out its package
+        model = keras.saving.load_model(path, custom_objects=objects, compile=False)
     except Exception as error:  # of many types: Keras's own, of the archive, and of the classes in it
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(

@@ -72,7 +72,7 @@ def test_segnet_begins_with_the_same_kernels():
 
 
 def test_another_encoder_is_refused():
-    with pytest.raises(ValueError, match=r"None or a file; there is no file 'imagenet\+bsds500'"):
+    with pytest.raises(ValueError, match=r"or a file; there is no file 'imagenet\+bsds500'"):
         zoo.unet(3, encoder="resnet18", encoder_weights="imagenet+bsds500")
 
 

@@ -178,7 +178,7 @@ def test_int8_labels_are_close_to_those_of_float32():
         ({"precision": "int8"}, "together"),
         ({"calibration": [photo(8, 8)]}, "together"),
         ({"precision": "int8", "calibration": []}, "no images for calibration"),
-        ({"precision": "int8", "calibration": [photo(8, 8)]}, 'needs engine="openvino"'),
+        ({"precision": "int8", "calibration": [photo(8, 8)]}, 'needs the engine "openvino"'),
         ({"precision": "fp4"}, 'must be "float32" or "int8"'),
     ):
         with pytest.raises(ValueError, match=error):

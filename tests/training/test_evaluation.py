@@ -165,6 +165,16 @@ def test_a_batch_that_does_not_fit_is_labeled_image_by_image(shapes, monkeypatch
         evaluate(channels(), dataset)
 
 
+def test_a_model_with_one_score_for_each_of_two_classes_can_be_evaluated():
+    """Models of other libraries have two; kseg's have one, the logit of class 1."""
+    dataset = drawn(classes=("a", "b"))
+    image = keras.Input((None, None, 3))
+    two = channels()(image)[..., :2]
+    pairs = [keras.Model(image, two), keras.Model(image, two[..., 1:] - two[..., :1])]
+    first, second = (evaluate(model, dataset)["confusion_matrix"] for model in pairs)
+    assert np.array_equal(first, second) and np.array(first).shape == (2, 2)
+
+
 def test_only_a_model_a_predictor_or_a_function_can_be_evaluated():
     with pytest.raises(TypeError, match=r"model must be a keras\.Model, a Predictor or a function.*, got 7"):
         evaluate(7, drawn(sizes=[(8, 8)]))

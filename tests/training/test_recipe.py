@@ -26,6 +26,7 @@ def test_the_hash_changes_with_any_value():
     ("change", "message"),
     [
         ({"optimizer": {"learning_rat": 1}}, "[optimizer] has no key 'learning_rat': did you mean 'learning_rate'?"),
+        ({"model": {"weights": "runs/r"}}, "[model] has no key 'weights': did you mean 'start'?"),
         ({"epoch": 3}, "the top level has no key 'epoch': did you mean 'epochs'?"),
         ({"optimiser": {}}, "the top level has no key 'optimiser': did you mean 'optimizer'?"),
         ({"batch_size": 3}, "the top level has no key 'batch_size': it belongs to [data]"),

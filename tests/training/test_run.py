@@ -146,6 +146,7 @@ def test_faults_of_own_data_are_named(tmp_path, mask, crop, message):
         ({"loss": {"options": {"from_logits": False}}}, "the model ends in logits, the loss expects probabilities"),
         ({"model": {"options": {"num_classes": 3}}}, "num_classes = 3, but streets has 8"),
         ({"model": {"options": {"activatoin": "softmax"}}}, "no option 'activatoin': did you mean activation"),
+        ({"model": {"options": {"encoder": "vgg16"}}}, "[model] options: encoder is a key of [model] itself"),
         ({"model": {"builder": "tinny"}}, "unknown builder 'tinny': did you mean tiny"),
         ({"data": {"copy_paste": ["cra"]}}, "streets has no class 'cra': did you mean car"),
         ({"loss": {"name": "cross_entropi"}}, "unknown loss 'cross_entropi': did you mean cross_entropy"),
