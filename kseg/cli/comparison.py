@@ -1,5 +1,6 @@
 """`kseg compare`."""
 
+import contextlib
 import io
 import math
 import pathlib
@@ -14,6 +15,9 @@ from kseg.cli._datasets import BatchSize, DataPlace, Split, check_options, open_
 from kseg.cli._models import load_model
 from kseg.cli._process import prepare
 from kseg.cli.folder_options import with_folder_options
+
+WRITER = "kseg compare"
+"""What the picture says about itself, so that it alone is replaced."""
 
 
 @application.command()
@@ -41,11 +45,13 @@ def compare(
     with plain_errors(context.obj):
         prepare(training=False)
         from PIL import Image
+        from PIL.PngImagePlugin import PngInfo
 
         from kseg import inference, metrics
         from kseg.pretrained import atomic_write
 
         check_options(data, folder)
+        _check_own(out)
         models = [load_model(weights) for weights in (a, b)]
         _check_classes(*models)
         dataset = open_dataset(data, split, models[0], folder=folder, data_root=data_root)
@@ -59,9 +65,23 @@ def compare(
             shares = zip(inference.OUTCOMES, found.outcomes / found.outcomes.sum(), strict=True)
             print(f"of those, {', '.join(f'{name} on {share:.1%}' for name, share in shares)}")
             picture = io.BytesIO()
-            Image.fromarray(found.picture(dataset)).save(picture, "PNG")
+            mark = PngInfo()
+            mark.add_text("Software", WRITER)
+            Image.fromarray(found.picture(dataset)).save(picture, "PNG", pnginfo=mark)
             atomic_write(out, picture.getvalue())
             print(f"the {len(found.most)} images with the greatest disagreement: {out}")
+
+
+def _check_own(out: pathlib.Path) -> None:
+    """Refuses to replace a file that is no picture of this command."""
+    if not out.exists():
+        return
+    from PIL import Image
+
+    with contextlib.suppress(OSError), Image.open(out) as picture:
+        if picture.info.get("Software") == WRITER:
+            return
+    raise ValueError(f"{out} was not written by kseg compare: name another file with -o")
 
 
 def _check_classes(a: Any, b: Any) -> None:

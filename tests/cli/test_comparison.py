@@ -27,8 +27,14 @@ def models(save):
 
 
 def test_scores_equal_those_of_evaluate(models, place, tmp_path):
-    done = kseg_command("compare", *models, "--data", place, "-o", tmp_path / "c.png", "--count", "2")
+    command = ["compare", *models, "--data", place, "--count", "2", "-o"]
+    assert kseg_command(*command, tmp_path / "c.png").exit_code == 0
+    done = kseg_command(*command, tmp_path / "c.png")  # replaces its own picture, but no other
     assert done.exit_code == 0, done.output
+    photo = place / "images/test/0.png"
+    before = photo.read_bytes()
+    assert f"{photo} was not written by kseg compare: name another file with -o" in refused(*command, photo)
+    assert photo.read_bytes() == before
     scored = [kseg_command("evaluate", model, "--data", place, "--batch-size", 1).stdout for model in models]
     for name in ("miou", "IoU leaf", re.escape("IoU spot [/old] :fire:")):
         shown = re.search(rf"{name} +│ +(\S+) │ +(\S+) │ +(\S+)", done.stdout).groups()
