@@ -80,6 +80,11 @@ def whole(values: np.ndarray) -> np.ndarray:
         return np.isfinite(values) & (np.rint(values) == values)
 
 
+def printable(text: str) -> str:
+    """Returns a text without what cannot be printed: the bytes of names that are not UTF-8 become `?`."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def listing(counts: Mapping[Any, int], most: int = 5) -> str:
     """Returns the first values and their numbers of pixels, and how many more values there are."""
     shown = ", ".join(f"{value} ({count} pixels)" for value, count in list(counts.items())[:most])

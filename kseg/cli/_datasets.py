@@ -53,7 +53,7 @@ def check_dataset(
 
             refuse(folder, f"these are keys of [data] in {path}")
             recipe = training.Recipe.from_toml(path)
-            needed = "train", "val", *_named(recipe.data.split)
+            needed = "train", "val", *_split_names(recipe.data.split)
             opened = _splits(lambda name: training.dataset(recipe, name, data_root), split, needed)
         else:
             if "classes" not in folder:
@@ -63,11 +63,10 @@ def check_dataset(
                 )
             options = sets.folder_arguments(parsed(folder))
             splits = options.get("splits")
-            needed = () if splits is None else _named(splits) or ("train",)
+            needed = () if splits is None else _split_names(splits) or ("train",)
             opened = _splits(lambda name: sets.FolderDataset(path, name, interface="command", **options), split, needed)
-        sound, files = True, [each for each in opened.values() if isinstance(each, sets.FileDataset)]
-        for each in files[1:]:
-            each.compare_palettes(files[0])
+        sets.compare_palettes(*opened.values())
+        sound = True
         for name, dataset in opened.items():
             if name is not None:
                 print(f"{name}:")
@@ -82,14 +81,15 @@ def check_dataset(
             raise typer.Exit(1)
 
 
-def _named(splits: str | Mapping[str, str] | None) -> tuple[str, ...]:
+def _split_names(splits: str | Mapping[str, str] | None) -> tuple[str, ...]:
+    """Returns the splits for each of which `splits` names a list."""
     return tuple(splits) if isinstance(splits, Mapping) else ()
 
 
 def _splits(opened: Callable[[str | None], Any], split: str | None, needed: Collection[str]) -> dict[str | None, Any]:
-    """Opens one split, or every split that exists, or a whole folder without splits; a split may be an error.
+    """Opens one split, or every split that exists, or a whole folder without splits.
 
-    It is an error, too, if a split is missing that is `needed`.
+    The error takes the place of a split that cannot be opened, and of a `needed` one that does not exist.
     """
     if split is not None:
         return {split: opened(None if split == "all" else split)}
@@ -142,9 +142,11 @@ def check_options(data: str, folder: dict[str, Any]) -> None:
 
 
 def _is_recipe(place: str | pathlib.Path) -> bool:
-    """Whether a place means a recipe: some editors write `recipe.toml.txt`."""
+    """Whether a place is a recipe: a name that ends in `.toml`, or any file, such as `recipe.toml.txt`."""
+    from kseg import data as sets
+
     path = pathlib.Path(place)
-    return path.suffix.lower() == ".toml" or path.is_file()
+    return path.suffix.lower() == ".toml" or (str(place) not in sets.DATASETS and path.is_file())
 
 
 def _is_folder(data: str) -> bool:

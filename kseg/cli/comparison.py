@@ -17,7 +17,7 @@ from kseg.cli._process import prepare
 from kseg.cli.folder_options import with_folder_options
 
 WRITER = "kseg compare"
-"""What the picture says about itself, so that it alone is replaced."""
+"""The text `Software` in the picture, by which an earlier picture of this command is told from other files."""
 
 
 @application.command()
@@ -73,7 +73,7 @@ def compare(
 
 
 def _check_own(out: pathlib.Path) -> None:
-    """Refuses to replace a file that is no picture of this command."""
+    """Raises a ValueError if the file to write exists and is no picture of this command."""
     if not out.exists():
         return
     from PIL import Image

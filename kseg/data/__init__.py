@@ -15,7 +15,7 @@ from kseg.data._streets import streets
 from kseg.data.dataset import ClassCounts, Dataset
 from kseg.data.decoding.utf8_path import in_utf8
 from kseg.data.drafting import Draft, draft
-from kseg.data.files import FileDataset
+from kseg.data.files import FileDataset, compare_palettes
 from kseg.data.finding.text import read_text
 from kseg.data.folder import FolderDataset
 from kseg.data.options import folder_arguments
@@ -33,9 +33,9 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 __all__ = [
     "DATASETS", "SUFFIXES", "ClassCounts", "Dataset", "Draft", "FileDataset", "FolderDataset", "Georeference", "Pixels",
     "Raster", "Report", "ShardDataset", "Subset", "WarnOnce", "ade20k", "annotations", "augment", "camvid", "check",
-    "cityscapes", "draft", "evaluation_loader", "folder_arguments", "georeference", "in_utf8", "is_georeferenced",
-    "labels", "lacks_rasterio", "load", "loader", "nuclei", "open_picture", "pets", "picture_size", "read_picture",
-    "read_text", "shards", "streets", "voc",
+    "cityscapes", "compare_palettes", "draft", "evaluation_loader", "folder_arguments", "georeference", "in_utf8",
+    "is_georeferenced", "labels", "lacks_rasterio", "load", "loader", "nuclei", "open_picture", "pets", "picture_size",
+    "read_picture", "read_text", "shards", "streets", "voc",
 ]  # fmt: skip
 
 
@@ -63,7 +63,8 @@ def load(name: str, split: str, *, root: str | os.PathLike[str] | None = None, *
         near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.4)
         hint = f" did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            f"unknown data set {name!r};{hint} there are {', '.join(DATASETS)}; other data are those of a folder"
+            f"unknown data set {name!r};{hint} there are {', '.join(DATASETS)}; for your own data, use FolderDataset, "
+            "or folder in a recipe"
         )
     if split not in ("train", "val", "test"):
         raise ValueError(f"{name}: unknown split {split!r}; there are train, val, test")

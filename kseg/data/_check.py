@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from kseg.classes import printable
 from kseg.data.annotations import Annotations
 from kseg.data.dataset import Dataset, other_channels
 from kseg.data.files import ROUNDED
-from kseg.data.finding.messages import below, by_kind, counted, printable, some
+from kseg.data.finding.messages import below, by_kind, counted, some
 from kseg.data.folder import FolderDataset
 from kseg.data.masks import IGNORE, MaskReader, check_type
 from kseg.data.picture import check_values, read_picture

@@ -77,8 +77,6 @@ class Dataset:
             )
         check_names(self.classes, name)
         self.palette: tuple[Color, ...] = _checked_palette(name, palette, len(self.classes))
-        if not isinstance(memory_limit, int | float):
-            raise ValueError(f"{name}: memory_limit must be a number of bytes, 0 keeps none; got {memory_limit!r}")
         self.memory_limit = memory_limit
         self.warn = WarnOnce()
         self._channels: int | None = None  # of the first image
@@ -188,8 +186,8 @@ class Dataset:
 
 
 def other_channels(name: str, found: int, first: int) -> str:
-    """Returns what is wrong with an image of a data set whose images have different numbers of channels."""
-    return f"{name}: the image is (H, W, {found}), an earlier one (H, W, {first}): read has to return one kind"
+    """Returns the error about an image with another number of channels than the first of its data set."""
+    return f"{name}: the image has {found} channels, an earlier one {first}: return as many from read"
 
 
 def _checked_palette(name: str, palette: Sequence[Sequence[int]] | None, count: int) -> tuple[Color, ...]:

@@ -76,10 +76,6 @@ class FileDataset(Dataset):
         """Returns the files of an image and its mask; raises a ValueError if one is missing."""
         raise NotImplementedError(f"{type(self).__name__} does not implement files")
 
-    def compare_palettes(self, other: "FileDataset") -> None:
-        """Lets palette images of both splits be compared: they have to number their colors alike."""
-        self.reader.palettes = other.reader.palettes
-
     def image_file(self, index: int) -> File:
         """Returns the file of an image."""
         return self.files(index)[0]
@@ -152,3 +148,10 @@ class FileDataset(Dataset):
     def worded(self, text: str) -> str:
         """Returns a message with the names of options at the user's interface."""
         return reword(text, self.interface)
+
+
+def compare_palettes(*splits: Dataset | Exception | None) -> None:
+    """Lets palette masks of several splits be compared: those that number their colors differently are refused."""
+    files = [split for split in splits if isinstance(split, FileDataset)]
+    for split in files[1:]:
+        split.reader.palettes = files[0].reader.palettes

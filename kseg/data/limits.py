@@ -13,7 +13,7 @@ PERCENTILES = (1, 99)
 SAMPLED = 2**20
 """Number of pixels from which percentiles are computed."""
 NEARLY_BLACK = (
-    "8-bit values of 0 and 1 are nearly black (255 is white): if it was divided by 255, save the image undivided"
+    "8-bit values of 0 and 1 are nearly black (255 is white): if the image was divided by 255, save it undivided"
 )
 
 
@@ -53,9 +53,8 @@ class Limits:
         if outside.mean() > 0.05:
             warn(name, f"more than 1 of 20 values lie outside {low:g} to {high:g} and are clipped")
         if values.dtype == np.uint8 and high > 255:
-            warn(
-                name, f"an image of 8 bits is dark with range = [{low:g}, {high:g}]: give all images the same bit depth"
-            )
+            text = f"range = [{low:g}, {high:g}] makes an image of 8 bits dark: save all images with the same bit depth"
+            warn(name, text)
         return cls(np.array(low), np.array(high), nodata)
 
     @classmethod

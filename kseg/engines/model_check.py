@@ -44,7 +44,7 @@ def check_model(model: Any) -> None:
     if not keras.backend.is_float_dtype(outputs[0].dtype):
         raise ValueError(
             f"{model.name} returns {outputs[0].dtype}, class ids instead of scores: leave out its argmax, "
-            "keras.Model(model.inputs, the tensor in front of it)"
+            "keras.Model(model.inputs, SCORES) with the tensor that it takes"
         )
 
 

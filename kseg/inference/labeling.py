@@ -148,7 +148,7 @@ def _labeler(model: Model, dataset: Dataset) -> Labeler:
             raise TypeError(f"model must be a keras.Model, a Predictor or a function from image to ids, got {model!r}")
         return lambda images, truth, loss: ([model(image) for image in images], math.nan)
     whole = model if isinstance(model, Predictor) else Predictor(model)
-    has_both = whole.channels == len(dataset.classes) == 2  # models of kseg give one score for two classes, others two
+    has_both = whole.channels == len(dataset.classes) == 2  # other libraries give two scores, kseg one
     if whole.channels != dataset.num_classes and not has_both:
         cure = ""
         if getattr(whole.model, "processor", {}).get("reduces_labels") and dataset.num_classes == whole.channels + 1:

@@ -61,6 +61,7 @@ __all__ = [
     "lovasz_softmax",
     "ohem",
     "pixel_cross_entropy",
+    "terms",
     "tversky",
 ]
 
@@ -82,7 +83,29 @@ def get(names: str, **options: Any) -> SegmentationLoss:
         >>> get("cross_entropy + 0.5 * dice", label_smoothing=0.1).factors
         [1.0, 0.5]
     """
-    terms, factors = [], []
+    parsed = terms(names)
+    known = {name: inspect.signature(LOSSES[name]).parameters for name, _ in parsed}
+    for option in options:
+        if not any(option in has for has in known.values()):
+            every = sorted({key for has in known.values() for key in has} - {"name"})
+            near = difflib.get_close_matches(option, every, n=2, cutoff=0.5) or every
+            raise ValueError(f"{names} has no option {option!r}: did you mean {' or '.join(near)}?")
+    made = [LOSSES[name](**{key: value for key, value in options.items() if key in known[name]}) for name, _ in parsed]
+    factors = [factor for _, factor in parsed]
+    return made[0] if factors == [1.0] else WeightedSum(made, factors)
+
+
+def terms(names: str) -> list[tuple[str, float]]:
+    """Returns the name and the factor of each term of a sum of losses.
+
+    Raises:
+        ValueError: If there is no such loss, or a factor is not a number.
+
+    Example:
+        >>> terms("cross_entropy + 0.5 * dice")
+        [('cross_entropy', 1.0), ('dice', 0.5)]
+    """
+    found = []
     for term in names.split("+"):
         *factor, name = (part.strip() for part in term.split("*"))
         if name not in LOSSES:
@@ -90,15 +113,7 @@ def get(names: str, **options: Any) -> SegmentationLoss:
             cure = f"did you mean {' or '.join(near)}?" if near else f"the losses are {', '.join(LOSSES)}"
             raise ValueError(f"unknown loss {name!r}: {cure}")
         try:
-            factors.append(float(*factor) if factor else 1.0)
+            found.append((name, float(*factor) if factor else 1.0))
         except (TypeError, ValueError):
             raise ValueError(f"loss {names!r}: {term.strip()!r} must be a number * a name") from None
-        terms.append(name)
-    known = {name: inspect.signature(LOSSES[name]).parameters for name in terms}
-    for option in options:
-        if not any(option in has for has in known.values()):
-            every = sorted({key for has in known.values() for key in has} - {"name"})
-            near = difflib.get_close_matches(option, every, n=2, cutoff=0.5) or every
-            raise ValueError(f"{names} has no option {option!r}: did you mean {' or '.join(near)}?")
-    made = [LOSSES[name](**{key: value for key, value in options.items() if key in known[name]}) for name in terms]
-    return made[0] if factors == [1.0] else WeightedSum(made, factors)
+    return found

@@ -18,7 +18,7 @@ TABLE, HEAD = "areas.csv", b"image,id,class,pixels,share"
 It is begun before the other files, so that a run that is killed can be repeated.
 """
 WRITTEN = ".kseg-results"
-"""The file that lists what runs have written into a folder, one path of `Format.path` per line."""
+"""The file that lists the formats that runs have written into a folder, one `Format.path` per line."""
 PROGRESS = ".kseg-predict"
 """The folder in that of the results that says what a run on several machines has done."""
 
@@ -116,17 +116,22 @@ class Results:
         return self
 
     def _check(self) -> set[str]:
-        """Returns what runs have written; refuses files in the places of other results, such as masks for training."""
-        written = set((self.place.read(WRITTEN) or b"").decode("utf-8", "replace").split("\n")) - {""}
-        if self.place.read(TABLE, len(HEAD)) != HEAD:
-            written = set()
+        """Returns which formats earlier runs have written here, by `Format.path`.
+
+        Raises:
+            ValueError: If there are files in the places of other formats, such as masks for training.
+        """
+        written: set[str] = set()
+        if self.place.read(TABLE, len(HEAD)) == HEAD:
+            written = {TABLE, *(self.place.read(WRITTEN) or b"").decode("utf-8", "replace").splitlines()}
         for each in self.formats:
             folder, _, file = each.path.rpartition("/")
             there = sorted(self.place.names(folder)) if each.path not in written else []
             found = there[0] if there and "{name}" in file else file if file in there else None
             if found is not None:
                 path = self.place.shown(f"{folder}/{found}" if folder else found)
-                raise ValueError(f"{path} was not written by kseg predict: name another folder with -o")
+                why = f"is no result that {WRITTEN} lists" if written else "was not written by kseg predict"
+                raise ValueError(f"{path} {why}: name another folder with -o")
         return written
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -1,7 +1,6 @@
 """From a recipe to a model, its loss and its optimizer; contradictions are errors before the first step."""
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy as np
 from kseg import data, losses, pretrained, zoo
 from kseg.metrics import gives_logits
 from kseg.training import optimizer as optimizers
+from kseg.training.options import near, refuse_misplaced, refuse_mistyped, refuse_unknown
 from kseg.training.recipe import Recipe
 from kseg.training.rematerialization import rematerialize
-from kseg.training.splits import near, refuse_mistyped, refuse_unknown
 
 
 def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
@@ -24,8 +23,7 @@ def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
     builder = zoo.BUILDERS[section.builder]
     options = {name: value for name, value in section.options.items() if name != "crf"}  # an option of zoo.build
     known = [name for name in ("num_classes", *builder.options, "input_shape") if name != "encoder"]
-    if misplaced := options.keys() & type(section).model_fields.keys():
-        raise ValueError(f"[model] options: {min(misplaced)} is a key of [model] itself, not one of options")
+    refuse_misplaced("[model]", options, type(section))
     refuse_unknown("[model] options", options, section.builder, known)
     refuse_mistyped("[model] options", section.options, builder)
     given = section.options.get("num_classes", train.num_classes)
@@ -68,10 +66,9 @@ def loss(recipe: Recipe, train: data.Dataset, built: keras.Model | None = None) 
     options = {"ignore_class": train.ignore_class, **section.options}
     if section.class_weights != "none":
         options["class_weights"] = class_weights(recipe, train)
-    for name in re.findall(r"[a-z_]+", section.name):
-        if name in losses.LOSSES:
-            refuse_mistyped("[loss] options", section.options, losses.LOSSES[name])
     try:
+        for name, _ in losses.terms(section.name):
+            refuse_mistyped("options", section.options, losses.LOSSES[name])
         made = losses.get(section.name, **options)
     except ValueError as error:
         raise ValueError(f"[loss] {error}") from None

@@ -8,9 +8,11 @@ import pydantic
 
 WORDS = {
     "int_type": "a whole number", "float_type": "a number", "string_type": "a text in quotes",
-    "finite_number": "finite", "bool_type": "true or false", "tuple_type": "a list in brackets", "dict_type": "a table",
-    "model_type": "a table", "greater_than": "greater than {gt:g}", "greater_than_equal": "{ge:g} or more",
-    "less_than": "less than {lt}", "literal_error": "{expected}", "too_long": "a list of {max_length} values",
+    "finite_number": "finite", "bool_type": "true or false", "tuple_type": "a list in brackets",
+    "list_type": "a list in brackets", "iterable_type": "a list in brackets", "none_required": "left out",
+    "dict_type": "a table", "model_type": "a table", "greater_than": "greater than {gt:g}",
+    "greater_than_equal": "{ge:g} or more", "less_than": "less than {lt}", "literal_error": "{expected}",
+    "too_long": "a list of {max_length} values",
 }  # fmt: skip
 """What a value must be, by the type of an error of pydantic."""
 
@@ -39,12 +41,12 @@ def first_fault(error: pydantic.ValidationError, recipe: type[pydantic.BaseModel
         return f"{table} {key}".strip() + f": {fault['msg'].removeprefix('Value error, ')}"
     length = 1 if section is None else 2
     same = [each for each in faults if each["loc"][:length] == fault["loc"][:length]]
-    wanted, got = _wanted(same)
+    must, got = wanted(same)
     where = key if section is None else f"{table} {key}".strip()
-    return f"{where}: must be {wanted}, got {got!r}"
+    return f"{where}: must be {must}, got {got!r}"
 
 
-def _wanted(faults: list[Any]) -> tuple[str, Any]:
+def wanted(faults: list[Any]) -> tuple[str, Any]:
     """Returns what a value must be and what it is. A value of several types has an error for each of them."""
 
     def depth(fault: Any) -> int:  # the error about an element of a list says most

@@ -1,17 +1,15 @@
 """From a recipe to the splits of its data set and batches of them."""
 
-import difflib
 import inspect
 import os
-import re
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import pydantic
 
 from kseg import data
+from kseg.training.options import near, refuse_misplaced, refuse_mistyped, refuse_unknown
 from kseg.training.recipe import FOLDER_KEYS, SHARD_KEYS, Data, Recipe
 
 CHECKED = 16
@@ -41,14 +39,14 @@ def dataset(recipe: Recipe, split: str | None, root: str | os.PathLike | None) -
             refuse_unknown("[data] options", section.options, source.__name__, known)
             refuse_mistyped("[data] options", section.options, source)
         return data.load(section.name, str(split), root=root, **section.options)
-    for name in section.options:
-        if name in Data.model_fields:
-            raise ValueError(f"[data] options: {name} is a key of [data] itself, not one of options")
+    refuse_misplaced("[data]", section.options, Data)
     if section.shards is not None:
         refuse_unknown("[data] options", section.options, "shards", ("memory_limit", "cache_limit"))
+        refuse_mistyped("[data] options", section.options, data.ShardDataset)
         arguments = data.folder_arguments({key: getattr(section, key) for key in SHARD_KEYS})
         return data.ShardDataset(section.shards, split, interface="recipe", **arguments, **section.options)
     refuse_unknown("[data] options", section.options, "folder", ("memory_limit",))
+    refuse_mistyped("[data] options", section.options, data.FolderDataset)
     keys = ("classes", "palette", "ignore", *FOLDER_KEYS)
     arguments = data.folder_arguments({key: getattr(section, key) for key in keys})
     return data.FolderDataset(str(section.folder), split, interface="recipe", **arguments, **section.options)
@@ -68,8 +66,7 @@ def open_splits(recipe: Recipe, root: str | os.PathLike | None) -> tuple[data.Da
             f"{train.name}: the classes of train are {', '.join(train.classes)}, those of val are "
             f"{', '.join(val.classes)}: pack both from one recipe"
         )
-    if isinstance(train, data.FileDataset) and isinstance(val, data.FileDataset):
-        val.compare_palettes(train)
+    data.compare_palettes(train, val)
     return train, val
 
 
@@ -154,40 +151,3 @@ def batches(recipe: Recipe, train: data.Dataset, start_step: int, shard: tuple[i
         start_step=start_step,
         shard=shard,
     )
-
-
-def refuse_unknown(place: str, options: Iterable[str], owner: str, known: Collection[str]) -> None:
-    """Raises a ValueError for the first option that is not among the known ones of a builder or data set."""
-    for name in options:
-        if name not in known:
-            raise ValueError(f"{place}: {owner} has no option {name!r}{near(name, known)}")
-
-
-def refuse_mistyped(place: str, options: Mapping[str, Any], function: Callable[..., Any]) -> None:
-    """Raises a ValueError for the first option whose value is not of the type that the function states."""
-    parameters = inspect.signature(function).parameters
-    for name in options.keys() & parameters.keys():
-        kind = parameters[name].annotation
-        if kind is inspect.Parameter.empty:
-            continue
-        try:
-            adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(kind, config={"arbitrary_types_allowed": True})
-        except pydantic.PydanticUserError:
-            continue
-        try:
-            fits = _listed(adapter.validate_python(options[name])) == _listed(options[name])  # "8" is not 8
-        except pydantic.ValidationError:
-            fits = False
-        if not fits:
-            shown = kind.__name__ if isinstance(kind, type) else re.sub(r"\b[a-z_]+\.", "", str(kind))
-            raise ValueError(f"{place}: {name} must be {shown}, got {options[name]!r}")
-
-
-def _listed(value: Any) -> Any:
-    return [_listed(each) for each in value] if isinstance(value, list | tuple | Iterator) else value
-
-
-def near(name: str, known: Collection[str]) -> str:
-    """Returns the end of an error message: the known names most similar to a misspelled one."""
-    similar = difflib.get_close_matches(name, known, n=2, cutoff=0.5) or known
-    return f": did you mean {' or '.join(similar)}?"

@@ -13,6 +13,8 @@ from typing import Any
 
 from PIL import ImageFont
 
+from kseg.classes import printable
+
 PAPER, INK = (255, 255, 255), (32, 32, 32)
 
 NAMES = (
@@ -48,7 +50,7 @@ def drawable(classes: Sequence[str]) -> list[str]:
 
 def fitting(text: str) -> str:
     """Returns a text with `"?"` instead of letters that no font has, and warns about it."""
-    text = text.encode("utf-8", "replace").decode()  # the bytes of file names that are not UTF-8
+    text = printable(text)
     return text if _drawn(text) else "".join(letter if _found(letter) else "?" for letter in text)
 
 

@@ -39,8 +39,8 @@ def linknet(
     those of the encoder's features of that size, and adds these. The last block, at the size of the image, has no
     skip. (In the paper, the features at stride 2 are not added, and the end has two more convolutions.)
 
-    An encoder with few channels makes narrow blocks, which learn slowly: those of EfficientNet-Lite0 have 6 channels at
-    stride 4. Those of ResNet-18 have 16.
+    The blocks are narrow if the encoder has few channels, and then learn slowly: at stride 4, the block has 6 channels
+    with EfficientNet-Lite0 and 16 with ResNet-18.
 
     Args:
         filters: Number of channels of the last block.

@@ -2,6 +2,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from kseg import data
 from kseg.cli import _datasets, folder_options
@@ -103,6 +104,17 @@ def test_a_split_that_is_named_or_needed_has_to_exist(tmp_path):
     recipe.write_text(f'{text}mask_suffix = "_mask"\nvalues = [0, 255]\nsplit = "{{split}}.csv"\n')
     done = kseg_command("datasets", "check", recipe)  # training needs validation images
     assert done.exit_code == 1 and "val:\nproblem: " in done.output and "(train): 2 images" in done.output
+
+
+def test_palette_masks_of_two_splits_have_to_number_their_colors_alike(tmp_path):
+    colors = {"train": [0, 0, 0, 200, 0, 0, 0, 200, 0], "val": [0, 0, 0, 0, 200, 0, 200, 0, 0]}
+    for split, palette in colors.items():
+        mask = Image.fromarray(np.array([[0, 1, 2]], "uint8"), "P")
+        mask.putpalette(palette)
+        folders.write_pair(tmp_path, split, mask)
+        (tmp_path / f"{split}.txt").write_text(split)
+    done = kseg_command("datasets", "check", tmp_path, "--classes=a,b,c")
+    assert done.exit_code == 1 and "index 1 has the color (0, 200, 0), which index 2 has in train.png" in done.output
 
 
 def test_a_faulty_list_does_not_hide_the_other_splits(tmp_path):

@@ -423,6 +423,7 @@ def test_files_of_the_user_in_the_places_of_results_are_kept(weights, photos, tm
     for options, code in ((("--format", "npy", "--no-overlay"), 0), ((), 1), (("--format", "npy"), 0)):
         done = kseg_command("predict", photos / "b", "--weights", weights, "-o", out, *options)
         assert done.exit_code == code and (out / "masks/1.png").read_text() == "precious"
+        assert (f"{out / 'masks/1.png'} is no result that .kseg-results lists: name" in done.stderr) == bool(code)
     formats = [
         kind(["a", "b"], [(0, 0, 0), (9, 9, 9)]) for kind in (inference.FORMATS["png"], *inference.ALWAYS_WRITTEN)
     ]

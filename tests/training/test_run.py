@@ -154,13 +154,16 @@ def test_faults_of_own_data_are_named(tmp_path, mask, crop, message):
         ({"data": {"name": "streats"}}, "streets"),
         ({"data": {"options": {"cuont": 3}}}, "[data] options: streets has no option 'cuont': did you mean count"),
         ({"data": {"augment": "streat"}}, "street"),
-        ({"data": {"options": {"size": 64}}}, "[data] options: size must be tuple[int, int], got 64"),
-        ({"model": {"builder": "unet", "options": {"filters": 8}}}, "options: filters must be Sequence[int], got 8"),
+        ({"data": {"options": {"size": 64}}}, "[data] options: size must be a list in brackets, got 64"),
+        (
+            {"model": {"builder": "unet", "options": {"filters": 8}}},
+            "options: filters must be a list in brackets, got 8",
+        ),
         (
             {"model": {"builder": "unet", "options": {"encoder_depth": "4"}}},
-            "options: encoder_depth must be int, got '4'",
+            "options: encoder_depth must be a whole number, got '4'",
         ),
-        ({"loss": {"options": {"label_smoothing": "a"}}}, "[loss] options: label_smoothing must be float, got 'a'"),
+        ({"loss": {"options": {"label_smoothing": "a"}}}, "[loss] options: label_smoothing must be a number, got 'a'"),
     ],
 )
 def test_contradictions_are_refused_before_training(tmp_path, sections, message):

@@ -259,13 +259,18 @@ def _by_opencv(image: Any) -> np.ndarray:
 
 
 def _array(file: Any, page: int | None) -> Decoded:
-    path = getattr(file, "name", None)
-    mapped = isinstance(path, str) and os.path.isfile(path)
-    source: Any = path if mapped else file
-    values: np.ndarray = np.load(source, mmap_mode="r" if mapped else None, allow_pickle=False)
+    return of_array(load_array(file), page)
+
+
+def load_array(source: Any) -> np.ndarray:
+    """Reads a NumPy file, given as a path or open; maps one on the disk, and refuses one that is too large."""
+    path = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
+    mapped = isinstance(path, str | os.PathLike) and os.path.isfile(path)
+    file: Any = path if mapped else source
+    values: np.ndarray = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
     if values.ndim > 1:
         check_size(*values.shape[:2])
-    return of_array(values, page)
+    return values
 
 
 def of_array(values: np.ndarray, page: int | None = None) -> Decoded:

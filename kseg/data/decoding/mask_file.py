@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from kseg.data.decoding.decoded import Content, Refused, check_size, name_of, upright
-from kseg.data.decoding.image_file import decode, imagej_pages, is_deep, open_pillow, orientation
+from kseg.data.decoding.image_file import decode, imagej_pages, is_deep, load_array, open_pillow, orientation
 
 SAMPLE_FORMAT, EXTRA_SAMPLES, SOFTWARE, PHOTOMETRIC, BITS, SUBFILE = 339, 338, 305, 262, 258, 254  # TIFF tags
 SIGNED, OPACITY = (2,), {1, 2}
@@ -59,9 +59,7 @@ def read_mask(source: Path | Content) -> Indexed | np.ndarray:
     path = name_of(source)
     try:
         if path.lower().endswith(".npy"):
-            pixels = np.load(source, mmap_mode=None if isinstance(source, Content) else "r", allow_pickle=False)
-            check_size(*(*pixels.shape, 1, 1)[:2])
-            return _planes(np.array(pixels), alpha=False)
+            return _planes(np.array(load_array(source)), alpha=False)
         return _image_file(source)
     except FileNotFoundError:
         raise
@@ -86,8 +84,8 @@ def _image_file(source: Path | Content) -> Indexed | np.ndarray:
             check_size(mask.height, mask.width)
         try:
             pages = 1 if mask is None else _pages(mask)
-        except SyntaxError:
-            mask, pages = None, 1  # nor the page in which GDAL marks valid pixels
+        except SyntaxError:  # Pillow cannot read the page in which GDAL marks valid pixels
+            mask, pages = None, 1
         if pages > 1:
             raise Refused(f"{pages} pages where a mask has one: save one of them")
         if mask is not None and not is_deep(mask):

@@ -69,7 +69,8 @@ def draft(folder: str | os.PathLike[str]) -> Draft:
         ['mask_suffix = "_mask"', 'values = [0, 255]']
     """
     root = Path(folder).expanduser()
-    source, unread = _find(root), list[str]()
+    source = _find(root)
+    unread: list[str] = []  # files of classes
     if source.annotations:
         faults: list[tuple[str, str]] = []
         masks = look_at_labels(_labels(source, faults))

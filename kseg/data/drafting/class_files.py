@@ -32,7 +32,11 @@ class KnownClasses:
 
 
 def find_classes(root: Path) -> tuple[KnownClasses | None, list[str]]:
-    """Returns the classes that a file in a folder or directly below lists, and why others could not be read."""
+    """Returns the classes that a file in a folder or directly below lists.
+
+    Returns:
+        The classes of the first file that lists them, or None; in that case, what is wrong with the files there are.
+    """
     faults = []
     for name in (*TABLES, *NAMES, "dataset.json"):
         for path in sorted([*root.glob(name), *root.glob(f"*/{name}")]):

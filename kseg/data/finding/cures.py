@@ -63,7 +63,7 @@ def cure(alone: Collection[str], left: Collection[str], total: int, images: Plac
         images: Where the images are.
         masks: Where the masks are.
     """
-    paired = total - len(alone)  # which other options would part again
+    paired = total - len(alone)  # pairs that other options would break
     for options in _pairings(alone, left, max(total / 2, paired + 1), (images, masks)):
         return f": give {written(options)}"
     folded = {name.casefold() for name in left}

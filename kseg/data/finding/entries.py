@@ -52,17 +52,23 @@ class Names:
         self.keys |= {key: key for key in files}
 
     def column(self, lines: Sequence[str], titles: Sequence[str], file: Path) -> int:
-        """Returns which column names the images: the first with endings such as `.png`, or else the first with images.
+        """Returns the position of the column that names the images.
 
-        A column without a title, such as the index that pandas writes, comes last.
+        It is the first column of file names with endings, such as `.png`, in which there are names of images. Without
+        endings, it is the first with names of images that has a title: pandas writes its index without one.
+
+        Args:
+            lines: The lines of the list without that of the titles.
+            titles: The titles of the columns; empty if the list has none.
+            file: The list, for the error.
 
         Raises:
-            ValueError: If only the titles could tell which column is meant.
+            ValueError: If, without endings, several columns are full of names of different images.
         """
-        rows = [columns(line) for line in lines if not line.startswith("#")]
-        if any(len(cells) > 1 and self._find(line, exact=True) for line in lines if (cells := columns(line))):
+        if any(len(columns(line)) > 1 and self._key(line, exact=True) for line in lines):
             return 0  # names with spaces or commas
-        found = [[self._find(cell) for cell in cells] for cells in zip(*rows, strict=False)]
+        rows = [columns(line) for line in lines if not line.startswith("#")]
+        found = [[self._key(cell) for cell in cells] for cells in zip(*rows, strict=False)]
         named = [index for index, keys in enumerate(found) if any(keys)]
         files = [index for index in named if all(_has_ending(row[index]) for row in rows)]
         if files or not named:
@@ -83,15 +89,15 @@ class Names:
         Names may contain the characters between columns: then the entry is one name.
         """
         cell = (*columns(entry), *[""] * (column + 1))[column]
-        exact = self._find(entry, exact=True) or self._find(cell, exact=True)
+        exact = self._key(entry, exact=True) or self._key(cell, exact=True)
         if exact:
             return exact
-        part, whole = self._find(cell), self._find(entry)
+        part, whole = self._key(cell), self._key(entry)
         if part and (not whole or _has_ending(cell) or not _has_ending(entry)):
             return part
         return whole or (part if whole is None else whole)
 
-    def _find(self, text: str, *, exact: bool = False) -> str | None:
+    def _key(self, text: str, *, exact: bool = False) -> str | None:
         several = None
         for path in (text, text.replace("\\", "/")):
             parts = path.split("/")

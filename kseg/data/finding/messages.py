@@ -4,15 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from kseg.classes import printable
+
 
 def counted(count: int, noun: str) -> str:
     """Returns `"1 image"` or `"2,000 images"`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
-def printable(text: str) -> str:
-    """Returns a text without what cannot be printed: the bytes of names that are not UTF-8 become `?`."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def some(names: Sequence[str], most: int = 3) -> str:
