@@ -77,8 +77,8 @@ class Names:
         full = [index for index in named if all(found[index])]
         if titles and len({tuple(found[index]) for index in full}) > 1:
             raise ValueError(
-                f"{file}: columns {titles[full[0]]!r} and {titles[full[1]]!r} both contain names of images: leave one "
-                "of them, or write the endings of the files, such as .png, in the right one"
+                f"{file}: columns {full[0] + 1} and {full[1] + 1} both contain names of images: leave one of them, or "
+                "write the endings of the files, such as .png, in the right one"
             )
         return named[0]
 
