@@ -163,7 +163,7 @@ def test_int8_is_scored_on_images_held_out_from_the_calibration(format, model, t
             export.export(model, tmp_path / NAMES[format], format=format, precision="int8", calibration=[photo(8, 8)])
         return
     streets = data.load("streets", "val", count=8, size=(40, 56))
-    images = [streets[index][0] for index in range(8)]
+    images = [streets[index][0].astype("float32") for index in range(8)]  # values that `range` does not scale
     options = {"format": format, "precision": "int8", "output": "probabilities"}  # for any size
     report = export.export(model, tmp_path / NAMES[format], calibration=images, **options)
     assert 0.5 < report.miou <= 1 and report.labels > 0.8 and np.isnan(report.keras_miou)
