@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 ARROWS = {
     "progress": set(),
     "classes": set(),
+    "lock": set(),
     "replicas": set(),
     "layers": {"replicas"},
     "checkpoints": set(),
@@ -31,7 +32,7 @@ ARROWS = {
     "data": {"classes", "download", "visualize"},
     "engines": {"classes", "layers", "metrics"},
     "inference": {"classes", "data", "engines", "metrics", "progress", "visualize"},
-    "prediction": {"data", "inference", "pretrained", "progress", "zoo"},
+    "prediction": {"data", "inference", "lock", "pretrained", "progress", "zoo"},
     "export": {"classes", "data", "engines", "inference", "layers", "metrics", "pretrained", "visualize"},
     "serve": {"classes", "data", "inference", "visualize"},
     "training": {
@@ -39,6 +40,7 @@ ARROWS = {
         "data",
         "zoo",
         "layers",
+        "lock",
         "losses",
         "metrics",
         "pretrained",

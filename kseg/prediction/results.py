@@ -1,5 +1,6 @@
 """The files that `kseg predict` writes: label maps in the chosen formats, overlays, and tables."""
 
+import contextlib
 import itertools
 import os
 import tempfile
@@ -9,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from kseg.inference import Format, Overlays, VideoWriter
+from kseg.lock import held
 from kseg.prediction.failures import is_disk_full
 from kseg.prediction.place import IN_MEMORY, Place, pieces
 
@@ -92,28 +94,37 @@ class Results:
 
     def __enter__(self) -> "Results":
         """Makes the folders: where that is not allowed, no image is labeled in vain."""
-        written = self._check()
-        for folder in {os.path.dirname(each.path) for each in self.formats}:
-            try:
-                if self.place.local is not None:
-                    (self.place.local / folder).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise ValueError(
-                    f"cannot make the folder {self.place.shown(folder)} ({error.strerror}): choose another one with -o"
-                ) from None
-        shared = [each for each in self.formats if "{name}" not in each.path]
-        for each in shared:
-            if self.place.local is not None and (self.place.local / each.path).is_dir():
-                raise ValueError(f"{self.place.shown(each.path)} is a folder: choose another one with -o")
-        for each in shared:
-            if each.path == TABLE and not self.place.has(TABLE):
-                self.place.write(TABLE, each.head())
-                self.is_begun = True
-        if paths := {each.path for each in self.formats} - written:
-            self.place.write(WRITTEN, "".join(f"{path}\n" for path in sorted(written | paths)).encode())
-        for each in shared:
-            self.collected[each.path] = tempfile.SpooledTemporaryFile(IN_MEMORY)
+        self._make("")
+        with contextlib.ExitStack() as stack:
+            if self.place.local is not None:  # stores at addresses have no locks
+                busy = f"another kseg predict writes to {self.place}: wait for it, or name another folder with -o"
+                stack.enter_context(held(self.place.local, busy))
+            written = self._check()
+            for each in self.formats:
+                self._make(os.path.dirname(each.path))
+            shared = [each for each in self.formats if "{name}" not in each.path]
+            for each in shared:
+                if self.place.local is not None and (self.place.local / each.path).is_dir():
+                    raise ValueError(f"{self.place.shown(each.path)} is a folder: choose another one with -o")
+            for each in shared:
+                if each.path == TABLE and not self.place.has(TABLE):
+                    self.place.write(TABLE, each.head())
+                    self.is_begun = True
+            if paths := {each.path for each in self.formats} - written:
+                self.place.write(WRITTEN, "".join(f"{path}\n" for path in sorted(written | paths)).encode())
+            for each in shared:
+                self.collected[each.path] = tempfile.SpooledTemporaryFile(IN_MEMORY)
+            self._lock = stack.pop_all()
         return self
+
+    def _make(self, folder: str) -> None:
+        try:
+            if self.place.local is not None:
+                (self.place.local / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"cannot make the folder {self.place.shown(folder)} ({error.strerror}): choose another one with -o"
+            ) from None
 
     def _check(self) -> set[str]:
         """Returns which formats earlier runs have written here, by `Format.path`.
@@ -136,6 +147,10 @@ class Results:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Writes the files for all images; after an error, they hold the images that were done."""
+        with self._lock:
+            self._end(kind)
+
+    def _end(self, kind: type[BaseException] | None) -> None:
         errors = []
         for each in self.formats:
             if (file := self.collected.get(each.path)) is None:

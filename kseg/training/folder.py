@@ -13,13 +13,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Self
 
-import filelock
 import keras
 import numpy as np
 from PIL import Image
 
 import kseg
 from kseg import pretrained
+from kseg.lock import held
 from kseg.training.recipe import Recipe
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -30,7 +30,6 @@ FILES = (
     "log.csv", "confusion.csv", "confusion.png", "curves.png", "predictions.png",
 )  # fmt: skip
 """Names of the files that a run writes."""
-LOCK = ".kseg.lock"
 LEFTOVER = re.compile(rf"\.({'|'.join(map(re.escape, FILES))})\.kseg-[0-9a-f]{{16}}")
 """The name of a temporary file that an interrupted `pretrained.atomic_write` of one of these files leaves behind."""
 Split = list[list[Any]]
@@ -51,12 +50,9 @@ class RunFolder:
 
     def __enter__(self) -> Self:
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(self.path / LOCK)
-        try:
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise ValueError(f"another process trains in {self.path}: wait for it, or name another folder") from None
-        try:
+        with contextlib.ExitStack() as stack:
+            busy = f"another process trains in {self.path}: wait for it, or name another folder"
+            stack.enter_context(held(self.path, busy))
             self._check()  # again: another process may have begun since
             for file in self.path.iterdir():
                 if LEFTOVER.fullmatch(file.name) and file.is_file() and not file.is_symlink():
@@ -64,15 +60,11 @@ class RunFolder:
             if not self._trained():
                 self.write(VERSIONS, json.dumps(versions(), indent=2))
                 self.write(RECIPE, self.recipe.to_json())
-        except BaseException:
-            self.__exit__()
-            raise
+            self._lock = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):  # Windows does not remove open files
-            (self.path / LOCK).unlink()
-        self._lock.release()
+        self._lock.close()
 
     def _check(self) -> None:
         if self.path.exists() and not self.path.is_dir():

@@ -1,7 +1,6 @@
 """`pack`: the data set of a recipe in a few large files, which `[data] shards` reads."""
 
 import collections
-import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -13,11 +12,11 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import filelock
 import numpy as np
 
 from kseg import data, pretrained
 from kseg.data import shards
+from kseg.lock import LOCK, held
 from kseg.progress import Reporter
 from kseg.training import splits
 from kseg.training.recipe import Recipe
@@ -26,7 +25,6 @@ PLAN = "packing.json"
 """Written first: it marks a folder as one of this command and says what is packed."""
 OWN = re.compile(r"(\d{5,}\.array_record|index\.json)|\.(\d{5,}\.array_record|index\.json)\.kseg-[0-9a-f]{16}")
 """Names of the files of a split, and of those that a killed command left behind."""
-LOCK = ".kseg.lock"
 SPLITS = ("train", "val", "test")
 AHEAD = 4
 """Pairs per thread that are read ahead."""
@@ -82,7 +80,7 @@ def pack(
         plan[name] = hashlib.sha256(json.dumps([splits.listed(split), _stamps(split)]).encode()).hexdigest()
     _check(folder, plan)
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with held(folder, f"another process packs into {folder}: wait for it, or name another folder"):
         pretrained.atomic_write(folder / PLAN, (json.dumps(plan, indent=2) + "\n").encode())
         found, fresh = {}, False
         for name, split in opened.items():
@@ -97,22 +95,6 @@ def pack(
     if not fresh:
         reporter.line(f"{folder} is complete: nothing to do")
     return found
-
-
-@contextlib.contextmanager
-def _alone(folder: pathlib.Path) -> Iterator[None]:
-    """Holds the lock of the folder, which no other process may have."""
-    lock = filelock.FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise ValueError(f"another process packs into {folder}: wait for it, or name another folder") from None
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # Windows does not remove open files
-            (folder / LOCK).unlink()
-        lock.release()
 
 
 def _splits(recipe: Recipe, root: str | os.PathLike | None) -> dict[str, data.Dataset]:

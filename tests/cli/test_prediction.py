@@ -429,8 +429,11 @@ def test_files_of_the_user_in_the_places_of_results_are_kept(weights, photos, tm
     ]
     killed = Results(tmp_path / "killed", formats).__enter__()
     killed.add("1", "1.png", np.zeros((3, 4, 3), "uint8"), np.zeros((3, 4), "uint8"))
+    with pytest.raises(ValueError, match="another kseg predict writes to"):
+        Results(tmp_path / "killed", formats).__enter__()
     for file in killed.collected.values():
         file.close()
+    killed._lock.close()
     with Results(tmp_path / "killed", formats):  # without an error
         pass
     with pytest.raises(KeyError), Results(tmp_path / "stopped", formats):
