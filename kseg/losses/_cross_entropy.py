@@ -6,11 +6,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from kseg.losses.loss import SegmentationLoss, documented
+from kseg.losses.loss import SegmentationLoss, loss_function
 from kseg.losses.targets import log_probabilities, mean, read_class_weights, read_labels, read_sample_weight
 
 
-@documented
+@loss_function
 def pixel_cross_entropy(
     y_true: Any,
     y_pred: Any,
@@ -59,7 +59,7 @@ def _of_labels(target: Any, logits: Any) -> Any:
     return ops.sparse_categorical_crossentropy(target, logits, from_logits=True)
 
 
-@documented
+@loss_function
 def cross_entropy(
     y_true: Any,
     y_pred: Any,

@@ -9,11 +9,11 @@ from keras import ops
 
 from kseg import replicas
 from kseg.losses._cross_entropy import pixel_cross_entropy
-from kseg.losses.loss import SegmentationLoss, documented
+from kseg.losses.loss import SegmentationLoss, loss_function
 from kseg.losses.targets import log_probabilities, mean, read_labels, read_sample_weight
 
 
-@documented
+@loss_function
 def boundary_weighted(
     y_true: Any,
     y_pred: Any,
@@ -56,7 +56,7 @@ def boundary_weighted(
     return mean(loss * pixels, weight * pixels, valid, normalizer)
 
 
-@documented
+@loss_function
 def border_detection(
     y_true: Any,
     y_pred: Any,

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from kseg.losses._cross_entropy import pixel_cross_entropy
-from kseg.losses.loss import SegmentationLoss, documented
+from kseg.losses.loss import SegmentationLoss, loss_function
 from kseg.losses.targets import mean, read_sample_weight
 
 
@@ -29,7 +29,7 @@ def _plain_and_weighted(
     return plain, valid, *weighted
 
 
-@documented
+@loss_function
 def focal(
     y_true: Any,
     y_pred: Any,
@@ -59,7 +59,7 @@ def focal(
     return mean(loss * pixels, weight * pixels, valid, normalizer)
 
 
-@documented
+@loss_function
 def ohem(
     y_true: Any,
     y_pred: Any,
@@ -88,11 +88,6 @@ def ohem(
         https://arxiv.org/abs/1604.03540; by a threshold on pixels: Wu et al., Bridging Category-level and
         Instance-level Semantic Image Segmentation, 2016, https://arxiv.org/abs/1605.06885
     """
-    if not 0 <= min_kept <= 1 or not 0 <= threshold <= 1:
-        raise ValueError(
-            f"min_kept (a fraction of the pixels) and threshold (a probability) must be 0 to 1, "
-            f"got min_kept={min_kept}, threshold={threshold}"
-        )
     plain, valid, loss, weight = _plain_and_weighted(
         y_true, y_pred, ignore_class, from_logits, class_weights, label_smoothing
     )

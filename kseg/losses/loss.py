@@ -1,16 +1,19 @@
 """What all losses share: documentation, weights of pixels, sums, configuration."""
 
+import functools
 import inspect
+import math
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import keras
 from keras import ops
 
 from kseg import replicas
 from kseg.classes import refuse_probabilities
+from kseg.losses.limits import check_options
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -37,8 +40,11 @@ SECTIONS = {
 }
 
 
-def documented(function: Function) -> Function:
-    """Adds to a loss function's docstring what all of them share: `Args` that it leaves out, `Returns`, `Raises`."""
+def loss_function(function: Function) -> Function:
+    """Checks the options of a loss function at every call, and documents it.
+
+    Adds to its docstring what all of them share: `Args` that it leaves out, `Returns`, `Raises`.
+    """
     title = re.compile(r"\n\n(Args|Returns|Raises|Reference|Example):\n")
     summary, *parts = title.split(inspect.cleandoc(function.__doc__ or ""))
     sections = SECTIONS | dict(zip(parts[::2], parts[1::2], strict=True))
@@ -48,8 +54,14 @@ def documented(function: Function) -> Function:
         or textwrap.fill(f"{name}: {ARGUMENTS[name]}", 116, initial_indent=" " * 4, subsequent_indent=" " * 8)
         for name in inspect.signature(function).parameters
     )
-    function.__doc__ = "\n\n".join([summary, *(f"{name}:\n{text}" for name, text in sections.items())])
-    return function
+
+    @functools.wraps(function)
+    def checked(*labels_and_predictions: Any, **options: Any) -> Any:
+        check_options(options)
+        return function(*labels_and_predictions, **options)
+
+    checked.__doc__ = "\n\n".join([summary, *(f"{name}:\n{text}" for name, text in sections.items())])
+    return cast(Function, checked)
 
 
 class SegmentationLoss(keras.losses.Loss):
@@ -89,6 +101,7 @@ class SegmentationLoss(keras.losses.Loss):
             "from_logits": from_logits,
             **options,
         }
+        check_options(self.options)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch, a float32 scalar.
@@ -145,7 +158,7 @@ class WeightedSum(SegmentationLoss):
         name: Name of the loss. None makes one from the terms.
 
     Raises:
-        ValueError: If some of the losses expect logits and others expect probabilities.
+        ValueError: If some of the losses expect logits and others expect probabilities, or a factor is not positive.
 
     Example:
         >>> from kseg.losses import CrossEntropy, Dice
@@ -162,7 +175,10 @@ class WeightedSum(SegmentationLoss):
                 f"{names} cannot be added, because some expect logits and others probabilities: give all of them "
                 "the same from_logits"
             )
-        pairs = zip(self.factors, self.terms, strict=True)
+        pairs = list(zip(self.factors, self.terms, strict=True))
+        for factor, term in pairs:
+            if not 0 < factor < math.inf:
+                raise ValueError(f"the factor of {term.name} must be above 0, got {factor:g}")
         # TensorFlow uses the name as a scope, which must not contain blanks or signs.
         default = "_plus_".join(term.name if factor == 1 else f"{factor:g}_{term.name}" for factor, term in pairs)
         super().__init__(self.compute, name or default, from_logits=self.terms[0].from_logits)

@@ -7,11 +7,11 @@ import keras
 from keras import ops
 
 from kseg import replicas
-from kseg.losses.loss import SegmentationLoss, documented
+from kseg.losses.loss import SegmentationLoss, loss_function
 from kseg.losses.targets import probabilities, read_class_weights, read_labels, read_sample_weight
 
 
-@documented
+@loss_function
 def lovasz_softmax(
     y_true: Any,
     y_pred: Any,

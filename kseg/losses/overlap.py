@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from kseg import replicas
-from kseg.losses.loss import SegmentationLoss, documented
+from kseg.losses.loss import SegmentationLoss, loss_function
 from kseg.losses.targets import probabilities, read_class_weights, read_labels, read_sample_weight
 
 
@@ -53,7 +53,7 @@ def _ratio(numerator: Any, denominator: Any, smooth: float) -> Any:
     return (numerator + smooth) / ops.maximum(denominator + smooth, keras.config.epsilon())
 
 
-@documented
+@loss_function
 def dice(
     y_true: Any,
     y_pred: Any,
@@ -89,7 +89,7 @@ def dice(
     return _over_classes(loss, target, class_weights, y_pred, per_image)
 
 
-@documented
+@loss_function
 def jaccard(
     y_true: Any,
     y_pred: Any,
@@ -114,7 +114,7 @@ def jaccard(
     return _over_classes(loss, target, class_weights, y_pred, per_image)
 
 
-@documented
+@loss_function
 def tversky(
     y_true: Any,
     y_pred: Any,
@@ -144,6 +144,8 @@ def tversky(
         Abraham and Khan, A Novel Focal Tversky Loss Function, 2018, https://arxiv.org/abs/1810.07842
     """
     overlap, predicted, target = _sums(y_true, y_pred, ignore_class, from_logits, sample_weight, per_image)
+    if gamma == 0:
+        raise ValueError("gamma must be above 0: every prediction would have the same loss")
     wrong = alpha * (predicted - overlap) + beta * (target - overlap)
     loss = 1.0 - _ratio(overlap, overlap + wrong, smooth)
     if gamma != 1:

@@ -1,5 +1,7 @@
 """What every loss promises; values compared with plain NumPy."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -89,10 +91,35 @@ def test_weighted_cross_entropy_equals_the_arithmetic(loss, expected):
     assert float(loss(FOUR, FOUR_LOGITS)) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "focal", "ohem", "boundary_weighted"])
-def test_an_unknown_normalizer_is_refused(name):
-    with pytest.raises(ValueError, match="normalizer must be 'weights' or 'pixels', got 'mean'"):
-        make(name, normalizer="mean")(FOUR, FOUR_LOGITS)
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("cross_entropy", {"normalizer": "mean"}, "normalizer must be 'weights' or 'pixels', got 'mean'"),
+        ("cross_entropy", {"label_smoothing": 2}, "label_smoothing must be 0 to 1, got 2"),
+        ("focal", {"gamma": -1.0}, "gamma must be 0 or more, got -1.0"),
+        ("focal_tversky", {"gamma": 0}, "gamma must be above 0: every prediction would have the same loss"),
+        ("tversky", {"alpha": float("nan")}, "alpha must be 0 or more, got nan"),
+        ("ohem", {"min_kept": 100_000}, "min_kept must be 0 to 1, got 100000"),
+        ("ohem", {"threshold": 7}, "threshold must be 0 to 1, got 7"),
+        ("boundary_weighted", {"sigma": 0}, "sigma must be above 0, got 0"),
+        ("dice", {"smooth": float("inf")}, "smooth must be 0 or more, got inf"),
+        ("dice", {"class_weights": [0, 0]}, "class_weights must be 0 or more, and one of them above 0, got [0"),
+        ("lovasz_softmax", {"class_weights": [1, -1]}, "class_weights must be 0 or more, and one of them above 0, got"),
+    ],
+)
+def test_options_with_which_nothing_is_learned_are_refused(name, options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        getattr(losses, name)(FOUR, FOUR_LOGITS, **options)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        losses.get(name, **options)(FOUR, FOUR_LOGITS)
+
+
+@pytest.mark.parametrize("factor", [-1, 0, float("nan")])
+def test_factors_of_a_sum_are_above_0(factor):
+    with pytest.raises(ValueError, match=f"the factor of dice must be above 0, got {factor}"):
+        CrossEntropy() + factor * Dice()
+    with pytest.raises(ValueError, match=f"the factor of dice must be above 0, got {factor}"):
+        losses.get(f"cross_entropy + {factor} * dice")
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -101,12 +128,6 @@ def test_weights_that_do_not_fit_the_labels_are_refused(name, shape):
     true, scores = np.zeros((2, 4, 6), "uint8"), np.zeros((2, 4, 6, 3), "float32")
     with pytest.raises(ValueError, match=r"sample_weight of shape .* does not fit labels of shape"):
         make(name, 3)(true, scores, sample_weight=np.ones(shape, "float32"))
-
-
-@pytest.mark.parametrize("options", [{"min_kept": 100_000}, {"min_kept": -1}, {"threshold": 7}])
-def test_fraction_and_threshold_of_ohem_must_be_0_to_1(options):
-    with pytest.raises(ValueError, match="must be 0 to 1, got min_kept="):
-        losses.ohem(np.zeros((1, 2, 2), "uint8"), np.zeros((1, 2, 2, 3), "float32"), **options)
 
 
 def test_dice_of_soft_binary_labels_equals_the_arithmetic():
