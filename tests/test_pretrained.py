@@ -183,6 +183,30 @@ def test_the_error_for_another_file_names_its_kind(file, tmp_path, name, content
         zoo.load(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda found: found.pop("builder"),
+        lambda found: found.update(arguments=[]),
+        lambda found: found.update(classes="abc"),
+        lambda found: found.update(palette=["red", "green", "blue"]),
+        lambda found: found.update(palette=[[0, 0, 256]] * 3),
+        lambda found: found["arguments"].update(num_classes="3"),
+        lambda found: found.update(pixels=[]),
+        None,
+    ],
+)
+def test_a_damaged_description_is_named(file, tmp_path, change):
+    found = pretrained.describe(file)
+    if change is not None:
+        change(found)
+    text = "{" if change is None else json.dumps(found)
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(safetensors.numpy.save({"w": np.zeros(1)}, {"kseg": text}))
+    with pytest.raises(ValueError, match=r"description of the model in .*damaged\.safetensors is damaged: fetch or"):
+        zoo.load(damaged)
+
+
 def test_a_missing_file_is_named():
     with pytest.raises(FileNotFoundError, match=r"no weight file at nowhere\.safetensors"):
         zoo.load("nowhere.safetensors")

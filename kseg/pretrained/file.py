@@ -164,7 +164,24 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
         if any("." in key and "/" not in key for key in keys):
             raise ValueError(f"{path} is a file of another library {CONVERSION}")
         raise ValueError(f"{path} has no description of its model: it was not written by kseg")
-    return json.loads(header[HEADER])
+    return _description(path, header[HEADER])
+
+
+def _description(path: str | os.PathLike, text: str) -> dict[str, Any]:
+    """Returns the description in the header of a file; raises a ValueError if it has none of this form."""
+    kinds = {"builder": str, "arguments": dict, "classes": list, "palette": list}
+    with contextlib.suppress(ValueError, TypeError):
+        found = json.loads(text)
+        whole = isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
+        if (
+            whole
+            and all(isinstance(name, str) for name in found["classes"])
+            and all(len(color) == 3 and 0 <= min(color) <= max(color) <= 255 for color in found["palette"])
+            and isinstance(found.get("pixels", {}), dict)
+            and isinstance(found["arguments"].get("num_classes", 1), int)
+        ):
+            return found
+    raise ValueError(f"the description of the model in {path} is damaged: fetch or write the file again")
 
 
 @contextlib.contextmanager

@@ -74,6 +74,9 @@ def restore(model: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(f"{path} is not the checkpoint of a run: move it elsewhere")
     if "version" not in header:
         raise ValueError(f"{path} was written by kseg 0.1, which did not name its tensors: {CURE}")
+    progress = _progress(header["progress"])
+    if progress is None:
+        raise ValueError(f"the progress in {path} is damaged: {CURE}")
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
     faults = [f"it lacks {name}" for name in shapes if name not in arrays]
     faults += [f"it has {name}, which the model lacks" for name in arrays if name not in shapes]
@@ -90,4 +93,13 @@ def restore(model: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
         )
     for name, variable in variables.items():
         variable.assign(arrays[name])
-    return json.loads(header["progress"])
+    return progress
+
+
+def _progress(text: str) -> dict[str, Any] | None:
+    """Returns the progress in a header; None if it is damaged."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -176,8 +176,9 @@ def test_a_damaged_result_is_refused_and_can_be_written_again(content, folders, 
 
 def test_weights_of_another_run_are_not_overwritten(content, folders):
     path = folders / "stopped" / "best.safetensors"
-    tensors = safetensors.numpy.load_file(folders / "finished" / "best.safetensors")
-    safetensors.numpy.save_file(tensors, path, {"kseg": json.dumps({"recipe": "another"})})
+    best = folders / "finished" / "best.safetensors"
+    description = pretrained.describe(best) | {"recipe": "another"}
+    safetensors.numpy.save_file(safetensors.numpy.load_file(best), path, {"kseg": json.dumps(description)})
     refused(content, folders / "stopped", "best.safetensors was not written by this run: move it elsewhere")
 
 
@@ -193,6 +194,8 @@ def test_a_checkpoint_of_another_model_or_version_is_refused_by_name(content, fo
     safetensors.numpy.save_file(tensors, path, {"progress": header["progress"]})
     unnamed = "was written by kseg 0.1, which did not name its tensors: delete it to train from the start"
     refused(content, folders / "stopped", unnamed)
+    safetensors.numpy.save_file(tensors, path, header | {"progress": "{"})
+    refused(content, folders / "stopped", "the progress in", "checkpoint.safetensors is damaged: delete it to train")
     path.unlink()
     assert train(Recipe.from_dict(content), folders / "stopped", progress=False)["finished"]
 
