@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from kseg.engines.model_check import check_model
     from kseg.engines.network import Ending, Network
     from kseg.engines.processor import ProcessorRunner
+    from kseg.engines.step import step_of
 
 __all__ = [
     "ENGINES", "ENTRY", "KEY", "RUNTIMES", "Ending", "Exported", "KerasRun", "Loss", "Network", "ProcessorRunner",
     "Runner", "Runtime", "as_labels", "as_probabilities", "as_scores", "check_backend", "check_installed",
     "check_model", "int8_graph", "is_exported", "is_out_of_memory", "known_shape", "onnx_graph", "opened",
-    "openvino_graph", "reason", "runner_of", "tensorflow_function", "torch_program",
+    "openvino_graph", "reason", "runner_of", "step_of", "tensorflow_function", "torch_program",
 ]  # fmt: skip
 
 _KERAS = {
@@ -39,6 +40,7 @@ _KERAS = {
     "network": ("Ending", "Network"),
     "keras_engines": ("KerasRun",),
     "processor": ("ProcessorRunner",),
+    "step": ("step_of",),
 }  # fmt: skip
 """What needs Keras, by module: imported on first use, since exported files run without Keras."""
 

@@ -24,7 +24,7 @@ class Exported:
     """An exported model.
 
     It has the attributes that `Predictor` needs of a Keras model: `name`, `inputs`, `outputs`, `classes`, `palette` and
-    `pixels`.
+    `pixels`, and `step`, the number that must divide the height and the width of images.
 
     Args:
         path: A file `*.onnx`, `*.xml` (with `*.bin` beside it), `*.tflite` or `*.pt2`, or the folder of a SavedModel.
@@ -76,6 +76,7 @@ class Exported:
         self.classes = () if names == default_names(len(names)) else names  # `kseg export` names those without
         self.palette = tuple(map(tuple, self.description.get("palette", ())))
         self.pixels: Mapping[str, Any] = self.description.get("pixels", {})
+        self.step = int(self.description.get("step", 1))
 
     @property
     def from_logits(self) -> bool:
@@ -132,6 +133,7 @@ class ExportedRunner:
             raise ValueError(f"{model.name} gives {model.output}: leave out from_logits=")
         self.from_logits = model.from_logits
         self.gives_labels = model.output == "labels"
+        self.step = model.step
         self.probabilities: Callable[[np.ndarray], np.ndarray] = model.probabilities
         self.labels: Callable[[np.ndarray], np.ndarray] = model.labels
 

@@ -14,6 +14,7 @@ from kseg.engines.keras_engines import AutoRun, KerasRun, ONNXRun, OpenVINORun, 
 from kseg.engines.network import Network
 from kseg.engines.runner import Loss
 from kseg.engines.runtimes import RUNTIMES, check_backend, check_installed
+from kseg.engines.step import step_of
 from kseg.metrics import gives_logits
 
 ENGINES: Mapping[str, type[Run]] = MappingProxyType(
@@ -68,6 +69,7 @@ class KerasRunner:
         self.model = model
         self.from_logits = gives_logits(model) if from_logits is None else from_logits
         self.powers = keras.backend.backend() == "jax"  # which compiles the network for each number of images
+        self.step = step_of(model)
         run = choose(engine)
         if calibration and (run not in (OpenVINORun, AutoRun) or not is_any_size()):
             raise ValueError('int8 needs the engine "openvino" or "auto", and TensorFlow: set KERAS_BACKEND=tensorflow')

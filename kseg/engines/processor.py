@@ -37,6 +37,7 @@ class ProcessorRunner:
 
     gives_labels = False
     powers = False
+    step = 1
 
     def __init__(self, model: Any, *, from_logits: bool | None = None, **options: Any):
         rule: Mapping[str, Any] = getattr(model, "processor", {})

@@ -26,6 +26,7 @@ class Runner(Protocol):
         labels: Maps images to class ids `(N, H, W)`.
         gives_labels: Whether the model gives labels only, so that `probabilities` raises a ValueError.
         powers: Whether the number of images is best padded to a power of two.
+        step: The number that must divide height and width.
     """
 
     from_logits: bool
@@ -33,6 +34,7 @@ class Runner(Protocol):
     labels: ArrayFunction
     gives_labels: bool
     powers: bool
+    step: int
 
     def with_loss(self, loss: Loss) -> "KerasRun | None":
         """Returns a function from images and label maps to labels and a loss, or None if there is none."""

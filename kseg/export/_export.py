@@ -18,7 +18,7 @@ import numpy as np
 import kseg
 from kseg.classes import default_names
 from kseg.data import Dataset
-from kseg.engines import Exported, Network, check_model, is_out_of_memory, known_shape, reason
+from kseg.engines import Exported, Network, check_model, is_out_of_memory, known_shape, reason, step_of
 from kseg.export._calibration import split
 from kseg.export.agreement import Report, check_agreement, compare_int8, street_images
 from kseg.export.format import FORMATS, check_options
@@ -109,12 +109,15 @@ def export(
     if size and any(side not in (None, given) for side, given in zip(fixed, size, strict=True)):
         takes = "x".join("any" if side is None else str(side) for side in fixed)
         raise ValueError(f"{model.name} takes images of {takes} pixels, got the size {size[0]}x{size[1]}")
+    step = step_of(model)
+    if size and (wrong := [side for side, own in zip(size, fixed, strict=True) if own is None and side % step]):
+        raise ValueError(f"{model.name} takes sides that are multiples of {step}, got {wrong[0]}: round size= up")
     if precision == "int8" and model.inputs[0].shape[0] not in (None, 1):
         raise ValueError(f"int8 needs a model for any number of images, {model.name} has a fixed batch size")
     batch = model.inputs[0].shape[0] or (1 if size and (chosen.single or backend == "torch") else None)
     shape = known_shape(model, (batch, *(size or (None, None))))
     images, held, truth = split(model, calibration, shape[1:3])
-    text = json.dumps(_description(model, shape, output, precision), ensure_ascii=False)
+    text = json.dumps(_description(model, shape, step, output, precision), ensure_ascii=False)
     task = Task(model, shape, output, precision, images, text)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".kseg-") as folder:
@@ -163,7 +166,9 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _description(model: keras.Model, shape: tuple[int | None, ...], output: str, precision: str) -> dict[str, Any]:
+def _description(
+    model: keras.Model, shape: tuple[int | None, ...], step: int, output: str, precision: str
+) -> dict[str, Any]:
     """Returns what the file says of itself; a model without names and colors gets those of `kseg predict`."""
     scores, channels = "logits" if gives_logits(model) else "probabilities", model.outputs[0].shape[-1]
     known, count = description_of(model), max(2, channels)
@@ -174,6 +179,7 @@ def _description(model: keras.Model, shape: tuple[int | None, ...], output: str,
         **known,
         "name": model.name,
         "shape": shape,
+        "step": step,
         "dtype": model.inputs[0].dtype,
         "num_classes": channels,
         "output": scores if output == "scores" else output,

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from kseg import data
-from kseg.engines import Exported, as_labels, as_probabilities
+from kseg.engines import Exported, as_labels, as_probabilities, step_of
 from kseg.layers import MaxPoolingWithArgmax2D
 from kseg.metrics import confusion_matrix, gives_logits, scores
 
@@ -60,9 +60,9 @@ def street_images(model: keras.Model, size: tuple[int, int] | None) -> list[np.n
     """Draws images `(H, W, C)` for a model: two of each size, with the channels that it takes."""
     _, *own, channels = model.inputs[0].shape
     sizes = SIZES if getattr(model, "builder", "") else FOREIGN_SIZES
-    images = []
+    images, step = [], step_of(model)
     for default in (size,) if size else sizes if None in own else sizes[:1]:
-        height, width = (side or given for side, given in zip(own, default, strict=True))
+        height, width = (side or given + -given % step for side, given in zip(own, default, strict=True))
         streets = data.streets("test", size=(max(32, height), max(32, width)), count=2)
         images += [streets[index][0][:height, :width, np.arange(channels) % 3] for index in range(2)]
     return images

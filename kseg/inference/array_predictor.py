@@ -77,7 +77,7 @@ class ArrayPredictor:
                 "export the model without --labels"
             )
         self.shape = InputShape(
-            model.name, batch, size, max(1.0, *scales), powers=runner.powers, tiles=not runner.gives_labels
+            model.name, batch, size, max(1.0, *scales), runner.step, powers=runner.powers, tiles=not runner.gives_labels
         )
         self.tile, self.overlap, self.margin = self.shape.tile(tile), overlap, margin
         if self.tile:

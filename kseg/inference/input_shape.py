@@ -17,6 +17,7 @@ class InputShape:
         batch: Number of images.
         size: Height and width.
         scale: Largest scale at which the images are given to the model, at least 1.
+        step: The number that must divide height and width, where these are not fixed.
         powers: Whether the number of images is padded to a power of two, for JAX, which compiles the network for each.
         tiles: Whether larger images can be cut into tiles, which are joined by their probabilities.
     """
@@ -25,6 +26,7 @@ class InputShape:
     batch: int | None
     size: Sequence[int | None]
     scale: float
+    step: int
     powers: bool
     tiles: bool = True
 
@@ -56,7 +58,9 @@ class InputShape:
             ValueError: If the images are too large, or the results have another size.
         """
         count, height, width = images.shape[:3]
-        below, beside = ((side or given) - given for side, given in zip(self.size, (height, width), strict=True))
+        below, beside = (
+            side - given if side else -given % self.step for side, given in zip(self.size, (height, width), strict=True)
+        )
         if below < 0 or beside < 0:
             takes = "x".join("any" if side is None else str(side) for side in self.size)
             cure = "leave out tile=0 (--tile 0)" if self.tile(None) else "shrink the image"

@@ -27,8 +27,9 @@ class Predictor(ArrayPredictor):
 
     Args:
         model: A model from images `(N, H, W, C)` to logits or probabilities `(N, H, W, num_classes)` at the same size,
-            e.g. `kseg.zoo.load(file)`; or a file of `kseg export`, which runs without Keras. For a model of fixed size,
-            smaller images and tiles are padded at their edges.
+            e.g. `kseg.zoo.load(file)`; or a file of `kseg export`, which runs without Keras. Images and tiles are
+            padded at their edges for a model of fixed size, and for one that needs multiples of 2, 4, ..., 128, as most
+            U-Nets.
         tile: Side of the tiles into which larger images are cut, a multiple of 32. None and 0 predict whole images;
             None allows `predictions`, `compare` and `kseg.training.evaluate` to cut images above 2 megapixels, and
             cuts images that are larger than a model of fixed size. Tiles are never larger than such a model takes.

@@ -12,6 +12,7 @@ from PIL import Image
 from kseg.data import Pixels
 from kseg.inference import Predictor
 from kseg.inference import predictor as predictor_module
+from kseg.inference.loss import measure
 from kseg.pretrained import SegmentationModel
 
 pytestmark = pytest.mark.usefixtures("numpy_initializers")
@@ -322,6 +323,28 @@ def test_a_model_of_fixed_size_pads_smaller_images_and_the_tiles_of_larger_ones(
     for options in ({"tile": 0}, {"scales": (1, 1.2)}):
         with pytest.raises(ValueError, match=r"takes images of 32x48 pixels, got"):
             Predictor(model, **options)(large)
+
+
+@pytest.mark.parametrize(("depth", "order"), [(2, 1), (2, -1), (5, 1)])
+def test_the_images_of_an_own_unet_are_padded_to_what_its_poolings_divide(depth, order):
+    image = x = keras.Input((None, None, 3))
+    skips = [x := keras.layers.MaxPooling2D()(x) for _ in range(depth)]
+    for skip in [*skips[-2::-1], image]:
+        x = keras.layers.Concatenate()([keras.layers.UpSampling2D()(x), skip][::order])
+    model = keras.Model(image, keras.layers.Conv2D(3, 1)(x))
+    odd, step = np.random.default_rng(2).integers(0, 256, (37, 66, 3)).astype("uint8"), 2**depth
+    padded = np.pad(odd, ((0, -37 % step), (0, -66 % step), (0, 0)), mode="edge")
+    expected = model.predict_on_batch(padded[None].astype("float32"))[0].argmax(-1)[:37, :66]
+    np.testing.assert_array_equal(Predictor(model)(odd), expected)
+    assert Predictor(model, tile=32)(odd).shape == (37, 66)
+    truth = np.where(expected == 0, 255, expected)
+    loss = lambda y, scores: keras.losses.sparse_categorical_crossentropy(y, scores, True, ignore_class=255)  # noqa: E731
+    ids, value = measure(Predictor(model), odd[None], [truth], lambda y, scores: keras.ops.sum(loss(y, scores)))
+    np.testing.assert_array_equal(ids[0], expected)
+    logits = model.predict_on_batch(padded[None].astype("float32"))[0, :37, :66]
+    p = np.exp(logits - logits.max(-1, keepdims=True))
+    p = np.take_along_axis(p / p.sum(-1, keepdims=True), expected[..., None], -1)[..., 0]
+    assert value == pytest.approx(-np.log(p[truth != 255]).sum(), rel=1e-4)
 
 
 def test_a_model_of_a_fixed_batch_size_labels_any_number_of_images():
