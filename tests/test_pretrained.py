@@ -207,6 +207,26 @@ def test_a_damaged_description_is_named(file, tmp_path, change):
         zoo.load(damaged)
 
 
+def test_a_file_of_a_folder_of_another_library_names_the_folder(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(safetensors.numpy.save({"encoder.w": np.zeros(1)}))
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors is part of the model that .*config\.json describes: name"
+    ):
+        zoo.load(tmp_path / "model.safetensors")
+
+
+def test_pointers_of_git_lfs_are_told_from_damaged_files(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["SegformerForSemanticSegmentation"]}))
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    for name in ("model.safetensors", "preprocessor_config.json", "config.json"):
+        (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+        with pytest.raises(
+            ValueError, match=rf"{name} .*is a pointer of Git LFS, not the file itself: run git lfs pull"
+        ):
+            zoo.load(tmp_path)
+
+
 def test_a_missing_file_is_named():
     with pytest.raises(FileNotFoundError, match=r"no weight file at nowhere\.safetensors"):
         zoo.load("nowhere.safetensors")

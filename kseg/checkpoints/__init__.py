@@ -1,6 +1,7 @@
 """Weight files of other libraries, read into NumPy arrays without running any code that they contain, and written."""
 
 from kseg.checkpoints.export import EXPORTERS, export_smp, export_transformers, write_folder
+from kseg.checkpoints.json_file import FETCH, POINTER
 from kseg.checkpoints.keys import weight_keys
 from kseg.checkpoints.names import Rules, below, rename, revert, unwrapped, within
 from kseg.checkpoints.normalize import LIMIT, TRANSFORMS, Normalize, limit_of, read_normalize, write_normalize
@@ -22,7 +23,9 @@ __all__ = [
     "ARCHITECTURES",
     "CONFIG",
     "EXPORTERS",
+    "FETCH",
     "LIMIT",
+    "POINTER",
     "PROCESSOR",
     "TRANSFORMS",
     "WEIGHTS",

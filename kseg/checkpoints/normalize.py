@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kseg.checkpoints.json_file import read_object
+
 TRANSFORMS = "albumentations_config_eval.json"
 """The name under which `albumentations.Compose.from_pretrained` looks for its transforms."""
 
@@ -102,8 +104,9 @@ def read_normalize(folder: str | os.PathLike, channels: int) -> Normalize | None
     path = Path(folder, TRANSFORMS)
     if not path.is_file():
         return None
+    content = read_object(path)
     try:
-        transform = json.loads(path.read_text(encoding="utf-8"))["transform"]
+        transform = content["transform"]
         transforms = [(str(each["__class_fullname__"]).rpartition(".")[2], each) for each in _flat(transform)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error})") from None

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kseg.checkpoints.json_file import read_object
+
 PROCESSOR = "preprocessor_config.json"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
@@ -110,12 +112,7 @@ def is_imagenet(mean: Sequence[float], std: Sequence[float]) -> bool:
 
 def _fields(path: Path, kind: str) -> tuple[str, dict[str, Any]]:
     """Returns the kind of a processor, a key of `KINDS`, and its fields."""
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error})") from None
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} is damaged (it is not a JSON object)")
+    fields = read_object(path)
     name = fields.get("image_processor_type", fields.get("feature_extractor_type")) or kind
     known = next((each for each in KINDS if str(name).startswith(each)), None)
     if known is None:

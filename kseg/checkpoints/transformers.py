@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kseg.checkpoints.json_file import read_object
 from kseg.checkpoints.names import Rules, rename, revert
 from kseg.checkpoints.processor import PROCESSOR, flips_channels, read_processor
 from kseg.checkpoints.reader import read
@@ -161,13 +162,7 @@ def read_config(folder: str | os.PathLike) -> Config:
         ValueError: If it is not a JSON object.
     """
     path = Path(folder, CONFIG)
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error})") from None
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} is damaged (it is not a JSON object)")
-    return Config(fields, str(path))
+    return Config(read_object(path), str(path))
 
 
 def read_transformers(folder: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -234,10 +229,10 @@ def describe_transformers(folder: str | os.PathLike) -> dict[str, Any]:
 
 def weight_parts(index: Path) -> list[str]:
     """Returns the names of the files that an index of weights in parts lists; a ValueError if it is damaged."""
-    try:
-        return sorted({os.path.basename(part) for part in json.loads(index.read_bytes())["weight_map"].values()})
-    except (ValueError, LookupError, AttributeError, TypeError):
-        raise ValueError(f"{index} is damaged: it does not list the parts of the weights") from None
+    parts = read_object(index).get("weight_map")
+    if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
+        raise ValueError(f"{index} is damaged: it does not list the parts of the weights")
+    return sorted({os.path.basename(part) for part in parts.values()})
 
 
 def _architecture(config: Config) -> Architecture:

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import inspect
 import os
+import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -267,5 +268,10 @@ def _file(weights: str | os.PathLike, names: Iterable[str]) -> str | os.PathLike
         raise ValueError(
             f'encoder weights must be {allowed}, None (in a recipe "none") or a file; there is no file '
             f"{os.fspath(weights)!r}"
+        )
+    if pathlib.Path(weights).suffix in (".pth", ".pt", ".ckpt", ".bin"):
+        raise ValueError(
+            f"{weights} is a PyTorch file: encoder weights are a file that kseg wrote, or names of published weights, "
+            'as "timm/NAME"; PyTorch files of whole models are read by kseg.zoo.smp.load and kseg.zoo.torchvision.load'
         )
     return weights

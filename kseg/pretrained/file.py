@@ -15,7 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from kseg.checkpoints import weight_keys
+from kseg.checkpoints import FETCH, POINTER, weight_keys
 from kseg.classes import check_names
 
 if TYPE_CHECKING:
@@ -161,6 +161,8 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
         best = pathlib.Path(path).with_name("best.safetensors")
         raise ValueError(f"{path} is the state of a training: its weights are in {best}")
     if HEADER not in header:
+        if (config := pathlib.Path(path).with_name("config.json")).is_file():
+            raise ValueError(f"{path} is part of the model that {config} describes: name the folder, {config.parent}")
         if any("." in key and "/" not in key for key in keys):
             raise ValueError(f"{path} is a file of another library {CONVERSION}")
         raise ValueError(f"{path} has no description of its model: it was not written by kseg")
@@ -215,8 +217,8 @@ def other_kind(path: pathlib.Path) -> str | None:
         )
     if begins[:4] == b"\x89HDF":
         return "is a Keras model in HDF5: kseg.zoo.load reads it under a name that ends with .h5"
-    if begins.startswith(b"version https://"):
-        return "is a pointer of Git LFS, not the file itself: run git lfs pull"
+    if begins == POINTER[:16].encode():
+        return FETCH
     if begins[:2] == b"PK":
         return _zipped(path)
     return f"is a PyTorch file {CONVERSION}" if begins[:1] == b"\x80" and begins[8:9] != b"{" else None
