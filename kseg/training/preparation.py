@@ -1,6 +1,7 @@
 """From a recipe to a model, its loss and its optimizer; contradictions are errors before the first step."""
 
 import math
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,8 +41,10 @@ def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
 
 
 def model(recipe: Recipe, built_with: Mapping[str, Any], *, resumes: bool = False) -> keras.Model:
-    """Builds the model; if the run `resumes`, a checkpoint replaces all weights, and `start` is not needed."""
+    """Builds the model; if the run `resumes`, a checkpoint replaces all weights, whose files are not needed."""
     weights = None if recipe.model.encoder_weights == "none" else recipe.model.encoder_weights
+    if resumes and weights is not None and pathlib.Path(weights).suffix in (".safetensors", ".h5"):
+        weights = None
     options = dict(built_with)
     if "encoder_weights" in zoo.BUILDERS[recipe.model.builder].defaults:
         options = {"encoder_weights": weights, **options}

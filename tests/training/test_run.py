@@ -90,6 +90,10 @@ def test_training_starts_from_a_weight_file(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(FileNotFoundError, match="no weight file at nowhere"):
         preparation.model(recipe(model={"start": "nowhere.safetensors"}), arguments)
+    gone = recipe(model={"builder": "lraspp", "encoder": "mobilenet_v2", "encoder_weights": "gone.safetensors"})
+    with pytest.raises(ValueError, match="there is no file 'gone"):
+        preparation.model(gone, preparation.arguments(gone, data.load("streets", "val")))
+    preparation.model(gone, preparation.arguments(gone, data.load("streets", "val")), resumes=True)
 
 
 def test_no_selection_keeps_the_last_epoch(tmp_path):
