@@ -227,6 +227,25 @@ def test_pointers_of_git_lfs_are_told_from_damaged_files(tmp_path):
             zoo.load(tmp_path)
 
 
+def test_unnamed_layers_of_an_own_encoder_are_found_by_their_order(tmp_path):
+    def encoder(widths=(4, 4, 6, 6, 6)):
+        image = x = keras.Input((None, None, 3))
+        return keras.Model(image, [x := keras.layers.Conv2D(width, 3, 2, "same")(x) for width in widths])
+
+    options = {"filters": (4, 4, 4, 4, 4), "encoder_weights": None}
+    for _ in range(12):  # so that numbers have one digit and two, whose order as texts is another one
+        first = zoo.unet(2, encoder=encoder(), **options)
+    file = pretrained.save(first, tmp_path / "own.safetensors")
+    second = zoo.unet(2, encoder=encoder(), weights=str(file), **options)
+    assert [*pretrained.weight_keys(first)] != [*pretrained.weight_keys(second)]
+    for ours, theirs in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match="does not fit 'unet': missing encoder/"):
+        zoo.unet(2, encoder=encoder((4, 4, 6, 6, 6, 6)[:4]), weights=str(file), **options)
+    with pytest.raises(ValueError, match=r"does not fit 'unet': encoder/.*kernel is .*, expected"):
+        zoo.unet(2, encoder=encoder((4, 4, 6, 6, 8)), weights=str(file), **options)
+
+
 def test_a_missing_file_is_named():
     with pytest.raises(FileNotFoundError, match=r"no weight file at nowhere\.safetensors"):
         zoo.load("nowhere.safetensors")

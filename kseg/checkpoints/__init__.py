@@ -1,5 +1,6 @@
 """Weight files of other libraries, read into NumPy arrays without running any code that they contain, and written."""
 
+from kseg.checkpoints.automatic_names import aligned
 from kseg.checkpoints.export import EXPORTERS, export_smp, export_transformers, write_folder
 from kseg.checkpoints.json_file import FETCH, POINTER
 from kseg.checkpoints.keys import weight_keys
@@ -33,6 +34,7 @@ __all__ = [
     "Config",
     "Normalize",
     "Rules",
+    "aligned",
     "below",
     "describe_transformers",
     "export_smp",

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from kseg.pretrained.choice import another_builder, described, differences, meant
     from kseg.pretrained.file import HEADER, atomic_write, describe, save, weight_keys
     from kseg.pretrained.hub import push
-    from kseg.pretrained.loading import load
+    from kseg.pretrained.loading import aligned, load
     from kseg.pretrained.model import SegmentationModel, description_of
     from kseg.pretrained.published import PUBLISHED, Published
     from kseg.pretrained.release import RELEASES, Release
@@ -23,6 +23,7 @@ __all__ = [
     "Published",
     "Release",
     "SegmentationModel",
+    "aligned",
     "another_builder",
     "atomic_write",
     "describe",

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kseg.checkpoints import aligned
 from kseg.pretrained import source
 from kseg.pretrained.choice import another_builder, meant
 from kseg.pretrained.file import HEADER, opened, weight_keys
@@ -61,7 +62,10 @@ def load(
         weights = source.locate(weights)
     variables = weight_keys(model)
     fresh = _head_keys(model) if head == "skip" else {}
-    with _tensors(weights) as (builder, shapes, tensor):
+    with _tensors(weights) as (builder, found, stored):
+        names = aligned(model, variables, found)
+        shapes = {key: found[given] for key, given in names.items()}
+        tensor = lambda key: stored(names[key])  # noqa: E731
         wanted = {key: variable for key, variable in variables.items() if key not in fresh}
         missing = [key for key in wanted if key not in shapes]
         extra = sorted(key for key in shapes if key not in variables)

@@ -77,6 +77,7 @@ def restore(model: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
     progress = _progress(header["progress"])
     if progress is None:
         raise ValueError(f"the progress in {path} is damaged: {CURE}")
+    arrays = {name: arrays[given] for name, given in pretrained.aligned(model, variables, arrays).items()}
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
     faults = [f"it lacks {name}" for name in shapes if name not in arrays]
     faults += [f"it has {name}, which the model lacks" for name in arrays if name not in shapes]

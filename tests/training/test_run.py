@@ -96,6 +96,23 @@ def test_training_starts_from_a_weight_file(tmp_path):
     preparation.model(gone, preparation.arguments(gone, data.load("streets", "val")), resumes=True)
 
 
+def test_a_builder_with_unnamed_layers_is_resumed_and_loaded_in_the_same_process(tmp_path, monkeypatch):
+    @zoo.builder
+    def unnamed(num_classes, *, weights=None, input_shape=(None, None, 3)):
+        image = keras.Input(input_shape)
+        x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, padding="same")(image))
+        return keras.Model(image, keras.layers.Conv2D(num_classes, 1)(x))
+
+    monkeypatch.setitem(zoo.BUILDERS, "unnamed", unnamed)
+    content = recipe(epochs=2, model={"builder": "unnamed"}, optimizer={"encoder_factor": 1.0}).model_dump()
+    del content["model"]["encoder"]
+    own = Recipe.from_dict(json.loads(json.dumps(content)))
+    assert not train(own, tmp_path, progress=False, minutes=0)["finished"]
+    assert train(own, tmp_path, progress=False)["finished"]
+    keys = [[*pretrained.weight_keys(net)] for net in (zoo.load(tmp_path / "best.safetensors"), unnamed(11))]
+    assert keys[0] != keys[1]
+
+
 def test_no_selection_keeps_the_last_epoch(tmp_path):
     result = train(recipe(selection={"every": 0}, epochs=2), tmp_path, progress=False)
     assert result["epoch"] == 2
