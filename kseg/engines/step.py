@@ -24,6 +24,8 @@ def step_of(model: keras.Model) -> int:
     """
     if None not in model.inputs[0].shape[1:3]:
         return 1
+    if isinstance(model, keras.Sequential):  # whose graph is inside
+        model = keras.Model(model.inputs, model.outputs)
     return next((step for step in STEPS if _fits(model, [step * side for side in SIDES])), 1)
 
 

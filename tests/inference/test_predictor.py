@@ -353,6 +353,12 @@ def test_the_images_of_an_own_unet_are_padded_to_what_its_poolings_divide(depth,
     assert value == pytest.approx(-np.log(p[truth != 255]).sum(), rel=1e-4)
 
 
+def test_a_sequential_model_that_halves_and_doubles_takes_odd_images():
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 2, 2, "same")])
+    model.add(keras.layers.Conv2DTranspose(2, 2, strides=2))
+    assert Predictor(model)(photo()[:11]).shape == (11, 17)
+
+
 def test_a_model_of_a_fixed_batch_size_labels_any_number_of_images():
     image = keras.Input(batch_shape=(2, 32, 32, 3))
     fixed, free = keras.Model(image, pointwise().layers[-1](image)), keras.Input((None, None, 3))
