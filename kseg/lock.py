@@ -12,12 +12,22 @@ LOCK = ".kseg.lock"
 
 @contextlib.contextmanager
 def held(folder: pathlib.Path, message: str) -> Iterator[None]:
-    """Holds the lock of a folder; raises a ValueError with the message if another process has it."""
+    """Holds the lock of a folder.
+
+    Args:
+        folder: The folder, which exists.
+        message: The error if another process has the lock.
+
+    Raises:
+        ValueError: If another process has it, or the folder cannot be written to.
+    """
     lock = filelock.FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise ValueError(message) from None
+    except OSError as error:
+        raise ValueError(f"cannot write to {folder} ({error.strerror}): name another folder") from None
     try:
         yield
     finally:

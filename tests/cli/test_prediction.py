@@ -431,6 +431,9 @@ def test_files_of_the_user_in_the_places_of_results_are_kept(weights, photos, tm
     killed.add("1", "1.png", np.zeros((3, 4, 3), "uint8"), np.zeros((3, 4), "uint8"))
     with pytest.raises(ValueError, match="another kseg predict writes to"):
         Results(tmp_path / "killed", formats).__enter__()
+    (tmp_path / "blocked" / ".kseg.lock").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"cannot write to .*blocked \(Is a directory\): name another folder"):
+        Results(tmp_path / "blocked", formats).__enter__()
     for file in killed.collected.values():
         file.close()
     killed._lock.close()
