@@ -114,6 +114,14 @@ def jaccard(
     return _over_classes(loss, target, class_weights, y_pred, per_image)
 
 
+def _check(alpha: float, beta: float, gamma: float) -> None:
+    """Raises a ValueError if every prediction would have the same loss."""
+    if alpha == beta == 0:
+        raise ValueError("alpha or beta must be above 0: every prediction would have the same loss")
+    if gamma == 0:
+        raise ValueError("gamma must be above 0: every prediction would have the same loss")
+
+
 @loss_function
 def tversky(
     y_true: Any,
@@ -143,9 +151,8 @@ def tversky(
         Salehi et al., Tversky Loss Function for Image Segmentation, 2017, https://arxiv.org/abs/1706.05721; gamma:
         Abraham and Khan, A Novel Focal Tversky Loss Function, 2018, https://arxiv.org/abs/1810.07842
     """
+    _check(alpha, beta, gamma)
     overlap, predicted, target = _sums(y_true, y_pred, ignore_class, from_logits, sample_weight, per_image)
-    if gamma == 0:
-        raise ValueError("gamma must be above 0: every prediction would have the same loss")
     wrong = alpha * (predicted - overlap) + beta * (target - overlap)
     loss = 1.0 - _ratio(overlap, overlap + wrong, smooth)
     if gamma != 1:
@@ -211,6 +218,7 @@ class Tversky(SegmentationLoss):
         name: str = "tversky",
     ):
         options = {"alpha": alpha, "beta": beta, "gamma": gamma, "smooth": smooth, "per_image": per_image}
+        _check(alpha, beta, gamma)
         super().__init__(tversky, name, ignore_class, class_weights, from_logits, **options)
 
 
@@ -232,4 +240,5 @@ class FocalTversky(SegmentationLoss):
         name: str = "focal_tversky",
     ):
         options = {"alpha": alpha, "beta": beta, "gamma": gamma, "smooth": smooth, "per_image": per_image}
+        _check(alpha, beta, gamma)
         super().__init__(focal_tversky, name, ignore_class, class_weights, from_logits, **options)

@@ -95,16 +95,25 @@ def test_weighted_cross_entropy_equals_the_arithmetic(loss, expected):
     ("name", "options", "message"),
     [
         ("cross_entropy", {"normalizer": "mean"}, "normalizer must be 'weights' or 'pixels', got 'mean'"),
-        ("cross_entropy", {"label_smoothing": 2}, "label_smoothing must be 0 to 1, got 2"),
-        ("focal", {"gamma": -1.0}, "gamma must be 0 or more, got -1.0"),
+        ("cross_entropy", {"label_smoothing": 2}, "label_smoothing must be a number from 0 to 1, got 2"),
+        ("cross_entropy", {"label_smoothing": 1.0}, "label_smoothing must be below 1, got 1"),
+        ("focal", {"gamma": -1.0}, "gamma must be a number, 0 or more, got -1.0"),
+        ("focal", {"gamma": "2"}, "gamma must be a number, 0 or more, got '2'"),
         ("focal_tversky", {"gamma": 0}, "gamma must be above 0: every prediction would have the same loss"),
-        ("tversky", {"alpha": float("nan")}, "alpha must be 0 or more, got nan"),
-        ("ohem", {"min_kept": 100_000}, "min_kept must be 0 to 1, got 100000"),
-        ("ohem", {"threshold": 7}, "threshold must be 0 to 1, got 7"),
+        (
+            "tversky",
+            {"alpha": 0, "beta": 0},
+            "alpha or beta must be above 0: every prediction would have the same loss",
+        ),
+        ("tversky", {"alpha": float("nan")}, "alpha must be a number, 0 or more, got nan"),
+        ("ohem", {"min_kept": 100_000}, "min_kept must be a number from 0 to 1, got 100000"),
+        ("ohem", {"threshold": None}, "threshold must be a number from 0 to 1, got None"),
         ("boundary_weighted", {"sigma": 0}, "sigma must be above 0, got 0"),
-        ("dice", {"smooth": float("inf")}, "smooth must be 0 or more, got inf"),
-        ("dice", {"class_weights": [0, 0]}, "class_weights must be 0 or more, and one of them above 0, got [0"),
-        ("lovasz_softmax", {"class_weights": [1, -1]}, "class_weights must be 0 or more, and one of them above 0, got"),
+        ("dice", {"smooth": float("inf")}, "smooth must be a number, 0 or more, got inf"),
+        ("dice", {"class_weights": [0, 0]}, "class_weights must be a list of numbers, 0 or more and one of them above"),
+        ("dice", {"class_weights": {0: 1, 1: 2}}, "class_weights must be a list of numbers, 0 or more and one of them"),
+        ("jaccard", {"class_weights": "balanced"}, "class_weights must be a list of numbers, 0 or more and one of"),
+        ("lovasz_softmax", {"class_weights": [1, -1]}, "class_weights must be a list of numbers, 0 or more and one of"),
     ],
 )
 def test_options_with_which_nothing_is_learned_are_refused(name, options, message):
@@ -112,6 +121,11 @@ def test_options_with_which_nothing_is_learned_are_refused(name, options, messag
         getattr(losses, name)(FOUR, FOUR_LOGITS, **options)
     with pytest.raises(ValueError, match=re.escape(message)):
         losses.get(name, **options)(FOUR, FOUR_LOGITS)
+
+
+def test_functions_of_users_have_options_of_any_kind():
+    loss = losses.SegmentationLoss(lambda y, scores, alpha, sigma, **_: 0.0 * scores[0], "own", alpha=-1, sigma=(1, 2))
+    assert loss.get_config()["sigma"] == (1, 2)
 
 
 @pytest.mark.parametrize("factor", [-1, 0, float("nan")])
