@@ -1,4 +1,4 @@
-"""The multiples of pixels that the sides of an image must be, as for U-Nets that pool without padding."""
+"""The number that must divide the height and the width of a model's images, for models of one's own that need one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,16 +7,16 @@ import keras
 
 from kseg.layers import layer_calls
 
-STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
-"""The numbers that are tried."""
+STEPS = (1, 2, 4, 6, 8, 12, 14, 16, 24, 28, 32, 48, 56, 64, 96, 128)
+"""The numbers that are tried: what poolings of 2 and 3, and patches of 7, 14 or 16, need."""
 SIDES = (509, 521)
-"""Height and width that are tried, in steps: primes, and large enough for convolutions that cut off borders."""
+"""About the height and the width that are tried: large enough for convolutions that cut off borders."""
 
 
 def step_of(model: keras.Model) -> int:
     """Returns the number that must divide the height and the width of images for a model of any size.
 
-    The layers are asked for the shapes of their outputs; nothing is computed.
+    The layers are asked for the shapes of their outputs. Most compute nothing for that.
 
     Returns:
         The smallest of `STEPS` with which the scores have the size of the image; 1 if there is none, or if the size of
@@ -24,9 +24,8 @@ def step_of(model: keras.Model) -> int:
     """
     if None not in model.inputs[0].shape[1:3]:
         return 1
-    if isinstance(model, keras.Sequential):  # whose graph is inside
-        model = keras.Model(model.inputs, model.outputs)
-    return next((step for step in STEPS if _fits(model, [step * side for side in SIDES])), 1)
+    # Odd multiples, so that a larger step is not met by chance.
+    return next((step for step in STEPS if _fits(model, [step * (side // step | 1) for side in SIDES])), 1)
 
 
 def _fits(model: keras.Model, sides: Sequence[int]) -> bool:
@@ -41,21 +40,25 @@ def _fits(model: keras.Model, sides: Sequence[int]) -> bool:
 
 
 def _outputs(model: keras.Model, inputs: Sequence[Any]) -> list[Any]:
-    """Returns the symbolic outputs of a functional model; raises an error if they cannot be computed.
+    """Returns the symbolic outputs of a functional or sequential model; raises an error if they cannot be computed.
 
     Keras's `compute_output_spec` does not compare the sizes of what `Concatenate` takes.
     """
+    if isinstance(model, keras.Sequential):  # whose graph is inside
+        model = keras.Model(model.inputs, model.outputs)
     known = {id(own): given for own, given in zip(model.inputs, inputs, strict=True)}
     for layer, node in layer_calls(model):
-        arguments, options = node.arguments.fill_in(known)
-        taken = keras.tree.flatten(arguments)
+        taken = [known[id(tensor)] for tensor in node.input_tensors]
         if (
             isinstance(layer, keras.layers.Concatenate)
             and len({_without(each.shape, layer.axis) for each in taken}) > 1
         ):
             raise ValueError("the sizes differ")
-        is_functional = hasattr(layer, "operations") and not isinstance(layer, keras.Sequential)
-        found = _outputs(layer, taken) if is_functional else layer.compute_output_spec(*arguments, **options)
+        if isinstance(layer, keras.Sequential) or hasattr(layer, "operations"):
+            found = _outputs(layer, taken)
+        else:
+            arguments, options = node.arguments.fill_in(known)
+            found = layer.compute_output_spec(*arguments, **options)
         known |= {id(own): each for own, each in zip(node.output_tensors, keras.tree.flatten(found), strict=True)}
     return [known[id(each)] for each in model.outputs]
 

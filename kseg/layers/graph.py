@@ -19,10 +19,18 @@ def layer_calls(model: keras.Model) -> Iterator[tuple[Any, Any]]:
     """Yields each layer or operation of a functional model with a node, which describes one call of it, in order.
 
     Keras has no public attribute for the calls of a layer: `get_config` serializes the layers and counts calls of
-    submodels from 1 in some places. Calls that belong to other models never become ready.
+    submodels from 1 in some places. Calls that belong to other models, which may share its input, are left out.
     """
-    known = {id(tensor) for tensor in model.inputs}
-    waiting = [(operation, node) for operation in model.operations for node in operation._inbound_nodes]
+    known, needed, behind = {id(tensor) for tensor in model.inputs}, set(), [*model.outputs]
+    while behind:
+        tensor: Any = behind.pop()
+        operation, index, _ = tensor._keras_history
+        node = operation._inbound_nodes[index]
+        if id(tensor) not in known and id(node) not in needed:
+            needed.add(id(node))
+            behind += node.input_tensors
+    nodes = [(operation, node) for operation in model.operations for node in operation._inbound_nodes]
+    waiting = [(operation, node) for operation, node in nodes if id(node) in needed]
     while ready := [(o, n) for o, n in waiting if n.input_tensors and all(id(t) in known for t in n.input_tensors)]:
         for operation, node in ready:
             known |= {id(tensor) for tensor in node.output_tensors}

@@ -177,11 +177,11 @@ class RunFolder:
         result = self._read(RESULT)
         if result.get("recipe") != self.recipe.hash() or not result.get("finished"):
             raise ValueError(f"{path} is not the result of this run: delete it, then repeat the command")
-        held, wanted = self.best_epoch(), result.get("epoch")
-        if held == wanted:
+        kept, wanted = self.best_epoch(), result.get("epoch")
+        if kept == wanted:
             return result
         if not (self.path / CHECKPOINT).is_file():
-            state = "is missing" if held is None else f"holds epoch {held}"
+            state = "is missing" if kept is None else f"holds epoch {kept}"
             raise ValueError(
                 f"{self.path} is finished, but its {BEST} {state}: put back the file of epoch {wanted}, or delete "
                 f"{RESULT} to train again"

@@ -81,6 +81,7 @@ def pack(
     _check(folder, plan)
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder, f"another process packs into {folder}: wait for it, or name another folder"):
+        _check(folder, plan)  # again: another process may have begun since
         pretrained.atomic_write(folder / PLAN, (json.dumps(plan, indent=2) + "\n").encode())
         found, fresh = {}, False
         for name, split in opened.items():

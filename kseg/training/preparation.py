@@ -41,7 +41,7 @@ def arguments(recipe: Recipe, train: data.Dataset) -> dict[str, Any]:
 
 
 def model(recipe: Recipe, built_with: Mapping[str, Any], *, resumes: bool = False) -> keras.Model:
-    """Builds the model; if the run `resumes`, a checkpoint replaces all weights, whose files are not needed."""
+    """Builds the model; if the run `resumes`, a checkpoint replaces all weights, so that no weight file is read."""
     weights = None if recipe.model.encoder_weights == "none" else recipe.model.encoder_weights
     if resumes and weights is not None and pathlib.Path(weights).suffix in (".safetensors", ".h5"):
         weights = None

@@ -353,10 +353,36 @@ def test_the_images_of_an_own_unet_are_padded_to_what_its_poolings_divide(depth,
     assert value == pytest.approx(-np.log(p[truth != 255]).sum(), rel=1e-4)
 
 
-def test_a_sequential_model_that_halves_and_doubles_takes_odd_images():
-    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 2, 2, "same")])
-    model.add(keras.layers.Conv2DTranspose(2, 2, strides=2))
-    assert Predictor(model)(photo()[:11]).shape == (11, 17)
+def halved_and_doubled(pool=2):
+    """A U-Net with one pooling, whose sides must be multiples of `pool`."""
+    image = keras.Input((None, None, 3))
+    small = keras.layers.UpSampling2D(pool)(keras.layers.MaxPooling2D(pool)(image))
+    return keras.Model(image, keras.layers.Conv2D(2, 1)(keras.layers.Concatenate()([image, small])))
+
+
+def test_models_of_many_forms_take_odd_images():
+    sequential = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 2, 2, "same")])
+    sequential.add(keras.layers.Conv2DTranspose(2, 2, strides=2))
+    image = keras.Input((None, None, 3))
+    inside = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 255), halved_and_doubled()])
+    for model in (
+        sequential,
+        keras.Model(image, inside(image)),
+        keras.Model(image, halved_and_doubled()(inputs=image)),
+        halved_and_doubled(pool=12),
+    ):
+        assert Predictor(model)(photo()[:11]).shape == (11, 17)
+
+
+def test_layers_that_compute_to_tell_their_shape_get_small_images():
+    sides = []
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Lambda(lambda x: sides.append(x.shape[1]) or x * 1.0)(image)
+    for _ in range(6):
+        x = keras.layers.MaxPooling2D()(x)
+    model = keras.Model(image, keras.layers.Conv2D(2, 1)(keras.layers.UpSampling2D(64)(x)))
+    assert Predictor(model)(photo()).shape == (12, 17)
+    assert max(side for side in sides if isinstance(side, int)) < 1000
 
 
 def test_a_model_of_a_fixed_batch_size_labels_any_number_of_images():
