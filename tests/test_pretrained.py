@@ -193,6 +193,9 @@ def test_the_error_for_another_file_names_its_kind(file, tmp_path, name, content
         lambda found: found.update(palette=[[0, 0, 256]] * 3),
         lambda found: found["arguments"].update(num_classes="3"),
         lambda found: found.update(pixels=[]),
+        lambda found: found.update(processor=[1]),
+        lambda found: found.update(classes=["a", "b"]),
+        lambda found: found["arguments"].update(num_classes=True),
         None,
     ],
 )
@@ -203,13 +206,17 @@ def test_a_damaged_description_is_named(file, tmp_path, change):
     text = "{" if change is None else json.dumps(found)
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(safetensors.numpy.save({"w": np.zeros(1)}, {"kseg": text}))
-    with pytest.raises(ValueError, match=r"description of the model in .*damaged\.safetensors is damaged: fetch or"):
-        zoo.load(damaged)
+    for load in (zoo.load, lambda path: pretrained.load(unnamed(), path)):
+        with pytest.raises(ValueError, match=r"description of the model in .*damaged\.safetensors is damaged"):
+            load(damaged)
 
 
 def test_a_file_of_a_folder_of_another_library_names_the_folder(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(safetensors.numpy.save({"encoder.w": np.zeros(1)}))
+    (tmp_path / "config.json").write_text('{"architecture": "resnet50"}')  # of timm, which has no such models
+    with pytest.raises(ValueError, match="is a file of another library without a description"):
+        zoo.load(tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"architectures": ["SegformerForSemanticSegmentation"]}')
     with pytest.raises(
         ValueError, match=r"model\.safetensors is part of the model that .*config\.json describes: name"
     ):
@@ -227,23 +234,61 @@ def test_pointers_of_git_lfs_are_told_from_damaged_files(tmp_path):
             zoo.load(tmp_path)
 
 
-def test_unnamed_layers_of_an_own_encoder_are_found_by_their_order(tmp_path):
-    def encoder(widths=(4, 4, 6, 6, 6)):
-        image = x = keras.Input((None, None, 3))
-        return keras.Model(image, [x := keras.layers.Conv2D(width, 3, 2, "same")(x) for width in widths])
+def unnamed(widths=(4, 4, 6, 6, 6)):
+    image = x = keras.Input((None, None, 3))
+    return keras.Model(image, [x := keras.layers.Conv2D(width, 3, 2, "same")(x) for width in widths])
 
+
+def test_unnamed_layers_of_an_own_encoder_are_found_by_their_order(tmp_path):
     options = {"filters": (4, 4, 4, 4, 4), "encoder_weights": None}
     for _ in range(12):  # so that numbers have one digit and two, whose order as texts is another one
-        first = zoo.unet(2, encoder=encoder(), **options)
+        first = zoo.unet(2, encoder=unnamed(), **options)
     file = pretrained.save(first, tmp_path / "own.safetensors")
-    second = zoo.unet(2, encoder=encoder(), weights=str(file), **options)
+    second = zoo.unet(2, encoder=unnamed(), weights=str(file), **options)
     assert [*pretrained.weight_keys(first)] != [*pretrained.weight_keys(second)]
     for ours, theirs in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(ValueError, match="does not fit 'unet': missing encoder/"):
-        zoo.unet(2, encoder=encoder((4, 4, 6, 6, 6, 6)[:4]), weights=str(file), **options)
+        zoo.unet(2, encoder=unnamed((4, 4, 6, 6)), weights=str(file), **options)
     with pytest.raises(ValueError, match=r"does not fit 'unet': encoder/.*kernel is .*, expected"):
-        zoo.unet(2, encoder=encoder((4, 4, 6, 6, 8)), weights=str(file), **options)
+        zoo.unet(2, encoder=unnamed((4, 4, 6, 6, 8)), weights=str(file), **options)
+
+
+def test_the_order_of_unnamed_layers_is_that_of_the_model_not_of_their_numbers(tmp_path):
+    """An encoder from a file keeps its names, whose numbers may be above or below those of the layers around it."""
+
+    def own(encoder):
+        @zoo.builder
+        def net(num_classes, *, weights=None):
+            x = keras.layers.Conv2D(3, 1)(encoder.outputs[0])
+            return keras.Model(encoder.inputs[0], keras.layers.Conv2D(num_classes, 1)(x))
+
+        return net
+
+    image = keras.Input((None, None, 3), name="image")
+    named = [keras.layers.Conv2D(3, 1, name=f"conv2d_{number}") for number in (900, 20)]
+    encoder = keras.Model(image, named[1](named[0](image)))
+    first = own(encoder)(3)
+    file = pretrained.save(first, tmp_path / "own.safetensors")
+    second = pretrained.load(own(encoder)(3), file)
+    assert [*pretrained.weight_keys(first)] != [*pretrained.weight_keys(second)]
+    for ours, theirs in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_unnamed_layers_without_a_known_order_are_not_guessed(tmp_path):
+    first, second = unnamed((3, 3, 3)), unnamed((3, 3, 3, 3, 3))
+    arrays = {
+        key.replace(was.name, now.name): variable
+        for was, now in zip(first.layers[1:], second.layers[3:], strict=False)
+        for key, variable in pretrained.weight_keys(first).items()
+        if key.startswith(f"{was.name}/")
+    }
+    before = second.get_weights()
+    with pytest.raises(ValueError, match="none of its 6 tensors belongs there"):
+        pretrained.load(second, {key: np.asarray(value) for key, value in arrays.items()}, strict=False)
+    for ours, theirs in zip(before, second.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_missing_file_is_named():

@@ -1,8 +1,8 @@
 """Weight files of other libraries, read into NumPy arrays without running any code that they contain, and written."""
 
-from kseg.checkpoints.automatic_names import aligned
+from kseg.checkpoints.automatic_names import ORDER, aligned, automatic_keys
 from kseg.checkpoints.export import EXPORTERS, export_smp, export_transformers, write_folder
-from kseg.checkpoints.json_file import FETCH, POINTER
+from kseg.checkpoints.json_file import pointer_fault, read_object
 from kseg.checkpoints.keys import weight_keys
 from kseg.checkpoints.names import Rules, below, rename, revert, unwrapped, within
 from kseg.checkpoints.normalize import LIMIT, TRANSFORMS, Normalize, limit_of, read_normalize, write_normalize
@@ -24,9 +24,8 @@ __all__ = [
     "ARCHITECTURES",
     "CONFIG",
     "EXPORTERS",
-    "FETCH",
     "LIMIT",
-    "POINTER",
+    "ORDER",
     "PROCESSOR",
     "TRANSFORMS",
     "WEIGHTS",
@@ -35,15 +34,18 @@ __all__ = [
     "Normalize",
     "Rules",
     "aligned",
+    "automatic_keys",
     "below",
     "describe_transformers",
     "export_smp",
     "export_transformers",
     "is_imagenet",
     "limit_of",
+    "pointer_fault",
     "read",
     "read_config",
     "read_normalize",
+    "read_object",
     "read_transformers",
     "rename",
     "revert",

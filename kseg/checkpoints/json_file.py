@@ -5,9 +5,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-POINTER = "version https://git-lfs"
-"""How a file begins that Git LFS has left in the place of another one."""
-FETCH = "is a pointer of Git LFS, not the file itself: run git lfs pull"
+
+def pointer_fault(start: bytes) -> str | None:
+    """Returns what is wrong with a file that begins so if Git LFS has left it in the place of another one.
+
+    Example:
+        >>> pointer_fault(b"version https://git-lfs.github.com/spec/v1")
+        'is a pointer of Git LFS, not the file itself: run git lfs pull'
+    """
+    is_pointer = start.startswith(b"version https:/")
+    return "is a pointer of Git LFS, not the file itself: run git lfs pull" if is_pointer else None
 
 
 def read_object(path: str | os.PathLike) -> dict[str, Any]:
@@ -18,8 +25,8 @@ def read_object(path: str | os.PathLike) -> dict[str, Any]:
         ValueError: If it holds something else.
     """
     content = Path(path).read_bytes()
-    if content.startswith(POINTER.encode()):
-        raise ValueError(f"{path} {FETCH}")
+    if fault := pointer_fault(content):
+        raise ValueError(f"{path} {fault}")
     try:
         found = json.loads(content)
     except ValueError as error:

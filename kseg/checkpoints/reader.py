@@ -9,7 +9,7 @@ import numpy as np
 import safetensors
 
 from kseg.checkpoints import archive, pickle_stream
-from kseg.checkpoints.json_file import FETCH, POINTER
+from kseg.checkpoints.json_file import pointer_fault
 from kseg.checkpoints.pickle_guard import BROKEN, Refused, widened
 
 
@@ -88,8 +88,8 @@ def _format(path: Path) -> Callable[[Path], dict[str, np.ndarray]]:
         return pickle_stream.read
     if start[8:9] == b"{":  # JSON after eight bytes of length
         return _safetensors
-    if start == POINTER[:15].encode():
-        raise Refused(f"it {FETCH}")
+    if fault := pointer_fault(start):
+        raise Refused(f"it {fault}")
     raise Refused("it begins neither as a PyTorch file nor as safetensors")
 
 

@@ -271,7 +271,8 @@ def _file(weights: str | os.PathLike, names: Iterable[str]) -> str | os.PathLike
         )
     if pathlib.Path(weights).suffix in (".pth", ".pt", ".ckpt", ".bin"):
         raise ValueError(
-            f"{weights} is a PyTorch file: encoder weights are a file that kseg wrote, or names of published weights, "
-            'as "timm/NAME"; PyTorch files of whole models are read by kseg.zoo.smp.load and kseg.zoo.torchvision.load'
+            f'{weights} is a PyTorch file: encoder weights have names, as "timm/NAME", or are a file of Keras, as '
+            'encoder.save_weights("encoder.weights.h5") writes it; PyTorch files of whole models are read by '
+            "kseg.zoo.smp.load and kseg.zoo.torchvision.load"
         )
     return weights

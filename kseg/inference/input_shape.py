@@ -7,9 +7,6 @@ import numpy as np
 
 from kseg.inference.tiling import STEP
 
-STRIDES = (2, 4, 8, 16, 32)
-"""By which networks reduce the size of an image."""
-
 
 @dataclasses.dataclass(frozen=True)
 class InputShape:
@@ -81,20 +78,10 @@ class InputShape:
         parts = [run(np.array(images[at : at + step], order="C")) for at in range(0, len(images), step)]
         found = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if found.shape[1:3] != images.shape[1:3]:
-            sides = list(zip(images.shape[1:3], found.shape[1:3], strict=True))
-            fits = [
-                factor
-                for factor in STRIDES
-                if all(side in (whole // factor, -(-whole // factor)) for whole, side in sides)
-            ]
-            cure = "resize its scores to the size of the image"
-            if fits:
-                cure = (
-                    f"enlarge its scores, model = keras.Model(model.inputs, keras.layers.UpSampling2D({fits[0]}, "
-                    'interpolation="bilinear")(model.outputs[0]))'
-                )
+            (high, wide), (rows, columns) = images.shape[1:3], found.shape[1:3]
             raise ValueError(
-                f"{self.model} gives {found.shape[1]}x{found.shape[2]} labels for {height}x{width} pixels, Predictor "
-                f"needs a label for every pixel: {cure}"
+                f"{self.model} gives {rows}x{columns} labels for {high}x{wide} pixels, Predictor needs one for every "
+                "pixel: resize the scores in Keras, model = keras.Model(model.inputs[0], kseg.layers.Resize()("
+                "model.outputs[0], like=model.inputs[0])), and export it again if it is exported"
             )
         return found[:count, :height, :width]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kseg.pretrained import published, release
     from kseg.pretrained.choice import another_builder, described, differences, meant
-    from kseg.pretrained.file import HEADER, atomic_write, describe, save, weight_keys
+    from kseg.pretrained.file import HEADER, atomic_write, describe, order_of, read_order, save, weight_keys
     from kseg.pretrained.hub import push
     from kseg.pretrained.loading import aligned, load
     from kseg.pretrained.model import SegmentationModel, description_of
@@ -36,10 +36,12 @@ __all__ = [
     "load",
     "locate",
     "meant",
+    "order_of",
     "places",
     "print_license",
     "published",
     "push",
+    "read_order",
     "release",
     "release_of",
     "repository_named",

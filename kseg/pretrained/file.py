@@ -15,7 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from kseg.checkpoints import FETCH, POINTER, weight_keys
+from kseg.checkpoints import ORDER, automatic_keys, pointer_fault, read_object, weight_keys
 from kseg.classes import check_names
 
 if TYPE_CHECKING:
@@ -92,7 +92,14 @@ def save(
         if len(found := description[name]) not in (0, expected := max(count, 2)):
             raise ValueError(f"{name} has {len(found)} entries, but num_classes={count}: give {expected}")
     tensors = {key: _stored(variable, dtype) for key, variable in weight_keys(model).items()}
-    return atomic_write(path, safetensors.numpy.save(tensors, {HEADER: json.dumps(description)}))
+    header = {HEADER: json.dumps(description), **order_of(model, tensors)}
+    return atomic_write(path, safetensors.numpy.save(tensors, header))
+
+
+def order_of(model: keras.Model, keys: Iterable[str]) -> dict[str, str]:
+    """Returns what the header of a file has to say about unnamed layers, see `kseg.checkpoints.aligned`."""
+    automatic = automatic_keys(model, keys)
+    return {ORDER: json.dumps(automatic)} if automatic else {}
 
 
 def _stored(variable: keras.Variable, dtype: str | None) -> np.ndarray:
@@ -161,29 +168,43 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
         best = pathlib.Path(path).with_name("best.safetensors")
         raise ValueError(f"{path} is the state of a training: its weights are in {best}")
     if HEADER not in header:
-        if (config := pathlib.Path(path).with_name("config.json")).is_file():
+        config = pathlib.Path(path).with_name("config.json")
+        if config.is_file() and {"architectures", "_model_class"} & read_object(config).keys():
             raise ValueError(f"{path} is part of the model that {config} describes: name the folder, {config.parent}")
         if any("." in key and "/" not in key for key in keys):
             raise ValueError(f"{path} is a file of another library {CONVERSION}")
         raise ValueError(f"{path} has no description of its model: it was not written by kseg")
-    return _description(path, header[HEADER])
+    return read_description(path, header[HEADER])
 
 
-def _description(path: str | os.PathLike, text: str) -> dict[str, Any]:
+def read_description(path: str | os.PathLike, text: str) -> dict[str, Any]:
     """Returns the description in the header of a file; raises a ValueError if it has none of this form."""
-    kinds = {"builder": str, "arguments": dict, "classes": list, "palette": list}
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(ValueError, TypeError, LookupError, AttributeError):
         found = json.loads(text)
-        whole = isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
+        count = found["arguments"].get("num_classes")
+        counts = {0, max(count, 2)} if count is not None else {len(found["classes"]), len(found["palette"])}
+        colors = [value for color in found["palette"] for value in color]
         if (
-            whole
+            isinstance(found["builder"], str)
+            and isinstance(found["classes"], list)
+            and type(count) in (int, type(None))
+            and {len(found["classes"]), len(found["palette"])} <= counts
             and all(isinstance(name, str) for name in found["classes"])
-            and all(len(color) == 3 and 0 <= min(color) <= max(color) <= 255 for color in found["palette"])
-            and isinstance(found.get("pixels", {}), dict)
-            and isinstance(found["arguments"].get("num_classes", 1), int)
+            and len(colors) == 3 * len(found["palette"])
+            and all(type(value) is int and 0 <= value <= 255 for value in colors)
+            and all(isinstance(found.get(name, {}), dict) for name in ("arguments", "pixels", "processor"))
         ):
             return found
     raise ValueError(f"the description of the model in {path} is damaged: fetch or write the file again")
+
+
+def read_order(path: str | os.PathLike, header: Mapping[str, str]) -> list[str]:
+    """Returns what `order_of` has written into the header of a file; raises a ValueError if it is damaged."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(header.get(ORDER, "[]"))
+        if isinstance(found, list) and all(isinstance(key, str) for key in found):
+            return found
+    raise ValueError(f"the order of the tensors in {path} is damaged: fetch or write the file again")
 
 
 @contextlib.contextmanager
@@ -217,8 +238,8 @@ def other_kind(path: pathlib.Path) -> str | None:
         )
     if begins[:4] == b"\x89HDF":
         return "is a Keras model in HDF5: kseg.zoo.load reads it under a name that ends with .h5"
-    if begins == POINTER[:16].encode():
-        return FETCH
+    if fault := pointer_fault(begins):
+        return fault
     if begins[:2] == b"PK":
         return _zipped(path)
     return f"is a PyTorch file {CONVERSION}" if begins[:1] == b"\x80" and begins[8:9] != b"{" else None

@@ -1,7 +1,6 @@
 """Fills a model from a weight file."""
 
 import contextlib
-import json
 import os
 import re
 import warnings
@@ -14,7 +13,7 @@ import numpy as np
 from kseg.checkpoints import aligned
 from kseg.pretrained import source
 from kseg.pretrained.choice import another_builder, meant
-from kseg.pretrained.file import HEADER, opened, weight_keys
+from kseg.pretrained.file import HEADER, opened, read_description, read_order, weight_keys
 from kseg.pretrained.model import description_of
 
 
@@ -62,8 +61,8 @@ def load(
         weights = source.locate(weights)
     variables = weight_keys(model)
     fresh = _head_keys(model) if head == "skip" else {}
-    with _tensors(weights) as (builder, found, stored):
-        names = aligned(model, variables, found)
+    with _tensors(weights) as (builder, order, found, stored):
+        names = aligned(model, [*variables], [*found], order)
         shapes = {key: found[given] for key, given in names.items()}
         tensor = lambda key: stored(names[key])  # noqa: E731
         wanted = {key: variable for key, variable in variables.items() if key not in fresh}
@@ -83,7 +82,7 @@ def load(
             raise ValueError(other or f"{name} does not fit {model.name!r}: {_first(faults, 3)}")
         unfit = {*missing, *misshapen}
         if wanted and len(unfit) == len(wanted):
-            raise ValueError(f"{name} does not fit {model.name!r}: none of its {len(shapes)} tensors belongs there")
+            raise ValueError(f"{name} does not fit {model.name!r}: none of its {len(found)} tensors belongs there")
         fitting = [key for key in wanted if key not in unfit]
         if (unsound := next((key for key in fitting if not _is_sound(key, tensor(key))), None)) is not None:
             raise ValueError(
@@ -122,16 +121,23 @@ def _head_keys(model: keras.Model) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _tensors(weights: str | os.PathLike | Mapping[str, np.ndarray]) -> Iterator[tuple[str, dict[str, tuple], Any]]:
-    """The builder, the shape of every tensor, and a function that reads one: the file is never completely in memory."""
+def _tensors(
+    weights: str | os.PathLike | Mapping[str, np.ndarray],
+) -> Iterator[tuple[str, list[str], dict[str, tuple], Any]]:
+    """The builder, the order of unnamed layers, the shape of every tensor, and a function that reads one.
+
+    The file is never completely in memory.
+    """
     if isinstance(weights, Mapping):
-        yield "", {key: tuple(array.shape) for key, array in weights.items()}, weights.__getitem__
+        yield "", [], {key: tuple(array.shape) for key, array in weights.items()}, weights.__getitem__
         return
     with opened(weights) as file:
-        description = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+        header = file.metadata() or {}
+        description = read_description(weights, header[HEADER]) if HEADER in header else {}
         stored = branches_by_position(file.keys(), description.get("arguments", {}).get("rates"))
         shapes = {key: tuple(file.get_slice(name).get_shape()) for key, name in stored.items()}
-        yield description.get("builder", ""), shapes, lambda key: file.get_tensor(stored[key])
+        order = read_order(weights, header)
+        yield description.get("builder", ""), order, shapes, lambda key: file.get_tensor(stored[key])
 
 
 def branches_by_position(keys: Iterable[str], rates: Sequence[int] | None = None) -> dict[str, str]:

@@ -57,7 +57,7 @@ def save(model: keras.Model, path: str | os.PathLike, progress: dict[str, Any]) 
         name: np.asarray(keras.ops.convert_to_numpy(variable), order="C")
         for name, variable in variables_of(model).items()
     }
-    header = {"progress": json.dumps(progress), "version": kseg.__version__}
+    header = {"progress": json.dumps(progress), "version": kseg.__version__, **pretrained.order_of(model, arrays)}
     pretrained.atomic_write(path, safetensors.numpy.save(arrays, header))
 
 
@@ -77,7 +77,8 @@ def restore(model: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
     progress = _progress(header["progress"])
     if progress is None:
         raise ValueError(f"the progress in {path} is damaged: {CURE}")
-    arrays = {name: arrays[given] for name, given in pretrained.aligned(model, variables, arrays).items()}
+    places = pretrained.aligned(model, [*variables], [*arrays], pretrained.read_order(path, header))
+    arrays = {name: arrays[given] for name, given in places.items()}
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
     faults = [f"it lacks {name}" for name in shapes if name not in arrays]
     faults += [f"it has {name}, which the model lacks" for name in arrays if name not in shapes]

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+import kseg
 from kseg.data import Pixels
 from kseg.inference import Predictor
 from kseg.inference import predictor as predictor_module
@@ -213,14 +214,14 @@ def test_an_image_on_which_the_network_fails_does_not_stop_the_others():
 def test_models_that_do_not_fit_are_refused_with_the_cure():
     image, gray = keras.Input((None, None, 3)), keras.Input((None, None, 1))
     shrinking = keras.Model(image, keras.layers.Conv2D(2, 3)(image), name="shrinking")
-    with pytest.raises(ValueError, match=r"shrinking gives 10x15 labels for 12x17 pixels, .*: resize its scores"):
-        Predictor(shrinking)(photo())
-    quarter = keras.Model(image, keras.layers.Conv2D(2, 1, 4)(image))
-    with pytest.raises(ValueError, match=r"gives 3x5 labels for 12x17 pixels, .*: enlarge its scores") as caught:
-        Predictor(quarter)(photo())
-    cure = str(caught.value).partition("model = ")[2]
-    enlarged = eval(cure, {"keras": keras, "model": quarter})
-    assert Predictor(enlarged)(photo()).shape == (12, 17)
+    for small, size in ((shrinking, "10x15"), (keras.Model(image, keras.layers.Conv2D(2, 1, 4)(image)), "3x5")):
+        with pytest.raises(
+            ValueError, match=rf"gives {size} labels for 12x17 pixels, .*: resize the scores in"
+        ) as found:
+            Predictor(small)(photo())
+        cure = str(found.value).partition("model = ")[2].partition(", and export")[0]
+        enlarged = eval(cure, {"keras": keras, "kseg": kseg, "model": small})
+        assert Predictor(enlarged)(photo()).shape == (12, 17)
 
     class Mine(keras.Model):
         def call(self, x):
