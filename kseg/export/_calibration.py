@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kseg.data import Dataset
+from kseg.engines import step_of
 from kseg.inference import Predictor, calibration_images, fitted, list_images, spread
 
 HELD_OUT = 4
@@ -20,7 +21,7 @@ def split(
     """Returns the images for calibration, those that are held out, and the label maps of the latter, if known."""
     if calibration is None:
         return [], [], None
-    read, truth = Predictor(model).read, None
+    read, truth, step = Predictor(model).read, None, step_of(model)
     if isinstance(calibration, Dataset):
         if (needed := calibration.num_classes) != (channels := model.outputs[0].shape[-1]):
             raise ValueError(
@@ -29,12 +30,12 @@ def split(
             )
         pairs = [calibration[index] for index in spread(len(calibration))]
         calibration = [image for image, _ in pairs]
-        truth = [fitted(label, size) for _, label in pairs][HELD_OUT - 1 :: HELD_OUT]
+        truth = [fitted(label, size, step) for _, label in pairs][HELD_OUT - 1 :: HELD_OUT]
     else:
         named = isinstance(calibration, str | os.PathLike)
         sources = list_images(calibration) if named else list(calibration)
         calibration = [sources[index] for index in spread(len(sources))]
-    images = calibration_images(calibration, read, size)
+    images = calibration_images(calibration, read, size, step)
     if len(images) < HELD_OUT:
         raise ValueError(f"int8 needs {HELD_OUT} images or more, of which one is held out, got {len(images)}")
     held = images[HELD_OUT - 1 :: HELD_OUT]

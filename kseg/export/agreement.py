@@ -124,7 +124,7 @@ def compare_int8(
     found, expected = zip(*map(both, images), strict=True)
     equal = float(np.mean([np.mean(ours == theirs) for ours, theirs in zip(found, expected, strict=True)]))
     if None in exported.inputs[0].shape[1:3]:
-        both(_second_size(images[0], exported.inputs[0].shape[1:3]))
+        both(_second_size(images[0], exported.inputs[0].shape[1:3], exported.step))
 
     def miou(labels: Sequence[np.ndarray], predicted: Sequence[np.ndarray]) -> float:
         matrices = [confusion_matrix(*pair, classes) for pair in zip(labels, predicted, strict=True)]
@@ -135,9 +135,10 @@ def compare_int8(
     return Report(exported.path, equal, miou(truth, found), miou(truth, expected))
 
 
-def _second_size(image: np.ndarray, size: Sequence[int | None]) -> np.ndarray:
-    """Returns an image of another size than this one, made of it, which 32 divides where any size may be."""
-    sides = [each or 32 * (1 + given // 64) for each, given in zip(size, image.shape, strict=False)]
+def _second_size(image: np.ndarray, size: Sequence[int | None], step: int) -> np.ndarray:
+    """Returns an image made of this one, of another size, which the step and 32 divide where any size may be."""
+    multiple = math.lcm(step, 32)
+    sides = [each or multiple * (1 + given // (2 * multiple)) for each, given in zip(size, image.shape, strict=False)]
     return np.resize(image, (*sides, image.shape[-1]))
 
 

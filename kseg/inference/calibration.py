@@ -19,7 +19,7 @@ def spread(count: int) -> list[int]:
 
 
 def calibration_images(
-    sources: Dataset | Iterable[Any], read: Callable[[Any], np.ndarray], size: Sequence[int | None]
+    sources: Dataset | Iterable[Any], read: Callable[[Any], np.ndarray], size: Sequence[int | None], step: int = 1
 ) -> list[np.ndarray]:
     """Returns images `(H, W, C)` for calibration.
 
@@ -27,27 +27,29 @@ def calibration_images(
         sources: A data set, of which `COUNT` images spread evenly are used, or anything that `read` takes.
         read: A function that returns an image `(H, W, C)`.
         size: Height and width of the images that the network takes; None for any.
+        step: The number that must divide those that are not fixed.
 
     Raises:
         ValueError: If there are no images.
     """
     if isinstance(sources, Dataset):
         sources = [sources[index][0] for index in spread(len(sources))]
-    images = [fitted(read(source), size) for source in sources]
+    images = [fitted(read(source), size, step) for source in sources]
     if not images:
         raise ValueError("there are no images for calibration")
     return images
 
 
-def fitted(array: np.ndarray, size: Sequence[int | None]) -> np.ndarray:
+def fitted(array: np.ndarray, size: Sequence[int | None], step: int = 1) -> np.ndarray:
     """Returns the center of an image or a label map, padded to the size that the network takes.
 
     Args:
         array: An image `(H, W, C)` or a label map `(H, W)`.
         size: Height and width; None for any up to `SIDE`.
+        step: The number that must divide those that are not fixed.
     """
     sides = [min(given, side or SIDE) for given, side in zip(array.shape, size, strict=False)]
     top, left = ((given - side) // 2 for given, side in zip(array.shape, sides, strict=False))
     array = array[top : top + sides[0], left : left + sides[1]]
-    missing = [(0, (side or given) - given) for side, given in zip(size, array.shape[:2], strict=True)]
+    missing = [(0, side - given if side else -given % step) for side, given in zip(size, array.shape[:2], strict=True)]
     return np.pad(array, [*missing, *[(0, 0)] * (array.ndim - 2)], mode="edge")

@@ -1,6 +1,7 @@
 """The shape of the images that a model takes, and how other images are padded to it."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -31,8 +32,11 @@ class InputShape:
     tiles: bool = True
 
     def tile(self, tile: int | None) -> int | None:
-        """Returns a side of tiles that the model takes at every scale, at most the one given."""
+        """Returns a side of tiles that the model takes at every scale; at most the given one if its size is fixed."""
         fixed = [side for side in self.size if side]
+        if not fixed and tile and tile % self.step:
+            multiple = math.lcm(STEP, self.step)
+            return -(-tile // multiple) * multiple
         if not fixed or tile == 0:
             return tile
         if not self.tiles:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from kseg import engines
 from kseg.data import Dataset, Pixels, WarnOnce, is_georeferenced, open_picture, read_picture
 from kseg.engines import Exported, Runner, opened, runner_of
 from kseg.inference.array_predictor import ArrayPredictor
@@ -28,8 +29,8 @@ class Predictor(ArrayPredictor):
     Args:
         model: A model from images `(N, H, W, C)` to logits or probabilities `(N, H, W, num_classes)` at the same size,
             e.g. `kseg.zoo.load(file)`; or a file of `kseg export`, which runs without Keras. Images and tiles are
-            padded at their edges for a model of fixed size, and for one that needs multiples of 2, 4, ..., 128, as most
-            U-Nets.
+            padded at their edges for a model of fixed size, and for one that needs multiples of up to 128, as most
+            U-Nets do.
         tile: Side of the tiles into which larger images are cut, a multiple of 32. None and 0 predict whole images;
             None allows `predictions`, `compare` and `kseg.training.evaluate` to cut images above 2 megapixels, and
             cuts images that are larger than a model of fixed size. Tiles are never larger than such a model takes.
@@ -112,7 +113,10 @@ class Predictor(ArrayPredictor):
             raise ValueError(f'precision must be "float32" or "int8", got {precision!r}')
         if (precision == "int8") != (calibration is not None):
             raise ValueError('give precision="int8" and calibration=, e.g. the training split, together')
-        images = None if calibration is None else calibration_images(calibration, self.read, size)
+        images = None
+        if calibration is not None:
+            step = model.step if isinstance(model, Exported) else engines.step_of(model)
+            images = calibration_images(calibration, self.read, size, step)
         options: dict[str, Any] = {"from_logits": from_logits, "engine": engine, "calibration": images}
         runner: Runner
         if resize:

@@ -175,6 +175,22 @@ def test_int8_is_scored_on_images_held_out_from_the_calibration(format, model, t
         export.export(model, tmp_path / NAMES[format], calibration=images[:3], **options)
 
 
+def test_images_for_int8_are_padded_to_what_the_model_takes(tmp_path):
+    image = keras.Input((None, None, 3))
+    half = keras.layers.UpSampling2D(2)(keras.layers.MaxPooling2D(2)(image))
+    model = keras.Model(image, keras.layers.Conv2D(2, 1)(keras.layers.Concatenate()([image, half])))
+    images = [photo(31, 45) for _ in range(4)]
+    if BACKEND != "tensorflow":
+        with pytest.raises(ValueError, match="set KERAS_BACKEND=tensorflow"):
+            Predictor(model, engine="auto", precision="int8", calibration=images)
+        return
+    expected = Predictor(model)(images[0])
+    int8 = Predictor(model, engine="openvino", precision="int8", calibration=images)
+    assert (int8(images[0]) == expected).mean() > 0.9
+    report = export.export(model, tmp_path / "m.xml", format="openvino", precision="int8", calibration=images)
+    assert report.labels > 0.9 and (Predictor(report.path)(images[0]) == expected).mean() > 0.9
+
+
 def test_a_warning_says_that_int8_loses_much():
     report = Report(pathlib.Path("m.onnx"), 0.7, miou=0.55, keras_miou=0.6)
     assert report.warning == ""

@@ -373,6 +373,7 @@ def test_models_of_many_forms_take_odd_images():
         halved_and_doubled(pool=12),
     ):
         assert Predictor(model)(photo()[:11]).shape == (11, 17)
+    assert Predictor(halved_and_doubled(pool=12), tile=32).tile == 96
 
 
 def test_layers_that_compute_to_tell_their_shape_get_small_images():
