@@ -1,4 +1,4 @@
-"""Time every network of the CamVid leaderboard on one image with each engine, to be read beside its scores."""
+"""Time the networks of the suite `camvid` on one image with each engine, to be read beside their scores."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -29,14 +29,14 @@ THIN = ("pole", "sign", "pedestrian")
 
 
 def networks() -> dict[str, dict[str, Any]]:
-    """Returns `{name in the suite: builder and its arguments}` of the networks in the leaderboard."""
+    """Returns `{name in the suite: builder and its arguments}` of the networks that are trained on a CPU, too."""
     found: dict[str, dict[str, Any]] = {}
-    for row in _board().to_dict("records"):
-        section = suite.load(SUITE, row["budget"]).recipes[row["name"]].model
+    for name, recipe in suite.load(SUITE, "cpu").recipes.items():
+        section = recipe.model
         known = zoo.BUILDERS[section.builder].defaults
         free = {"encoder_weights": None} if "encoder_weights" in known else {}
         encoder = {"encoder": section.encoder} if "encoder" in known else {}
-        found[row["name"]] = {"builder": section.builder, "num_classes": 11, **encoder, **free, **section.options}
+        found[name] = {"builder": section.builder, "num_classes": 11, **encoder, **free, **section.options}
     return found
 
 
@@ -55,8 +55,8 @@ def measure(
     size: Annotated[tuple[int, int], typer.Option(help="Height and width of the image.")] = (360, 480),
     repeats: Annotated[int, typer.Option(min=1, help="Images after the first.")] = 9,
 ) -> Iterator[pd.DataFrame]:
-    """Time every network of the CamVid leaderboard on one image with each engine."""
-    for name in only or networks():
+    """Time the networks of the suite `camvid` on one image with each engine; those without a row wait for it."""
+    for name in only or [name for name in networks() if name not in OWN_RECIPE]:
         rows = pd.DataFrame([apart(measure_network, name, engine, size, repeats) for engine in ENGINES])
         yield rows.assign(
             size="x".join(map(str, size)), backend=keras.backend.backend(), processor=machine.processor_used()
