@@ -1,6 +1,6 @@
 """Weight files of other libraries, read into NumPy arrays without running any code that they contain, and written."""
 
-from kseg.checkpoints.automatic_names import ORDER, aligned, automatic_keys
+from kseg.checkpoints.automatic_names import aligned, automatic_keys
 from kseg.checkpoints.export import EXPORTERS, export_smp, export_transformers, write_folder
 from kseg.checkpoints.json_file import pointer_fault, read_object
 from kseg.checkpoints.keys import weight_keys
@@ -25,7 +25,6 @@ __all__ = [
     "CONFIG",
     "EXPORTERS",
     "LIMIT",
-    "ORDER",
     "PROCESSOR",
     "TRANSFORMS",
     "WEIGHTS",

@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
-ORDER = "order"
-"""The key of the order of the tensors, a list in JSON, in the header of a weight file."""
-
 
 def automatic_keys(model: keras.Model, keys: Iterable[str]) -> list[str]:
     """Returns those of a model's keys, in the same order, that contain an automatic name."""
@@ -34,8 +31,8 @@ def aligned(model: keras.Model, wanted: Sequence[str], given: Sequence[str], ord
         order: Keys of the file with automatic names, in the order of the model that was saved; empty if unknown.
 
     Returns:
-        Key in the model -> key in the file. A tensor of the file that stands for none of the model keeps its key. One
-        that has the key of a tensor of an unnamed layer, but not its place, is left out.
+        Key in the model -> key in the file. Tensors of the file that the model lacks keep their keys. If the order does
+        not say which unnamed layers are the same, those with the same key are left out, so that none is guessed.
     """
     automatic = _pattern(model)
     numbered = {match[1] for match in _matches(automatic, [*wanted, *given]) if match[2]}
@@ -75,7 +72,10 @@ def _chosen(automatic: re.Pattern[str] | None, keys: Iterable[str]) -> list[str]
 
 
 def _base(layer: keras.layers.Layer) -> str | None:
-    """Returns the automatic name of a layer's class, without a number, if the name of the layer is automatic."""
+    """Returns the automatic name of a layer's class, without a number, if the layer has such a name.
+
+    Keras makes it of the name of the class, in lower case with underscores.
+    """
     name = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)).lower()
     return name if re.fullmatch(rf"{re.escape(name)}(_\d+)?", layer.name) else None
 

@@ -111,7 +111,9 @@ def export(
         raise ValueError(f"{model.name} takes images of {takes} pixels, got the size {size[0]}x{size[1]}")
     step = step_of(model)
     if size and (wrong := [side for side, own in zip(size, fixed, strict=True) if own is None and side % step]):
-        raise ValueError(f"{model.name} takes sides that are multiples of {step}, got {wrong[0]}: round size= up")
+        raise ValueError(
+            f"{model.name} takes heights and widths that are multiples of {step}, got {wrong[0]}: round size= up"
+        )
     if precision == "int8" and model.inputs[0].shape[0] not in (None, 1):
         raise ValueError(f"int8 needs a model for any number of images, {model.name} has a fixed batch size")
     batch = model.inputs[0].shape[0] or (1 if size and (chosen.single or backend == "torch") else None)

@@ -115,6 +115,7 @@ class Predictor(ArrayPredictor):
             raise ValueError('give precision="int8" and calibration=, e.g. the training split, together')
         images = None
         if calibration is not None:
+            # `step_of` needs Keras, which exported models do not: it is imported here.
             step = model.step if isinstance(model, Exported) else engines.step_of(model)
             images = calibration_images(calibration, self.read, size, step)
         options: dict[str, Any] = {"from_logits": from_logits, "engine": engine, "calibration": images}

@@ -15,7 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from kseg.checkpoints import ORDER, automatic_keys, pointer_fault, read_object, weight_keys
+from kseg.checkpoints import automatic_keys, pointer_fault, read_object, weight_keys
 from kseg.classes import check_names
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 HEADER = "kseg"
 """The key of the description, which is JSON, in the header."""
+
+ORDER = "order"
+"""The key of the order of unnamed layers' tensors, a list in JSON, in the header."""
 
 LONGEST_NAME = 255
 """Bytes that file systems allow in the name of a file."""

@@ -311,7 +311,7 @@ def test_a_litert_file_of_any_size_survives_a_size_that_it_cannot_take(tmp_path)
         file.run(even[:, :7])
     np.testing.assert_array_equal(file.run(even), first)
     np.testing.assert_array_equal(Predictor(file)(photo(7, 5)), Predictor(model)(photo(7, 5)))  # which pad it
-    with pytest.raises(ValueError, match=r"sides that are multiples of 2, got 7: round size= up"):
+    with pytest.raises(ValueError, match=r"heights and widths that are multiples of 2, got 7: round size= up"):
         export.export(model, tmp_path / "odd.tflite", format="litert", size=(8, 7))
 
 
